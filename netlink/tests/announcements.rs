@@ -1,0 +1,185 @@
+//! Announcements: by their bytes, and as a neighbour on the wire sees them.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    net::IpAddr,
+    os::fd::{AsRawFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use netlink::{
+    Dad, Mac, MacvlanMode, MacvlanSpec, Netns, Sysctl,
+    announce::{Repeat, announce, gratuitous_arp, unsolicited_advertisement},
+    lab::Lab,
+    sysctl,
+};
+use nix::sys::{
+    socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt},
+    time::TimeVal,
+};
+
+const MAC: Mac = Mac([0x02, 0, 0x5e, 0, 0x53, 0x01]);
+
+#[test]
+fn gratuitous_arp_by_bytes() {
+    #[rustfmt::skip]
+    let expected = [
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x00, 0x5e, 0x00, 0x53, 0x01, 0x08, 0x06,
+        0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0x00, 0x01,
+        0x02, 0x00, 0x5e, 0x00, 0x53, 0x01, 10, 1, 2, 3,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 10, 1, 2, 3,
+    ];
+    assert_eq!(gratuitous_arp(MAC, [10, 1, 2, 3].into()), expected);
+}
+
+#[test]
+fn unsolicited_advertisement_by_bytes() {
+    #[rustfmt::skip]
+    let mut expected = vec![
+        0x33, 0x33, 0x00, 0x00, 0x00, 0x01, 0x02, 0x00, 0x5e, 0x00, 0x53, 0x01, 0x86, 0xdd,
+        0x60, 0x00, 0x00, 0x00, 0x00, 0x20, 0x3a, 0xff,
+        0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x05,
+        0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01,
+        0x88, 0x00, 0x00, 0x00, 0x20, 0x00, 0x00, 0x00,
+        0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x05,
+        0x02, 0x01, 0x02, 0x00, 0x5e, 0x00, 0x53, 0x01,
+    ];
+    // Worked out by hand: the one's complement of the sum, with carries folded, of 2*2001 + 2*0db8 + 2*0005
+    // (source, target), ff02 + 0001 (destination), 0020 + 003a (length, next header), 8800 + 2000 (type,
+    // flags) and 0201 + 0200 + 5e00 + 5301 (option) = 3_6061 -> 6064 -> 9f9b.
+    let sum = 2 * 0x2001u32
+        + 2 * 0x0db8
+        + 2 * 5
+        + 0xff02
+        + 1
+        + 0x20
+        + 0x3a
+        + 0x8800
+        + 0x2000
+        + 0x0201
+        + 0x0200
+        + 0x5e00
+        + 0x5301;
+    let folded = u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+    expected[56..58].copy_from_slice(&(!folded).to_be_bytes());
+    assert_eq!(unsolicited_advertisement(MAC, "2001:db8::5".parse().unwrap()), expected);
+}
+
+/// Hears every frame of a namespace.
+struct Sniffer(OwnedFd);
+
+impl Sniffer {
+    fn new(netns: &Netns) -> Self {
+        let open =
+            || socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll);
+        let socket = netns.run(open).unwrap().unwrap();
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, 50_000)).unwrap();
+        Self(socket)
+    }
+
+    /// How many frames that equal `wanted` come within `limit`; returns early at `enough`.
+    fn count(&self, wanted: &[u8], enough: usize, limit: Duration) -> usize {
+        let start = Instant::now();
+        let mut buffer = [0; 2048];
+        let mut seen = 0;
+        while seen < enough && start.elapsed() < limit {
+            let Ok(length) = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()) else { continue };
+            if buffer.get(..length) == Some(wanted) {
+                seen += 1;
+            }
+        }
+        seen
+    }
+}
+
+#[test]
+fn a_neighbour_sees_each_announcement_as_often_as_asked() {
+    let lab = Lab::new().unwrap();
+    let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
+    let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    // The kernel's own announcements would be counted too.
+    let spec = MacvlanSpec { mac: Some(MAC), ..MacvlanSpec::new("net1", master.index, MacvlanMode::Bridge) };
+    let link = host.create_macvlan(&spec, &pod).unwrap();
+    pod.add_address(&link, "10.1.2.3/24".parse().unwrap(), Dad::Kernel).unwrap();
+    pod.add_address(&link, "2001:db8::5/64".parse().unwrap(), Dad::Skip).unwrap();
+    pod.set_up(&link).unwrap();
+    let ips: [IpAddr; 2] = [[10, 1, 2, 3].into(), "2001:db8::5".parse().unwrap()];
+    let wanted = [
+        gratuitous_arp(MAC, [10, 1, 2, 3].into()).to_vec(),
+        unsolicited_advertisement(MAC, "2001:db8::5".parse().unwrap()),
+    ];
+    for frame in wanted {
+        let sniffer = Sniffer::new(lab.peer.netns());
+        let start = Instant::now();
+        announce(lab.pod.netns(), &link, &ips, Repeat { count: 3, spacing: Duration::from_millis(20) })
+            .unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(40));
+        assert_eq!(sniffer.count(&frame, 4, Duration::from_millis(300)), 3);
+    }
+}
+
+#[test]
+fn the_kernel_takes_the_advertisement_for_good() {
+    // A neighbour entry changes only if the kernel accepts the frame: checksum, hop limit, flags.
+    let lab = Lab::new().unwrap();
+    let (host, pod, peer) =
+        (lab.host.socket().unwrap(), lab.pod.socket().unwrap(), lab.peer.socket().unwrap());
+    let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    let wire = peer.link_by_name(Lab::WIRE).unwrap().unwrap();
+    peer.add_address(&wire, "2001:db8::9/64".parse().unwrap(), Dad::Skip).unwrap();
+    let spec = MacvlanSpec { mac: Some(MAC), ..MacvlanSpec::new("net1", master.index, MacvlanMode::Bridge) };
+    let link = host.create_macvlan(&spec, &pod).unwrap();
+    pod.set_up(&link).unwrap();
+    let received = || {
+        let read = || std::fs::read_to_string("/proc/thread-self/net/snmp6").unwrap();
+        let text = lab.peer.netns().run(read).unwrap();
+        let value = |key: &str| {
+            let line = text.lines().find(|line| line.split_whitespace().next() == Some(key)).unwrap();
+            line.split_whitespace().last().unwrap().parse::<u64>().unwrap()
+        };
+        (value("Icmp6InNeighborAdvertisements"), value("Icmp6InErrors"), value("Icmp6InCsumErrors"))
+    };
+    let before = received();
+    announce(
+        lab.pod.netns(),
+        &link,
+        &["2001:db8::5".parse().unwrap()],
+        Repeat { count: 1, ..Repeat::default() },
+    )
+    .unwrap();
+    let start = Instant::now();
+    while received().0 == before.0 && start.elapsed() < Duration::from_secs(2) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let after = received();
+    assert!(after.0 > before.0, "{before:?} {after:?}");
+    assert_eq!((after.1, after.2), (before.1, before.2));
+}
+
+#[test]
+fn nothing_to_announce_is_fine_and_a_link_that_is_down_an_error() {
+    let lab = Lab::new().unwrap();
+    let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
+    let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    let link =
+        host.create_macvlan(&MacvlanSpec::new("net1", master.index, MacvlanMode::Bridge), &pod).unwrap();
+    announce(lab.pod.netns(), &link, &[], Repeat::default()).unwrap();
+    let error = announce(lab.pod.netns(), &link, &[[10, 1, 2, 3].into()], Repeat::default()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot send an announcement: Network is down"), "{error}");
+}
+
+#[test]
+fn with_arp_notify_the_kernel_sends_the_same_frame() {
+    let lab = Lab::new().unwrap();
+    let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
+    let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    let spec = MacvlanSpec { mac: Some(MAC), ..MacvlanSpec::new("net1", master.index, MacvlanMode::Bridge) };
+    let link = host.create_macvlan(&spec, &pod).unwrap();
+    let failures = sysctl::set(lab.pod.netns(), "net1", &[(Sysctl::ArpNotify, 1)]);
+    assert!(failures.is_empty(), "{failures:?}");
+    pod.add_address(&link, "10.1.2.3/24".parse().unwrap(), Dad::Kernel).unwrap();
+    let sniffer = Sniffer::new(lab.peer.netns());
+    pod.set_up(&link).unwrap();
+    let frame = gratuitous_arp(MAC, [10, 1, 2, 3].into());
+    assert!(sniffer.count(&frame, 1, Duration::from_secs(2)) >= 1);
+}

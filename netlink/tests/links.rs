@@ -1,0 +1,260 @@
+//! Links in real namespaces. ipvlan is not here: see the encoding tests beside its code.
+#![allow(clippy::unwrap_used)]
+
+use netlink::{
+    Error, IpvlanMode, IpvlanSpec, Link, LinkKind, Mac, MacvlanMode, MacvlanSpec, Netns, OperState, Socket,
+    lab::{Lab, NamedNetns, add_alt_name, create_bridge, create_veth, enslave},
+};
+
+struct Bench {
+    lab: Lab,
+    host: Socket,
+    pod: Socket,
+    master: Link,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let lab = Lab::new().unwrap();
+        let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
+        let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+        Self { lab, host, pod, master }
+    }
+
+    fn spec(&self, name: &str, mode: MacvlanMode) -> MacvlanSpec {
+        MacvlanSpec::new(name, self.master.index, mode)
+    }
+
+    fn create(&self, spec: &MacvlanSpec) -> Result<Link, Error> {
+        self.host.create_macvlan(spec, &self.pod)
+    }
+}
+
+fn names(socket: &Socket) -> Vec<String> {
+    socket.links().unwrap().into_iter().map(|link| link.name).collect()
+}
+
+#[test]
+fn macvlan_of_each_mode_is_made_found_and_deleted() {
+    let bench = Bench::new();
+    for word in ["bridge", "private", "vepa", "source", "passthru"] {
+        let mode: MacvlanMode = word.parse().unwrap();
+        let link = bench.create(&bench.spec("net1", mode)).unwrap();
+        assert!(matches!(link.kind, LinkKind::Macvlan { mode: found, .. } if found == mode), "{link:?}");
+        assert_eq!(link.name, "net1");
+        assert_eq!(link.mtu, bench.master.mtu);
+        assert_eq!((link.parent, link.parent_is_elsewhere), (Some(bench.master.index), true));
+        assert!(!link.up);
+        assert_eq!(bench.pod.link_by_name("net1").unwrap(), Some(link.clone()));
+        assert_eq!(bench.pod.link_by_index(link.index).unwrap(), Some(link.clone()));
+        assert!(bench.pod.links().unwrap().contains(&link));
+        assert_eq!(bench.host.link_by_name("net1").unwrap(), None);
+        bench.pod.delete_link(&link).unwrap();
+        assert_eq!(bench.pod.link_by_name("net1").unwrap(), None);
+    }
+}
+
+#[test]
+fn macvlan_takes_mac_mtu_and_queue_length() {
+    let bench = Bench::new();
+    let mac: Mac = "02:00:5e:00:53:0a".parse().unwrap();
+    let spec = MacvlanSpec {
+        mac: Some(mac),
+        mtu: Some(1400),
+        bc_queue_len: Some(2345),
+        ..bench.spec("net1", MacvlanMode::Bridge)
+    };
+    let link = bench.create(&spec).unwrap();
+    assert_eq!((link.mac, link.mtu), (Some(mac), 1400));
+    let expected = LinkKind::Macvlan {
+        mode: MacvlanMode::Bridge,
+        bc_queue_len: Some(2345),
+        bc_queue_len_used: Some(2345),
+    };
+    assert_eq!(link.kind, expected);
+}
+
+#[test]
+fn master_and_link_may_be_in_one_namespace() {
+    let bench = Bench::new();
+    let link = bench.host.create_macvlan(&bench.spec("net1", MacvlanMode::Bridge), &bench.host).unwrap();
+    assert_eq!((link.parent, link.parent_is_elsewhere), (Some(bench.master.index), false));
+    let again = Socket::in_netns(&Netns::open(bench.lab.host.path()).unwrap()).unwrap();
+    assert!(bench.host.create_macvlan(&bench.spec("net2", MacvlanMode::Bridge), &again).is_ok());
+}
+
+#[test]
+fn a_name_taken_in_the_target_exists() {
+    let bench = Bench::new();
+    bench.create(&bench.spec("net1", MacvlanMode::Bridge)).unwrap();
+    let error = bench.create(&bench.spec("net1", MacvlanMode::Bridge)).unwrap_err();
+    assert!(matches!(error, Error::Exists(_)), "{error}");
+    assert!(error.to_string().starts_with("cannot create macvlan net1: File exists"), "{error}");
+}
+
+#[test]
+fn a_name_taken_on_the_masters_side_only_is_free() {
+    let bench = Bench::new();
+    let bridge = create_bridge(&bench.host, "net1").unwrap();
+    let link = bench.create(&bench.spec("net1", MacvlanMode::Bridge)).unwrap();
+    assert_eq!(bench.pod.link_by_name("net1").unwrap(), Some(link));
+    assert_eq!(bench.host.link_by_name("net1").unwrap(), Some(bridge));
+    // Nothing is left under another name.
+    assert_eq!(names(&bench.pod), ["lo", "net1"]);
+}
+
+#[test]
+fn an_mtu_above_the_masters_is_invalid() {
+    let bench = Bench::new();
+    let spec = MacvlanSpec { mtu: Some(bench.master.mtu + 1), ..bench.spec("net1", MacvlanMode::Bridge) };
+    let error = bench.create(&spec).unwrap_err();
+    assert!(matches!(error, Error::Invalid(_)), "{error}");
+    assert!(error.to_string().contains("the MTU must be at most the master's"), "{error}");
+    assert_eq!(names(&bench.pod), ["lo"]);
+}
+
+#[test]
+fn passthru_wants_the_master_alone() {
+    let bench = Bench::new();
+    bench.create(&bench.spec("net1", MacvlanMode::Bridge)).unwrap();
+    let error = bench.create(&bench.spec("net2", MacvlanMode::Passthru)).unwrap_err();
+    assert!(matches!(error, Error::Invalid(_)), "{error}");
+    assert!(error.to_string().contains("only macvlan on its master"), "{error}");
+
+    let alone = Bench::new();
+    alone.create(&alone.spec("net1", MacvlanMode::Passthru)).unwrap();
+    let error = alone.create(&alone.spec("net2", MacvlanMode::Bridge)).unwrap_err();
+    assert!(matches!(error, Error::Invalid(_)), "{error}");
+}
+
+#[test]
+fn a_master_in_a_bridge_is_busy() {
+    let bench = Bench::new();
+    let bridge = create_bridge(&bench.host, "br0").unwrap();
+    enslave(&bench.host, &bench.master, &bridge).unwrap();
+    let error = bench.create(&bench.spec("net1", MacvlanMode::Bridge)).unwrap_err();
+    assert!(matches!(error, Error::Busy(_)), "{error}");
+    assert!(error.to_string().contains("bridge, bond or OVS port"), "{error}");
+    let port = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    assert_eq!(port.controller, Some(bridge.index));
+}
+
+#[test]
+fn a_master_that_is_gone_is_not_found() {
+    let bench = Bench::new();
+    bench.host.delete_link(&bench.master).unwrap();
+    let error = bench.create(&bench.spec("net1", MacvlanMode::Bridge)).unwrap_err();
+    assert!(matches!(error, Error::NotFound(_)), "{error}");
+}
+
+#[test]
+fn a_multicast_mac_is_refused_with_a_hint() {
+    let bench = Bench::new();
+    let mac = "01:00:5e:00:53:0a".parse().ok();
+    let error = bench.create(&MacvlanSpec { mac, ..bench.spec("net1", MacvlanMode::Bridge) }).unwrap_err();
+    assert!(error.to_string().contains("not a unicast address"), "{error}");
+}
+
+#[test]
+fn the_same_mac_twice_on_a_master_is_busy_when_set_up() {
+    let bench = Bench::new();
+    let mac = "02:00:5e:00:53:0a".parse().ok();
+    let one = bench.create(&MacvlanSpec { mac, ..bench.spec("net1", MacvlanMode::Bridge) }).unwrap();
+    let two = bench.create(&MacvlanSpec { mac, ..bench.spec("net2", MacvlanMode::Bridge) }).unwrap();
+    bench.pod.set_up(&one).unwrap();
+    let error = bench.pod.set_up(&two).unwrap_err();
+    assert!(matches!(error, Error::Busy(_)), "{error}");
+    assert!(error.to_string().contains("has its MAC address"), "{error}");
+}
+
+#[test]
+fn up_down_mtu_and_name_change() {
+    let bench = Bench::new();
+    let link = bench.create(&bench.spec("net1", MacvlanMode::Bridge)).unwrap();
+    bench.pod.set_up(&link).unwrap();
+    let up = bench.pod.link_by_index(link.index).unwrap().unwrap();
+    assert!(up.up && up.lower_up, "{up:?}");
+    assert_eq!(up.oper_state, OperState::Up);
+    bench.pod.set_down(&link).unwrap();
+    bench.pod.set_mtu(&link, 1300).unwrap();
+    bench.pod.rename(&link, "net9").unwrap();
+    let changed = bench.pod.link_by_name("net9").unwrap().unwrap();
+    assert_eq!((changed.index, changed.mtu, changed.up), (link.index, 1300, false));
+}
+
+#[test]
+fn an_interface_without_carrier_is_up_but_not_operational() {
+    let bench = Bench::new();
+    let peer = bench.lab.peer.socket().unwrap();
+    let wire = peer.link_by_name(Lab::WIRE).unwrap().unwrap();
+    peer.set_down(&wire).unwrap();
+    let link = bench.create(&bench.spec("net1", MacvlanMode::Bridge)).unwrap();
+    bench.pod.set_up(&link).unwrap();
+    let found = bench.pod.link_by_index(link.index).unwrap().unwrap();
+    assert!(found.up && !found.lower_up);
+    assert!(matches!(found.oper_state, OperState::Down | OperState::LowerLayerDown), "{found:?}");
+}
+
+#[test]
+fn deleting_what_is_gone_succeeds() {
+    let bench = Bench::new();
+    let link = bench.create(&bench.spec("net1", MacvlanMode::Bridge)).unwrap();
+    bench.pod.delete_link(&link).unwrap();
+    bench.pod.delete_link(&link).unwrap();
+}
+
+#[test]
+fn other_kinds_are_named_and_hardware_has_none() {
+    let bench = Bench::new();
+    assert_eq!(bench.master.kind, LinkKind::Other("veth".into()));
+    assert_eq!(create_bridge(&bench.host, "br0").unwrap().kind, LinkKind::Other("bridge".into()));
+    let loopback = bench.host.link_by_name("lo").unwrap().unwrap();
+    assert_eq!((loopback.kind, loopback.parent), (LinkKind::Plain, None));
+}
+
+#[test]
+fn alternative_names_lead_to_the_link_whatever_their_length() {
+    let bench = Bench::new();
+    for name in ["enp0s9", "a-name-longer-than-fifteen-bytes"] {
+        add_alt_name(&bench.host, &bench.master, name).unwrap();
+        let found = bench.host.link_by_name(name).unwrap().unwrap();
+        assert_eq!((found.index, found.name.as_str()), (bench.master.index, Lab::MASTER));
+        assert!(found.alt_names.contains(&name.to_owned()), "{found:?}");
+    }
+}
+
+#[test]
+fn an_unknown_name_or_index_is_none_and_a_senseless_name_an_error() {
+    let bench = Bench::new();
+    assert_eq!(bench.pod.link_by_name("net1").unwrap(), None);
+    assert_eq!(bench.pod.link_by_name("a-name-longer-than-fifteen-bytes").unwrap(), None);
+    assert_eq!(bench.pod.link_by_index(4_000_000).unwrap(), None);
+    for name in ["", "lo\0x"] {
+        assert!(matches!(bench.pod.link_by_name(name), Err(Error::BadName { .. })), "{name:?}");
+    }
+    let error =
+        bench.create(&bench.spec("a-name-longer-than-fifteen-bytes", MacvlanMode::Bridge)).unwrap_err();
+    assert!(matches!(error, Error::BadName { .. }), "{error}");
+}
+
+#[test]
+fn a_link_dump_of_many_links_is_whole() {
+    let (one, two) = (NamedNetns::new().unwrap(), NamedNetns::new().unwrap());
+    let (one, two) = (one.socket().unwrap(), two.socket().unwrap());
+    for number in 0..120 {
+        create_veth(&one, &format!("v{number}"), &two, &format!("p{number}")).unwrap();
+    }
+    let found = names(&one);
+    assert_eq!(found.len(), 121);
+    assert!((0..120).all(|number| found.contains(&format!("v{number}"))));
+}
+
+#[test]
+fn ipvlan_on_a_kernel_without_it_names_the_module() {
+    let bench = Bench::new();
+    match bench.host.create_ipvlan(&IpvlanSpec::new("net1", bench.master.index, IpvlanMode::L2), &bench.pod) {
+        Err(error @ Error::Unsupported(_)) => assert!(error.to_string().contains("module ipvlan"), "{error}"),
+        Err(error) => panic!("{error}"),
+        Ok(link) => assert!(matches!(link.kind, LinkKind::Ipvlan { mode: IpvlanMode::L2, .. }), "{link:?}"),
+    }
+}

@@ -1,0 +1,98 @@
+//! Namespaces: opened once and checked on the descriptor, never entered by the caller.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, path::Path};
+
+use netlink::{Netns, NetnsError, Socket, lab::NamedNetns};
+
+fn inode() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/thread-self/ns/net").unwrap().ino()
+}
+
+#[test]
+fn a_missing_path_is_told_apart() {
+    for path in ["/run/netns/mrs-t-never-made", "/proc/999999999/ns/net", "/proc/version/ns"] {
+        let error = Netns::open(Path::new(path)).unwrap_err();
+        assert!(matches!(error, NetnsError::NotFound { .. }), "{path}: {error}");
+        assert!(error.to_string().contains(path), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_network_namespace_is_told_apart() {
+    for path in ["/proc/self/ns/mnt", "/proc/self/ns/uts", "/proc/version", "/", "/dev/null"] {
+        let error = Netns::open(Path::new(path)).unwrap_err();
+        assert!(matches!(error, NetnsError::NotANetns { .. }), "{path}: {error}");
+    }
+}
+
+#[test]
+fn a_fifo_does_not_hold_the_caller() {
+    let directory = std::env::temp_dir().join(format!("mrs-t-fifo-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    let path = directory.join("fifo");
+    let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    let made = nix::unistd::mkfifo(name.as_c_str(), nix::sys::stat::Mode::S_IRWXU);
+    let outcome = Netns::open(&path);
+    fs::remove_dir_all(&directory).unwrap();
+    made.unwrap();
+    assert!(matches!(outcome, Err(NetnsError::NotANetns { .. })), "{outcome:?}");
+}
+
+#[test]
+fn a_descriptor_outlives_its_path() {
+    let named = NamedNetns::new().unwrap();
+    let (netns, path) = (named.netns().clone(), named.path().to_owned());
+    assert!(path.exists());
+    drop(named);
+    assert!(!path.exists());
+    assert!(matches!(Netns::open(&path), Err(NetnsError::NotFound { .. })));
+    let names: Vec<_> =
+        Socket::in_netns(&netns).unwrap().links().unwrap().into_iter().map(|link| link.name).collect();
+    assert!(names.contains(&"lo".to_owned()), "{names:?}");
+}
+
+#[test]
+fn one_namespace_by_two_paths_is_the_same() {
+    let (one, two) = (NamedNetns::new().unwrap(), NamedNetns::new().unwrap());
+    let again = Netns::open(one.path()).unwrap();
+    assert!(one.netns().is_same(&again).unwrap());
+    assert!(!one.netns().is_same(two.netns()).unwrap());
+    assert!(
+        Netns::current().unwrap().is_same(&Netns::open(Path::new("/proc/self/ns/net")).unwrap()).unwrap()
+    );
+    assert!(one.netns().run(|| Netns::current().unwrap().is_same(&again)).unwrap().unwrap());
+}
+
+#[test]
+fn the_calling_thread_stays_where_it_is() {
+    let named = NamedNetns::new().unwrap();
+    let home = inode();
+    let inside = named.netns().run(inode).unwrap();
+    assert_ne!(inside, home);
+    assert_eq!(inode(), home);
+}
+
+#[test]
+fn a_panic_inside_is_an_error_and_leaves_the_caller_at_home() {
+    let named = NamedNetns::new().unwrap();
+    let home = inode();
+    let error = named.netns().run(|| assert_eq!(inode(), 0, "meant to panic")).unwrap_err();
+    assert!(matches!(error, NetnsError::Panicked { .. }), "{error}");
+    assert_eq!(inode(), home);
+    assert_eq!(named.netns().run(|| 42).unwrap(), 42);
+}
+
+#[test]
+fn a_guard_removes_its_namespace_when_a_test_panics() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let outcome = std::thread::spawn(move || {
+        let named = NamedNetns::new().unwrap();
+        sender.send(named.path().to_owned()).unwrap();
+        panic!("meant to panic");
+    })
+    .join();
+    assert!(outcome.is_err());
+    assert!(!receiver.recv().unwrap().exists());
+}
