@@ -1,0 +1,191 @@
+//! Real files, and a real HTTP connection on the loopback device.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use serde_json::{Value, json};
+
+use super::{ApiClient, ApiError, Cause, ConnectError, Credentials, Timeouts, pod, pools, soon};
+
+const CANARY: &str = "canary-token-4711";
+
+struct Kubeconfig {
+    dir: tempfile::TempDir,
+}
+
+impl Kubeconfig {
+    fn new(server: &str, context_extra: &str, cluster_extra: &str, user: &str) -> Self {
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: k\n  cluster:\n    server: {server}\n\
+             {cluster_extra}contexts:\n- name: c\n  context:\n    cluster: k\n    user: u\n{context_extra}users:\n\
+             - name: u\n  user:\n{user}"
+        );
+        Self::raw(&text)
+    }
+
+    fn raw(text: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        crate::files::write_atomic(&dir.path().join("kubeconfig"), text.as_bytes(), 0o600).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("kubeconfig")
+    }
+
+    async fn connect(&self) -> Result<ApiClient, ConnectError> {
+        ApiClient::connect(Credentials::Kubeconfig(self.path()), Timeouts::default()).await
+    }
+}
+
+/// Answers one HTTP request with `answer` (or drops the connection if that is empty), returns the request's head.
+fn serve_once(answer: &'static str) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = String::new();
+        for line in BufReader::new(stream.try_clone().unwrap()).lines() {
+            let line = line.unwrap();
+            if line.is_empty() {
+                break;
+            }
+            head.push_str(&line);
+            head.push('\n');
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+        head
+    });
+    (url, server)
+}
+
+fn token() -> String {
+    format!("    token: {CANARY}\n")
+}
+
+#[tokio::test]
+async fn a_request_carries_the_token_over_a_real_connection() {
+    let (url, server) = serve_once("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+    let kubeconfig = Kubeconfig::new(&url, "    namespace: pools\n", "", &token());
+    let client = kubeconfig.connect().await.unwrap();
+    assert_eq!(client.namespace().unwrap().as_str(), "pools");
+    let _: Value = client.get(&pod(), soon()).await.unwrap();
+    let head = server.join().unwrap();
+    assert!(head.starts_with("GET /api/v1/namespaces/default/pods/web-0 HTTP/1.1\n"), "{head}");
+    assert!(head.contains(&format!("authorization: Bearer {CANARY}")), "{head}");
+    assert!(!format!("{client:?}").contains(CANARY));
+}
+
+#[tokio::test]
+async fn a_token_file_beside_the_kubeconfig_is_read() {
+    let (url, server) = serve_once("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n");
+    let kubeconfig = Kubeconfig::new(&url, "", "", "    tokenFile: token\n");
+    crate::files::write_atomic(&kubeconfig.dir.path().join("token"), CANARY.as_bytes(), 0o600).unwrap();
+    let client = kubeconfig.connect().await.unwrap();
+    assert_eq!(client.namespace(), None);
+    let error = client.get::<Value>(&pod(), soon()).await.unwrap_err();
+    assert!(server.join().unwrap().contains(CANARY));
+    assert!(error.to_string().contains(&kubeconfig.path().display().to_string()), "{error}");
+    assert!(!format!("{error:?} {error}").contains(CANARY));
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_known_not_to_have_sent_anything() {
+    // The port was free a moment ago: nobody listens.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let kubeconfig = Kubeconfig::new(&format!("http://127.0.0.1:{port}"), "", "", &token());
+    let client = kubeconfig.connect().await.unwrap();
+    let error = client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err();
+    assert!(matches!(&error, ApiError::Retryable { cause: Cause::Connect(_), .. }), "{error:?}");
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_lost_after_the_request_leaves_the_outcome_unknown() {
+    let (url, server) = serve_once("");
+    let client = Kubeconfig::new(&url, "", "", &token()).connect().await.unwrap();
+    let error = client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err();
+    server.join().unwrap();
+    assert!(matches!(error, ApiError::OutcomeUnknown { cause: Cause::Lost(_), .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_answer_cut_short_leaves_the_outcome_unknown() {
+    let (url, server) = serve_once("HTTP/1.1 201 Created\r\ncontent-length: 99\r\n\r\n{\"a\"");
+    let client = Kubeconfig::new(&url, "", "", &token()).connect().await.unwrap();
+    let error = client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err();
+    server.join().unwrap();
+    assert!(matches!(error, ApiError::OutcomeUnknown { cause: Cause::Lost(_), .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_missing_kubeconfig_is_named() {
+    let path = Path::new("/nonexistent/kubeconfig").to_owned();
+    let error = ApiClient::connect(Credentials::Kubeconfig(path), Timeouts::default()).await.unwrap_err();
+    assert!(error.to_string().starts_with("kubeconfig /nonexistent/kubeconfig: No such file"), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_token_file_is_named() {
+    let kubeconfig = Kubeconfig::new("http://127.0.0.1:9", "", "", "    tokenFile: /nonexistent/token\n");
+    let error = kubeconfig.connect().await.unwrap_err();
+    assert!(matches!(error, ConnectError::Unusable { .. }), "{error:?}");
+    assert!(error.to_string().contains("/nonexistent/token"), "{error}");
+}
+
+#[tokio::test]
+async fn a_damaged_kubeconfig_does_not_leak_its_token() {
+    let torn = format!("apiVersion: v1\nusers:\n- name: u\n  user:\n    token: {CANARY}\n   x: [{CANARY}");
+    let badly_typed = format!("apiVersion: v1\nusers: {{\"name\": \"{CANARY}\"}}\n");
+    for text in [torn, badly_typed] {
+        let error = Kubeconfig::raw(&text).connect().await.unwrap_err();
+        assert!(matches!(error, ConnectError::BadKubeconfig { .. }), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error} {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_token_does_not_show() {
+    let kubeconfig = Kubeconfig::new("http://127.0.0.1:9", "", "", "    tokenFile: token\n");
+    crate::files::write_atomic(&kubeconfig.dir.path().join("token"), b"canary\x01\n", 0o600).unwrap();
+    let client = kubeconfig.connect().await.unwrap();
+    let error = client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("canary"), "{error} {error:?}");
+    assert!(matches!(error, ApiError::Retryable { cause: Cause::Connect(_), .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_kubeconfig_that_runs_programs_is_refused_and_nothing_runs() {
+    let marker = tempfile::tempdir().unwrap();
+    let file = marker.path().join("ran");
+    let exec = format!(
+        "    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      command: touch\n      args: [\"{}\"]\n",
+        file.display()
+    );
+    let error = Kubeconfig::new("http://127.0.0.1:9", "", "", &exec).connect().await.unwrap_err();
+    assert!(matches!(error, ConnectError::CredentialProgram { method: "exec", .. }), "{error:?}");
+    assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn a_proxy_in_the_kubeconfig_is_refused() {
+    let kubeconfig =
+        Kubeconfig::new("http://127.0.0.1:9", "", "    proxy-url: http://user:canary@proxy:1\n", &token());
+    let error = kubeconfig.connect().await.unwrap_err();
+    assert!(error.to_string().contains("proxy-url"), "{error}");
+    assert!(!error.to_string().contains("canary"), "{error}");
+}
+
+#[tokio::test]
+async fn a_hostile_context_namespace_is_refused() {
+    let kubeconfig = Kubeconfig::new("http://127.0.0.1:9", "    namespace: ../../x\n", "", &token());
+    assert!(matches!(kubeconfig.connect().await.unwrap_err(), ConnectError::BadNamespace { .. }));
+}
+
+#[tokio::test]
+async fn outside_a_pod_there_are_no_credentials_of_a_pod() {
+    let error = ApiClient::connect(Credentials::InCluster, Timeouts::default()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::NotInCluster { .. }), "{error:?}");
+}
