@@ -1,0 +1,17 @@
+//! The `macvlan` CNI plugin: an interface of the pod's own on the wire of one of the node's interfaces.
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | [`conf`] | what the configuration says |
+//! | [`attach`] | how the link is made and unmade |
+//! | [`check`] | whether it is still as it was made |
+//! | [`plugin`] | which verb does what |
+//!
+//! Must never: know Kubernetes, know one IPAM plugin from another, leave a link behind that ADD did not report.
+
+pub mod attach;
+pub mod check;
+pub mod conf;
+pub mod plugin;
+
+pub use plugin::Macvlan;
