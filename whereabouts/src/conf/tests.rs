@@ -1,0 +1,339 @@
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::request::{Claim, IpArgs, Requests};
+use super::{Conf, ConfError, FlatFile, LogLevel, Network, OverlappingRanges, Warning};
+use crate::choose::Wish;
+
+const FLAT: &str = r#"{"kubernetes": {"kubeconfig": "/anywhere/whereabouts.kubeconfig"}}"#;
+
+fn network(ipam: &Value) -> Value {
+    json!({"cniVersion": "1.0.0", "name": "net", "type": "macvlan", "ipam": ipam})
+}
+
+fn object(value: &Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+fn load_with(conf: &Value, flat: &str) -> Result<Conf, ConfError> {
+    let flat = FlatFile { path: Path::new("/flat"), bytes: flat.as_bytes() };
+    Network::parse(&object(conf))?.complete(Some(flat))
+}
+
+/// Adds the type and loads.
+fn load(mut ipam: Value) -> Result<Conf, ConfError> {
+    ipam["type"] = json!("whereabouts");
+    load_with(&network(&ipam), FLAT)
+}
+
+fn ranges(conf: &Conf) -> Vec<String> {
+    conf.ranges
+        .iter()
+        .map(|range| {
+            let found = range.allocatable().unwrap();
+            format!("{} {}-{}", range.net, found.first(), found.last())
+        })
+        .collect()
+}
+
+#[test]
+fn a_basic_configuration() {
+    let conf = load(json!({
+        "range": "192.168.1.5-192.168.1.25/24",
+        "gateway": "192.168.10.1",
+        "log_level": "Error",
+        "network_name": "blue",
+        "routes": [{"dst": "0.0.0.0/0", "gw": "192.168.1.1", "mtu": 1400, "table": 7, "scope": 253}],
+        "addresses": [{"address": "10.10.0.1/24", "gateway": "10.10.0.254"}, {"address": "3ffe:ffff::01/64"}],
+        "dns": {"nameservers": ["8.8.8.8"], "domain": "d", "search": ["s"], "options": ["o"]},
+        "node_slice_size": "/26",
+        "reconciler_cron_expression": "30 4 * * *",
+        "kubernetes": {"kubeconfig": "/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig"},
+    }))
+    .unwrap();
+    assert_eq!(ranges(&conf), ["192.168.1.0/24 192.168.1.5-192.168.1.25"]);
+    assert_eq!(conf.gateway, Some("192.168.10.1".parse().unwrap()));
+    assert_eq!(conf.log_level, LogLevel::Error);
+    assert_eq!(conf.network_name.as_deref(), Some("blue"));
+    assert_eq!((conf.routes[0].mtu, conf.routes[0].table, conf.routes[0].scope), (1400, Some(7), Some(253)));
+    assert_eq!(conf.addresses[0].gateway, Some("10.10.0.254".parse().unwrap()));
+    assert_eq!(conf.addresses[1].address.to_string(), "3ffe:ffff::1/64");
+    assert_eq!(conf.dns.search, ["s"]);
+    assert_eq!(conf.slice_size.unwrap().prefix_len(), 26);
+    assert_eq!(conf.reconciler_cron.as_deref(), Some("30 4 * * *"));
+    assert_eq!(conf.overlapping, OverlappingRanges::Protected);
+    assert_eq!(
+        conf.kubeconfig().unwrap().to_str().unwrap(),
+        "/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig"
+    );
+    assert_eq!((conf.name.as_str(), conf.warnings.len()), ("net", 0));
+}
+
+#[test]
+fn without_a_flat_file_there_is_no_configuration() {
+    let network = Network::parse(&object(&network(&json!({"type": "whereabouts"})))).unwrap();
+    let error = network.complete(None).unwrap_err();
+    assert!(error.to_string().starts_with("config file not found"), "{error}");
+}
+
+#[test]
+fn the_flat_file_fills_what_is_empty() {
+    let flat = json!({
+        "Range": "10.1.0.0/16", "exclude": ["10.1.0.0/24"], "gateway": "10.1.0.1", "network_name": "flat",
+        "enable_overlapping_ranges": false, "log_level": "error", "dns": {"domain": "flat", "search": ["flat"]},
+        "routes": [{"dst": "10.0.0.0/8"}], "kubernetes": {"kubeconfig": "/anywhere/kubeconfig"},
+        "configuration_path": "/etc/cni/net.d/whereabouts.d", "reconciler_cron_expression": "1 * * * *",
+    });
+    let ipam = json!({
+        "type": "whereabouts", "ipRanges": [{"range": "fd00::/64"}], "gateway": "", "network_name": "own",
+        "dns": {"domain": "own"}, "routes": [],
+    });
+    let conf = load_with(&network(&ipam), &flat.to_string()).unwrap();
+    assert_eq!(
+        ranges(&conf),
+        ["10.1.0.0/16 10.1.0.1-10.1.255.254", "fd00::/64 fd00::1-fd00::ffff:ffff:ffff:fffe"]
+    );
+    assert_eq!(conf.ranges[0].excludes, ["10.1.0.0/24"]);
+    assert_eq!(conf.gateway, Some("10.1.0.1".parse().unwrap()));
+    assert_eq!(conf.network_name.as_deref(), Some("own"));
+    assert_eq!((conf.dns.domain.as_str(), conf.dns.search[0].as_str()), ("own", "flat"));
+    assert_eq!(conf.routes.len(), 1);
+    assert_eq!(conf.overlapping, OverlappingRanges::Protected, "the flat file has no say in this");
+    assert_eq!(conf.kubeconfig().unwrap(), Path::new("/anywhere/kubeconfig"));
+    assert_eq!(conf.log_level, LogLevel::Error);
+}
+
+#[test]
+fn overlapping_ranges_can_be_separated() {
+    let conf = load(json!({"range": "10.0.0.0/8", "enable_overlapping_ranges": false})).unwrap();
+    assert_eq!(conf.overlapping, OverlappingRanges::Separate);
+}
+
+#[test]
+fn keys_match_in_any_case_the_last_wins_and_null_is_absent() {
+    let text = r#"{"TYPE": "whereabouts", "Range": "10.0.0.0/8", "RANGE": "10.9.0.0/16", "exclude": null,
+        "GateWay": "10.9.0.1", "Gateway": "10.9.0.2", "iPrAnGeS": [{"RANGE": "fd00::/64"}],
+        "datastore": "kubernetes", "etcd_host": 7, "unknown": {}}"#;
+    let conf = load_with(&network(&serde_json::from_str(text).unwrap()), FLAT).unwrap();
+    assert_eq!(ranges(&conf)[0], "10.9.0.0/16 10.9.0.1-10.9.255.254");
+    assert_eq!(conf.ranges[1].net.to_string(), "fd00::/64");
+    assert_eq!(conf.gateway, Some("10.9.0.2".parse().unwrap()));
+}
+
+#[test]
+fn leading_zeros_are_decimal() {
+    let table = [
+        json!({"range": "00192.00168.1.5-000000192.168.1.25/24"}),
+        json!({"range": "192.168.1.0/24", "range_start": "00192.00168.1.5", "range_end": "000192.168.1.25"}),
+    ];
+    for ipam in table {
+        assert_eq!(ranges(&load(ipam).unwrap()), ["192.168.1.0/24 192.168.1.5-192.168.1.25"]);
+    }
+    let start = load(json!({"range": "00192.00168.1.0/24", "range_start": "00192.00168.1.44"})).unwrap();
+    assert_eq!(ranges(&start), ["192.168.1.0/24 192.168.1.44-192.168.1.254"]);
+}
+
+#[test]
+fn errors_have_the_texts_tools_know() {
+    let table = [
+        (
+            json!({"range": "192.168.1.5-192.168.1.25/28"}),
+            "invalid range start for CIDR 192.168.1.16/28: 192.168.1.5",
+        ),
+        (json!({"ipRanges": [{"range": "x"}]}), "invalid CIDR x: invalid CIDR address: x"),
+        (json!({"range": "10.0.0.0/8", "gateway": "x"}), "couldn't parse gateway IP: x"),
+        (
+            json!({"addresses": [{"address": "10.0.0.1"}]}),
+            "invalid CIDR in addresses 10.0.0.1: invalid CIDR address: 10.0.0.1",
+        ),
+        (json!({"range": 7}), "LoadIPAMConfig - JSON Parsing Error: ipam.range must be a string"),
+        (
+            json!({"ipRanges": [{"range_start": "010.0.0.1"}]}),
+            "LoadIPAMConfig - JSON Parsing Error: ipam.ipRanges.range_start must be an IP address",
+        ),
+        (
+            json!({"enable_overlapping_ranges": "yes"}),
+            "LoadIPAMConfig - JSON Parsing Error: ipam.enable_overlapping_ranges must be true or false",
+        ),
+        (
+            json!({"routes": [{"dst": "10.0.0.0"}]}),
+            "LoadIPAMConfig - JSON Parsing Error: ipam.routes.dst must be an address with prefix length",
+        ),
+        (
+            json!({"node_slice_size": "x"}),
+            "invalid node_slice_size \"x\": it must be a prefix length such as \"/26\"",
+        ),
+    ];
+    for (ipam, expected) in table {
+        assert_eq!(load(ipam).unwrap_err().to_string(), expected);
+    }
+    let parse = |conf: Value| Network::parse(&object(&conf)).unwrap_err();
+    assert_eq!(parse(json!({"name": "net"})), ConfError::NoIpam);
+    let other = parse(network(&json!({"type": "host-local"}))).to_string();
+    assert_eq!(
+        other,
+        "only interested in networks whose IPAM type is 'whereabouts'. This one was: host-local"
+    );
+    assert!(matches!(parse(network(&json!("x"))), ConfError::Json { .. }));
+}
+
+#[test]
+fn a_broken_flat_file_is_named_and_not_quoted() {
+    let ipam = network(&json!({"type": "whereabouts"}));
+    for flat in ["{\"secret\"", "[]", "", "{\"range\": [\"secret\"]}"] {
+        let error = load_with(&ipam, flat).unwrap_err().to_string();
+        assert!(error.starts_with("LoadIPAMConfig Flatfile (/flat) - JSON Parsing Error: "), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_kubeconfig_matters_only_to_who_needs_it() {
+    let conf = load_with(&network(&json!({"type": "whereabouts", "range": "10.0.0.0/8"})), "{}").unwrap();
+    let error = conf.kubeconfig().unwrap_err().to_string();
+    assert!(error.contains("invalid `kubernetes.kubeconfig` parameter"), "{error}");
+}
+
+#[test]
+fn a_network_names_files_only_in_cni_directories() {
+    let with = |path: &str| {
+        let by_path = load(json!({"configuration_path": path}));
+        let by_kubeconfig = load(json!({"kubernetes": {"kubeconfig": path}}));
+        assert_eq!(by_path.is_ok(), by_kubeconfig.is_ok(), "{path}");
+        by_path
+    };
+    for good in [
+        "/etc/cni/net.d/whereabouts.d/whereabouts.conf",
+        "/etc/kubernetes/cni/net.d/x",
+        "/var/lib/rancher/k3s/agent/etc/cni/net.d/whereabouts.d/whereabouts.conf",
+    ] {
+        assert_eq!(with(good).unwrap().configuration_path.unwrap().to_str(), Some(good));
+    }
+    for bad in [
+        "/root/.kube/config",
+        "/etc/cni/net.d/../../shadow",
+        "/etc/cni/net.dx/a",
+        "etc/cni/net.d/a",
+        "../a",
+        "/",
+        "\n",
+    ] {
+        assert!(matches!(with(bad), Err(ConfError::ForbiddenPath { .. })), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_network_cannot_make_root_write_or_wait() {
+    let conf = load(json!({
+        "range": "10.0.0.0/8", "log_file": "/etc/passwd", "sleep_for_race": 5, "leader_lease_duration": 1500,
+        "log_level": "loud", "range_start": "x", "range_end": "10.255.255.255",
+    }))
+    .unwrap();
+    assert_eq!(
+        conf.warnings,
+        [
+            Warning::Ignored("log_file"),
+            Warning::Ignored("sleep_for_race"),
+            Warning::Ignored("leader_lease_duration"),
+            Warning::NotAnAddress { key: "range_start", text: "x".to_owned() },
+            Warning::LogLevel("loud".to_owned()),
+        ]
+    );
+    assert!(load(json!({"log_file": "", "sleep_for_race": 0})).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn an_unused_bound_is_reported() {
+    let conf = load(json!({"range": "10.0.0.0/24", "range_start": "10.0.9.1"})).unwrap();
+    assert!(matches!(&conf.warnings[..], [Warning::OutsideRange { .. }]), "{:?}", conf.warnings);
+}
+
+#[test]
+fn a_list_of_plugins_is_searched_for_ours() {
+    let nad = |plugins: Value| {
+        let config = object(&json!({"cniVersion": "0.4.0", "name": "list", "plugins": plugins}));
+        Network::parse_nad(&config)
+    };
+    let ours = json!({"type": "macvlan", "ipam": {"type": "whereabouts", "range": "10.0.0.0/8"}});
+    let tuning = json!({"type": "tuning"});
+    let found = nad(json!([tuning, ours])).unwrap();
+    let flat = FlatFile { path: Path::new("/flat"), bytes: FLAT.as_bytes() };
+    let conf = found.complete(Some(flat)).unwrap();
+    assert_eq!((conf.name.as_str(), conf.cni_version.as_str(), conf.ranges.len()), ("list", "0.4.0", 1));
+    assert_eq!(nad(json!([])).unwrap_err(), ConfError::NoIpam);
+    let other = nad(json!([{"type": "x", "ipam": {"type": "dhcp"}}, tuning])).unwrap_err();
+    assert_eq!(other, ConfError::OtherIpam("dhcp".to_owned()));
+    assert!(Network::parse_nad(&object(&network(&json!({"type": "whereabouts"})))).is_ok());
+}
+
+#[test]
+fn early_versions_have_one_static_address_per_family() {
+    let conf = |version: &str, addresses: Value| {
+        let ipam = json!({"type": "whereabouts", "addresses": addresses});
+        load_with(&json!({"cniVersion": version, "name": "net", "ipam": ipam}), FLAT)
+    };
+    let two = json!([{"address": "10.0.0.1/8"}, {"address": "10.0.0.2/8"}]);
+    let dual = json!([{"address": "10.0.0.1/8"}, {"address": "fd00::1/8"}]);
+    for version in ["", "0.1.0", "0.2.0"] {
+        let error = conf(version, two.clone()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("CNI version {version} does not support more than 1 address per family")
+        );
+        assert!(conf(version, dual.clone()).is_ok());
+    }
+    assert!(conf("0.3.1", two).is_ok());
+}
+
+fn gather(args: IpArgs<'_>, runtime: &Value, cni: &Value) -> Result<Requests, ConfError> {
+    Requests::gather(args, &object(runtime), &object(cni))
+}
+
+#[test]
+fn requested_addresses_inside_a_range_are_claimed() {
+    let conf = load(
+        json!({"ipRanges": [{"range": "10.0.0.0/24"}, {"range": "fd00::/64"}, {"range": "10.9.0.0/24"}]}),
+    )
+    .unwrap();
+    let args = IpArgs { ip: Some("10.0.0.7/24,172.16.0.9/16"), gateway: Some("172.16.0.1,10.0.0.1") };
+    let requests =
+        gather(args, &json!({"ips": ["10.0.0.7/24", "fd00::7"]}), &json!({"ips": ["fd00::7/64", "fd00::8"]}))
+            .unwrap();
+    let assignment = requests.assign(&conf).unwrap();
+    let must = |range, ip: &str| Claim { range, wish: Some(Wish::Must(ip.parse().unwrap())) };
+    assert_eq!(
+        assignment.claims,
+        [must(0, "10.0.0.7"), must(1, "fd00::7"), must(1, "fd00::8"), Claim { range: 2, wish: None }]
+    );
+    assert_eq!(assignment.addresses.len(), 1);
+    assert_eq!(assignment.addresses[0].address.to_string(), "172.16.0.9/16");
+    assert_eq!(assignment.addresses[0].gateway, Some("172.16.0.1".parse().unwrap()));
+}
+
+#[test]
+fn without_requests_each_range_gives_any_address() {
+    let conf = load(json!({"range": "10.0.0.0/24", "addresses": [{"address": "10.5.0.1/24"}]})).unwrap();
+    let assignment = Requests::default().assign(&conf).unwrap();
+    assert_eq!(assignment.claims, [Claim { range: 0, wish: None }]);
+    assert_eq!(assignment.addresses, conf.addresses);
+}
+
+#[test]
+fn bad_requests_are_refused() {
+    let none = json!({});
+    let ip = |ip| IpArgs { ip: Some(ip), gateway: None };
+    let error = gather(ip("banana"), &none, &none).unwrap_err();
+    assert_eq!(error.to_string(), "invalid CIDR banana: invalid CIDR address: banana");
+    let gateway = IpArgs { ip: None, gateway: Some("x") };
+    assert_eq!(gather(gateway, &none, &none).unwrap_err().to_string(), "invalid gateway address: x");
+    assert!(gather(IpArgs::default(), &json!({"ips": "10.0.0.7"}), &none).is_err());
+    assert!(gather(IpArgs::default(), &json!({"ips": ["../x"]}), &none).is_err());
+    let conf = load(json!({"range": "10.0.0.0/24"})).unwrap();
+    let outside = gather(IpArgs::default(), &json!({"ips": ["10.7.0.1"]}), &none).unwrap();
+    let error = outside.assign(&conf).unwrap_err().to_string();
+    assert!(
+        error.starts_with("10.7.0.1 was asked for, but is in none of the network's ranges (10.0.0.0/24)"),
+        "{error}"
+    );
+}

@@ -1,0 +1,238 @@
+//! Address text as Go reads and writes it, and addresses as numbers.
+//!
+//! Object names and pool keys are made from this text by every version of Whereabouts, so it must agree with
+//! Go's `net` package to the letter. An IPv4-mapped IPv6 address is IPv4 here, as it is there.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// Go's text for an unreadable CIDR; it becomes part of messages that tools match on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid CIDR address: {0}")]
+pub struct CidrError(pub String);
+
+/// Reads an address strictly, like Go's `net.ParseIP`: no leading zeros in IPv4, no zone.
+pub fn parse_strict(text: &str) -> Option<IpAddr> {
+    text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+}
+
+/// Reads an address like `ParseIPSloppy` of `k8s.io/utils/net`: leading zeros are decimal ("010" is ten).
+pub fn parse_sloppy(text: &str) -> Option<IpAddr> {
+    parse_strict(&without_leading_zeros(text))
+}
+
+/// Reads an address with prefix length strictly, like Go's `net.ParseCIDR`. The host bits are kept.
+///
+/// # Errors
+/// [`CidrError`], also for IPv4-mapped IPv6 ("::ffff:10.0.0.0/104"), which no family has room for.
+pub fn parse_cidr_strict(text: &str) -> Result<IpNet, CidrError> {
+    cidr(text, str::to_owned).ok_or_else(|| CidrError(text.to_owned()))
+}
+
+/// Reads an address with prefix length like `ParseCIDRSloppy` of `k8s.io/utils/net`. The host bits are kept.
+///
+/// # Errors
+/// [`CidrError`], also for IPv4-mapped IPv6.
+pub fn parse_cidr_sloppy(text: &str) -> Result<IpNet, CidrError> {
+    cidr(text, without_leading_zeros).ok_or_else(|| CidrError(text.to_owned()))
+}
+
+fn cidr(text: &str, clean: impl Fn(&str) -> String) -> Option<IpNet> {
+    let (address, length) = text.split_once('/')?;
+    let ip: IpAddr = clean(address).parse().ok()?;
+    if ip != ip.to_canonical() || length.is_empty() || !length.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    IpNet::new(ip, length.parse().ok()?).ok()
+}
+
+/// The same text with "010" as "10" between dots and colons, and "000" as "0".
+fn without_leading_zeros(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for part in text.split_inclusive(['.', ':']) {
+        let (number, end) = match part.strip_suffix(['.', ':']) {
+            Some(number) => (number, part.get(number.len()..).unwrap_or_default()),
+            None => (part, ""),
+        };
+        let stripped = number.trim_start_matches('0');
+        clean.push_str(if stripped.is_empty() && !number.is_empty() { "0" } else { stripped });
+        clean.push_str(end);
+    }
+    clean
+}
+
+/// Go's text of an address: lower case, RFC 5952, IPv4-mapped IPv6 dotted.
+pub fn text(ip: IpAddr) -> String {
+    ip.to_canonical().to_string()
+}
+
+/// The two families, for arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// 32 bits.
+    V4,
+    /// 128 bits.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub const fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// How long an address is, in bits.
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+
+    /// The address with this number, or `None` if the family has none so high.
+    pub fn address(self, number: u128) -> Option<IpAddr> {
+        match self {
+            Self::V4 => u32::try_from(number).ok().map(|number| Ipv4Addr::from(number).into()),
+            Self::V6 => Some(Ipv6Addr::from(number).into()),
+        }
+    }
+}
+
+/// An address as a number.
+pub fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => u32::from(ip).into(),
+        IpAddr::V6(ip) => ip.into(),
+    }
+}
+
+/// How far `ip` lies above `base`: the key of its entry in a pool that begins at `base`. `None` if the families
+/// differ or `ip` lies below.
+pub fn offset(ip: IpAddr, base: IpAddr) -> Option<u128> {
+    if Family::of(ip) != Family::of(base) {
+        return None;
+    }
+    number(ip).checked_sub(number(base))
+}
+
+/// The address `offset` above `base`, or `None` past the end of the family.
+pub fn add(base: IpAddr, offset: u128) -> Option<IpAddr> {
+    Family::of(base).address(number(base).checked_add(offset)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{add, offset, parse_cidr_sloppy, parse_cidr_strict, parse_sloppy, parse_strict, text};
+    use std::net::IpAddr;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn sloppy_addresses_have_decimal_leading_zeros() {
+        let table = [
+            ("192.168.001.010", Some("192.168.1.10")),
+            ("000.000.000.000", Some("0.0.0.0")),
+            ("0000192.168.1.1", Some("192.168.1.1")),
+            ("10.0.0.1", Some("10.0.0.1")),
+            ("2001:0db8:0480:603d:0304:0403:000:0000", Some("2001:db8:480:603d:304:403::")),
+            ("fd::00001", Some("fd::1")),
+            ("::ffff:010.0.0.1", Some("10.0.0.1")),
+            ("10.0.0.256", None),
+            ("10.0.0", None),
+            ("10.0.0.1.", None),
+            ("10..0.1", None),
+            ("10.0.0.1 ", None),
+            ("0x10.0.0.1", None),
+            ("100::2::1", None),
+            ("fe80::1%eth0", None),
+            ("", None),
+        ];
+        for (given, expected) in table {
+            assert_eq!(parse_sloppy(given), expected.map(ip), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn strict_addresses_have_no_leading_zeros() {
+        assert_eq!(parse_strict("192.168.1.10"), Some(ip("192.168.1.10")));
+        assert_eq!(parse_strict("192.168.001.010"), None);
+        assert_eq!(parse_strict("::ffff:10.0.0.1"), Some(ip("10.0.0.1")));
+        assert_eq!(parse_strict("fd::00001"), None);
+    }
+
+    #[test]
+    fn cidrs_keep_their_host_bits() {
+        let table = [
+            ("192.168.1.44/28", Some("192.168.1.44/28")),
+            ("192.168.001.010/024", Some("192.168.1.10/24")),
+            ("2001::1/116", Some("2001::1/116")),
+            ("10.0.0.0/33", None),
+            ("192.168.0.1/123", None),
+            ("fd00::/129", None),
+            ("10.0.0.0/", None),
+            ("10.0.0.0/+8", None),
+            ("10.0.0.0/-1", None),
+            ("10.0.0.0/8/8", None),
+            ("10.0.0.0", None),
+            ("::ffff:10.0.0.0/104", None),
+            ("/8", None),
+        ];
+        for (given, expected) in table {
+            let found = parse_cidr_sloppy(given).ok().map(|net| net.to_string());
+            assert_eq!(found.as_deref(), expected, "{given:?}");
+        }
+        assert!(parse_cidr_strict("192.168.001.010/24").is_err());
+        assert_eq!(parse_cidr_strict("x/1").unwrap_err().to_string(), "invalid CIDR address: x/1");
+    }
+
+    #[test]
+    fn text_is_gos() {
+        let table = [
+            ("2001:DB8:0:0:0:0:0:1", "2001:db8::1"),
+            ("2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"),
+            ("2001:0:0:1:0:0:0:1", "2001:0:0:1::1"),
+            ("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+            ("::10.0.0.1", "::a00:1"),
+            ("fd00:0:0:10:0:0:3:1", "fd00::10:0:0:3:1"),
+            ("::", "::"),
+        ];
+        for (given, expected) in table {
+            assert_eq!(text(ip(given)), expected);
+        }
+    }
+
+    #[test]
+    fn offsets_count_from_the_base() {
+        let table = [
+            ("192.168.1.255", "192.168.1.1", Some(254)),
+            ("192.168.2.0", "192.168.1.1", Some(255)),
+            ("192.168.2.1", "192.168.1.1", Some(256)),
+            ("192.168.3.0", "192.168.1.1", Some(511)),
+            ("2000::ffff", "2000::", Some(0xffff)),
+            ("ffff::", "::", Some(0xffff << 112)),
+            ("192.168.1.0", "192.168.1.1", None),
+            ("192.168.1.1", "2000::", None),
+            ("2000::", "192.168.1.1", None),
+        ];
+        for (address, base, expected) in table {
+            assert_eq!(offset(ip(address), ip(base)), expected, "{address} from {base}");
+            if let Some(offset) = expected {
+                assert_eq!(add(ip(base), offset), Some(ip(address)));
+            }
+        }
+    }
+
+    #[test]
+    fn adding_stops_at_the_end_of_the_family() {
+        assert_eq!(add(ip("255.255.255.255"), 1), None);
+        assert_eq!(add(ip("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), 1), None);
+        assert_eq!(add(ip("10.0.255.255"), 1), Some(ip("10.1.0.0")));
+    }
+}
