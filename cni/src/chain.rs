@@ -71,6 +71,11 @@ impl Chain<'_> {
     /// Runs DEL of every plugin, last one first, with the cached result; goes on past failures and returns them joined. The cache
     /// entry goes when all succeeded.
     pub fn del(&self) -> Result<(), CniError> {
+        join(self.del_each()).map_or(Ok(()), Err)
+    }
+
+    /// As [`Chain::del`], with the failure of each plugin by itself; none is success.
+    pub fn del_each(&self) -> Vec<CniError> {
         let cached = self.cache.read(&self.key());
         let empty = Map::new();
         let offers = match &cached {
@@ -84,15 +89,14 @@ impl Chain<'_> {
             let request = plugin.request(self.list, offers, previous.as_ref());
             errors.extend(self.run(Verb::Del, plugin, request).err());
         }
-        if let Some(error) = join(errors) {
-            return Err(error);
+        if errors.is_empty()
+            && let Err(e) = self.cache.remove(&self.key())
+        {
+            let name = self.list.name.as_str();
+            let msg = format!("failed to remove the cached result of network {name:?}: {e}");
+            errors.push(CniError::new(Code::Io, msg));
         }
-        self.cache.remove(&self.key()).map_err(|e| {
-            CniError::new(
-                Code::Io,
-                format!("failed to remove the cached result of network {:?}: {e}", self.list.name.as_str()),
-            )
-        })
+        errors
     }
 
     /// Runs CHECK of every plugin with the cached result; the first failure ends it.
@@ -218,7 +222,7 @@ fn exec(
 }
 
 /// Reads what a plugin answered to ADD; no output at all, or `null`, is an empty result.
-pub(crate) fn result_of(plugin: &PluginType, output: &[u8], version: Version) -> Result<RawResult, CniError> {
+pub fn result_of(plugin: &PluginType, output: &[u8], version: Version) -> Result<RawResult, CniError> {
     let is_empty = output.iter().all(u8::is_ascii_whitespace);
     let value = if is_empty { Ok(Value::Null) } else { serde_json::from_slice(output) };
     let value = value.map_err(|e| {

@@ -1,9 +1,11 @@
 //! CHECK: which part of `prevResult` is about the attachment that is checked.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use crate::env::Attachment;
-use crate::result::{CniResult, Interface};
+use crate::result::{CniResult, Interface, Ip, Route};
 use crate::{CniError, Code};
 
 /// What a result says of one interface.
@@ -11,8 +13,13 @@ use crate::{CniError, Code};
 pub struct Own<'a> {
     /// The interface.
     pub interface: &'a Interface,
-    /// Its addresses; those that name no interface are taken for its own.
+    /// The interfaces before it: those of earlier plugins of the chain.
+    pub earlier: &'a [Interface],
+    /// Its addresses. Those that name no interface are its own where none names it and no interface is before it.
     pub addresses: Vec<IpNet>,
+    /// Its routes: all of the result's if nothing else is in it, gateways filled in; else those whose gateway is on one of its
+    /// subnets. Whose the others are a result does not say.
+    pub routes: Vec<Route>,
 }
 
 /// The part of `result` about `CNI_IFNAME` in `CNI_NETNS`. An error where the result has no such interface.
@@ -28,9 +35,26 @@ pub fn own<'a>(attachment: &Attachment, result: &'a CniResult) -> Result<Own<'a>
             "sandbox in prevResult {sandbox} doesn't match configured netns: {netns}"
         )));
     }
-    let is_own = |ip: &&crate::result::Ip| ip.interface.is_none_or(|index| index == place);
-    let addresses = result.ips.iter().filter(is_own).map(|ip| ip.address).collect();
-    Ok(Own { interface, addresses })
+    let addresses = addresses(result, place);
+    let is_on_link = |gw: &IpAddr| addresses.iter().any(|net: &IpNet| net.contains(gw));
+    let is_alone = result.interfaces.len() == 1 && addresses.len() == result.ips.len();
+    let routes = if is_alone {
+        result.routes_with_gateways()
+    } else {
+        let is_own = |route: &&Route| route.gw.as_ref().is_some_and(is_on_link);
+        result.routes.iter().filter(is_own).cloned().collect()
+    };
+    let earlier = result.interfaces.get(..place).unwrap_or_default();
+    Ok(Own { interface, earlier, addresses, routes })
+}
+
+fn addresses(result: &CniResult, place: usize) -> Vec<IpNet> {
+    let of = |wanted: Option<usize>| {
+        let ips = result.ips.iter().filter(move |ip: &&Ip| ip.interface == wanted);
+        ips.map(|ip| ip.address).collect::<Vec<_>>()
+    };
+    let named = of(Some(place));
+    if named.is_empty() && place == 0 { of(None) } else { named }
 }
 
 #[cfg(test)]
@@ -38,7 +62,6 @@ mod tests {
     use super::*;
     use crate::env::Attachment;
     use crate::names::{ContainerId, IfName};
-    use crate::result::Ip;
 
     fn attachment() -> Attachment {
         Attachment {
@@ -56,8 +79,12 @@ mod tests {
         Ip { interface, address: address.parse().unwrap(), gateway: None }
     }
 
+    fn route(dst: &str, gw: &str) -> Route {
+        Route::new(dst.parse().unwrap(), gw.parse().ok())
+    }
+
     #[test]
-    fn addresses_of_other_interfaces_are_not_its_own() {
+    fn addresses_of_other_interfaces_and_of_none_are_not_its_own() {
         let result = CniResult {
             interfaces: vec![interface("eth0", "/run/netns/pod"), interface("net1", "/run/netns/pod")],
             ips: vec![ip(Some(0), "10.0.0.1/24"), ip(Some(1), "10.0.0.2/24"), ip(None, "10.0.0.3/24")],
@@ -65,7 +92,35 @@ mod tests {
         };
         let own = own(&attachment(), &result).unwrap();
         assert_eq!(own.interface.name, "net1");
-        assert_eq!(own.addresses, ["10.0.0.2/24".parse().unwrap(), "10.0.0.3/24".parse().unwrap()]);
+        assert_eq!(own.earlier, &result.interfaces[..1]);
+        assert_eq!(own.addresses, ["10.0.0.2/24".parse().unwrap()]);
+    }
+
+    #[test]
+    fn addresses_that_name_no_interface_are_its_own_where_none_names_it() {
+        let interfaces = vec![interface("net1", "/run/netns/pod")];
+        let result = CniResult { interfaces, ips: vec![ip(None, "10.0.0.3/24")], ..CniResult::default() };
+        assert_eq!(own(&attachment(), &result).unwrap().addresses, ["10.0.0.3/24".parse().unwrap()]);
+    }
+
+    #[test]
+    fn of_several_interfaces_a_route_is_that_ones_on_whose_subnet_its_gateway_is() {
+        let routes = vec![
+            route("0.0.0.0/0", "10.0.0.254"),
+            route("10.9.0.0/16", "10.0.1.254"),
+            route("10.8.0.0/16", "none"),
+        ];
+        let ips = vec![ip(Some(0), "10.0.0.1/24"), ip(Some(1), "10.0.1.2/24")];
+        let interfaces = vec![interface("eth0", "/run/netns/pod"), interface("net1", "/run/netns/pod")];
+        let mut result = CniResult { interfaces, ips, routes, ..CniResult::default() };
+        assert_eq!(own(&attachment(), &result).unwrap().routes, &result.routes[1..2]);
+        // Alone, they are all its own, and the one without a gateway takes that of the address.
+        result.interfaces.remove(0);
+        result.ips.remove(0);
+        result.ips[0] = Ip { gateway: "10.0.1.1".parse().ok(), ..ip(Some(0), "10.0.1.2/24") };
+        let routes = own(&attachment(), &result).unwrap().routes;
+        assert_eq!(routes.len(), 3);
+        assert_eq!(routes[2], route("10.8.0.0/16", "10.0.1.1"));
     }
 
     #[test]

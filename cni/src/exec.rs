@@ -327,8 +327,8 @@ fn kill(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// What a failed plugin said, as an error object.
-fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> CniError {
+/// What a failed plugin said, as an error object: its own where it printed one, otherwise code 999 and at most 1024 characters of its output.
+pub fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> CniError {
     if let Some(error) = CniError::from_json(stdout) {
         return error;
     }

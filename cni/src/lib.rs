@@ -16,6 +16,7 @@
 //! | [`delegate`] | IPAM delegation from inside a plugin |
 //! | [`list`], [`chain`] | network configuration lists, and running one |
 //! | [`cache`] | the result cache that runtimes and meta-plugins share |
+//! | [`crash`] | where a fault test may kill this process |
 //!
 //! Must never: know Kubernetes, talk netlink, be async.
 
@@ -24,6 +25,7 @@ pub mod cache;
 pub mod chain;
 pub mod check;
 pub mod conf;
+pub mod crash;
 pub mod delegate;
 pub mod env;
 pub mod error;

@@ -119,7 +119,7 @@ impl PluginConf {
 
     /// What the plugin reads on standard input: its conf with the list's name and version, the result so far, and of the
     /// runtime's offers those that it declares.
-    pub(crate) fn request(
+    pub fn request(
         &self,
         list: &NetworkList,
         offers: &Map<String, Value>,

@@ -58,7 +58,11 @@ mod tests {
         assert_eq!(masters(r#""ens192""#), std::slice::from_ref(&name));
         assert_eq!(
             masters(r#"["ens192",{"mac":"x"},{"subnet":"10.1.0.0/16"}]"#),
-            [name, Master::Mac { mac: "x".into() }, Master::Subnet { subnet: "10.1.0.0/16".parse().unwrap() }]
+            [
+                name,
+                Master::Mac { mac: "x".into() },
+                Master::Subnet { subnet: "10.1.0.0/16".parse().unwrap() }
+            ]
         );
     }
 

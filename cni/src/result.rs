@@ -114,6 +114,24 @@ impl Dns {
     pub fn is_empty(&self) -> bool {
         *self == Dns::default()
     }
+
+    /// Both, without repetitions; `previous` is asked first and its domain stands.
+    fn after(self, previous: Dns) -> Dns {
+        let joined = |mut first: Vec<String>, second: Vec<String>| {
+            for entry in second {
+                if !first.contains(&entry) {
+                    first.push(entry);
+                }
+            }
+            first
+        };
+        Dns {
+            nameservers: joined(previous.nameservers, self.nameservers),
+            domain: if previous.domain.is_empty() { self.domain } else { previous.domain },
+            search: joined(previous.search, self.search),
+            options: joined(previous.options, self.options),
+        }
+    }
 }
 
 /// A result as JSON, with the version it is in: what plugins hand to each other unread.
@@ -209,6 +227,23 @@ impl CniResult {
             self.dns = dns.clone();
         }
         self
+    }
+
+    /// This result as that of a later plugin of a chain: all that `previous` has comes first and keeps its place. Routes without a
+    /// gateway are given theirs now, because beside the addresses of others the gateway of their family would be another one.
+    #[must_use]
+    pub fn after(mut self, previous: CniResult) -> Self {
+        let shift = previous.interfaces.len();
+        self.routes = self.routes_with_gateways();
+        for ip in &mut self.ips {
+            ip.interface = ip.interface.map(|place| place + shift);
+        }
+        CniResult {
+            interfaces: [previous.interfaces, self.interfaces].concat(),
+            ips: [previous.ips, self.ips].concat(),
+            routes: [previous.routes, self.routes].concat(),
+            dns: self.dns.after(previous.dns),
+        }
     }
 
     /// The routes, those without a gateway given that of the first address of their family that has one.

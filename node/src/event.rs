@@ -1,5 +1,7 @@
 //! Events: what `kubectl describe pod` shows to the pod's owner.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -43,7 +45,7 @@ pub fn about_pod(
 ) -> Event {
     Event {
         metadata: ObjectMeta {
-            name: Some(name(&subject.name, now)),
+            name: Some(name(&subject.name, message, now)),
             namespace: Some(subject.namespace.to_string()),
             ..Default::default()
         },
@@ -83,10 +85,13 @@ pub struct Reporter<'a> {
     pub host: &'a str,
 }
 
-/// As client-go names events, unique per pod and instant, but never longer than a name may be.
-fn name(pod: &DnsSubdomain, now: Timestamp) -> String {
+/// Nearly as client-go names events: unique per pod, instant and text, since one ADD has several things to say at one instant. Never
+/// longer than a name may be.
+fn name(pod: &DnsSubdomain, message: &str, now: Timestamp) -> String {
     let stem: String = pod.as_str().chars().take(200).collect();
-    format!("{}.{:x}", stem.trim_end_matches(['.', '-']), now.as_nanosecond())
+    let mut hasher = DefaultHasher::new();
+    message.hash(&mut hasher);
+    format!("{}.{:x}{:08x}", stem.trim_end_matches(['.', '-']), now.as_nanosecond(), hasher.finish() as u32)
 }
 
 fn cut(message: &str) -> String {
@@ -113,11 +118,21 @@ mod tests {
     }
 
     #[test]
+    fn two_texts_of_one_instant_are_two_events() {
+        assert_ne!(event("one")["metadata"]["name"], event("two")["metadata"]["name"]);
+        assert_eq!(event("one")["metadata"]["name"], event("one")["metadata"]["name"]);
+    }
+
+    #[test]
     fn an_event_names_the_pod_the_reason_and_the_time() {
         let event = event("net1 failed");
         assert_eq!(event["involvedObject"]["uid"], "u-1");
         assert_eq!(event["metadata"]["namespace"], "default");
-        assert_eq!(event["metadata"]["name"], "web-0.18eaa440dfca4000");
+        let name = event["metadata"]["name"].as_str().unwrap();
+        assert!(
+            name.starts_with("web-0.18eaa440dfca4000") && name.len() == "web-0.18eaa440dfca4000".len() + 8,
+            "{name}"
+        );
         assert_eq!(event["type"], "Warning");
         assert_eq!(event["reason"], "NoNetwork");
         assert_eq!(event["source"]["component"], "multus");
@@ -127,7 +142,7 @@ mod tests {
     #[test]
     fn the_events_name_is_a_name_whatever_the_pods() {
         let pod = DnsSubdomain::new(format!("{}-{}", "a".repeat(199), "b".repeat(53))).unwrap();
-        let name = super::name(&pod, "2026-11-23T10:00:00Z".parse().unwrap());
+        let name = super::name(&pod, "text", "2026-11-23T10:00:00Z".parse().unwrap());
         assert!(name.starts_with(&format!("{}.18ea", "a".repeat(199))), "{name}");
         DnsSubdomain::new(name).unwrap();
     }

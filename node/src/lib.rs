@@ -7,12 +7,10 @@
 //! | [`client`] | how do I ask the API server, and what may I do after an error? |
 //! | [`event`] | how do I tell the pod's owner? |
 //! | [`files`] | how do I write a file that is never half there? |
-//! | [`crash`] | where may a fault test kill this process? |
 //!
 //! Nothing here knows of CNI, network attachments or addresses.
 
 pub mod client;
-pub mod crash;
 pub mod deadline;
 pub mod event;
 pub mod files;

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use cni::crash_point;
 use cni::env::{Attachment, Detachment};
 use cni::plugin::Call;
 use cni::result::CniResult;
-use node::crash_point;
 use node::deadline::Deadline;
 
 use crate::adopt;
+use crate::choose::Hints;
 use crate::claim::{Claimant, Claimed, Claims, Origin, Search};
 use crate::conf::Conf;
 use crate::conf::request::Assignment;
@@ -96,7 +97,13 @@ async fn claim_all(
     let mut held: Vec<Claimed> = Vec::new();
     for claim in &wanted.claims {
         let Some(pool) = pools.get(claim.range) else { continue };
-        match claims.claim(pool, &who, claim.wish, hints.get(pool.name.as_str())).await {
+        let name = pool.name.as_str();
+        let look = Hints {
+            wish: claim.wish,
+            previous: hints.previous(name, &pod.podref, &record.if_name),
+            start: hints.get(name),
+        };
+        match claims.claim(pool, &who, look).await {
             Ok(claimed) => held.push(claimed),
             Err(error) => {
                 give_back(claims, record, &held, records).await;
@@ -105,9 +112,12 @@ async fn claim_all(
         }
         crash_point!("add-after-claim");
     }
-    for claimed in held.iter().filter(|claimed| claimed.search == Search::InOrder) {
-        let ip = claimed.claim.address.addr();
-        hints.set(&claimed.claim.pool, crate::ip::add(ip, 1).unwrap_or(ip));
+    for Claimed { claim, search, .. } in &held {
+        let ip = claim.address.addr();
+        hints.set_previous(&claim.pool, &pod.podref, &record.if_name, Some(ip));
+        if *search == Search::InOrder {
+            hints.set(&claim.pool, crate::ip::add(ip, 1).unwrap_or(ip));
+        }
     }
     Ok(held.into_iter().map(|claimed| claimed.claim).collect())
 }
@@ -152,7 +162,7 @@ fn release_or_bury(record: &Record, records: &Records, conf: Option<&Conf>) -> R
         }
         claims.release(record).await?;
         records.remove(&record.container_id, &record.if_name)?;
-        lower_hints(record);
+        forget(record, records);
         drain(&claims, records).await;
         Ok(())
     });
@@ -177,10 +187,14 @@ async fn remove_upstream_entries(
     Ok(())
 }
 
-fn lower_hints(record: &Record) {
+/// The addresses are free: look there first. The interface has none any more, unless a newer sandbox took it over.
+fn forget(record: &Record, records: &Records) {
     let hints = HintStore::open(Path::new(STATE));
-    for claim in &record.claims {
+    let newer = |other: &Record| other.podref == record.podref && other.if_name == record.if_name;
+    let taken_over = records.all().is_ok_and(|all| all.iter().any(newer));
+    for claim in record.claims.iter().filter(|_| !taken_over) {
         hints.lower(&claim.pool, claim.address.addr());
+        hints.set_previous(&claim.pool, &record.podref, &record.if_name, None);
     }
 }
 
@@ -192,6 +206,6 @@ pub async fn drain(claims: &Claims<'_>, records: &Records) {
             return;
         }
         let _ = records.drained(&tombstone);
-        lower_hints(&tombstone);
+        forget(&tombstone, records);
     }
 }

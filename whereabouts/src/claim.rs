@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use cni::crash_point;
 use node::client::{
     ApiClient, ApiError, Collection, Freshness, ListQuery, OnUnknown, Preconditions, RetryPolicy, retry,
 };
-use node::crash_point;
 use node::deadline::Deadline;
 use node::names::{DnsLabel, DnsSubdomain};
 
-use crate::choose::{self, Hints, LOSSES_BEFORE_RANDOM, NoCandidate, View, Wish};
+use crate::choose::{self, Hints, LOSSES_BEFORE_RANDOM, NoCandidate, View};
 use crate::naming::{self, NamingError};
 use crate::objects::{LABEL_CONTAINER, RESERVATIONS, Reservation, ReservationSpec, label};
 use crate::pool::Pool;
@@ -120,11 +120,9 @@ impl Claims<'_> {
         &self,
         pool: &Pool,
         who: &Claimant<'_>,
-        wish: Option<Wish>,
-        start: Option<IpAddr>,
+        mut hints: Hints,
     ) -> Result<Claimed, ClaimError> {
         let mut known = Knowledge::default();
-        let mut hints = Hints { wish, previous: None, start };
         loop {
             let view = View { used: &known.used, lost: &known.lost };
             let candidate = match choose::next(&pool.range, &pool.free, view, hints, random()) {

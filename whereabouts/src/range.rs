@@ -296,16 +296,19 @@ impl Allocatable {
 
     fn nth_free(&self, used: &BTreeSet<IpAddr>, mut n: u128, from: u128) -> Option<IpAddr> {
         for span in self.spans.iter().filter(|span| span.last >= from) {
-            let mut next = span.first.max(from);
-            let taken = used.range(self.address(next)..=self.address(span.last)).map(|ip| ip::number(*ip));
-            // One past the end closes the last gap of the span.
-            for number in taken.chain(span.last.checked_add(1)) {
-                let gap = number - next;
-                if n < gap {
-                    return Some(self.address(next + n));
+            let mut next = Some(span.first.max(from));
+            let taken = used.range(self.address(span.first.max(from))..=self.address(span.last));
+            // Each used address ends a gap, and so does the end of the span.
+            for taken in taken.map(|ip| Some(ip::number(*ip))).chain([None]) {
+                let Some(first) = next.filter(|first| *first <= span.last) else { break };
+                let last = taken.map_or(Some(span.last), |number| number.checked_sub(1));
+                if let Some(gap) = last.and_then(|last| last.checked_sub(first)) {
+                    if n <= gap {
+                        return Some(self.address(first + n));
+                    }
+                    n -= gap + 1;
                 }
-                n -= gap;
-                next = number.saturating_add(1);
+                next = taken.and_then(|number| number.checked_add(1));
             }
         }
         None

@@ -154,3 +154,34 @@ fn the_result_of_a_plugin_with_one_interface_has_all_addresses_on_it() {
     let of_conf = Dns { nameservers: vec!["10.0.0.53".into()], ..Dns::default() };
     assert_eq!(full().on_interface(interface, &of_conf).dns, of_conf);
 }
+
+#[test]
+fn in_a_chain_the_earlier_things_keep_their_places_and_ours_come_after_them() {
+    let named = |name: &str| Interface { name: name.into(), ..Interface::default() };
+    let dns = |server: &str, domain: &str| Dns {
+        nameservers: vec!["10.0.0.53".into(), server.into()],
+        domain: domain.into(),
+        ..Dns::default()
+    };
+    let previous = CniResult {
+        interfaces: vec![named("eth0"), named("br0")],
+        ips: vec![Ip {
+            interface: Some(1),
+            address: "192.0.2.9/24".parse().unwrap(),
+            gateway: "192.0.2.1".parse().ok(),
+        }],
+        routes: vec![Route::new("198.51.100.0/24".parse().unwrap(), None)],
+        dns: dns("10.0.0.54", "first"),
+    };
+    let ours = full().on_interface(named("net1"), &dns("10.0.0.55", "second"));
+    let joined = ours.clone().after(previous.clone());
+    let names: Vec<&str> = joined.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    assert_eq!(names, ["eth0", "br0", "net1"]);
+    assert_eq!(joined.ips[0], previous.ips[0]);
+    assert!(joined.ips[1..].iter().all(|ip| ip.interface == Some(2)));
+    assert_eq!(joined.routes[0], previous.routes[0]);
+    // Not the earlier plugin's gateway, which would now be the first of the family.
+    assert_eq!(joined.routes[1..], ours.routes_with_gateways());
+    assert_eq!(joined.dns.nameservers, ["10.0.0.53", "10.0.0.54", "10.0.0.55"]);
+    assert_eq!(joined.dns.domain, "first");
+}

@@ -153,6 +153,25 @@ fn first_free_addresses() {
         ("192.168.0.0/29", &[], &["10.0.0.1", "fd00::1", "192.168.0.1"], Some("192.168.0.2")),
         ("10.0.0.6/31", &[], &["10.0.0.6"], Some("10.0.0.7")),
         ("10.0.0.6/32", &[], &["10.0.0.6"], None),
+        // No number comes after the last one, which must not end the search before it.
+        (
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128",
+            &[],
+            &[],
+            Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ),
+        (
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128",
+            &[],
+            &["ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"],
+            None,
+        ),
+        (
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127",
+            &[],
+            &["ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe"],
+            Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ),
         // Interior ".0" and ".255" are addresses like any other.
         ("10.0.0.254-10.0.1.2/23", &[], &["10.0.0.254"], Some("10.0.0.255")),
         ("10.0.0.254-10.0.1.2/23", &[], &["10.0.0.254", "10.0.0.255"], Some("10.0.1.0")),

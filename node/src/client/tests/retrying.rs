@@ -68,6 +68,7 @@ async fn retry_stops_when_the_next_wait_would_pass_the_deadline() {
     let deadline = Deadline::after(Duration::from_secs(5));
     let result: Result<(), _> = retry(deadline, RetryPolicy::new(OnUnknown::Stop), || {
         tries.set(tries.get() + 1);
+        assert!(tries.get() < 9, "retry does not stop");
         async { Err(busy(Some(Duration::from_secs(60)))) }
     })
     .await;

@@ -1,0 +1,30 @@
+//! The CNI plugin `multus`. As `multus-shim` it is the same.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use multus::plugin::Multus;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args();
+    let program = args.next().unwrap_or_default();
+    if args.any(|arg| matches!(arg.as_str(), "-v" | "--version" | "-version" | "--v")) {
+        return print_version(&program);
+    }
+    cni::plugin::main(&Multus)
+}
+
+/// In the form that tools know; what the build was not told is "unknown".
+fn print_version(program: &str) -> ExitCode {
+    let name = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or("multus");
+    let version = env!("CARGO_PKG_VERSION");
+    let state = option_env!("MULTUS_RS_TREE_STATE").unwrap_or("unknown");
+    let commit = option_env!("MULTUS_RS_COMMIT").unwrap_or("unknown");
+    let date = option_env!("MULTUS_RS_DATE").unwrap_or("unknown");
+    let text = format!("{name}: version:{version}({state}), commit:{commit}, date:{date}\n");
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

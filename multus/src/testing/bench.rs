@@ -1,0 +1,149 @@
+//! A node in a folder: scripted plugins that log how they are called, records, and a network namespace.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cni::CniError;
+use cni::args::CniArgs;
+use cni::env::Attachment;
+use cni::names::{ContainerId, IfName};
+use cni::plugin::Call;
+use cni::result::RawResult;
+use netlink::lab::NamedNetns;
+use node::deadline::Deadline;
+use serde_json::{Map, Value, json};
+
+use super::{FakeApi, call};
+use crate::attach::Attach;
+use crate::conf::Conf;
+use crate::detach::Detach;
+use crate::pod::PodRef;
+
+pub(crate) const ARGS: &str = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod0;K8S_POD_INFRA_CONTAINER_ID=c1;K8S_POD_UID=u-1;EXTRA=e";
+
+pub(crate) struct Bench {
+    folder: tempfile::TempDir,
+    pub(crate) netns: NamedNetns,
+    pub(crate) conf: Value,
+}
+
+impl Bench {
+    /// A conf with one delegate, `main`, and the plugins `main`, `a` and `b`, each of which makes one interface.
+    pub(crate) fn new() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let conf = json!({"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus",
+            "binDir": folder.path(), "cniDir": folder.path().join("cni"), "confDir": folder.path().join("conf"),
+            "delegates": [{"cniVersion": "1.0.0", "name": "main", "type": "main", "capabilities": {"portMappings": true}}]});
+        let bench = Bench { folder, netns: NamedNetns::new().unwrap(), conf };
+        for (name, ip) in [("main", "10.0.0.1/8"), ("a", "10.1.0.1/16"), ("b", "10.2.0.1/16")] {
+            bench.script(name, &bench.answer(ip));
+        }
+        bench
+    }
+
+    /// A script that answers ADD with one interface and address.
+    pub(crate) fn answer(&self, ip: &str) -> String {
+        format!(
+            r#"[ $CNI_COMMAND = ADD ] && echo "{{\"cniVersion\":\"1.0.0\",\"interfaces\":[{{\"name\":\"$CNI_IFNAME\",\"mac\":\"02:00:00:00:00:01\",\"sandbox\":\"$CNI_NETNS\"}}],\"ips\":[{{\"interface\":0,\"address\":\"{ip}\"}}]}}"; exit 0"#
+        )
+    }
+
+    /// A script that fails one verb and does the others well.
+    pub(crate) fn fails(&self, verb: &str, code: u32) -> String {
+        let ok = self.answer("10.9.0.1/16");
+        format!(
+            r#"if [ $CNI_COMMAND = {verb} ]; then echo '{{"code":{code},"msg":"no {verb}"}}'; exit 1; fi; {ok}"#
+        )
+    }
+
+    pub(crate) fn script(&self, name: &str, body: &str) {
+        let file = self.folder.path().join(name);
+        let log = self.folder.path().join("log");
+        let line = format!("{name} $CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME $CNI_ARGS $conf");
+        let mut out = std::fs::File::create(&file).unwrap();
+        write!(out, "#!/bin/sh\nread -r conf\necho \"{line}\" >> {}\n{body}\n", log.display()).unwrap();
+        out.set_permissions(std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn record(&self) -> PathBuf {
+        self.folder.path().join("cni/c1")
+    }
+
+    pub(crate) fn cached(&self, network: &str, if_name: &str) -> PathBuf {
+        self.folder.path().join(format!("cni/results/{network}-c1-{if_name}"))
+    }
+
+    /// Writes a file below the node's folder.
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        node::files::write_atomic(&path, text.as_bytes(), 0o600).unwrap();
+    }
+
+    pub(crate) fn call(&self) -> Call {
+        call(&self.conf, "", ARGS)
+    }
+
+    pub(crate) fn attachment(&self) -> Attachment {
+        Attachment {
+            container_id: ContainerId::parse("c1").unwrap(),
+            if_name: IfName::parse("eth0").unwrap(),
+            netns: self.netns.path().to_owned(),
+        }
+    }
+
+    pub(crate) fn add(&self, api: Option<&FakeApi>) -> Result<RawResult, CniError> {
+        let (call, attachment) = (self.call(), self.attachment());
+        let conf = Conf::read(&call)?;
+        let at = PodRef::of_call(&call.args)?;
+        let deadline = Deadline::after(Duration::from_secs(20));
+        let attach = Attach { conf: &conf, attachment: &attachment, call: &call, at: at.as_ref(), deadline };
+        attach.run(&conf.default_networks()?, api.map(FakeApi::source)).map_err(|e| e.to_cni())
+    }
+
+    pub(crate) fn del(&self) -> Result<(), CniError> {
+        self.del_with(&CniArgs::parse(ARGS).unwrap())
+    }
+
+    pub(crate) fn del_with(&self, args: &CniArgs) -> Result<(), CniError> {
+        let conf = Conf::read(&self.call())?;
+        let Attachment { container_id, if_name, .. } = self.attachment();
+        let deadline = Deadline::after(Duration::from_secs(20));
+        let detach = Detach {
+            conf: &conf,
+            container_id: &container_id,
+            if_name: &if_name,
+            netns: "/run/netns/gone",
+            args,
+            deadline,
+        };
+        detach.run().map_err(|e| e.to_cni())
+    }
+
+    /// The calls since the last look: `<plugin> <verb> <container> <interface> <args>`, and the conf.
+    pub(crate) fn calls(&self) -> Vec<(String, Map<String, Value>)> {
+        let log = self.folder.path().join("log");
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let _ = std::fs::remove_file(log);
+        let parse = |line: &str| {
+            let (head, conf) = line.split_once(" {").unwrap_or((line, "}"));
+            (head.to_owned(), serde_json::from_str(&format!("{{{conf}")).unwrap())
+        };
+        text.lines().map(parse).collect()
+    }
+
+    /// As [`Bench::calls`], only `<plugin> <verb> <interface>`.
+    pub(crate) fn verbs(&self) -> Vec<String> {
+        let short = |(head, _): &(String, _)| {
+            let words: Vec<&str> = head.split(' ').collect();
+            format!("{} {} {}", words[0], words[1], words[3])
+        };
+        self.calls().iter().map(short).collect()
+    }
+}
