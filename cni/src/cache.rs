@@ -1,5 +1,6 @@
 //! The result cache: one file an attachment, `<folder>/<network>-<containerID>-<ifName>`, in the form that libcni reads and writes
-//! (`cniCacheV1`), so that a cluster can change between implementations under running pods. Written whole or not at all.
+//! (`cniCacheV1`), so that a cluster can change between implementations under running pods. Readers see a whole file or none; after a
+//! power cut an entry may be missing.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -8,22 +8,43 @@ use cni::plugin::Call;
 use cni::result::{CniResult, Interface};
 use cni::{CniError, Code, delegate};
 use netlink::announce::Repeat;
-use netlink::interface::{Plan, UninvitedIpv6, configure};
-use netlink::{Link, LinkKind, MacvlanSpec, Netns, NetnsError, Route, RouteScope, Socket, find_master};
+use netlink::interface::{Plan, UninvitedIpv6, configure, refuse_conflicts};
+use netlink::{
+    Link, LinkKind, Mac, MacvlanSpec, MasterError, MasterSelector, Netns, NetnsError, Route, RouteScope,
+    Socket, find_master,
+};
 
-use crate::conf::{Announce, Conf, MasterIn, RouterAdvertisements};
+use crate::conf::{Announce, Conf, Conflicts, MacSource, MasterIn, RouterAdvertisements};
+use crate::{chained, stable_mac};
 
 /// How long the IPAM plugin may take for one verb.
 const IPAM_LIMIT: Duration = Duration::from_secs(60);
 
-/// Makes the link, has its addresses chosen and sets them. Whatever fails, link and addresses are given back.
+/// Makes the link, has its addresses chosen and sets them. Whatever fails, link and addresses are given back. What earlier plugins
+/// of a chain made stays in the result.
 pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CniError> {
     let conf = Conf::parse(call)?;
-    let netns = open(attachment)?;
-    let pod = Socket::in_netns(&netns).map_err(|e| kernel(&e))?;
-    let link = create(attachment, &conf, &pod)?;
+    let previous = call.conf.prev_result()?;
+    let earlier = previous.as_ref().map(|result| result.interfaces.as_slice());
+    let masters = chained::masters(&conf, &attachment.netns, earlier)?;
+    let mac = mac(attachment, call, &conf)?;
+    let pod = Socket::in_netns(&open(attachment)?).map_err(|e| kernel(&e))?;
+    let link = create(attachment, &conf, mac, &masters, &pod)?;
+    cni::crash_point!("macvlan-after-create");
     let made = furnish(attachment, call, &conf, &pod, &link);
-    made.map_err(|error| give_back(error, call, &pod, &link))
+    let made = made.map_err(|error| give_back(error, call, &pod, &link))?;
+    Ok(match previous {
+        Some(previous) => made.after(previous),
+        None => made,
+    })
+}
+
+fn mac(attachment: &Attachment, call: &Call, conf: &Conf) -> Result<Option<Mac>, CniError> {
+    match conf.mac {
+        MacSource::Kernel => Ok(None),
+        MacSource::Given(mac) => Ok(Some(mac)),
+        MacSource::Pod => stable_mac::of(&call.args, &attachment.if_name).map(Some),
+    }
 }
 
 /// Deletes the link and releases its addresses. What is gone already is no failure, and the master is not looked at.
@@ -46,20 +67,41 @@ pub(crate) fn open(attachment: &Attachment) -> Result<Netns, CniError> {
     })
 }
 
-/// The master and the namespace it is in.
-pub(crate) fn master(conf: &Conf, pod: &Socket) -> Result<(Socket, Link), CniError> {
+/// The first of `masters` that is here, and a socket in its namespace.
+pub(crate) fn master(
+    conf: &Conf,
+    masters: &[MasterSelector],
+    pod: &Socket,
+) -> Result<(Socket, Link), CniError> {
     let socket = match conf.master_in {
         MasterIn::Host => Socket::host(),
         MasterIn::Container => Socket::in_netns(pod.netns()),
     };
     let socket = socket.map_err(|e| kernel(&e))?;
-    let link =
-        find_master(&socket, &conf.master).map_err(|e| CniError::new(Code::InvalidConfig, e.to_string()))?;
+    let link = find_master(&socket, masters).map_err(|e| no_master(Code::InvalidConfig, &e))?;
     Ok((socket, link))
 }
 
-fn create(attachment: &Attachment, conf: &Conf, pod: &Socket) -> Result<Link, CniError> {
-    let (host, master) = master(conf, pod)?;
+/// Why there is no master, and what to do.
+pub(crate) fn no_master(code: Code, error: &MasterError) -> CniError {
+    let advice = match error {
+        MasterError::NoDefaultRoute => "name the interface by the key \"master\"",
+        MasterError::NotFound { .. } => {
+            "\"master\" may be a list of names, {\"mac\": ..} and {\"subnet\": ..}, so that one conf serves nodes whose cards differ"
+        }
+        MasterError::Netlink(error) => return kernel(error).context("failed to lookup the master interface"),
+    };
+    CniError::new(code, error.to_string()).with_details(advice)
+}
+
+fn create(
+    attachment: &Attachment,
+    conf: &Conf,
+    mac: Option<Mac>,
+    masters: &[MasterSelector],
+    pod: &Socket,
+) -> Result<Link, CniError> {
+    let (host, master) = master(conf, masters, pod)?;
     if let Some(mtu) = conf.mtu.filter(|mtu| *mtu > master.mtu) {
         return Err(CniError::new(
             Code::InvalidConfig,
@@ -69,7 +111,7 @@ fn create(attachment: &Attachment, conf: &Conf, pod: &Socket) -> Result<Link, Cn
     }
     let spec = MacvlanSpec {
         mtu: conf.mtu,
-        mac: conf.mac,
+        mac,
         bc_queue_len: conf.bc_queue_len,
         ..MacvlanSpec::new(attachment.if_name.as_str(), master.index, conf.mode)
     };
@@ -96,7 +138,13 @@ fn furnish(
         Some(ipam) => delegate::add(ipam, call, ipam_deadline())?,
         None => CniResult::default(),
     };
-    configure(pod, link, &plan(conf, call.conf.ipam.as_ref(), &result)).map_err(|e| kernel(&e))?;
+    cni::crash_point!("macvlan-after-ipam");
+    let plan = plan(conf, call.conf.ipam.as_ref(), &result);
+    if conf.conflicts == Conflicts::Refuse {
+        refuse_conflicts(pod, link, &plan).map_err(|e| kernel(&e))?;
+    }
+    configure(pod, link, &plan).map_err(|e| kernel(&e))?;
+    cni::crash_point!("macvlan-after-configure");
     let link = pod.link_by_index(link.index).map_err(|e| kernel(&e))?.ok_or_else(|| {
         CniError::new(
             Code::Internal,
@@ -126,15 +174,15 @@ fn plan(conf: &Conf, ipam: Option<&Ipam>, result: &CniResult) -> Plan {
     };
     Plan {
         addresses: result.ips.iter().map(|ip| ip.address).collect(),
-        routes: routes(result),
+        routes: routes(result.routes_with_gateways()),
         dad: conf.dad,
         uninvited,
         announce,
     }
 }
 
-/// The routes of a result as the kernel takes them.
-pub(crate) fn routes(result: &CniResult) -> Vec<Route> {
+/// Routes of a result, gateways filled in, as the kernel takes them.
+pub(crate) fn routes(routes: Vec<cni::result::Route>) -> Vec<Route> {
     let some = |n: u32| Some(n).filter(|n| *n > 0);
     let route = |route: cni::result::Route| Route {
         gw: route.gw,
@@ -145,7 +193,7 @@ pub(crate) fn routes(result: &CniResult) -> Vec<Route> {
         scope: route.scope.map(RouteScope),
         ..Route::new(route.dst)
     };
-    result.routes_with_gateways().into_iter().map(route).collect()
+    routes.into_iter().map(route).collect()
 }
 
 /// Undoes a failed ADD and returns why it failed, with what could not be undone.

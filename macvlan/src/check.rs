@@ -8,6 +8,7 @@ use netlink::interface::missing;
 use netlink::{Link, LinkKind, Socket};
 
 use crate::attach::{kernel, master, open, routes};
+use crate::chained;
 use crate::conf::Conf;
 
 /// Compares link, addresses and routes with the result of ADD. Later plugins of a chain may have added to it, not taken away.
@@ -16,13 +17,15 @@ pub fn check(attachment: &Attachment, call: &Call) -> Result<(), CniError> {
     let result = call.conf.prev_result()?.ok_or_else(|| failed("required prevResult missing"))?;
     let own = cni::check::own(attachment, &result)?;
     let pod = Socket::in_netns(&open(attachment)?).map_err(|e| kernel(&e))?;
-    master(&conf, &pod)?;
+    // The result before ADD's is not known here, but what earlier plugins made is ahead of the own interface.
+    let earlier = Some(own.earlier).filter(|earlier| !earlier.is_empty());
+    master(&conf, &chained::masters(&conf, &attachment.netns, earlier)?, &pod)?;
     let name = attachment.if_name.as_str();
     let link = pod.link_by_name(name).map_err(|e| kernel(&e))?;
     let link =
         link.ok_or_else(|| failed(format!("interface {name} is missing in {}", attachment.netns.display())))?;
     check_link(&conf, own.interface, &link)?;
-    match missing(&pod, &link, &own.addresses, &routes(&result)).map_err(|e| kernel(&e))? {
+    match missing(&pod, &link, &own.addresses, &routes(own.routes)).map_err(|e| kernel(&e))? {
         None => Ok(()),
         Some(what) => Err(failed(format!("interface {name} is not as it was made: {what}"))),
     }

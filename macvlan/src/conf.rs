@@ -17,6 +17,8 @@ const KEYS: &[&str] = &[
     "nodad",
     "acceptRA",
     "announce",
+    "stableMAC",
+    "conflictDetection",
     "runtimeConfig",
 ];
 
@@ -29,8 +31,8 @@ pub struct Conf {
     pub mode: MacvlanMode,
     /// `mtu` in bytes; the master's if none (or 0).
     pub mtu: Option<u32>,
-    /// The MAC address asked for: `runtimeConfig.mac`, else `MAC` of `CNI_ARGS`, else `mac`.
-    pub mac: Option<Mac>,
+    /// Where the MAC address comes from.
+    pub mac: MacSource,
     /// `linkInContainer`: in which namespace the master is.
     pub master_in: MasterIn,
     /// `bcqueuelen` in packets; the kernel's if none (or 0).
@@ -41,6 +43,27 @@ pub struct Conf {
     pub router_advertisements: RouterAdvertisements,
     /// `announce`, on unless false: tell the neighbours of the addresses.
     pub announce: Announce,
+    /// `conflictDetection`: ask the wire for each IPv4 address before it is used.
+    pub conflicts: Conflicts,
+}
+
+/// Where the MAC address comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MacSource {
+    /// The kernel chooses one at random.
+    Kernel,
+    /// Asked for by `runtimeConfig.mac`, else `MAC` of `CNI_ARGS`, else `mac`.
+    Given(Mac),
+    /// `stableMAC`, where none is asked for: from the names of pod and interface.
+    Pod,
+}
+
+/// Whether the wire is asked for IPv4 addresses before they are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Conflicts {
+    Ignore,
+    Refuse,
 }
 
 /// In which namespace the master is looked for.
@@ -89,6 +112,10 @@ struct Wire {
     accept_ra: bool,
     #[serde(default = "yes")]
     announce: bool,
+    #[serde(default, rename = "stableMAC")]
+    stable_mac: bool,
+    #[serde(default)]
+    conflict_detection: bool,
 }
 
 fn yes() -> bool {
@@ -110,7 +137,11 @@ impl Conf {
             master: wire.master.0.into_iter().map(selector).collect::<Result<_, _>>()?,
             mode,
             mtu: Some(mtu).filter(|mtu| *mtu > 0),
-            mac: requested_mac(call, &wire.mac)?,
+            mac: match requested_mac(call, &wire.mac)? {
+                Some(mac) => MacSource::Given(mac),
+                None if wire.stable_mac => MacSource::Pod,
+                None => MacSource::Kernel,
+            },
             master_in: if wire.link_in_container { MasterIn::Container } else { MasterIn::Host },
             bc_queue_len: Some(wire.bcqueuelen).filter(|length| *length > 0),
             dad: if wire.nodad { netlink::Dad::Skip } else { netlink::Dad::Kernel },
@@ -120,6 +151,7 @@ impl Conf {
                 RouterAdvertisements::Refuse
             },
             announce: if wire.announce { Announce::Yes } else { Announce::No },
+            conflicts: if wire.conflict_detection { Conflicts::Refuse } else { Conflicts::Ignore },
         })
     }
 }
@@ -169,7 +201,7 @@ fn invalid(msg: String) -> CniError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use cni::conf::NetConf;
 
@@ -180,7 +212,7 @@ mod tests {
         Conf::parse(&Call { conf, stdin, args, path: cni::exec::SearchPath::default() })
     }
 
-    fn parse(text: &str) -> Result<Conf, CniError> {
+    pub(crate) fn parse(text: &str) -> Result<Conf, CniError> {
         parse_with("", text)
     }
 
@@ -189,11 +221,11 @@ mod tests {
         let conf = parse("").unwrap();
         assert_eq!(
             (conf.mode, conf.mtu, conf.mac, conf.bc_queue_len),
-            (MacvlanMode::Bridge, None, None, None)
+            (MacvlanMode::Bridge, None, MacSource::Kernel, None)
         );
         assert_eq!((conf.master, conf.master_in), (vec![], MasterIn::Host));
         assert_eq!(conf.router_advertisements, RouterAdvertisements::Refuse);
-        assert_eq!(conf.announce, Announce::Yes);
+        assert_eq!((conf.announce, conf.conflicts), (Announce::Yes, Conflicts::Ignore));
     }
 
     #[test]
@@ -237,13 +269,29 @@ mod tests {
         let conf = r#","mac":"02:00:00:00:00:01""#;
         let runtime = r#","mac":"02:00:00:00:00:01","RuntimeConfig":{"mac":"02:00:00:00:00:03"}"#;
         let args = "IgnoreUnknown=1;X=1;MAC=02:00:00:00:00:02";
-        let mac = |args: &str, conf: &str| parse_with(args, conf).unwrap().mac.unwrap().to_string();
+        let mac = |args: &str, conf: &str| match parse_with(args, conf).unwrap().mac {
+            MacSource::Given(mac) => mac.to_string(),
+            other => panic!("{other:?}"),
+        };
         assert_eq!(mac("", conf), "02:00:00:00:00:01");
         assert_eq!(mac(args, conf), "02:00:00:00:00:02");
         assert_eq!(mac(args, runtime), "02:00:00:00:00:03");
         assert!(
             parse(r#","mac":"banana""#).unwrap_err().msg.starts_with("invalid args \"banana\" for MAC addr")
         );
+    }
+
+    #[test]
+    fn a_mac_that_is_asked_for_beats_the_stable_one() {
+        let of = |args: &str, conf: &str| parse_with(args, conf).unwrap().mac;
+        let stable = r#","stablemac":true"#;
+        assert_eq!(of("", stable), MacSource::Pod);
+        assert_eq!(
+            of("MAC=02:00:00:00:00:02", stable),
+            MacSource::Given("02:00:00:00:00:02".parse().unwrap())
+        );
+        assert_eq!(of("", r#","stableMAC":false"#), MacSource::Kernel);
+        assert_eq!(parse(r#","conflictDetection":true"#).unwrap().conflicts, Conflicts::Refuse);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! | module | question it answers |
 //! |---|---|
 //! | [`conf`] | what the configuration says |
+//! | [`chained`] | what earlier plugins of the chain decide |
+//! | [`stable_mac`] | which MAC address goes with a pod's name |
 //! | [`attach`] | how the link is made and unmade |
 //! | [`check`] | whether it is still as it was made |
 //! | [`plugin`] | which verb does what |
@@ -10,8 +12,10 @@
 //! Must never: know Kubernetes, know one IPAM plugin from another, leave a link behind that ADD did not report.
 
 pub mod attach;
+pub mod chained;
 pub mod check;
 pub mod conf;
 pub mod plugin;
+pub mod stable_mac;
 
 pub use plugin::Macvlan;

@@ -7,7 +7,7 @@ use cni::{CniError, Code, Version, delegate};
 use netlink::{Socket, find_master};
 
 use crate::attach;
-use crate::attach::{ipam_deadline, kernel};
+use crate::attach::{ipam_deadline, kernel, no_master};
 use crate::conf::{Conf, MasterIn};
 
 /// The plugin.
@@ -32,7 +32,10 @@ impl Plugin for Macvlan {
                 )));
         }
         let result = attach::add(attachment, call)?;
-        result.to_raw(Version::CURRENT).map_err(|e| CniError::new(Code::Internal, e.to_string()))
+        let result =
+            result.to_raw(Version::CURRENT).map_err(|e| CniError::new(Code::Internal, e.to_string()))?;
+        cni::crash_point!("macvlan-before-answer");
+        Ok(result)
     }
 
     fn del(&self, detachment: &Detachment, call: &Call) -> Result<(), CniError> {
@@ -49,11 +52,12 @@ impl Plugin for Macvlan {
         forward(Verb::Gc, call)
     }
 
+    /// A master that the conf does not name may come from the plugin before this one, which STATUS does not tell.
     fn status(&self, call: &Call) -> Result<(), CniError> {
         let conf = Conf::parse(call)?;
-        if conf.master_in == MasterIn::Host {
+        if conf.master_in == MasterIn::Host && !conf.master.is_empty() {
             let host = Socket::host().map_err(|e| kernel(&e))?;
-            find_master(&host, &conf.master).map_err(|e| CniError::new(Code::NotAvailable, e.to_string()))?;
+            find_master(&host, &conf.master).map_err(|e| no_master(Code::NotAvailable, &e))?;
         }
         forward(Verb::Status, call)
     }

@@ -9,7 +9,7 @@ use cni::env::Attachment;
 use cni::plugin::Call;
 use cni::result::{CniResult, RawResult};
 use cni::{CniError, Code};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use netlink::{Netns, Socket};
 use node::deadline::Deadline;
 
@@ -214,10 +214,12 @@ impl Attach<'_> {
         }
         crash_point!("multus-published");
         let now = Timestamp::now();
-        let event = |(d, a): (&Delegate, &Attached)| {
-            events::added(pod, &d.network.label, d.if_name.as_str(), &a.result, now)
+        let event = |(nanos, (d, a)): (i64, (&Delegate, &Attached))| {
+            // In the order of attachment for whoever lists them.
+            let at = now.checked_add(SignedDuration::from_nanos(nanos)).unwrap_or(now);
+            events::added(pod, &d.network.label, d.if_name.as_str(), &a.result, at)
         };
-        let events: Vec<_> = pairs().filter_map(event).collect();
+        let events: Vec<_> = (0..).zip(pairs()).filter_map(event).collect();
         source.tell(&events, self.deadline.child(TELL_LIMIT));
         Ok(())
     }

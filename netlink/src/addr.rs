@@ -144,7 +144,7 @@ fn dad_flags(dad: Dad) -> Option<AddressAttribute> {
     }
 }
 
-fn address_of(message: RouteNetlinkMessage) -> Option<Address> {
+pub(crate) fn address_of(message: RouteNetlinkMessage) -> Option<Address> {
     let RouteNetlinkMessage::NewAddress(message) = message else { return None };
     let (mut local, mut peer) = (None, None);
     let mut flags = AddressFlags::from_bits_retain(AddressHeaderFlags::bits(&message.header.flags).into());

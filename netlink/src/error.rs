@@ -2,7 +2,7 @@
 
 use std::{fmt, io, net::IpAddr, time::Duration};
 
-use crate::NetnsError;
+use crate::{Mac, NetnsError, SysctlError};
 
 /// Why a call failed. Variants that carry a [`Refusal`] are answers of the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,33 @@ pub enum Error {
         /// How long the call waited.
         after: Duration,
     },
+    /// Another host answered for an address that was to be used.
+    #[error("address {address} for {link} is in use by another host, with MAC address {holder}")]
+    AddressInUse {
+        /// The interface's name.
+        link: String,
+        /// The address.
+        address: IpAddr,
+        /// Who has it.
+        holder: Mac,
+    },
+    /// The interface has no six-byte hardware address, which frames need.
+    #[error("{link} has no Ethernet address: nothing can be sent from it")]
+    NoMac {
+        /// The interface's name.
+        link: String,
+    },
+    /// IPv6 is off on the interface and cannot be turned on.
+    #[error("{link} is to have an IPv6 address and IPv6 cannot be turned on: {source}")]
+    NoIpv6 {
+        /// The interface's name.
+        link: String,
+        /// Why not.
+        source: SysctlError,
+    },
+    /// A setting of the interface could not be made.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
     /// The namespace could not be opened or entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),

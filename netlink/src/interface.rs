@@ -1,14 +1,14 @@
 //! Making an interface ready for use, and comparing one with what it was made to be.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::announce::{Repeat, announce};
-use crate::sysctl::{self, Sysctl, SysctlError};
-use crate::{Dad, Error, Link, MAIN_TABLE, OperState, Route, RouteFilter, Socket};
+use crate::sysctl::{self, Sysctl};
+use crate::{Dad, Error, Link, MAIN_TABLE, OperState, Route, RouteFilter, Socket, conflict};
 
 /// How long duplicate address detection may take before the interface is used.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
@@ -68,39 +68,80 @@ pub fn configure(pod: &Socket, link: &Link, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-fn set_sysctls(pod: &Socket, link: &Link, plan: &Plan) -> Result<(), Error> {
+/// Fails with [`Error::AddressInUse`] if another host has one of the plan's IPv4 addresses: for use before [`configure`], while the
+/// link has none of them. It sets the link up, its sysctls first, and takes about [`conflict::PATIENCE`] per probe; without an IPv4
+/// address it does nothing. Nobody can be asked on a link without carrier.
+pub fn refuse_conflicts(pod: &Socket, link: &Link, plan: &Plan) -> Result<(), Error> {
+    let ipv4 = plan.addresses.iter().filter_map(|net| match net.addr() {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    });
+    let addresses: Vec<Ipv4Addr> = ipv4.collect();
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    set_sysctls(pod, link, plan)?;
+    pod.set_up(link)?;
+    match conflict::probe(pod.netns(), link, &addresses)? {
+        None => Ok(()),
+        Some(claim) => Err(Error::AddressInUse {
+            link: link.name.clone(),
+            address: claim.address.into(),
+            holder: claim.holder,
+        }),
+    }
+}
+
+/// Whether the interface is of use without a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Must,
+    /// It may be out of reach, as below a read-only `/proc/sys`.
+    Wish,
+}
+
+fn settings(plan: &Plan) -> Vec<(Sysctl, u32, Need)> {
     let has_ipv6 = plan.addresses.iter().any(is_ipv6);
-    if has_ipv6 {
-        let failures = sysctl::set(pod.netns(), &link.name, &[(Sysctl::DisableIpv6, 0)]);
-        if let Some(error) = failures.into_iter().next() {
-            let source = std::io::Error::other(error.to_string());
-            return Err(Error::Io { op: "enable IPv6, which an IPv6 address needs", source });
-        }
-    }
-    let mut wishes = vec![(Sysctl::ArpNotify, 1)];
-    if has_ipv6 {
-        wishes.extend([(Sysctl::NdiscNotify, 1), (Sysctl::KeepAddrOnDown, 1)]);
-    }
+    let mut settings = vec![(Sysctl::ArpNotify, 1, Need::Wish)];
     match plan.uninvited {
         UninvitedIpv6::Refuse => {
-            wishes.extend([(Sysctl::AcceptRa, 0), (Sysctl::Autoconf, 0)]);
+            settings.extend([(Sysctl::AcceptRa, 0, Need::Wish), (Sysctl::Autoconf, 0, Need::Wish)]);
             if !has_ipv6 {
-                wishes.push((Sysctl::DisableIpv6, 1));
+                settings.push((Sysctl::DisableIpv6, 1, Need::Wish));
             }
         }
         UninvitedIpv6::Accept => {
-            wishes.extend([(Sysctl::DisableIpv6, 0), (Sysctl::AcceptRa, 2), (Sysctl::Autoconf, 1)]);
+            settings.extend([(Sysctl::AcceptRa, 2, Need::Wish), (Sysctl::Autoconf, 1, Need::Wish)]);
+            if !has_ipv6 {
+                settings.push((Sysctl::DisableIpv6, 0, Need::Wish));
+            }
         }
         UninvitedIpv6::Leave => {}
     }
-    let failures = sysctl::set(pod.netns(), &link.name, &wishes);
-    match failures.into_iter().find(|error| !SysctlError::is_out_of_reach(error)) {
-        None => Ok(()),
-        Some(error) => {
-            let source = std::io::Error::other(error.to_string());
-            Err(Error::Io { op: "set the sysctls of the interface", source })
+    if has_ipv6 {
+        settings.extend([
+            (Sysctl::NdiscNotify, 1, Need::Wish),
+            (Sysctl::KeepAddrOnDown, 1, Need::Wish),
+            (Sysctl::DisableIpv6, 0, Need::Must),
+        ]);
+    }
+    settings
+}
+
+fn set_sysctls(pod: &Socket, link: &Link, plan: &Plan) -> Result<(), Error> {
+    let settings = settings(plan);
+    let values: Vec<(Sysctl, u32)> = settings.iter().map(|(key, value, _)| (*key, *value)).collect();
+    let outcomes = sysctl::set_each(pod.netns(), &link.name, &values)?;
+    for ((key, _, need), outcome) in settings.into_iter().zip(outcomes) {
+        match outcome {
+            Err(source) if need == Need::Must && key == Sysctl::DisableIpv6 => {
+                return Err(Error::NoIpv6 { link: link.name.clone(), source });
+            }
+            Err(error) if need == Need::Must || !error.is_out_of_reach() => return Err(error.into()),
+            Ok(()) | Err(_) => {}
         }
     }
+    Ok(())
 }
 
 /// Without carrier detection cannot end, which is no fault of the address.
@@ -126,7 +167,7 @@ pub enum Missing {
     Up,
     /// An address.
     Address(IpNet),
-    /// A route.
+    /// A route. Which interface it should be through is known: [`Route::dev`] is none.
     Route(Route),
 }
 
@@ -159,8 +200,12 @@ pub fn missing(
         return Ok(None);
     }
     let present = pod.routes(RouteFilter { dev: Some(link.index), table: None })?;
-    let gone = routes.iter().find(|route| !present.iter().any(|p| matches(route, p)));
-    Ok(gone.map(|route| Missing::Route(route.clone())))
+    Ok(first_missing(routes, &present))
+}
+
+fn first_missing(wanted: &[Route], present: &[Route]) -> Option<Missing> {
+    let gone = wanted.iter().find(|route| !present.iter().any(|p| matches(route, p)))?;
+    Some(Missing::Route(Route { dev: None, ..gone.clone() }))
 }
 
 fn matches(wanted: &Route, present: &Route) -> bool {
@@ -176,6 +221,41 @@ mod tests {
 
     fn route(dst: &str, gw: Option<&str>, table: Option<u32>) -> Route {
         Route { gw: gw.map(|g| g.parse().unwrap()), table, ..Route::new(dst.parse().unwrap()) }
+    }
+
+    fn plan(addresses: &[&str], uninvited: UninvitedIpv6) -> Plan {
+        Plan {
+            addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
+            routes: vec![],
+            dad: Dad::Kernel,
+            uninvited,
+            announce: None,
+        }
+    }
+
+    #[test]
+    fn ipv6_is_off_unless_an_address_or_router_advertisements_need_it() {
+        let disabled = |addresses: &[&str], uninvited| {
+            let settings = settings(&plan(addresses, uninvited));
+            let found: Vec<_> =
+                settings.into_iter().filter(|(key, ..)| *key == Sysctl::DisableIpv6).collect();
+            assert!(found.len() <= 1, "{found:?}");
+            found.first().map(|(_, value, need)| (*value, *need))
+        };
+        let (v4, v6) = (["10.1.2.3/24"], ["10.1.2.3/24", "2001:db8::5/64"]);
+        assert_eq!(disabled(&v4, UninvitedIpv6::Refuse), Some((1, Need::Wish)));
+        assert_eq!(disabled(&v4, UninvitedIpv6::Accept), Some((0, Need::Wish)));
+        assert_eq!(disabled(&v4, UninvitedIpv6::Leave), None);
+        for uninvited in [UninvitedIpv6::Refuse, UninvitedIpv6::Accept, UninvitedIpv6::Leave] {
+            assert_eq!(disabled(&v6, uninvited), Some((0, Need::Must)));
+        }
+    }
+
+    #[test]
+    fn a_missing_route_names_no_interface_index() {
+        let route = Route { dev: Some(7), ..route("10.0.0.0/8", Some("10.1.0.1"), None) };
+        let missing = first_missing(&[route], &[]).unwrap();
+        assert_eq!(missing.to_string(), "route 10.0.0.0/8 via 10.1.0.1 is not in the routing table");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NetlinkMessage};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{InfoData, InfoVeth, LinkAttribute, Prop},
@@ -20,9 +20,15 @@ use nix::{
 use rtnetlink::{LinkBridge, LinkUnspec, LinkVeth};
 
 use crate::{
-    Error, Link, Netns, Socket,
-    socket::{About, io_error, raw_fd},
+    Address, Error, Link, Netns, Route, Socket,
+    addr::address_of,
+    route::routes_of,
+    socket::{About, Failure, Step, io_error, raw_fd, step},
 };
+
+mod frames;
+
+pub use frames::Frames;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -162,4 +168,41 @@ fn create(
     message: netlink_packet_route::link::LinkMessage,
 ) -> Result<(), Error> {
     socket.change(about, NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewLink(message))
+}
+
+/// What a message from the kernel says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// An interface.
+    Link(Link),
+    /// An address that can be one; an entry without address is left out.
+    Address(Option<Address>),
+    /// Unicast routes, one for each next hop; none for other routes.
+    Routes(Vec<Route>),
+    /// Another object.
+    Other,
+    /// The end of an answer.
+    End,
+    /// A refusal: its error number, and the kernel's explanation.
+    Refused(i32, Option<String>),
+    /// No message, or none that an answer may hold.
+    Unreadable,
+}
+
+/// Reads one message as the sockets do. What it is given may be anything.
+#[must_use]
+pub fn read_reply(bytes: &[u8]) -> Reply {
+    let Ok(message) = NetlinkMessage::deserialize(bytes) else { return Reply::Unreadable };
+    match step(message) {
+        Step::Object(object) => match *object {
+            RouteNetlinkMessage::NewLink(link) => Reply::Link(link.into()),
+            address @ RouteNetlinkMessage::NewAddress(_) => Reply::Address(address_of(address)),
+            route @ RouteNetlinkMessage::NewRoute(_) => Reply::Routes(routes_of(route)),
+            _ => Reply::Other,
+        },
+        Step::End(Ok(())) => Reply::End,
+        Step::End(Err(Failure::Refused { errno, ext_ack })) => Reply::Refused(errno, ext_ack),
+        Step::End(Err(Failure::Interrupted | Failure::Unexpected(_))) => Reply::Unreadable,
+    }
 }

@@ -27,6 +27,8 @@
 
 mod addr;
 pub mod announce;
+pub mod arp;
+pub mod conflict;
 mod error;
 mod ext_ack;
 mod ifname;
@@ -36,6 +38,7 @@ pub mod lab;
 mod link;
 mod master;
 mod netns;
+mod packet;
 mod route;
 mod socket;
 pub mod sysctl;

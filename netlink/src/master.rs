@@ -22,7 +22,7 @@ pub enum MasterSelector {
 #[derive(Debug, thiserror::Error)]
 pub enum MasterError {
     /// Nothing was named and there is no default route to go by.
-    #[error("no default route interface found: name the interface by the key \"master\"")]
+    #[error("no default route interface found")]
     NoDefaultRoute,
     /// None of the interfaces named is here.
     #[error("failed to lookup master {}: no such interface here; there are {}", list(wanted), present.join(", "))]

@@ -232,7 +232,7 @@ fn next_hop(gw: IpAddr, dst: IpNet) -> RouteAttribute {
 }
 
 /// The routes in one message: one for each next hop.
-fn routes_of(message: RouteNetlinkMessage) -> Vec<Route> {
+pub(crate) fn routes_of(message: RouteNetlinkMessage) -> Vec<Route> {
     let RouteNetlinkMessage::NewRoute(message) = message else { return Vec::new() };
     let header = &message.header;
     if header.kind != RouteType::Unicast || header.flags.contains(RouteFlags::Cloned) {

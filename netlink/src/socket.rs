@@ -42,7 +42,7 @@ pub(crate) struct About<'a> {
 }
 
 /// How one exchange with the kernel failed.
-enum Failure {
+pub(crate) enum Failure {
     Refused {
         errno: i32,
         ext_ack: Option<String>,
@@ -222,12 +222,13 @@ async fn collect(
     Err(Failure::Unexpected("the connection closed before the end"))
 }
 
-enum Step {
+pub(crate) enum Step {
     Object(Box<RouteNetlinkMessage>),
     End(Result<(), Failure>),
 }
 
-fn step(reply: NetlinkMessage<RouteNetlinkMessage>) -> Step {
+/// What one message of an answer is.
+pub(crate) fn step(reply: NetlinkMessage<RouteNetlinkMessage>) -> Step {
     match reply.payload {
         NetlinkPayload::InnerMessage(object) => Step::Object(Box::new(object)),
         NetlinkPayload::Error(error) => match error.code {

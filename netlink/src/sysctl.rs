@@ -78,12 +78,21 @@ impl SysctlError {
 /// the wanted values is no error.
 #[must_use = "these settings were not made"]
 pub fn set(netns: &Netns, ifname: &str, settings: &[(Sysctl, u32)]) -> Vec<SysctlError> {
-    if let Err(error) = check(ifname) {
-        return vec![error];
+    match set_each(netns, ifname, settings) {
+        Ok(outcomes) => outcomes.into_iter().filter_map(Result::err).collect(),
+        Err(error) => vec![error],
     }
-    let write_all =
-        || settings.iter().filter_map(|(key, value)| write(&key.path(ifname), *value).err()).collect();
-    netns.run(write_all).unwrap_or_else(|error| vec![error.into()])
+}
+
+/// As [`set`]; what became of each setting, in their order. An error where none could be tried.
+pub(crate) fn set_each(
+    netns: &Netns,
+    ifname: &str,
+    settings: &[(Sysctl, u32)],
+) -> Result<Vec<Result<(), SysctlError>>, SysctlError> {
+    check(ifname)?;
+    let write_all = || settings.iter().map(|(key, value)| write(&key.path(ifname), *value)).collect();
+    Ok(netns.run(write_all)?)
 }
 
 /// Reads a setting of the interface `ifname`.

@@ -3,21 +3,15 @@
 
 use std::{
     net::IpAddr,
-    os::fd::{AsRawFd, OwnedFd},
     time::{Duration, Instant},
 };
 
 use netlink::{
-    Dad, Mac, MacvlanMode, MacvlanSpec, Netns, Sysctl,
+    Dad, Mac, MacvlanMode, MacvlanSpec, Sysctl,
     announce::{Repeat, announce, gratuitous_arp, unsolicited_advertisement},
-    lab::Lab,
+    lab::{Frames, Lab},
     sysctl,
 };
-use nix::sys::{
-    socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt},
-    time::TimeVal,
-};
-
 const MAC: Mac = Mac([0x02, 0, 0x5e, 0, 0x53, 0x01]);
 
 #[test]
@@ -65,31 +59,10 @@ fn unsolicited_advertisement_by_bytes() {
     assert_eq!(unsolicited_advertisement(MAC, "2001:db8::5".parse().unwrap()), expected);
 }
 
-/// Hears every frame of a namespace.
-struct Sniffer(OwnedFd);
-
-impl Sniffer {
-    fn new(netns: &Netns) -> Self {
-        let open =
-            || socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll);
-        let socket = netns.run(open).unwrap().unwrap();
-        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, 50_000)).unwrap();
-        Self(socket)
-    }
-
-    /// How many frames that equal `wanted` come within `limit`; returns early at `enough`.
-    fn count(&self, wanted: &[u8], enough: usize, limit: Duration) -> usize {
-        let start = Instant::now();
-        let mut buffer = [0; 2048];
-        let mut seen = 0;
-        while seen < enough && start.elapsed() < limit {
-            let Ok(length) = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()) else { continue };
-            if buffer.get(..length) == Some(wanted) {
-                seen += 1;
-            }
-        }
-        seen
-    }
+/// Hears what comes to the peer.
+fn sniffer(lab: &Lab) -> Frames {
+    let wire = lab.peer.socket().unwrap().link_by_name(Lab::WIRE).unwrap().unwrap();
+    Frames::on(lab.peer.netns(), &wire).unwrap()
 }
 
 #[test]
@@ -109,12 +82,12 @@ fn a_neighbour_sees_each_announcement_as_often_as_asked() {
         unsolicited_advertisement(MAC, "2001:db8::5".parse().unwrap()),
     ];
     for frame in wanted {
-        let sniffer = Sniffer::new(lab.peer.netns());
+        let sniffer = sniffer(&lab);
         let start = Instant::now();
         announce(lab.pod.netns(), &link, &ips, Repeat { count: 3, spacing: Duration::from_millis(20) })
             .unwrap();
         assert!(start.elapsed() >= Duration::from_millis(40));
-        assert_eq!(sniffer.count(&frame, 4, Duration::from_millis(300)), 3);
+        assert_eq!(sniffer.count(&frame, 4, Duration::from_millis(300)).unwrap(), 3);
     }
 }
 
@@ -178,8 +151,8 @@ fn with_arp_notify_the_kernel_sends_the_same_frame() {
     let failures = sysctl::set(lab.pod.netns(), "net1", &[(Sysctl::ArpNotify, 1)]);
     assert!(failures.is_empty(), "{failures:?}");
     pod.add_address(&link, "10.1.2.3/24".parse().unwrap(), Dad::Kernel).unwrap();
-    let sniffer = Sniffer::new(lab.peer.netns());
+    let sniffer = sniffer(&lab);
     pod.set_up(&link).unwrap();
     let frame = gratuitous_arp(MAC, [10, 1, 2, 3].into());
-    assert!(sniffer.count(&frame, 1, Duration::from_secs(2)) >= 1);
+    assert!(sniffer.count(&frame, 1, Duration::from_secs(2)).unwrap() >= 1);
 }

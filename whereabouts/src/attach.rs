@@ -46,7 +46,7 @@ pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, SessionErr
         crash_point!("add-after-record");
         record.claims = claim_all(&claims, &pools, &wanted, &pod, &record, &records).await?;
         record.stage = Stage::Held;
-        records.write(&record)?;
+        records.update(&record)?;
         crash_point!("add-after-claims");
         drain(&claims, &records).await;
         Ok(record.claims)

@@ -93,6 +93,13 @@ impl Records {
         Ok(self.held.write(&record.file_name(), &encoded(record))?)
     }
 
+    /// As [`Records::write`], without waiting for the disk: should the machine fail, the record of before is still there, and claims that
+    /// it does not list are found by their label.
+    pub fn update(&self, record: &Record) -> Result<(), RecordError> {
+        let file = self.held.path().join(record.file_name());
+        Ok(node::files::replace(&file, &encoded(record))?)
+    }
+
     /// The record of an attachment, or `None`.
     pub fn read(&self, container_id: &ContainerId, if_name: &IfName) -> Result<Option<Record>, RecordError> {
         read(&self.held, &file_name(container_id.as_str(), if_name.as_str()))

@@ -148,7 +148,7 @@ fn a_route_without_gateway_takes_that_of_its_family() {
 fn the_result_of_a_plugin_with_one_interface_has_all_addresses_on_it() {
     let interface = Interface { name: "net1".into(), ..Interface::default() };
     let made = full().on_interface(interface.clone(), &Dns::default());
-    assert_eq!(made.interfaces, [interface.clone()]);
+    assert_eq!(made.interfaces, std::slice::from_ref(&interface));
     assert!(made.ips.iter().all(|ip| ip.interface == Some(0)));
     assert_eq!((made.routes, made.dns), (full().routes, full().dns));
     let of_conf = Dns { nameservers: vec!["10.0.0.53".into()], ..Dns::default() };

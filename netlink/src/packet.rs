@@ -1,0 +1,123 @@
+//! Packet sockets: whole Ethernet frames to and from one interface.
+#![allow(unsafe_code)] // bind and sendto with sockaddr_ll: no crate builds that address from outside
+
+use std::{
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, setsockopt, sockopt},
+        time::TimeVal,
+    },
+};
+
+use crate::{Error, Link, Netns, socket::io_error};
+
+/// `ETH_P_ARP`, as it is in a frame.
+pub(crate) const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+/// `ETH_P_IPV6`, as it is in a frame.
+pub(crate) const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+/// `ETH_P_ALL`: every frame, also those that go out.
+#[cfg(feature = "lab")]
+pub(crate) const EVERY_ETHERTYPE: [u8; 2] = [0x00, 0x03];
+
+/// Longer frames are read cut off.
+const FRAME_LIMIT: usize = 2048;
+
+/// A socket that sends and perhaps receives frames through one interface.
+#[derive(Debug)]
+pub(crate) struct PacketSocket {
+    fd: OwnedFd,
+    index: i32,
+}
+
+impl PacketSocket {
+    /// A socket that only sends.
+    pub(crate) fn sender(netns: &Netns, link: &Link) -> Result<Self, Error> {
+        let index = i32::try_from(link.index).map_err(|_| io::ErrorKind::InvalidInput.into());
+        let index = index.map_err(io_error("open a packet socket"))?;
+        // Protocol 0: nothing is received.
+        let open =
+            || nix::sys::socket::socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None);
+        let fd = netns.run(open)?.map_err(|errno| io_error("open a packet socket")(errno.into()))?;
+        Ok(Self { fd, index })
+    }
+
+    /// A socket that also receives the frames of one type.
+    pub(crate) fn receiver(netns: &Netns, link: &Link, ethertype: [u8; 2]) -> Result<Self, Error> {
+        let socket = Self::sender(netns, link)?;
+        let address = socket.address([0; 6], u16::from_ne_bytes(ethertype));
+        // SAFETY: the pointer is to a live value of the length given, which the kernel only reads;
+        // sockaddr_ll is plain data without padding.
+        let bound = unsafe {
+            libc::bind(
+                socket.fd.as_raw_fd(),
+                (&raw const address).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        };
+        if bound < 0 {
+            return Err(io_error("bind a packet socket")(io::Error::last_os_error()));
+        }
+        Ok(socket)
+    }
+
+    /// Sends a frame to the address it begins with.
+    pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
+        let destination = frame.first_chunk().ok_or(io::ErrorKind::InvalidInput)?;
+        let address = self.address(*destination, 0);
+        // SAFETY: both pointers are to live values of the lengths given, which the kernel only reads;
+        // sockaddr_ll is plain data without padding.
+        let sent = unsafe {
+            libc::sendto(
+                self.fd.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                libc::MSG_DONTWAIT,
+                (&raw const address).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// The next frame; none when `end` comes before one.
+    pub(crate) fn receive(&self, end: Instant) -> io::Result<Option<Vec<u8>>> {
+        let mut buffer = vec![0; FRAME_LIMIT];
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            // A limit of zero would be none.
+            let left = left.max(Duration::from_millis(1)).min(Duration::from_secs(1));
+            let limit = TimeVal::new(left.as_secs().cast_signed(), left.subsec_micros().into());
+            setsockopt(&self.fd, sockopt::ReceiveTimeout, &limit)?;
+            match recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Ok(length) => {
+                    buffer.truncate(length);
+                    return Ok(Some(buffer));
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    fn address(&self, mac: [u8; 6], protocol: u16) -> libc::sockaddr_ll {
+        let [a, b, c, d, e, f] = mac;
+        libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as u16,
+            sll_protocol: protocol,
+            sll_ifindex: self.index,
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 6,
+            sll_addr: [a, b, c, d, e, f, 0, 0],
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! One call, and what it cost.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use netlink::Netns;
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
+/// One call of a plugin.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The node's namespace.
+    pub host: &'a Netns,
+    /// The plugin.
+    pub program: PathBuf,
+    /// Its variables.
+    pub env: [(&'static str, String); 5],
+    /// Its conf.
+    pub stdin: String,
+}
+
+/// What a call cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// From before the process was made until it was gone.
+    pub wall: Duration,
+    /// User and system time of the plugin and of every process it waited for.
+    pub cpu: Duration,
+}
+
+/// Runs the call alone and times it.
+pub fn timed(call: &Call<'_>) -> Cost {
+    let measure = || {
+        let (before, start) = (children(), Instant::now());
+        let mut child = spawn(call);
+        feed(&mut child, call);
+        let output = child.wait_with_output().expect("the plugin ends");
+        let wall = start.elapsed();
+        assert!(output.status.success(), "{call:?}: {}", String::from_utf8_lossy(&output.stdout));
+        Cost { wall, cpu: children().saturating_sub(before) }
+    };
+    call.host.run(measure).expect("the node's namespace can be entered")
+}
+
+/// The most memory that the plugin's own process had, in KiB: the kernel's high-water mark, looked at until the process is gone. (What
+/// `getrusage` says would be that of this process, which the plugin's began as.)
+pub fn peak_memory(call: &Call<'_>) -> u64 {
+    let measure = || {
+        let mut child = spawn(call);
+        let status = format!("/proc/{}/status", child.id());
+        let mut most = 0;
+        feed(&mut child, call);
+        while let Some(now) = std::fs::read_to_string(&status).ok().as_deref().and_then(high_water_mark) {
+            most = most.max(now);
+        }
+        let output = child.wait_with_output().expect("the plugin ends");
+        assert!(output.status.success(), "{call:?}: {}", String::from_utf8_lossy(&output.stdout));
+        most
+    };
+    call.host.run(measure).expect("the node's namespace can be entered")
+}
+
+/// `VmHWM` of a process; none once it has ended.
+fn high_water_mark(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+#[allow(clippy::disallowed_methods)] // the benchmark stands in for the runtime
+fn spawn(call: &Call<'_>) -> Child {
+    Command::new(&call.program)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .envs(call.env.iter().map(|(key, value)| (*key, value)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{}: {e}", call.program.display()))
+}
+
+fn feed(child: &mut Child, call: &Call<'_>) {
+    // VERSION does not read it.
+    let _ = child.stdin.take().expect("a pipe").write_all(call.stdin.as_bytes());
+}
+
+/// CPU time of all children that were waited for.
+fn children() -> Duration {
+    let usage: Usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("usage can be asked");
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Duration::from_micros(microseconds.try_into().expect("time goes forward"))
+}

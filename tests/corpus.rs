@@ -1,0 +1,80 @@
+//! Replays every input of `tests/corpus` through its target (see `tests::fuzz`): what once failed stays mended, and the code that a fuzzer
+//! reached is reached without one. Inputs with names are files in the target's folder; the others are lines of `<target>.found`, in base64.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
+
+use std::collections::BTreeSet;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tests::fuzz::{ALL, Target, corpus};
+use tests::place;
+
+/// No input may take longer; a machine that does other work at the same time included.
+const LIMIT: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let mut trials: Vec<Trial> =
+        ALL.iter().map(|target| Trial::test(target.name, || replay(target))).collect();
+    trials.push(Trial::test("every_target_has_seeds_and_a_fuzzer", names_agree));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn replay(target: &Target) -> Result<(), Failed> {
+    let files = files(&corpus().join(target.name));
+    if files.is_empty() {
+        return Err("its folder has no input".into());
+    }
+    for file in files {
+        run(target, &std::fs::read(&file)?, &file.display().to_string())?;
+    }
+    let found = corpus().join(format!("{}.found", target.name));
+    for (at, line) in std::fs::read_to_string(&found)?.lines().enumerate() {
+        run(target, &STANDARD.decode(line)?, &format!("{}:{}", found.display(), at + 1))?;
+    }
+    Ok(())
+}
+
+fn run(target: &Target, input: &[u8], place: &str) -> Result<(), Failed> {
+    let start = Instant::now();
+    if catch_unwind(|| (target.run)(input)).is_err() {
+        return Err(format!("{place} fails it").into());
+    }
+    match start.elapsed() {
+        time if time > LIMIT => Err(format!("{place} took {time:?}, at most {LIMIT:?} is fine").into()),
+        _ => Ok(()),
+    }
+}
+
+fn names_agree() -> Result<(), Failed> {
+    let targets: BTreeSet<String> = ALL.iter().map(|target| target.name.to_owned()).collect();
+    let stems = |folder: PathBuf| -> BTreeSet<String> {
+        files(&folder).iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect()
+    };
+    for (what, found) in [
+        ("folders and files of tests/corpus", stems(corpus())),
+        ("files of tests/fuzz/fuzz_targets", stems(place::root().join("tests/fuzz/fuzz_targets"))),
+    ] {
+        if found != targets {
+            return Err(format!("the {what} are {found:?}, the targets {targets:?}").into());
+        }
+    }
+    Ok(())
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}

@@ -1,0 +1,55 @@
+//! The whole stack on a real cluster: two kubelets, containerd, an API server, and the plugins as they are released. The cluster is
+//! started once, the tests run one after the other, and it is taken down whatever comes of them.
+//!
+//! `cargo test -p tests --test e2e -- FILTER` runs some of them; `MRS_E2E_CLUSTER` names the cluster (default `test`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
+
+mod by_hand;
+mod killed;
+mod objects;
+mod refused;
+mod served;
+
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+use tests::cluster::Cluster;
+
+type Test = (&'static str, fn(&Cluster));
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // One cluster: each test starts from one without pods.
+    arguments.test_threads = Some(1);
+    let tests: Vec<Test> = [served::TESTS, refused::TESTS, by_hand::TESTS, killed::TESTS].concat();
+    let cluster = if arguments.list { None } else { Some(Arc::new(start())) };
+    let trials = tests.into_iter().map(|(name, test)| {
+        let cluster = cluster.clone();
+        Trial::test(name, move || {
+            let cluster = cluster.expect("tests run with a cluster");
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&cluster)));
+            objects::clean_up(&cluster);
+            outcome.map_err(|panic| message_of(&*panic).into())
+        })
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    drop(cluster);
+    conclusion.exit();
+}
+
+fn start() -> Cluster {
+    let name = std::env::var("MRS_E2E_CLUSTER").unwrap_or_else(|_| "test".to_owned());
+    Cluster::up(&name)
+}
+
+fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()))
+        .unwrap_or_else(|| "panicked".to_owned())
+}

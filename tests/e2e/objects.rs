@@ -1,0 +1,76 @@
+//! The objects that tests make, and their removal.
+
+use serde_json::{Value, json};
+use tests::cluster::{Cluster, IMAGE, NETWORKS, wait_for};
+
+/// The network of VMware's page, as users write it.
+pub const MACVLAN_CONF: &str = r#"{ "cniVersion": "0.3.1", "plugins": [ { "type": "macvlan", "capabilities": { "ips": true }, "master": "eth0", "mode": "bridge", "ipam": { "type": "whereabouts", "range": "192.168.20.0/24", "range_start": "192.168.20.10", "range_end": "192.168.20.100", "gateway": "192.168.20.1" } } ] }"#;
+
+/// A NetworkAttachmentDefinition in the namespace `default`.
+pub fn network(name: &str, config: &str) -> Value {
+    json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+        "metadata": {"name": name, "namespace": "default"}, "spec": {"config": config}})
+}
+
+/// A macvlan network on eth0 with this range.
+pub fn ranged(name: &str, range: &str) -> Value {
+    let config = json!({"cniVersion": "0.3.1", "type": "macvlan", "master": "eth0",
+        "capabilities": {"ips": true, "mac": true}, "ipam": {"type": "whereabouts", "range": range}});
+    network(name, &config.to_string())
+}
+
+/// A pod on `node` that asks for `networks`.
+pub fn pod(name: &str, node: &str, networks: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "labels": {"made-by": "e2e"}, "annotations": {NETWORKS: networks}},
+        "spec": {"nodeSelector": {"kubernetes.io/hostname": node}, "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "shell", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "1000000"]}]}})
+}
+
+/// The names of all claims.
+pub fn claims(cluster: &Cluster) -> Vec<String> {
+    let list = cluster.get(&["overlappingrangeipreservations", "-A"]);
+    let items = list["items"].as_array().unwrap();
+    items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What a node holds of attachments: records, cached results, claims on disk, the primary network's addresses, and namespaces.
+pub fn traces(cluster: &Cluster, node: &str) -> Vec<String> {
+    let command = "find /var/lib/cni/multus /var/lib/cni/whereabouts -type f 2>/dev/null; \
+        find /var/lib/cni/networks -type f -name '10.*' 2>/dev/null; ls -d /run/netns/cni-* 2>/dev/null; true";
+    cluster.sh(node, command).lines().filter(|line| !is_lasting(line)).map(str::to_owned).collect()
+}
+
+/// Files that outlive attachments on purpose.
+fn is_lasting(file: &str) -> bool {
+    file.contains("/whereabouts/hints/") || file.ends_with(".lock")
+}
+
+/// Nothing is held by anyone, on any node.
+#[track_caller]
+pub fn nothing_is_left(cluster: &Cluster) {
+    wait_for("claims", &Vec::new(), || claims(cluster));
+    for node in ["node1", "node2"] {
+        wait_for(&format!("traces on {node}"), &Vec::new(), || traces(cluster, node));
+    }
+}
+
+/// Removes what a test made, so that the next one starts from nothing.
+pub fn clean_up(cluster: &Cluster) {
+    for args in [
+        &["delete", "pods", "--all", "--force", "--grace-period=0", "--timeout=60s"][..],
+        &["delete", "network-attachment-definitions", "--all", "-A"],
+        &["delete", "ippools", "--all", "-A"],
+        &["delete", "events", "--all"],
+    ] {
+        let _ = cluster.try_kubectl(args, "");
+    }
+    let freed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| nothing_is_left(cluster)));
+    if freed.is_err() {
+        let _ = cluster.try_kubectl(&["delete", "overlappingrangeipreservations", "--all", "-A"], "");
+        for node in ["node1", "node2"] {
+            let forget = "rm -rf /var/lib/cni/multus/* /var/lib/cni/whereabouts/* /var/lib/cni/networks/*";
+            let _ = cluster.on(node, &["sh", "-c", forget], "");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Which crate may use which: the arrows of ARCHITECTURE.md.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
+
+use std::collections::BTreeMap;
+
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("cni", &[]),
+    ("netlink", &[]),
+    ("node", &[]),
+    ("macvlan", &["cni", "netlink"]),
+    ("ipvlan", &["cni", "netlink"]),
+    ("whereabouts", &["cni", "node"]),
+    ("multus", &["cni", "netlink", "node"]),
+    ("tests", &["cni", "netlink", "node", "macvlan", "ipvlan", "whereabouts", "multus"]),
+];
+
+/// The members of the workspace and, for each, the members that its manifest names.
+fn uses() -> BTreeMap<String, Vec<String>> {
+    let manifest =
+        |folder: &str| std::fs::read_to_string(tests::place::root().join(folder).join("Cargo.toml")).unwrap();
+    let root = manifest("");
+    let members =
+        root.lines().find(|line| line.starts_with("members")).unwrap().split('"').skip(1).step_by(2);
+    let members: Vec<String> = members.map(str::to_owned).collect();
+    let is_use = |line: &str, member: &str| {
+        line.starts_with(&format!("{member}.workspace")) || line.starts_with(&format!("{member} = "))
+    };
+    let named =
+        |text: &str| members.iter().filter(|m| text.lines().any(|line| is_use(line, m))).cloned().collect();
+    members.iter().map(|m| (m.clone(), named(&without_dev(&manifest(m))))).collect()
+}
+
+/// A crate's tests may use its own test support.
+fn without_dev(manifest: &str) -> String {
+    manifest.split("[dev-dependencies]").next().unwrap().to_owned()
+}
+
+#[test]
+fn crates_use_only_what_the_architecture_allows() {
+    let uses = uses();
+    assert!(uses.len() >= 7, "the manifests were not understood: {uses:?}");
+    for (member, used) in uses {
+        let allowed = ALLOWED
+            .iter()
+            .find(|(name, _)| *name == member)
+            .unwrap_or_else(|| panic!("{member} has no arrows yet"))
+            .1;
+        for name in used {
+            assert!(allowed.contains(&name.as_str()), "{member} must not use {name}");
+        }
+    }
+}
+
+#[test]
+fn only_netlink_has_unsafe_code() {
+    for (member, _) in ALLOWED {
+        let folder = tests::place::root().join(member).join("src");
+        if *member != "netlink" && folder.exists() {
+            for file in sources(&folder) {
+                let text = std::fs::read_to_string(&file).unwrap();
+                assert!(!text.contains("allow(unsafe_code)"), "{} allows unsafe code", file.display());
+            }
+        }
+    }
+}
+
+fn sources(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}

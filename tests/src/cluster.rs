@@ -1,0 +1,174 @@
+//! A real cluster, by the scripts of `tests/cluster`; down again when the value is dropped.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::place;
+
+/// The image that pods run.
+pub const IMAGE: &str = "docker.io/library/busybox:mrs";
+
+/// The annotation that asks for networks.
+pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
+
+/// The annotation that says what a pod got.
+pub const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
+
+/// A running cluster with our plugins installed.
+#[derive(Debug)]
+pub struct Cluster {
+    name: String,
+}
+
+impl Cluster {
+    /// Starts the cluster `name` and installs the plugins on it.
+    pub fn up(name: &str) -> Cluster {
+        let cluster = Cluster { name: name.to_owned() };
+        for script in ["up", "install"] {
+            let status = script_command(script).arg(name).status().expect("a script can be run");
+            assert!(status.success(), "tests/cluster/{script} {name} failed, see above");
+        }
+        cluster
+    }
+
+    /// Runs kubectl; standard output of a success.
+    #[track_caller]
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        let output = self.try_kubectl(args, "");
+        assert!(output.status.success(), "kubectl {args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Runs kubectl with standard input; whatever comes of it.
+    pub fn try_kubectl(&self, args: &[&str], stdin: &str) -> Output {
+        run(script_command("kubectl").env("MRS_CLUSTER", &self.name).args(args), stdin)
+    }
+
+    /// An object, or a list, as JSON.
+    #[track_caller]
+    pub fn get(&self, args: &[&str]) -> Value {
+        let all: Vec<&str> = ["get", "-o", "json"].iter().chain(args).copied().collect();
+        serde_json::from_str(&self.kubectl(&all)).unwrap()
+    }
+
+    /// Applies objects.
+    #[track_caller]
+    pub fn apply(&self, objects: &[Value]) {
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        let output = self.try_kubectl(&["apply", "-f", "-"], &list.to_string());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+
+    /// Runs a command on `node1`, `node2` or `cp`; whatever comes of it.
+    pub fn on(&self, machine: &str, args: &[&str], stdin: &str) -> Output {
+        run(script_command("on").env("MRS_CLUSTER", &self.name).arg(machine).args(args), stdin)
+    }
+
+    /// Standard output of a shell command on a machine.
+    #[track_caller]
+    pub fn sh(&self, machine: &str, command: &str) -> String {
+        let output = self.on(machine, &["sh", "-c", command], "");
+        assert!(output.status.success(), "on {machine}: {command}: {}", text(&output.stderr));
+        text(&output.stdout).trim_end().to_owned()
+    }
+
+    /// What network-status says of a pod, entry by entry; none where it has no such annotation.
+    #[track_caller]
+    pub fn network_status(&self, pod: &str) -> Vec<Value> {
+        let pod = self.get(&["pod", pod]);
+        let annotation = pod["metadata"]["annotations"][NETWORK_STATUS].as_str();
+        annotation.map_or_else(Vec::new, |text| serde_json::from_str(text).unwrap())
+    }
+
+    /// Waits until the pods are Ready.
+    #[track_caller]
+    pub fn wait_ready(&self, pods: &[&str]) {
+        let names: Vec<String> = pods.iter().map(|pod| format!("pod/{pod}")).collect();
+        let mut args = vec!["wait", "--for=condition=Ready", "--timeout=120s"];
+        args.extend(names.iter().map(String::as_str));
+        let output = self.try_kubectl(&args, "");
+        if !output.status.success() {
+            let describe: Vec<&str> = ["describe", "pods"].iter().chain(pods).copied().collect();
+            panic!("{}{}", text(&output.stderr), text(&self.try_kubectl(&describe, "").stdout));
+        }
+    }
+
+    /// Deletes pods and waits until the API has them no more.
+    #[track_caller]
+    pub fn delete_pods(&self, pods: &[&str]) {
+        let args: Vec<&str> =
+            ["delete", "pod", "--ignore-not-found", "--timeout=90s"].iter().chain(pods).copied().collect();
+        self.kubectl(&args);
+    }
+
+    /// The messages of a pod's events with this reason.
+    pub fn events(&self, pod: &str, reason: &str) -> Vec<String> {
+        let selector = format!("involvedObject.name={pod},reason={reason}");
+        let events = self.get(&["events", "--field-selector", &selector]);
+        let items = events["items"].as_array().cloned().unwrap_or_default();
+        items.iter().filter_map(|event| event["message"].as_str()).map(str::to_owned).collect()
+    }
+
+    /// Waits for an event of the pod whose message has `part` in it, and returns that message.
+    #[track_caller]
+    pub fn wait_event(&self, pod: &str, reason: &str, part: &str) -> String {
+        let mut seen = Vec::new();
+        let found = wait(Duration::from_secs(60), || {
+            seen = self.events(pod, reason);
+            seen.iter().find(|message| message.contains(part)).cloned()
+        });
+        found.unwrap_or_else(|| panic!("no event {reason} of {pod} says {part:?}: {seen:#?}"))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = script_command("down").arg(&self.name).status();
+    }
+}
+
+/// Calls `probe` until it has an answer or the time is over.
+pub fn wait<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        let answer = probe();
+        if answer.is_some() || Instant::now() >= end {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Waits until `state` is `wanted`; shows the last state if it never is.
+#[track_caller]
+pub fn wait_for<T: PartialEq + std::fmt::Debug>(what: &str, wanted: &T, mut state: impl FnMut() -> T) {
+    let mut last = None;
+    let done = wait(Duration::from_secs(60), || {
+        let now = state();
+        let reached = (now == *wanted).then_some(());
+        last = Some(now);
+        reached
+    });
+    assert!(done.is_some(), "{what}: expected {wanted:?}, still {last:?} after a minute");
+}
+
+#[allow(clippy::disallowed_methods)] // the tests drive the cluster from outside
+fn script_command(name: &str) -> Command {
+    Command::new(place::cluster_script(name))
+}
+
+fn run(command: &mut Command, stdin: &str) -> Output {
+    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = spawned.expect("a script can be run");
+    // A command that does not read its input is fine.
+    let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
+    child.wait_with_output().expect("the script ends")
+}
+
+/// Bytes of a program's output as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,104 @@
+//! What fuzzing runs: one function for each reader of bytes that come from outside. A target must not panic on any input, must end soon,
+//! and asserts what holds of whatever was accepted.
+//!
+//! `tests/fuzz` feeds them with libFuzzer (`make fuzz`); `tests/corpus.rs` replays what is kept in `tests/corpus` (`make test`).
+
+pub mod targets;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// A target by its name, which is also that of its folder in `tests/corpus` and of its file in `tests/fuzz/fuzz_targets`.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The name.
+    pub name: &'static str,
+    /// Runs it on one input; panics where a property does not hold.
+    pub run: fn(&[u8]),
+}
+
+macro_rules! targets {
+    ($($name:ident)*) => {
+        /// Every target.
+        pub const ALL: &[Target] = &[$(Target { name: stringify!($name), run: targets::$name }),*];
+    };
+}
+
+targets! {
+    announcement
+    cni_args
+    cni_cache
+    cni_call
+    cni_conf
+    cni_error
+    cni_exec_output
+    cni_list
+    cni_prev_result
+    cni_result
+    multus_nad
+    multus_networks
+    multus_record
+    netlink_reply
+    whereabouts_claim_name
+    whereabouts_conf
+    whereabouts_pool
+    whereabouts_range
+    whereabouts_record
+}
+
+/// The folder of the inputs that are kept.
+pub fn corpus() -> PathBuf {
+    crate::place::root().join("tests/corpus")
+}
+
+/// The pieces of an input that has several: they are separated by zero bytes, which neither JSON nor a variable holds.
+fn pieces<const N: usize>(bytes: &[u8]) -> [&[u8]; N] {
+    let mut rest = bytes.splitn(N, |byte| *byte == 0);
+    std::array::from_fn(|_| rest.next().unwrap_or_default())
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn put(file: &Path, bytes: &[u8]) {
+    File::create(file)
+        .and_then(|mut file| file.write_all(bytes))
+        .expect("an input can be written to a temporary file");
+}
+
+/// Whether two values say the same. Fractions may differ in their last digit: they are read in the faster way that allows it.
+fn same(one: &Value, two: &Value) -> bool {
+    match (one, two) {
+        (Value::Number(a), Value::Number(b)) => a == b || (a.is_f64() && b.is_f64()),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+        }
+        _ => one == two,
+    }
+}
+
+/// A container id or network name, checked by other means than the code under test.
+fn is_word(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    text.len() <= 128
+        && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && text.bytes().all(inner)
+}
+
+/// A name that stays in its folder.
+fn is_file_name(text: &str) -> bool {
+    Path::new("/folder").join(text).parent() == Some(Path::new("/folder"))
+        && !text.contains(['/', '\0'])
+        && text != ".."
+}
+
+fn is_interface_name(text: &str) -> bool {
+    is_file_name(text)
+        && (1..=15).contains(&text.len())
+        && !text.contains(|c: char| c.is_whitespace() || c == ':')
+}

@@ -1,0 +1,17 @@
+//! The targets, by the crate that they are about.
+
+mod cni_calls;
+mod cni_confs;
+mod cni_results;
+mod multus;
+mod netlink;
+mod whereabouts;
+mod whereabouts_range;
+
+pub use cni_calls::{cni_args, cni_call, cni_exec_output};
+pub use cni_confs::{cni_conf, cni_list};
+pub use cni_results::{cni_cache, cni_error, cni_prev_result, cni_result};
+pub use multus::{multus_nad, multus_networks, multus_record};
+pub use netlink::{announcement, netlink_reply};
+pub use whereabouts::{whereabouts_claim_name, whereabouts_conf, whereabouts_pool, whereabouts_record};
+pub use whereabouts_range::whereabouts_range;

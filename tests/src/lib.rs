@@ -1,0 +1,25 @@
+//! What the tests of the whole stack share.
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | [`place`] | where the binaries, the scripts and Debian's plugins are |
+//! | [`driver`] | how a plugin is run as a runtime runs it |
+//! | [`cluster`] | how a real cluster is started, asked and taken down |
+//! | [`fuzz`] | what is fuzzed, and what must hold of any input |
+//!
+//! The tests themselves: `layout.rs` (which crate may use which), `spec/` (behaviour by CNI version, ours beside the Go plugins, in
+//! network namespaces), `e2e/` (a real two-node cluster). `cluster/` is how such a cluster is made, `demo/` what `make demo` does.
+
+// A test that cannot go on fails by panicking.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
+
+pub mod cluster;
+pub mod driver;
+pub mod fuzz;
+pub mod place;

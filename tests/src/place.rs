@@ -1,0 +1,37 @@
+//! Where things are.
+
+use std::path::PathBuf;
+
+/// The project's root.
+pub fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or_else(|| here.clone(), PathBuf::from)
+}
+
+/// The folder of our plugins: `$MRS_BIN`, else where `make build` puts the release binaries.
+pub fn binaries() -> PathBuf {
+    let built = || root().join("target/x86_64-unknown-linux-musl/release");
+    let folder = std::env::var_os("MRS_BIN").map_or_else(built, PathBuf::from);
+    assert!(
+        folder.join("macvlan").is_file(),
+        "no plugins in {}: run `make build` first, or set MRS_BIN to the folder that holds them",
+        folder.display()
+    );
+    folder
+}
+
+/// The folder of Debian's Go plugins (package containernetworking-plugins).
+pub fn go_plugins() -> PathBuf {
+    let folder = PathBuf::from("/usr/lib/cni");
+    assert!(
+        folder.join("macvlan").is_file(),
+        "no Go plugins in {}: run `tests/cluster/setup`",
+        folder.display()
+    );
+    folder
+}
+
+/// A script of `tests/cluster`.
+pub fn cluster_script(name: &str) -> PathBuf {
+    root().join("tests/cluster").join(name)
+}
