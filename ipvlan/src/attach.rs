@@ -164,7 +164,7 @@ fn plan(conf: &Conf, result: &CniResult) -> Plan {
     };
     // In the modes of the network layer no frame is addressed by what ARP or neighbour discovery say.
     let announce = match (conf.announce, conf.mode) {
-        (Announce::Yes, IpvlanMode::L2) => Some(Repeat { count: 2, spacing: Duration::from_millis(1) }),
+        (Announce::Yes, IpvlanMode::L2) => Some(Repeat::default()),
         (Announce::Yes, IpvlanMode::L3 | IpvlanMode::L3s) | (Announce::No, _) => None,
     };
     Plan {

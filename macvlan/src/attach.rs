@@ -169,7 +169,7 @@ fn plan(conf: &Conf, ipam: Option<&Ipam>, result: &CniResult) -> Plan {
         (RouterAdvertisements::Refuse, None) => UninvitedIpv6::Leave,
     };
     let announce = match conf.announce {
-        Announce::Yes => Some(Repeat { count: 2, spacing: Duration::from_millis(1) }),
+        Announce::Yes => Some(Repeat::default()),
         Announce::No => None,
     };
     Plan {

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::AsFd,
     thread,
     time::Duration,
 };
@@ -9,6 +10,7 @@ use std::{
 use crate::{
     Error, Link, Mac, Netns,
     arp::{self, Arp, Operation},
+    aside::in_child,
     packet::{ETHERTYPE_IPV6, PacketSocket},
     socket::io_error,
 };
@@ -30,13 +32,14 @@ pub struct Repeat {
 }
 
 impl Default for Repeat {
-    /// Twice, 100 ms apart: a single frame is easily lost while a port comes up.
+    /// Three times, 100 ms apart: a single frame is easily lost while a port comes up.
     fn default() -> Self {
-        Self { count: 2, spacing: Duration::from_millis(100) }
+        Self { count: 3, spacing: Duration::from_millis(100) }
     }
 }
 
-/// Announces `ips` as being at `link`, which must be up in `netns`. Blocks for the repetitions.
+/// Announces `ips` as being at `link`, which must be up in `netns`. The first round is sent at once; the others are sent by a child process,
+/// which also waits for the kernel to close the socket (some 6 ms).
 ///
 /// An IPv6 address should be past duplicate address detection, or neighbours may learn an address that is
 /// then given up.
@@ -47,15 +50,19 @@ pub fn announce(netns: &Netns, link: &Link, ips: &[IpAddr], repeat: Repeat) -> R
     }
     let frames: Vec<Vec<u8>> = ips.iter().map(|ip| frame(mac, *ip)).collect();
     let socket = PacketSocket::sender(netns, link)?;
-    for round in 0..repeat.count {
-        if round > 0 {
-            thread::sleep(repeat.spacing);
-        }
-        for frame in &frames {
-            socket.send(frame).map_err(io_error("send an announcement"))?;
-        }
+    for frame in &frames {
+        socket.send(frame).map_err(io_error("send an announcement"))?;
     }
-    Ok(())
+    let rest = || {
+        for _ in 1..repeat.count {
+            thread::sleep(repeat.spacing);
+            for frame in &frames {
+                // Nobody is left to be told.
+                let _ = socket.send(frame);
+            }
+        }
+    };
+    in_child(socket.as_fd(), rest).map_err(io_error("start a process for announcements"))
 }
 
 fn frame(mac: Mac, ip: IpAddr) -> Vec<u8> {

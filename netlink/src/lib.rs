@@ -28,6 +28,7 @@
 mod addr;
 pub mod announce;
 pub mod arp;
+mod aside;
 pub mod conflict;
 mod error;
 mod ext_ack;

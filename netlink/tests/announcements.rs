@@ -83,10 +83,8 @@ fn a_neighbour_sees_each_announcement_as_often_as_asked() {
     ];
     for frame in wanted {
         let sniffer = sniffer(&lab);
-        let start = Instant::now();
         announce(lab.pod.netns(), &link, &ips, Repeat { count: 3, spacing: Duration::from_millis(20) })
             .unwrap();
-        assert!(start.elapsed() >= Duration::from_millis(40));
         assert_eq!(sniffer.count(&frame, 4, Duration::from_millis(300)).unwrap(), 3);
     }
 }

@@ -81,10 +81,13 @@ impl Neighbour {
         Neighbour { netns, socket, id: id.to_owned() }
     }
 
+    pub fn call<'a>(&'a self, bench: &'a Bench) -> Call<'a> {
+        Call { container_id: &self.id, netns: Some(self.netns.path()), ..direct(bench) }
+    }
+
     /// A verb of ours on this pod.
     pub fn ours(&self, bench: &Bench, verb: &str, conf: &Value) -> Answer {
-        let call = Call { container_id: &self.id, netns: Some(self.netns.path()), ..direct(bench) };
-        call.run(&Subject::ours(), verb, conf)
+        self.call(bench).run(&Subject::ours(), verb, conf)
     }
 
     pub fn kind(&self) -> (IpvlanMode, IpvlanFlag) {
