@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::announce::{Repeat, announce};
 use crate::sysctl::{self, Sysctl};
-use crate::{Dad, Error, Link, MAIN_TABLE, OperState, Route, RouteFilter, Socket, conflict};
+use crate::{Dad, Error, Link, MAIN_TABLE, Route, RouteFilter, Socket, conflict};
 
 /// How long duplicate address detection may take before the interface is used.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
@@ -144,9 +144,9 @@ fn set_sysctls(pod: &Socket, link: &Link, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Without carrier detection cannot end, which is no fault of the address.
+/// Without carrier detection cannot end, which is no fault of the address. The operational state would not tell: an ipvlan link never has one.
 fn settle(pod: &Socket, link: &Link) -> Result<(), Error> {
-    let has_carrier = |link: Option<Link>| link.is_some_and(|link| link.oper_state == OperState::Up);
+    let has_carrier = |link: Option<Link>| link.is_some_and(|link| link.lower_up);
     if !has_carrier(pod.link_by_index(link.index)?) {
         return Ok(());
     }
