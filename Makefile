@@ -3,6 +3,8 @@
 TARGET  := x86_64-unknown-linux-musl
 PLUGINS := -p multus -p macvlan -p ipvlan -p whereabouts
 export CARGO_TERM_COLOR ?= auto
+# The scripts find the binaries in this folder.
+unexport CARGO_TARGET_DIR
 
 .PHONY: help build demo demo-down test lint unit fuzz bench clean
 

@@ -16,10 +16,10 @@ pub const TESTS: &[crate::Test] = &[
 
 /// The plugins built with the feature `crash-points`; a node sees this project's folder at its usual path.
 fn crash_binary(plugin: &str) -> String {
-    let file = tests::place::root().join("target/crash-points/debug").join(plugin);
+    let file = tests::place::root().join("target/crash-points").join(plugin);
     assert!(
         file.is_file(),
-        "{} is missing: cargo build --target-dir target/crash-points --features crash-points -p multus -p macvlan -p whereabouts",
+        "{} is missing: `make test` builds it there, by cargo build --features crash-points",
         file.display()
     );
     file.display().to_string()

@@ -18,7 +18,7 @@ fn crash_binaries() -> PathBuf {
     let folder = folder.filter(|folder| folder.join("macvlan").is_file());
     folder.expect(
         "MRS_CRASH_BIN must name a folder with plugins built for this test: \
-         cargo build -p macvlan --features macvlan/crash-points --target-dir target/crash-points, then MRS_CRASH_BIN=target/crash-points/debug",
+         cargo build -p macvlan --features crash-points, then MRS_CRASH_BIN=target/debug",
     )
 }
 
