@@ -8,9 +8,7 @@ use serde_json::{Map, Value};
 /// Renames the keys of `object` that spell one of `known` in another case, later ones winning over earlier ones, and drops
 /// `null` members. Unknown keys stay as they are.
 pub fn fold_keys(object: &mut Map<String, Value>, known: &[&str]) {
-    let misspelt =
-        |key: &String| !known.contains(&key.as_str()) && known.iter().any(|k| k.eq_ignore_ascii_case(key));
-    if !object.iter().any(|(key, value)| value.is_null() || misspelt(key)) {
+    if is_folded(object, known) {
         return;
     }
     let old = std::mem::take(object);
@@ -22,11 +20,20 @@ pub fn fold_keys(object: &mut Map<String, Value>, known: &[&str]) {
     }
 }
 
+fn is_folded(object: &Map<String, Value>, known: &[&str]) -> bool {
+    let misspelt =
+        |key: &String| !known.contains(&key.as_str()) && known.iter().any(|k| k.eq_ignore_ascii_case(key));
+    !object.iter().any(|(key, value)| value.is_null() || misspelt(key))
+}
+
 /// Reads `object` as `T` after folding `known` keys (see [`fold_keys`]).
 pub fn decode<T: DeserializeOwned>(
     object: &Map<String, Value>,
     known: &[&str],
 ) -> Result<T, serde_json::Error> {
+    if is_folded(object, known) {
+        return T::deserialize(object);
+    }
     let mut object = object.clone();
     fold_keys(&mut object, known);
     serde_json::from_value(Value::Object(object))

@@ -1,11 +1,13 @@
 //! Mode and flag belong to the master: the kernel gives every link of a master those of the link made last. A new link with others
 //! than its siblings would change how the networks of running pods work, so the siblings are looked for before it is made.
 //!
-//! The kernel does not tell a master's mode, nor which links of other namespaces sit on it; one sibling has to be found. Looked at are
-//! the master's namespace, the pod's, and those mounted in `/run/netns`, where container runtimes keep those of pods. What cannot be
-//! seen: siblings in namespaces that only a process holds, or that are mounted elsewhere.
+//! The kernel refuses none of this, nor does it tell a master's mode, or which links of other namespaces sit on it; one sibling has to
+//! be found beforehand. Looked at are the master's namespace, the pod's, and, as long as [`LIMIT`] allows, those mounted in `/run/netns`,
+//! where container runtimes keep those of pods; of each, its ipvlan links only. What cannot be seen: siblings in namespaces that only a
+//! process holds, or that are mounted elsewhere.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use cni::{CniError, Code};
 use netlink::{IpvlanFlag, IpvlanMode, Link, LinkKind, Netns, Socket};
@@ -14,6 +16,10 @@ use crate::conf::Conf;
 
 /// Where container runtimes mount network namespaces.
 const MOUNTED: &str = "/run/netns";
+
+/// How long namespaces other than the master's and the pod's are looked at: enough for thousands, unless the node is overwhelmed, where
+/// looking on would take of the pod's time to start.
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// A link that is on the master already.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +62,9 @@ pub fn find(host: &Socket, master: &Link, pod: &Socket) -> Result<Option<Sibling
         let seen = seen_from(&netns, host.netns()).ok()?;
         among(&Socket::in_netns(&netns).ok()?, master, seen).ok()?
     };
-    Ok(mounted.flatten().find_map(|entry| look(&entry.path())))
+    let until = Instant::now() + LIMIT;
+    let in_time = mounted.flatten().take_while(|_| Instant::now() < until);
+    Ok(in_time.map(|entry| entry.path()).find_map(|path| look(&path)))
 }
 
 fn seen_from(netns: &Netns, masters: &Netns) -> Result<Seen, netlink::Error> {
@@ -64,7 +72,7 @@ fn seen_from(netns: &Netns, masters: &Netns) -> Result<Seen, netlink::Error> {
 }
 
 fn among(socket: &Socket, master: &Link, seen: Seen) -> Result<Option<Sibling>, netlink::Error> {
-    let links = socket.links()?;
+    let links = socket.ipvlan_links()?;
     let found = links.iter().filter(|link| is_on(link, master, seen));
     Ok(found.filter_map(|link| sibling(link, socket.netns())).next())
 }

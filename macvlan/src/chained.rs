@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
+use attach::conf::{Common, MasterIn};
 use cni::result::Interface;
 use cni::{CniError, Code};
 use netlink::MasterSelector;
 
-use crate::conf::{Conf, MasterIn};
-
 /// Where the link sits: the conf's `master`, else the one interface of `earlier` plugins that is in the namespace where masters are
 /// looked for. Nothing, which means the interface of the default route, where no plugin came `earlier`.
 pub fn masters(
-    conf: &Conf,
+    conf: &Common,
     netns: &Path,
     earlier: Option<&[Interface]>,
 ) -> Result<Vec<MasterSelector>, CniError> {
@@ -39,8 +38,8 @@ mod tests {
 
     const NETNS: &str = "/run/netns/pod";
 
-    fn conf(master: Vec<MasterSelector>, master_in: MasterIn) -> Conf {
-        Conf { master, master_in, ..crate::conf::tests::parse("").unwrap() }
+    fn conf(master: Vec<MasterSelector>, master_in: MasterIn) -> Common {
+        Common { master, master_in, ..crate::conf::tests::parse("").unwrap().common }
     }
 
     fn interfaces(pairs: &[(&str, &str)]) -> Vec<Interface> {

@@ -1,48 +1,25 @@
 //! The plugin's configuration.
 
+use attach::conf::{Common, invalid};
+use cni::CniError;
 use cni::args::CniArgs;
-use cni::master::{Master, Masters};
 use cni::plugin::Call;
-use cni::{CniError, Code};
-use netlink::{Mac, MacvlanMode, MasterSelector};
+use netlink::{Mac, MacvlanMode};
 use serde::Deserialize;
 
-const KEYS: &[&str] = &[
-    "master",
-    "mode",
-    "mtu",
-    "mac",
-    "linkInContainer",
-    "bcqueuelen",
-    "nodad",
-    "acceptRA",
-    "announce",
-    "stableMAC",
-    "conflictDetection",
-    "runtimeConfig",
-];
+const KEYS: &[&str] = &["mode", "mac", "bcqueuelen", "stableMAC", "conflictDetection"];
 
 /// What the conf, `CNI_ARGS` and the runtime ask for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conf {
-    /// `master`: where the link sits, in order of preference; nothing means the interface of the default route.
-    pub master: Vec<MasterSelector>,
+    /// What every interface plugin can be asked for.
+    pub common: Common,
     /// `mode`, `bridge` unless given.
     pub mode: MacvlanMode,
-    /// `mtu` in bytes; the master's if none (or 0).
-    pub mtu: Option<u32>,
     /// Where the MAC address comes from.
     pub mac: MacSource,
-    /// `linkInContainer`: in which namespace the master is.
-    pub master_in: MasterIn,
     /// `bcqueuelen` in packets; the kernel's if none (or 0).
     pub bc_queue_len: Option<u32>,
-    /// `nodad`: use IPv6 addresses without duplicate address detection.
-    pub dad: netlink::Dad,
-    /// `acceptRA`: take router advertisements.
-    pub router_advertisements: RouterAdvertisements,
-    /// `announce`, on unless false: tell the neighbours of the addresses.
-    pub announce: Announce,
     /// `conflictDetection`: ask the wire for each IPv4 address before it is used.
     pub conflicts: Conflicts,
 }
@@ -66,60 +43,19 @@ pub enum Conflicts {
     Refuse,
 }
 
-/// In which namespace the master is looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MasterIn {
-    /// The node's.
-    Host,
-    /// The pod's.
-    Container,
-}
-
-/// Whether router advertisements are taken on the link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum RouterAdvertisements {
-    Refuse,
-    Accept,
-}
-
-/// Whether addresses are announced on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Announce {
-    Yes,
-    No,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
     #[serde(default)]
-    master: Masters,
-    #[serde(default)]
     mode: String,
-    #[serde(default)]
-    mtu: i64,
     #[serde(default)]
     mac: String,
     #[serde(default)]
-    link_in_container: bool,
-    #[serde(default)]
     bcqueuelen: u32,
-    #[serde(default)]
-    nodad: bool,
-    #[serde(default, rename = "acceptRA")]
-    accept_ra: bool,
-    #[serde(default = "yes")]
-    announce: bool,
     #[serde(default, rename = "stableMAC")]
     stable_mac: bool,
     #[serde(default)]
     conflict_detection: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Conf {
@@ -131,36 +67,17 @@ impl Conf {
             invalid(format!("unknown macvlan mode: {:?}", wire.mode))
                 .with_details("expected bridge, private, vepa, passthru or source")
         })?;
-        let mtu = u32::try_from(wire.mtu)
-            .map_err(|_| invalid(format!("invalid MTU {}: must be 0 (the master's) or more", wire.mtu)))?;
         Ok(Conf {
-            master: wire.master.0.into_iter().map(selector).collect::<Result<_, _>>()?,
+            common: Common::parse(call, |mac| parse_mac("master.mac", mac))?,
             mode,
-            mtu: Some(mtu).filter(|mtu| *mtu > 0),
             mac: match requested_mac(call, &wire.mac)? {
                 Some(mac) => MacSource::Given(mac),
                 None if wire.stable_mac => MacSource::Pod,
                 None => MacSource::Kernel,
             },
-            master_in: if wire.link_in_container { MasterIn::Container } else { MasterIn::Host },
             bc_queue_len: Some(wire.bcqueuelen).filter(|length| *length > 0),
-            dad: if wire.nodad { netlink::Dad::Skip } else { netlink::Dad::Kernel },
-            router_advertisements: if wire.accept_ra {
-                RouterAdvertisements::Accept
-            } else {
-                RouterAdvertisements::Refuse
-            },
-            announce: if wire.announce { Announce::Yes } else { Announce::No },
             conflicts: if wire.conflict_detection { Conflicts::Refuse } else { Conflicts::Ignore },
         })
-    }
-}
-
-fn selector(master: Master) -> Result<MasterSelector, CniError> {
-    match master {
-        Master::Name(name) => Ok(MasterSelector::Name(name)),
-        Master::Mac { mac } => parse_mac("master.mac", &mac).map(MasterSelector::Mac),
-        Master::Subnet { subnet } => Ok(MasterSelector::Subnet(subnet)),
     }
 }
 
@@ -196,13 +113,10 @@ fn parse_mac(from: &str, text: &str) -> Result<Mac, CniError> {
     text.parse().map_err(|e| invalid(format!("invalid args {text:?} for MAC addr: {e} (from {from})")))
 }
 
-fn invalid(msg: String) -> CniError {
-    CniError::new(Code::InvalidConfig, msg)
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use cni::Code;
     use cni::conf::NetConf;
 
     fn parse_with(args: &str, text: &str) -> Result<Conf, CniError> {
@@ -220,12 +134,9 @@ pub(crate) mod tests {
     fn an_empty_conf_has_upstreams_defaults() {
         let conf = parse("").unwrap();
         assert_eq!(
-            (conf.mode, conf.mtu, conf.mac, conf.bc_queue_len),
-            (MacvlanMode::Bridge, None, MacSource::Kernel, None)
+            (conf.mode, conf.mac, conf.bc_queue_len, conf.conflicts),
+            (MacvlanMode::Bridge, MacSource::Kernel, None, Conflicts::Ignore)
         );
-        assert_eq!((conf.master, conf.master_in), (vec![], MasterIn::Host));
-        assert_eq!(conf.router_advertisements, RouterAdvertisements::Refuse);
-        assert_eq!((conf.announce, conf.conflicts), (Announce::Yes, Conflicts::Ignore));
     }
 
     #[test]
@@ -242,26 +153,19 @@ pub(crate) mod tests {
 
     #[test]
     fn keys_match_in_any_case() {
-        let conf = parse(r#","Master":"eth1","MTU":1400,"LinkInContainer":true,"BCqueueLen":9"#).unwrap();
-        assert_eq!(conf.master, [MasterSelector::Name("eth1".into())]);
-        assert_eq!((conf.mtu, conf.master_in, conf.bc_queue_len), (Some(1400), MasterIn::Container, Some(9)));
+        let conf = parse(r#","Mode":"vepa","BCqueueLen":9,"ConflictDetection":true,"MTU":1400"#).unwrap();
+        assert_eq!(
+            (conf.mode, conf.bc_queue_len, conf.conflicts),
+            (MacvlanMode::Vepa, Some(9), Conflicts::Refuse)
+        );
+        assert_eq!(conf.common.mtu, Some(1400));
     }
 
     #[test]
-    fn a_master_may_be_a_list_of_names_macs_and_subnets() {
-        let conf =
-            parse(r#","master":["ens192",{"mac":"02:00:00:00:00:01"},{"subnet":"10.1.0.0/16"}]"#).unwrap();
-        assert_eq!(
-            conf.master,
-            [
-                MasterSelector::Name("ens192".into()),
-                MasterSelector::Mac("02:00:00:00:00:01".parse().unwrap()),
-                MasterSelector::Subnet("10.1.0.0/16".parse().unwrap())
-            ]
-        );
-        assert!(parse(r#","master":"""#).unwrap().master.is_empty());
-        assert_eq!(parse(r#","master":{"mac":"x"}"#).unwrap_err().code, Code::InvalidConfig);
-        assert_eq!(parse(r#","master":7"#).unwrap_err().code, Code::Decoding);
+    fn a_wrong_mac_of_a_master_is_named_by_its_key() {
+        let error = parse(r#","master":{"mac":"x"}"#).unwrap_err();
+        assert!(error.msg.starts_with("invalid args \"x\" for MAC addr"), "{error}");
+        assert!(error.msg.ends_with("(from master.mac)"), "{error}");
     }
 
     #[test]
@@ -292,10 +196,5 @@ pub(crate) mod tests {
         );
         assert_eq!(of("", r#","stableMAC":false"#), MacSource::Kernel);
         assert_eq!(parse(r#","conflictDetection":true"#).unwrap().conflicts, Conflicts::Refuse);
-    }
-
-    #[test]
-    fn a_negative_mtu_is_refused() {
-        assert_eq!(parse(r#","mtu":-1"#).unwrap_err().code, Code::InvalidConfig);
     }
 }

@@ -1,14 +1,15 @@
 //! The verbs.
 
+use attach::ipam::forward;
+use attach::{master, undo};
 use cni::env::{Attachment, Detachment, Verb};
 use cni::plugin::{About, Call, Plugin, ValidAttachment};
 use cni::result::RawResult;
-use cni::{CniError, Code, Version, delegate};
-use netlink::{Socket, find_master};
+use cni::{CniError, Code, Version};
+use netlink::LinkKind;
 
-use crate::attach;
-use crate::attach::{ipam_deadline, kernel, no_master};
-use crate::conf::{Conf, MasterIn};
+use crate::conf::Conf;
+use crate::link;
 
 /// The plugin.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,7 @@ impl Plugin for Macvlan {
                     call.conf.cni_version
                 )));
         }
-        let result = attach::add(attachment, call)?;
+        let result = link::add(attachment, call)?;
         let result =
             result.to_raw(Version::CURRENT).map_err(|e| CniError::new(Code::Internal, e.to_string()))?;
         cni::crash_point!("macvlan-before-answer");
@@ -39,7 +40,7 @@ impl Plugin for Macvlan {
     }
 
     fn del(&self, detachment: &Detachment, call: &Call) -> Result<(), CniError> {
-        attach::del(detachment, call)
+        undo::del(detachment, call, |kind| matches!(kind, LinkKind::Macvlan { .. }))
     }
 
     fn check(&self, attachment: &Attachment, call: &Call) -> Result<(), CniError> {
@@ -52,20 +53,7 @@ impl Plugin for Macvlan {
         forward(Verb::Gc, call)
     }
 
-    /// A master that the conf does not name may come from the plugin before this one, which STATUS does not tell.
     fn status(&self, call: &Call) -> Result<(), CniError> {
-        let conf = Conf::parse(call)?;
-        if conf.master_in == MasterIn::Host && !conf.master.is_empty() {
-            let host = Socket::host().map_err(|e| kernel(&e))?;
-            find_master(&host, &conf.master).map_err(|e| no_master(Code::NotAvailable, &e))?;
-        }
-        forward(Verb::Status, call)
-    }
-}
-
-fn forward(verb: Verb, call: &Call) -> Result<(), CniError> {
-    match &call.conf.ipam {
-        Some(ipam) => delegate::forward(verb, ipam, call, ipam_deadline()),
-        None => Ok(()),
+        master::status(&Conf::parse(call)?.common, call)
     }
 }

@@ -38,8 +38,8 @@ impl Default for Repeat {
     }
 }
 
-/// Announces `ips` as being at `link`, which must be up in `netns`. The first round is sent at once; the others are sent by a child process,
-/// which also waits for the kernel to close the socket (some 6 ms).
+/// Announces `ips` as being at `link`, which must be up in `netns`. A child process does it, from the opening of the socket to its
+/// closing, for which the kernel takes some 6 ms: an error is one of making the child, and nobody hears of a frame that could not be sent.
 ///
 /// An IPv6 address should be past duplicate address detection, or neighbours may learn an address that is
 /// then given up.
@@ -49,20 +49,22 @@ pub fn announce(netns: &Netns, link: &Link, ips: &[IpAddr], repeat: Repeat) -> R
         return Ok(());
     }
     let frames: Vec<Vec<u8>> = ips.iter().map(|ip| frame(mac, *ip)).collect();
-    let socket = PacketSocket::sender(netns, link)?;
-    for frame in &frames {
-        socket.send(frame).map_err(io_error("send an announcement"))?;
-    }
-    let rest = || {
-        for _ in 1..repeat.count {
-            thread::sleep(repeat.spacing);
+    let rounds = || {
+        if netns.enter_for_good().is_err() {
+            return;
+        }
+        let Ok(socket) = PacketSocket::here(link) else { return };
+        for round in 0..repeat.count {
+            if round > 0 {
+                thread::sleep(repeat.spacing);
+            }
             for frame in &frames {
                 // Nobody is left to be told.
                 let _ = socket.send(frame);
             }
         }
     };
-    in_child(socket.as_fd(), rest).map_err(io_error("start a process for announcements"))
+    in_child(netns.as_fd(), rounds).map_err(io_error("start a process for announcements"))
 }
 
 fn frame(mac: Mac, ip: IpAddr) -> Vec<u8> {

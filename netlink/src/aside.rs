@@ -6,9 +6,9 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
 };
 
-/// Runs `task` in a child process that nobody waits for and that keeps nothing of the caller's open but `fd`: not its namespaces, and not
-/// the pipes at whose end somebody waits. `task` must be short, and may do no more than make system calls: another thread may have held
-/// any lock, the allocator's too, when the child was made.
+/// Runs `task` in a child process that nobody waits for and that keeps nothing of the caller's open but `fd`, above all not the pipes
+/// at whose end somebody waits. `task` must be short, and may do no more than make system calls: another thread may have held any lock,
+/// the allocator's too, when the child was made.
 pub(crate) fn in_child(fd: BorrowedFd<'_>, task: impl FnOnce()) -> io::Result<()> {
     // SAFETY: the child runs `detach`, `task` and `_exit`, which make system calls only, as is allowed after fork in a process with threads.
     match unsafe { libc::fork() } {

@@ -47,7 +47,7 @@ pub fn configure(pod: &Socket, link: &Link, plan: &Plan) -> Result<(), Error> {
     for net in &plan.addresses {
         pod.add_address(link, *net, plan.dad)?;
     }
-    pod.set_up(link)?;
+    set_up(pod, link, plan)?;
     let has_ipv6 = plan.addresses.iter().any(is_ipv6);
     if has_ipv6 && plan.dad == Dad::Kernel {
         settle(pod, link)?;
@@ -102,7 +102,7 @@ enum Need {
 
 fn settings(plan: &Plan) -> Vec<(Sysctl, u32, Need)> {
     let has_ipv6 = plan.addresses.iter().any(is_ipv6);
-    let mut settings = vec![(Sysctl::ArpNotify, 1, Need::Wish)];
+    let mut settings = Vec::new();
     match plan.uninvited {
         UninvitedIpv6::Refuse => {
             settings.extend([(Sysctl::AcceptRa, 0, Need::Wish), (Sysctl::Autoconf, 0, Need::Wish)]);
@@ -128,8 +128,21 @@ fn settings(plan: &Plan) -> Vec<(Sysctl, u32, Need)> {
     settings
 }
 
+/// The kernel's own announcement would only repeat the plan's.
+fn set_up(pod: &Socket, link: &Link, plan: &Plan) -> Result<(), Error> {
+    if plan.announce.is_some() {
+        return pod.set_up_to_notify_later(link);
+    }
+    // An interface without IPv4 has nothing to announce.
+    let _ = pod.notify_arp(link);
+    pod.set_up(link)
+}
+
 fn set_sysctls(pod: &Socket, link: &Link, plan: &Plan) -> Result<(), Error> {
     let settings = settings(plan);
+    if settings.is_empty() {
+        return Ok(());
+    }
     let values: Vec<(Sysctl, u32)> = settings.iter().map(|(key, value, _)| (*key, *value)).collect();
     let outcomes = sysctl::set_each(pod.netns(), &link.name, &values)?;
     for ((key, _, need), outcome) in settings.into_iter().zip(outcomes) {

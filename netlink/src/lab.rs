@@ -22,8 +22,9 @@ use rtnetlink::{LinkBridge, LinkUnspec, LinkVeth};
 use crate::{
     Address, Error, Link, Netns, Route, Socket,
     addr::address_of,
+    answer::{Failure, Step, step},
     route::routes_of,
-    socket::{About, Failure, Step, io_error, raw_fd, step},
+    socket::{About, io_error, raw_fd},
 };
 
 mod frames;
@@ -203,6 +204,6 @@ pub fn read_reply(bytes: &[u8]) -> Reply {
         },
         Step::End(Ok(())) => Reply::End,
         Step::End(Err(Failure::Refused { errno, ext_ack })) => Reply::Refused(errno, ext_ack),
-        Step::End(Err(Failure::Interrupted | Failure::Unexpected(_))) => Reply::Unreadable,
+        Step::End(Err(_)) => Reply::Unreadable,
     }
 }

@@ -19,16 +19,17 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Every call blocks, and has a deadline. A `Socket` drives its own current-thread tokio runtime, so its
-//! calls must not be made from inside another runtime's task (tokio panics there).
+//! Every call blocks, and has a deadline.
 //!
 //! Errors are sorted by what a caller can do about them, see [`Error`]; they carry the kernel's own
 //! explanation (extended acknowledgement) where it gives one.
 
 mod addr;
 pub mod announce;
+mod answer;
 pub mod arp;
 mod aside;
+mod channel;
 pub mod conflict;
 mod error;
 mod ext_ack;

@@ -1,11 +1,11 @@
 //! A network namespace as an open file descriptor. No thread of the caller ever enters one.
-#![allow(unsafe_code)] // one ioctl that neither std nor nix wraps
+#![allow(unsafe_code)] // two ioctls that neither std nor nix wraps
 
 use std::{
     fs::{File, OpenOptions},
     io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd},
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
@@ -16,6 +16,12 @@ use nix::{
     sched::CloneFlags,
     sys::statfs::{NSFS_MAGIC, fstatfs},
 };
+
+/// Where the kernel shows the namespace of a thread to itself.
+const CURRENT: &str = "/proc/thread-self/ns/net";
+
+/// `SIOCGSKNS` of `linux/sockios.h`: a descriptor of the namespace that a socket is in.
+const SIOCGSKNS: libc::Ioctl = 0x894C;
 
 /// Why a namespace could not be opened or entered.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +85,21 @@ impl Netns {
 
     /// The namespace of the calling thread.
     pub fn current() -> Result<Self, NetnsError> {
-        Self::open(Path::new("/proc/thread-self/ns/net"))
+        Self::open(Path::new(CURRENT))
+    }
+
+    /// The namespace of `socket`, which the calling thread has just opened: the same as [`Netns::current`] without a walk through
+    /// `/proc`, which takes long the first time.
+    pub(crate) fn of_own_socket(socket: BorrowedFd<'_>) -> Result<Self, NetnsError> {
+        // SAFETY: SIOCGSKNS takes no argument and writes no memory; the descriptor is open for this call.
+        let fd = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) };
+        if fd < 0 {
+            // Kernels before 4.10, and callers without CAP_NET_ADMIN.
+            return Self::current();
+        }
+        // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
+        let file = unsafe { File::from_raw_fd(fd) };
+        Ok(Self { file: Arc::new(file), path: Path::new(CURRENT).into() })
     }
 
     /// The path it was opened by, for messages.
@@ -109,10 +129,15 @@ impl Netns {
         })
     }
 
-    #[allow(clippy::disallowed_methods)] // called by `run` alone, on a thread that ends with its task
     fn enter(&self) -> Result<(), NetnsError> {
+        self.enter_for_good().map_err(|errno| self.io("enter", errno.into()))
+    }
+
+    /// Puts the calling thread into the namespace. For a thread that ends with its task, as that of `run`, and for a child process
+    /// that does nothing else. A system call only.
+    #[allow(clippy::disallowed_methods)] // this is the one place
+    pub(crate) fn enter_for_good(&self) -> nix::Result<()> {
         nix::sched::setns(&self.file, CloneFlags::CLONE_NEWNET)
-            .map_err(|errno| self.io("enter", errno.into()))
     }
 
     fn identity(&self) -> Result<(u64, u64), NetnsError> {

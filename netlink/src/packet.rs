@@ -42,20 +42,18 @@ impl AsFd for PacketSocket {
 }
 
 impl PacketSocket {
-    /// A socket that only sends.
-    pub(crate) fn sender(netns: &Netns, link: &Link) -> Result<Self, Error> {
-        let index = i32::try_from(link.index).map_err(|_| io::ErrorKind::InvalidInput.into());
-        let index = index.map_err(io_error("open a packet socket"))?;
+    /// A socket that only sends, in the namespace of the calling thread. System calls only.
+    pub(crate) fn here(link: &Link) -> io::Result<Self> {
+        let index = i32::try_from(link.index).map_err(|_| io::ErrorKind::InvalidInput)?;
         // Protocol 0: nothing is received.
-        let open =
-            || nix::sys::socket::socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None);
-        let fd = netns.run(open)?.map_err(|errno| io_error("open a packet socket")(errno.into()))?;
+        let fd =
+            nix::sys::socket::socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
         Ok(Self { fd, index })
     }
 
-    /// A socket that also receives the frames of one type.
+    /// A socket in `netns` that also receives the frames of one type.
     pub(crate) fn receiver(netns: &Netns, link: &Link, ethertype: [u8; 2]) -> Result<Self, Error> {
-        let socket = Self::sender(netns, link)?;
+        let socket = netns.run(|| Self::here(link))?.map_err(io_error("open a packet socket"))?;
         let address = socket.address([0; 6], u16::from_ne_bytes(ethertype));
         // SAFETY: the pointer is to a live value of the length given, which the kernel only reads;
         // sockaddr_ll is plain data without padding.

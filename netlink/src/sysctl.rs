@@ -2,9 +2,15 @@
 //! namespace they belong to.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, Write},
-    path::{Path, PathBuf},
+    fs::File,
+    io,
+    os::{fd::OwnedFd, unix::fs::FileExt},
+    path::PathBuf,
+};
+
+use nix::{
+    fcntl::{OFlag, openat},
+    sys::stat::Mode,
 };
 
 use crate::{Netns, NetnsError, ifname};
@@ -91,15 +97,27 @@ pub(crate) fn set_each(
     settings: &[(Sysctl, u32)],
 ) -> Result<Vec<Result<(), SysctlError>>, SysctlError> {
     check(ifname)?;
-    let write_all = || settings.iter().map(|(key, value)| write(&key.path(ifname), *value)).collect();
+    let write_all = || {
+        let mut folder: Option<Folder> = None;
+        let mut outcomes = Vec::with_capacity(settings.len());
+        for (key, value) in settings {
+            let (family, name) = key.place();
+            let folder = match folder.take_if(|folder| folder.family == family) {
+                Some(same) => folder.insert(same),
+                None => folder.insert(Folder::open(family, ifname)),
+            };
+            outcomes.push(folder.write(name, *value));
+        }
+        outcomes
+    };
     Ok(netns.run(write_all)?)
 }
 
 /// Reads a setting of the interface `ifname`.
 pub fn get(netns: &Netns, ifname: &str, key: Sysctl) -> Result<u32, SysctlError> {
     check(ifname)?;
-    let path = key.path(ifname);
-    netns.run(|| read(&path))?
+    let (family, name) = key.place();
+    netns.run(|| Folder::open(family, ifname).read(name))?
 }
 
 fn check(ifname: &str) -> Result<(), SysctlError> {
@@ -111,8 +129,9 @@ fn check(ifname: &str) -> Result<(), SysctlError> {
 }
 
 impl Sysctl {
-    fn path(self, ifname: &str) -> PathBuf {
-        let (family, key) = match self {
+    /// Its address family and its name.
+    fn place(self) -> (&'static str, &'static str) {
+        match self {
             Self::ArpNotify => ("ipv4", "arp_notify"),
             Self::NdiscNotify => ("ipv6", "ndisc_notify"),
             Self::DisableIpv6 => ("ipv6", "disable_ipv6"),
@@ -120,32 +139,64 @@ impl Sysctl {
             Self::Autoconf => ("ipv6", "autoconf"),
             Self::KeepAddrOnDown => ("ipv6", "keep_addr_on_down"),
             Self::AcceptDad => ("ipv6", "accept_dad"),
-        };
-        ["/proc/sys/net", family, "conf", ifname, key].iter().collect()
+        }
     }
 }
 
-fn read(path: &Path) -> Result<u32, SysctlError> {
-    let text = std::fs::read_to_string(path).map_err(|error| refused("read", path, error))?;
-    text.trim()
-        .parse()
-        .map_err(|error| refused("read", path, io::Error::new(io::ErrorKind::InvalidData, error)))
+/// The settings of an interface for one address family. The folder is opened once: in a namespace that is new the kernel makes every
+/// folder on the way as it is walked through.
+struct Folder {
+    family: &'static str,
+    path: PathBuf,
+    fd: nix::Result<OwnedFd>,
 }
 
-fn write(path: &Path, value: u32) -> Result<(), SysctlError> {
-    if read(path)? == value {
-        return Ok(());
+impl Folder {
+    fn open(family: &'static str, ifname: &str) -> Self {
+        let path: PathBuf = ["/proc/sys/net", family, "conf", ifname].iter().collect();
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = nix::fcntl::open(&path, flags, Mode::empty());
+        Self { family, path, fd }
     }
-    let mut file =
-        OpenOptions::new().write(true).open(path).map_err(|error| refused("write", path, error))?;
-    file.write_all(value.to_string().as_bytes()).map_err(|error| refused("write", path, error))
+
+    fn file(&self, name: &str, access: OFlag) -> io::Result<File> {
+        let folder = self.fd.as_ref().map_err(|errno| io::Error::from(*errno))?;
+        Ok(openat(folder, name, access | OFlag::O_CLOEXEC, Mode::empty())?.into())
+    }
+
+    fn read(&self, name: &str) -> Result<u32, SysctlError> {
+        let file = self.file(name, OFlag::O_RDONLY);
+        file.and_then(|file| value_of(&file)).map_err(|error| self.refused("read", name, error))
+    }
+
+    fn write(&self, name: &str, value: u32) -> Result<(), SysctlError> {
+        match self.file(name, OFlag::O_RDWR).and_then(|file| Ok((value_of(&file)?, file))) {
+            Ok((present, _)) if present == value => Ok(()),
+            Ok((_, file)) => {
+                let written = file.write_all_at(value.to_string().as_bytes(), 0);
+                written.map_err(|error| self.refused("write", name, error))
+            }
+            Err(error) => match self.refused("write", name, error) {
+                SysctlError::ReadOnly { .. } if self.read(name)? == value => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+
+    fn refused(&self, op: &'static str, name: &str, source: io::Error) -> SysctlError {
+        let path = self.path.join(name);
+        match source.raw_os_error() {
+            Some(libc::ENOENT) => SysctlError::Missing { path },
+            Some(libc::EROFS | libc::EACCES | libc::EPERM) if op == "write" => SysctlError::ReadOnly { path },
+            _ => SysctlError::Io { op, path, source },
+        }
+    }
 }
 
-fn refused(op: &'static str, path: &Path, source: io::Error) -> SysctlError {
-    let path = path.to_owned();
-    match source.raw_os_error() {
-        Some(libc::ENOENT) => SysctlError::Missing { path },
-        Some(libc::EROFS | libc::EACCES | libc::EPERM) if op == "write" => SysctlError::ReadOnly { path },
-        _ => SysctlError::Io { op, path, source },
-    }
+/// A number of at most ten digits.
+fn value_of(file: &File) -> io::Result<u32> {
+    let mut bytes = [0; 16];
+    let length = file.read_at(&mut bytes, 0)?;
+    let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
+    text.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

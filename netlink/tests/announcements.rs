@@ -9,6 +9,7 @@ use std::{
 use netlink::{
     Dad, Mac, MacvlanMode, MacvlanSpec, Sysctl,
     announce::{Repeat, announce, gratuitous_arp, unsolicited_advertisement},
+    interface::{Plan, UninvitedIpv6, configure},
     lab::{Frames, Lab},
     sysctl,
 };
@@ -128,15 +129,44 @@ fn the_kernel_takes_the_advertisement_for_good() {
 }
 
 #[test]
-fn nothing_to_announce_is_fine_and_a_link_that_is_down_an_error() {
+fn nothing_to_announce_and_a_link_that_is_down_are_no_failures() {
     let lab = Lab::new().unwrap();
     let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
     let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
     let link =
         host.create_macvlan(&MacvlanSpec::new("net1", master.index, MacvlanMode::Bridge), &pod).unwrap();
     announce(lab.pod.netns(), &link, &[], Repeat::default()).unwrap();
-    let error = announce(lab.pod.netns(), &link, &[[10, 1, 2, 3].into()], Repeat::default()).unwrap_err();
-    assert!(error.to_string().starts_with("cannot send an announcement: Network is down"), "{error}");
+    announce(lab.pod.netns(), &link, &[[10, 1, 2, 3].into()], Repeat { count: 1, ..Repeat::default() })
+        .unwrap();
+}
+
+#[test]
+fn the_kernel_announces_where_the_plan_does_not_and_later_in_any_case() {
+    let repeat = Repeat { count: 2, spacing: Duration::from_millis(20) };
+    for (announce, frames) in [(Some(repeat), 2), (None, 1)] {
+        let lab = Lab::new().unwrap();
+        let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
+        let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+        let spec =
+            MacvlanSpec { mac: Some(MAC), ..MacvlanSpec::new("net1", master.index, MacvlanMode::Bridge) };
+        let link = host.create_macvlan(&spec, &pod).unwrap();
+        let plan = Plan {
+            addresses: vec!["10.1.2.3/24".parse().unwrap()],
+            routes: vec![],
+            dad: Dad::Kernel,
+            uninvited: UninvitedIpv6::Leave,
+            announce,
+        };
+        let frame = gratuitous_arp(MAC, [10, 1, 2, 3].into());
+        let neighbour = sniffer(&lab);
+        configure(&pod, &link, &plan).unwrap();
+        assert_eq!(neighbour.count(&frame, 4, Duration::from_millis(300)).unwrap(), frames, "{announce:?}");
+        assert_eq!(sysctl::get(lab.pod.netns(), "net1", Sysctl::ArpNotify).unwrap(), 1, "{announce:?}");
+        pod.set_down(&link).unwrap();
+        let neighbour = sniffer(&lab);
+        pod.set_up(&link).unwrap();
+        assert_eq!(neighbour.count(&frame, 1, Duration::from_secs(2)).unwrap(), 1, "{announce:?}");
+    }
 }
 
 #[test]

@@ -66,6 +66,14 @@ fn one_namespace_by_two_paths_is_the_same() {
 }
 
 #[test]
+fn a_socket_knows_the_namespace_of_the_thread_that_opened_it() {
+    let (one, two) = (NamedNetns::new().unwrap(), NamedNetns::new().unwrap());
+    let socket = one.netns().run(Socket::host).unwrap().unwrap();
+    assert!(socket.netns().is_same(one.netns()).unwrap());
+    assert!(!socket.netns().is_same(two.netns()).unwrap());
+}
+
+#[test]
 fn the_calling_thread_stays_where_it_is() {
     let named = NamedNetns::new().unwrap();
     let home = inode();

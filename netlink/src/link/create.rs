@@ -1,16 +1,17 @@
-//! New interfaces: in one message, with their final name, in the namespace where they are wanted.
+//! New interfaces: in one message, in the namespace where they are wanted, and with their final name if the kernel lets it.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{InfoMacVlan, LinkAttribute, LinkMessage},
-    nsid::{NsidAttribute, NsidMessage},
 };
 use rtnetlink::{LinkIpVlan, LinkMacVlan};
 
 use super::{IpvlanFlag, IpvlanMode, Link, Mac, MacvlanMode};
 use crate::{
-    Error, Netns, Socket, ifname,
+    Error, Socket, ifname,
     socket::{About, raw_fd},
 };
 
@@ -154,71 +155,52 @@ impl Socket {
         target: &Self,
         about: About<'_>,
     ) -> Result<(), Error> {
-        let mut placed = message.clone();
-        placed.attributes.push(LinkAttribute::NetNsFd(raw_fd(target.netns())));
-        match self.new_link(placed, about) {
-            // Older kernels also refuse a name that is taken on this side only.
+        match self.place(message.clone(), target, about) {
+            // Kernels before 6.13 look for the name on this side, although the link comes to be on the other.
             Err(error @ Error::Exists(_)) => match target.link_by_name(name)? {
                 Some(_) => Err(error),
-                None => self.create_from_inside(message, target, about),
+                None => self.place_and_rename(name, message, target, about),
             },
             outcome => outcome,
         }
     }
 
-    /// Makes the link from the target's side, where a name taken on this side is no hindrance.
-    fn create_from_inside(
+    /// Makes the link in the target's namespace at once.
+    fn place(&self, mut message: LinkMessage, target: &Self, about: About<'_>) -> Result<(), Error> {
+        message.attributes.push(LinkAttribute::NetNsFd(raw_fd(target.netns())));
+        self.new_link(message, about)
+    }
+
+    /// Makes the link under a name that nobody has, and gives it its own where it is.
+    fn place_and_rename(
         &self,
+        name: &str,
         message: &LinkMessage,
         target: &Self,
         about: About<'_>,
     ) -> Result<(), Error> {
+        let unused = unused_name();
         let mut message = message.clone();
-        message.attributes.push(LinkAttribute::LinkNetNsId(target.netns_id(self.netns())?));
-        target.new_link(message, about)
+        message.attributes.retain(|attribute| !matches!(attribute, LinkAttribute::IfName(_)));
+        message.attributes.push(LinkAttribute::IfName(unused.clone()));
+        self.place(message, target, about)?;
+        let link = target.link_by_name(&unused)?;
+        let link = link.ok_or_else(|| about.unexpected("the new interface is gone again"))?;
+        target.rename(&link, name).inspect_err(|_refused| {
+            // Why it has no name counts, not why it stays.
+            let _ = target.delete_link(&link);
+        })
     }
 
     fn new_link(&self, message: LinkMessage, about: About<'_>) -> Result<(), Error> {
         self.change(about, NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewLink(message))
     }
-
-    /// The number by which this socket's namespace knows `peer`, given now if there is none.
-    fn netns_id(&self, peer: &Netns) -> Result<i32, Error> {
-        if let Some(id) = self.known_netns_id(peer)? {
-            return Ok(id);
-        }
-        let about = About { op: "number network namespace", object: &peer.path().display() };
-        let mut message = nsid_message(peer, about)?;
-        message.attributes.push(NsidAttribute::Id(UNASSIGNED));
-        match self.change(about, 0, RouteNetlinkMessage::NewNsId(message)) {
-            Ok(()) | Err(Error::Exists(_)) => {}
-            Err(error) => return Err(error),
-        }
-        self.known_netns_id(peer)?.ok_or_else(|| about.unexpected("it has no number yet"))
-    }
-
-    fn known_netns_id(&self, peer: &Netns) -> Result<Option<i32>, Error> {
-        let about = About { op: "look up the number of network namespace", object: &peer.path().display() };
-        let answer = self.get(about, RouteNetlinkMessage::GetNsId(nsid_message(peer, about)?))?;
-        let RouteNetlinkMessage::NewNsId(answer) = answer else {
-            return Err(about.unexpected("not a number"));
-        };
-        let id = answer.attributes.iter().find_map(|attribute| match attribute {
-            NsidAttribute::Id(id) => Some(*id),
-            _ => None,
-        });
-        Ok(id.filter(|id| *id != UNASSIGNED))
-    }
 }
 
-/// `NETNSA_NSID_NOT_ASSIGNED`; in a request it leaves the choice to the kernel.
-const UNASSIGNED: i32 = -1;
-
-fn nsid_message(peer: &Netns, about: About<'_>) -> Result<NsidMessage, Error> {
-    let fd = u32::try_from(raw_fd(peer)).map_err(|_negative| about.unexpected("a negative descriptor"))?;
-    let mut message = NsidMessage::default();
-    message.attributes.push(NsidAttribute::Fd(fd));
-    Ok(message)
+/// A name of 15 bytes, of which 48 bits are random: each `RandomState` has keys of its own.
+fn unused_name() -> String {
+    let random = RandomState::new().build_hasher().finish() >> 16;
+    format!("mrs{random:012x}")
 }
 
 #[cfg(test)]

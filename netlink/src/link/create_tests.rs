@@ -113,21 +113,60 @@ fn ipvlan_answer_is_understood() {
     }
 }
 
-#[cfg(feature = "lab")]
 #[test]
-fn a_name_taken_in_the_masters_namespace_is_no_hindrance_from_inside() {
-    let lab = crate::lab::Lab::new().unwrap();
-    let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
-    let master = host.link_by_name(crate::lab::Lab::MASTER).unwrap().unwrap();
-    crate::lab::create_bridge(&host, "net1").unwrap();
-    // What the kernel before 6.x needs after its EEXIST, done here without it.
-    let spec = MacvlanSpec::new("net1", master.index, MacvlanMode::Vepa);
-    let about = About { op: "create macvlan", object: &spec.name };
-    host.create_from_inside(&spec.message(), &pod, about).unwrap();
-    let link = pod.link_by_name("net1").unwrap().unwrap();
-    assert_eq!((link.parent, link.parent_is_elsewhere), (Some(master.index), true));
-    // The number is given once.
-    assert_eq!(pod.netns_id(host.netns()).unwrap(), pod.netns_id(host.netns()).unwrap());
-    let taken = host.create_from_inside(&spec.message(), &pod, about).unwrap_err();
-    assert!(matches!(taken, Error::Exists(_)), "{taken}");
+fn unused_names_are_fit_for_interfaces_and_differ() {
+    let names = [(); 100].map(|()| unused_name());
+    assert!(
+        names.iter().all(|name| ifname::check(name).is_ok() && name.len() == ifname::MAX_NAME),
+        "{names:?}"
+    );
+    assert_eq!(std::collections::BTreeSet::from(names).len(), 100);
+}
+
+#[cfg(feature = "lab")]
+mod lab {
+    use super::*;
+    use crate::lab::{Lab, create_bridge};
+
+    /// Names of macvlan links.
+    fn macvlans(socket: &Socket) -> Vec<String> {
+        let links = socket.links().unwrap().into_iter().filter(Link::is_slave);
+        links.map(|link| link.name).collect()
+    }
+
+    #[test]
+    fn a_name_taken_in_the_masters_namespace_is_no_hindrance() {
+        let lab = Lab::new().unwrap();
+        let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
+        let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+        let hosts_own = create_bridge(&host, "net1").unwrap();
+        let spec = MacvlanSpec::new("net1", master.index, MacvlanMode::Vepa);
+        let link = host.create_macvlan(&spec, &pod).unwrap();
+        assert_eq!((link.name.as_str(), link.parent), ("net1", Some(master.index)));
+        assert_eq!(host.link_by_name("net1").unwrap().unwrap().index, hosts_own.index);
+        assert!(matches!(host.create_macvlan(&spec, &pod), Err(Error::Exists(_))));
+        assert_eq!((macvlans(&host), macvlans(&pod)), (vec![], vec!["net1".to_owned()]));
+    }
+
+    /// What kernels before 6.13 need after their EEXIST, done in any kernel.
+    #[test]
+    fn a_link_made_under_another_name_gets_its_own_or_is_gone() {
+        let lab = Lab::new().unwrap();
+        let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
+        let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+        create_bridge(&host, "net1").unwrap();
+        let mac = Mac([2, 0, 0, 0, 0, 9]);
+        let spec =
+            MacvlanSpec { mac: Some(mac), ..MacvlanSpec::new("net1", master.index, MacvlanMode::Vepa) };
+        let about = About { op: "create macvlan", object: &spec.name };
+        host.place_and_rename("net1", &spec.message(), &pod, about).unwrap();
+        let link = pod.link_by_name("net1").unwrap().unwrap();
+        assert_eq!((link.parent, link.parent_is_elsewhere), (Some(master.index), true));
+        assert_eq!((link.mac, link.up), (Some(mac), false));
+        let another = MacvlanSpec { mac: None, ..spec };
+        let about = About { op: "create macvlan", object: &another.name };
+        let taken = host.place_and_rename("net1", &another.message(), &pod, about).unwrap_err();
+        assert!(matches!(taken, Error::Exists(_)), "{taken}");
+        assert_eq!((macvlans(&host), macvlans(&pod)), (vec![], vec!["net1".to_owned()]));
+    }
 }

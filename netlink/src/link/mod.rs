@@ -10,13 +10,16 @@ use std::fmt;
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{LinkAttribute, LinkExtentMask, LinkMessage},
+    link::{
+        AfSpecInet, AfSpecUnspec, InetDevConf, InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage,
+    },
 };
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 
 pub use create::{IpvlanSpec, MacvlanSpec};
 pub use mac::{Mac, MacError};
 pub use mode::{IpvlanFlag, IpvlanMode, MacvlanMode, UnknownMode};
+pub(crate) use parse::without_unread_attributes;
 
 use crate::{Error, Socket, ifname, socket::About};
 
@@ -136,6 +139,16 @@ impl Socket {
         Ok(messages.into_iter().filter_map(link_of).collect())
     }
 
+    /// The ipvlan links of the namespace. The kernel describes no others, where it can (4.6 and later).
+    pub fn ipvlan_links(&self) -> Result<Vec<Link>, Error> {
+        let mut query = query();
+        query.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::IpVlan)]));
+        let about = About { op: "list", object: &"ipvlan interfaces" };
+        let messages = self.dump(about, RouteNetlinkMessage::GetLink(query))?;
+        let links = messages.into_iter().filter_map(link_of);
+        Ok(links.filter(|link| matches!(link.kind, LinkKind::Ipvlan { .. })).collect())
+    }
+
     /// Sets the interface up.
     pub fn set_up(&self, link: &Link) -> Result<(), Error> {
         let message = LinkUnspec::new_with_index(link.index).up();
@@ -145,6 +158,23 @@ impl Socket {
                 _ => None,
             })
         })
+    }
+
+    /// Sets the interface up and then its `arp_notify`, so that the kernel announces its IPv4 addresses whenever it comes up later,
+    /// not now. An interface without IPv4 is just set up.
+    pub(crate) fn set_up_to_notify_later(&self, link: &Link) -> Result<(), Error> {
+        // The kernel changes flags before what is of an address family.
+        let message = LinkUnspec::new_with_index(link.index).up().append_extra_attribute(arp_notify());
+        match self.set_link("set up", link, message) {
+            Ok(()) => Ok(()),
+            Err(_) => self.set_up(link),
+        }
+    }
+
+    /// Has the kernel announce the interface's IPv4 addresses when it comes up (`arp_notify`).
+    pub(crate) fn notify_arp(&self, link: &Link) -> Result<(), Error> {
+        let message = LinkUnspec::new_with_index(link.index).append_extra_attribute(arp_notify());
+        self.set_link("set arp_notify of", link, message)
     }
 
     /// Sets the interface down.
@@ -186,6 +216,13 @@ impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
+}
+
+/// `arp_notify` = 1, as `/proc/sys/net/ipv4/conf/<if>/arp_notify`, which only threads in the namespace can write.
+fn arp_notify() -> LinkAttribute {
+    let mut conf = InetDevConf::default();
+    conf.arp_notify = 1;
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![AfSpecInet::DevConfRequest(conf)])])
 }
 
 /// A question for interfaces, without their statistics and virtual functions, which can be very long.
