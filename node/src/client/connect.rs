@@ -82,6 +82,19 @@ pub(super) async fn connect(credentials: Credentials, timeouts: Timeouts) -> Res
     Ok(ApiClient::assemble(client, namespace, credentials, timeouts.request))
 }
 
+/// The namespace of a kubeconfig's current context, without connecting.
+///
+/// # Errors
+/// [`ConnectError::BadKubeconfig`], [`ConnectError::BadNamespace`].
+pub fn namespace_in(kubeconfig: &Path) -> Result<Option<DnsLabel>, ConnectError> {
+    let read = read_kubeconfig(kubeconfig)?;
+    let bad = |source| ConnectError::BadNamespace {
+        credentials: Credentials::Kubeconfig(kubeconfig.to_owned()),
+        source,
+    };
+    context_namespace(&read).map(DnsLabel::new).transpose().map_err(bad)
+}
+
 struct Loaded {
     config: Config,
     namespace: Option<String>,
@@ -89,11 +102,7 @@ struct Loaded {
 
 async fn from_kubeconfig(path: &Path) -> Result<Loaded, ConnectError> {
     let bad = |reason: String| ConnectError::BadKubeconfig { path: path.to_owned(), reason };
-    let found = fs::metadata(path).map_err(|error| bad(error.to_string()))?;
-    if !found.is_file() || found.len() > MAX_KUBECONFIG {
-        return Err(bad("is not a file of at most 1 MiB".to_owned()));
-    }
-    let mut kubeconfig = Kubeconfig::read_from(path).map_err(|error| bad(reason(&error)))?;
+    let mut kubeconfig = read_kubeconfig(path)?;
     let namespace = context_namespace(&kubeconfig);
     if !forget_proxies(&mut kubeconfig) {
         return Err(bad("has a proxy-url, which is not supported".to_owned()));
@@ -106,6 +115,15 @@ async fn from_kubeconfig(path: &Path) -> Result<Loaded, ConnectError> {
         return Err(ConnectError::CredentialProgram { path: path.to_owned(), method });
     }
     Ok(Loaded { config, namespace })
+}
+
+fn read_kubeconfig(path: &Path) -> Result<Kubeconfig, ConnectError> {
+    let bad = |reason: String| ConnectError::BadKubeconfig { path: path.to_owned(), reason };
+    let found = fs::metadata(path).map_err(|error| bad(error.to_string()))?;
+    if !found.is_file() || found.len() > MAX_KUBECONFIG {
+        return Err(bad("is not a file of at most 1 MiB".to_owned()));
+    }
+    Kubeconfig::read_from(path).map_err(|error| bad(reason(&error)))
 }
 
 /// kube's texts, except where they quote the file, which holds a token.

@@ -1,12 +1,18 @@
 //! The API server, asked with checked names only and never without a deadline.
 //!
 //! One [`ApiClient`] serves plugins that live for milliseconds ([`block_on`]) and daemons alike. Objects are any
-//! type that serde can read and write. A request is never repeated here; [`retry`] does that, where it is safe.
+//! type that serde can read and write. A request is never repeated here; [`retry`] does that, where it is safe, and
+//! [`reflect`] for ever.
 
 mod connect;
 mod error;
+mod exchange;
+mod lines;
+mod mirror;
+mod reflect;
 mod resource;
 mod retry;
+mod watch;
 
 use std::fmt;
 use std::time::Duration;
@@ -21,14 +27,17 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use connect::ConnectError;
+pub use connect::{ConnectError, namespace_in};
 pub use error::{ApiError, Cause, Credentials, Denial};
+pub use mirror::{Applied, Mirror};
+pub use reflect::{Change, Selection, reflect};
 pub use resource::{Collection, ObjectPath, RequestName, ResourceKind, Verb};
 pub use retry::{OnUnknown, RetryPolicy, retry};
+pub use watch::{ListPage, Parts, WatchEvent, WatchQuery};
 
 use crate::deadline::Deadline;
 use crate::names::{DnsLabel, PodUid};
-use error::{Refusal, no_verdict, refused, transport};
+use exchange::encode;
 
 /// How long to wait for the API server at most, whatever the caller's deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +77,20 @@ impl ListQuery {
 
 /// What a list answers.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
 pub struct ObjectList<T> {
     /// The list's own version, among others.
     #[serde(default)]
     pub metadata: ListMeta,
-    /// The objects.
+    /// The objects. The API server writes an empty list of metadata as `null`.
+    #[serde(deserialize_with = "null_is_none")]
     pub items: Vec<T>,
+}
+
+fn null_is_none<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A change to a part of an object.
@@ -121,11 +138,13 @@ impl ApiClient {
     }
 
     /// A client whose requests go to `service`, for tests that inject faults. Must run inside a tokio runtime.
-    pub async fn from_service<S>(service: S, timeouts: Timeouts) -> Self
+    pub async fn from_service<S, B>(service: S, timeouts: Timeouts) -> Self
     where
-        S: tower::Service<http::Request<Body>, Response = http::Response<Body>> + Send + 'static,
+        S: tower::Service<http::Request<Body>, Response = http::Response<B>> + Send + 'static,
         S::Future: Send + 'static,
         S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: hyper::body::Body<Data = hyper::body::Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let client = kube::Client::new(service, "default");
         Self::assemble(client, None, Credentials::InCluster, timeouts.request)
@@ -303,57 +322,13 @@ impl ApiClient {
         // The answer is the object or a Status; neither matters.
         self.send::<serde::de::IgnoredAny, _>(request, http, deadline).await.map(drop)
     }
-
-    async fn send<T, E>(
-        &self,
-        request: RequestName,
-        http: Result<http::Request<Vec<u8>>, E>,
-        deadline: Deadline,
-    ) -> Result<T, ApiError>
-    where
-        T: DeserializeOwned,
-        E: std::error::Error,
-    {
-        let http = http.map_err(|error| unreadable(&request, &error))?;
-        let limit = self.request_timeout.min(deadline.remaining());
-        if limit.is_zero() {
-            return Err(no_verdict(Box::new(request), None, Cause::DeadlinePassed));
-        }
-        let answer = tokio::time::timeout(limit, self.exchange(http)).await;
-        let answer = match answer.unwrap_or(Err(Cause::TimedOut(limit))) {
-            Ok(answer) => answer,
-            Err(cause) => return Err(no_verdict(Box::new(request), None, cause)),
-        };
-        if !(200..300).contains(&answer.code) {
-            let refusal = Refusal { code: answer.code, after: answer.after, body: &answer.body };
-            return Err(refused(request, &refusal, &self.credentials));
-        }
-        serde_json::from_slice(&answer.body).map_err(|error| unreadable(&request, &error))
-    }
-
-    /// Sends a request and reads the whole answer.
-    async fn exchange(&self, http: http::Request<Vec<u8>>) -> Result<Answer, Cause> {
-        let response = self.client.send(http.map(Body::from)).await.map_err(|error| transport(&error))?;
-        let code = response.status().as_u16();
-        let after = response
-            .headers()
-            .get(http::header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs));
-        let body = response.into_body().collect_bytes().await;
-        let body = body.map_err(|error| Cause::Lost(error::chain(&error)))?.to_vec();
-        Ok(Answer { code, after, body })
-    }
 }
 
-struct Answer {
-    code: u16,
-    after: Option<Duration>,
-    body: Vec<u8>,
-}
-
-#[derive(Deserialize)]
-struct MetadataOnly {
-    metadata: ObjectMeta,
+/// What a list or watch of [`Parts::Metadata`] carries of each object.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct MetadataOnly {
+    /// Name, labels, annotations, versions.
+    pub metadata: ObjectMeta,
 }
 
 fn urls(collection: &Collection) -> Urls {
@@ -370,15 +345,6 @@ fn list_params(query: &ListQuery) -> ListParams {
         Freshness::Cached => params.match_any(),
         Freshness::Latest => params,
     }
-}
-
-fn encode(request: &RequestName, object: &impl Serialize) -> Result<Vec<u8>, ApiError> {
-    serde_json::to_vec(object).map_err(|error| unreadable(request, &error))
-}
-
-fn unreadable(request: &RequestName, error: &dyn std::error::Error) -> ApiError {
-    let reason = crate::text::printable(&error.to_string(), 300);
-    ApiError::Unreadable { request: Box::new(request.clone()), reason }
 }
 
 /// The work did not end.

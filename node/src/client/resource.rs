@@ -109,6 +109,8 @@ pub enum Verb {
     Get,
     /// Read many.
     List,
+    /// Be told of changes to many.
+    Watch,
     /// Make one.
     Create,
     /// Replace one.
@@ -122,7 +124,7 @@ pub enum Verb {
 impl Verb {
     /// True if the request changes nothing, so that it can be sent again whatever became of it.
     pub const fn is_read(self) -> bool {
-        matches!(self, Self::Get | Self::List)
+        matches!(self, Self::Get | Self::List | Self::Watch)
     }
 }
 
@@ -131,6 +133,7 @@ impl fmt::Display for Verb {
         f.write_str(match self {
             Self::Get => "get",
             Self::List => "list",
+            Self::Watch => "watch",
             Self::Create => "create",
             Self::Update => "update",
             Self::Patch => "patch",

@@ -41,11 +41,16 @@ impl RetryPolicy {
             ApiError::OutcomeUnknown { after, .. } if self.on_unknown == OnUnknown::Repeat => *after,
             _ => return None,
         };
-        let ceiling = self.first.saturating_mul(2_u32.saturating_pow(failure)).min(self.longest);
-        let part = (random % 1024) as u32; // 0..1024 of the upper half
-        let jittered = ceiling / 2 + (ceiling / 2048).saturating_mul(part);
+        let jittered = self.wait(failure, random);
         // The server's wish is a minimum; the jitter on top keeps its callers apart.
         Some(after.map_or(jittered, |after| after.saturating_add(jittered)))
+    }
+
+    /// How long to wait after failure number `failure` (from 0), whatever failed.
+    pub(super) fn wait(&self, failure: u32, random: u64) -> Duration {
+        let ceiling = self.first.saturating_mul(2_u32.saturating_pow(failure)).min(self.longest);
+        let part = (random % 1024) as u32; // 0..1024 of the upper half
+        ceiling / 2 + (ceiling / 2048).saturating_mul(part)
     }
 }
 

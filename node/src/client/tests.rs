@@ -9,7 +9,10 @@ use super::*;
 use crate::names::DnsSubdomain;
 
 mod connecting;
+mod reflecting;
 mod retrying;
+mod script;
+mod watching;
 
 const POOLS: ResourceKind = ResourceKind::new("whereabouts.cni.cncf.io", "v1alpha1", "ippools");
 
@@ -21,6 +24,10 @@ fn pod() -> ObjectPath {
     ResourceKind::PODS
         .in_namespace(&DnsLabel::new("default").unwrap())
         .object(&DnsSubdomain::new("web-0").unwrap())
+}
+
+fn pods() -> Collection {
+    ResourceKind::PODS.in_namespace(&DnsLabel::new("default").unwrap())
 }
 
 fn pools() -> Collection {
@@ -138,6 +145,13 @@ async fn a_latest_list_asks_for_no_version() {
 }
 
 #[tokio::test]
+async fn an_empty_list_of_metadata_is_written_as_null() {
+    let (client, _) = answering(200, &[], json!({"metadata": {"resourceVersion": "7"}, "items": null})).await;
+    let query = ListQuery::all(Freshness::Latest);
+    assert!(client.list_metadata(&pools(), &query, soon()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn create_posts_to_the_collection() {
     let (client, log) = answering(201, &[], json!({})).await;
     let namespace = DnsLabel::new("default").unwrap();
@@ -197,7 +211,7 @@ async fn outcome(verb: Verb, code: u16, reason: &str) -> (String, ApiError) {
         Verb::Create => client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err(),
         Verb::Update => client.replace::<Value>(&pool(), &json!({}), soon()).await.unwrap_err(),
         Verb::Delete => client.delete(&pool(), &Preconditions::default(), soon()).await.unwrap_err(),
-        Verb::List | Verb::Patch => unreachable!(),
+        Verb::List | Verb::Watch | Verb::Patch => unreachable!(),
     };
     let variant = format!("{error:?}").split([' ', '{']).next().unwrap().to_owned();
     (variant, error)
