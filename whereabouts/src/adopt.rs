@@ -2,12 +2,15 @@
 //! given twice; and entries whose pod is deleted go.
 
 use futures::{StreamExt, TryStreamExt, stream};
+use ipnet::IpNet;
 use node::client::{ApiError, OnUnknown, Patch, RetryPolicy, retry};
+use node::names::DnsSubdomain;
 use serde_json::json;
 
 use crate::claim::Claims;
-use crate::objects::{self, ADOPTED, POOLS, RESERVATIONS, Reservation, ReservationSpec, is_adopted};
+use crate::objects::{self, ADOPTED, Holding, POOLS, RESERVATIONS, Reservation, ReservationSpec, is_adopted};
 use crate::pool::Pool;
+use crate::view::{self, Fate};
 
 /// So many claims are made at once: what the API server does without queueing.
 const AT_ONCE: usize = 16;
@@ -37,24 +40,55 @@ pub async fn adopt(claims: &Claims<'_>, pool: &Pool) -> Result<(), ApiError> {
 
 fn entries(pool: &Pool, object: &objects::Pool) -> Vec<Reservation> {
     let claim = |(_, ip, entry): (String, _, &objects::Allocation)| {
-        let spec = ReservationSpec {
-            podref: entry.podref.clone(),
-            ifname: entry.ifname.clone(),
-            containerid: entry.id.clone(),
-        };
         // An address whose claim has no name cannot be given out either.
         let name = pool.claim_name(ip).ok()?;
-        Some(Reservation::new(name.as_str(), pool.name.as_str(), spec, None))
+        Some(Reservation::new(name.as_str(), of_entry(pool.name.as_str(), pool.range.net, entry)))
     };
-    object.entries().into_iter().filter_map(claim).collect()
+    // What our leader shows of claims that are there, or were, is no reason for a claim.
+    let foreign =
+        |(_, _, entry): &(String, _, &objects::Allocation)| view::fate(entry, None, None) == Fate::Adopt;
+    object.entries().into_iter().filter(foreign).filter_map(claim).collect()
 }
 
-async fn make(claims: &Claims<'_>, claim: &Reservation) -> Result<(), ApiError> {
+/// What an entry of a pool says.
+pub fn of_entry<'a>(pool: &'a str, range: IpNet, entry: &objects::Allocation) -> Holding<'a> {
+    let spec = ReservationSpec {
+        podref: entry.podref.clone(),
+        ifname: entry.ifname.clone(),
+        containerid: entry.id.clone(),
+    };
+    Holding { pool, range, pod_uid: None, node: None, spec }
+}
+
+/// Makes the claim of an entry, or completes the one that Whereabouts made, which says neither its pool nor its container.
+pub async fn make(claims: &Claims<'_>, claim: &Reservation) -> Result<(), ApiError> {
+    let policy = RetryPolicy::new(OnUnknown::Repeat);
     let collection = RESERVATIONS.in_namespace(claims.namespace);
     let create = || claims.api.create::<Reservation>(&collection, claim, claims.deadline);
-    match retry(claims.deadline, RetryPolicy::new(OnUnknown::Repeat), create).await {
-        // Whereabouts had made it, or another node just did.
-        Ok(_) | Err(ApiError::AlreadyExists { .. }) => Ok(()),
+    match retry(claims.deadline, policy, create).await {
+        Ok(_) => return Ok(()),
+        Err(ApiError::AlreadyExists { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let Some(name) = claim.metadata.name.clone().and_then(|name| DnsSubdomain::new(name).ok()) else {
+        return Ok(());
+    };
+    let path = collection.object(&name);
+    let present =
+        retry(claims.deadline, policy, || claims.api.get::<Reservation>(&path, claims.deadline)).await;
+    let mut present = match present {
+        Ok(present) if present.pool().is_none() && present.spec.podref == claim.spec.podref => present,
+        // Another node has adopted it, or the address is another pod's; or it is released by now.
+        Ok(_) | Err(ApiError::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let (Some(pool), Some(range)) = (claim.pool(), claim.range()) else { return Ok(()) };
+    present.assign(Holding { pool, range, pod_uid: None, node: None, spec: claim.spec.clone() });
+    let replaced = retry(claims.deadline, policy, || {
+        claims.api.replace::<Reservation>(&path, &present, claims.deadline)
+    });
+    match replaced.await {
+        Ok(_) | Err(ApiError::Conflict { .. } | ApiError::NotFound { .. }) => Ok(()),
         Err(error) => Err(error),
     }
 }

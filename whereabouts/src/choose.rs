@@ -5,25 +5,26 @@
 //! 1. the address that was asked for;
 //! 2. the one that this pod's interface had before;
 //! 3. the lowest free one at or above the hint, going round; without a hint the lowest free one;
-//! 4. after [`LOSSES_BEFORE_RANDOM`] losses any of the lowest [`RANDOM_WINDOW`] free ones: many callers with the
-//!    same view would meet again and again at the lowest.
+//! 4. after [`LOSSES_BEFORE_RANDOM`] losses any of the lowest [`RANDOM_WINDOW`] free ones.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::range::{Allocatable, RangeSpec};
 
-/// So many times the lowest free address is tried.
-pub const LOSSES_BEFORE_RANDOM: usize = 3;
+/// After so many losses any free address is as good as another. Before, what others are seen to try is passed over by a growing chance
+/// ([`Hints::spread`]): the pool stays dense, and many callers with the same view do not meet again and again.
+pub const LOSSES_BEFORE_RANDOM: usize = 8;
 
 /// Random choice is among so many free addresses: enough for thousands of callers at once, and the pool stays
 /// dense, far below the offset (2^63) that an IPPool's keys can hold.
 pub const RANDOM_WINDOW: u128 = 1 << 16;
 
 /// An address that was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wish {
     /// This one or none.
     Must(IpAddr),
@@ -49,6 +50,8 @@ pub struct Hints {
     pub previous: Option<IpAddr>,
     /// Where to begin looking.
     pub start: Option<IpAddr>,
+    /// How many free addresses at most to pass over, by chance: others are known to look at the same place.
+    pub spread: u32,
 }
 
 /// There is nothing to claim.
@@ -126,16 +129,45 @@ pub fn next(
     if let Some(ip) = hints.previous.filter(|ip| spec.is_usable(*ip) && !view.lost.contains(ip)) {
         return Ok(ip);
     }
-    let taken = match view.lost.is_empty() {
-        true => Cow::Borrowed(view.used),
-        false => Cow::Owned(view.used | view.lost),
-    };
     let found = if view.lost.len() >= LOSSES_BEFORE_RANDOM {
-        any_free(free, &taken, random)
+        any_free(free, view, random)
     } else {
-        hints.start.map_or_else(|| free.first_free(&taken), |start| free.first_free_from(&taken, start))
+        let skip = random % window(free, view, hints.spread);
+        nth_free(free, view, hints.start, skip).or_else(|| nth_free(free, view, hints.start, 0))
     };
     found.ok_or_else(|| NoCandidate::Exhausted(Box::new(exhausted(free, view))))
+}
+
+/// Among how many free addresses chance decides: not more than a small pool has left.
+fn window(free: &Allocatable, view: View<'_>, spread: u32) -> u64 {
+    const SMALL: u128 = 1 << 12;
+    let wide = u64::from(spread) + 1;
+    if spread == 0 || free.size() > SMALL {
+        return wide;
+    }
+    let left = free.size().saturating_sub(free.count_used(view.used) as u128);
+    u64::try_from(left).unwrap_or(wide).clamp(1, wide)
+}
+
+/// The spread after so many losses in one call: none after the first, which may be chance; then more each time.
+pub fn spread_after(losses: usize) -> u32 {
+    match losses {
+        0 | 1 => 0,
+        more => 4 << more.min(LOSSES_BEFORE_RANDOM),
+    }
+}
+
+/// The free address after `skip` others, from `start` on and then from the beginning. The lost ones are few and found one by one, so
+/// that the used ones, which may be many, need not be copied.
+fn nth_free(free: &Allocatable, view: View<'_>, start: Option<IpAddr>, skip: u64) -> Option<IpAddr> {
+    let above = start.and_then(|start| free.nth_free_from(view.used, skip.into(), start));
+    let mut found = above.or_else(|| free.free_at(view.used, skip.into()))?;
+    let first = found;
+    while view.lost.contains(&found) {
+        let next = crate::ip::add(found, 1).and_then(|next| free.nth_free_from(view.used, 0, next));
+        found = next.or_else(|| free.first_free(view.used)).filter(|next| *next != first)?;
+    }
+    Some(found)
 }
 
 fn must(spec: &RangeSpec, view: View<'_>, ip: IpAddr) -> Result<IpAddr, NoCandidate> {
@@ -148,15 +180,28 @@ fn must(spec: &RangeSpec, view: View<'_>, ip: IpAddr) -> Result<IpAddr, NoCandid
     Ok(ip)
 }
 
-fn any_free(free: &Allocatable, taken: &BTreeSet<IpAddr>, random: u64) -> Option<IpAddr> {
-    let left = free.size().saturating_sub(free.count_used(taken) as u128);
+fn any_free(free: &Allocatable, view: View<'_>, random: u64) -> Option<IpAddr> {
+    let lost = only_lost(view);
+    let taken = free.count_used(view.used) + free.count_used(&lost);
+    let left = free.size().saturating_sub(taken as u128);
     // `checked_rem` is `None` when nothing is left.
-    let n = u128::from(random).checked_rem(left.min(RANDOM_WINDOW))?;
-    free.free_at(taken, n)
+    let mut n = u128::from(random).checked_rem(left.min(RANDOM_WINDOW))?;
+    let mut found = free.free_at(view.used, n)?;
+    // Each lost one at or below it does not count.
+    for lost in lost.into_iter().filter(|lost| free.contains(*lost)) {
+        if lost <= found {
+            n += 1;
+            found = free.free_at(view.used, n)?;
+        }
+    }
+    Some(found)
+}
+
+fn only_lost(view: View<'_>) -> BTreeSet<IpAddr> {
+    view.lost.iter().filter(|ip| !view.used.contains(ip)).copied().collect()
 }
 
 fn exhausted(free: &Allocatable, view: View<'_>) -> Exhausted {
-    let only_lost: BTreeSet<IpAddr> = view.lost.difference(view.used).copied().collect();
     Exhausted {
         first: free.first(),
         last: free.last(),
@@ -164,7 +209,7 @@ fn exhausted(free: &Allocatable, view: View<'_>) -> Exhausted {
         excludes: free.excludes().to_vec(),
         size: free.size(),
         used: free.count_used(view.used),
-        lost: free.count_used(&only_lost),
+        lost: free.count_used(&only_lost(view)),
     }
 }
 
@@ -276,8 +321,9 @@ mod tests {
     }
 
     #[test]
-    fn after_three_losses_the_choice_is_random_among_the_free() {
-        let lost = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
+    fn after_many_losses_the_choice_is_random_among_the_free() {
+        let lost = ["1", "2", "3", "16", "17", "18", "19", "20"].map(|n| format!("10.0.0.{n}"));
+        let lost: Vec<&str> = lost.iter().map(String::as_str).collect();
         assert_eq!(lost.len(), LOSSES_BEFORE_RANDOM);
         let used = ["10.0.0.5"];
         let chosen: BTreeSet<IpAddr> = (0..10)
@@ -290,11 +336,23 @@ mod tests {
     }
 
     #[test]
+    fn a_spread_passes_over_as_many_free_addresses_as_chance_says() {
+        let spread = |spread, random| {
+            let hints = Hints { spread, ..start("10.0.0.2") };
+            choose("10.0.0.0/29", &["10.0.0.3"], &[], hints, random)
+        };
+        assert_eq!(spread(0, 9), Ok(ip("10.0.0.2")));
+        assert_eq!(spread(2, 1), Ok(ip("10.0.0.4")));
+        assert_eq!(spread(2, 5), Ok(ip("10.0.0.5")));
+        assert_eq!(spread(99, 99), Ok(ip("10.0.0.6")), "chance is among what a small pool has left");
+    }
+
+    #[test]
     fn random_choice_stays_low_in_a_huge_range() {
-        let lost = ["fd00::1", "fd00::2", "fd00::3"];
+        let lost: Vec<String> = (1..=LOSSES_BEFORE_RANDOM).map(|n| format!("fd00::{n}")).collect();
+        let lost: Vec<&str> = lost.iter().map(String::as_str).collect();
         let top = choose("fd00::/64", NONE, &lost, Hints::default(), u64::MAX).unwrap();
-        assert_eq!(top, ip("fd00::1:3"));
-        assert_eq!(crate::ip::offset(top, ip("fd00::")), Some(RANDOM_WINDOW + 3));
+        assert_eq!(crate::ip::offset(top, ip("fd00::")), Some(RANDOM_WINDOW + 8));
     }
 
     #[test]

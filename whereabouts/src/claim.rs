@@ -3,18 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use cni::crash_point;
 use node::client::{
-    ApiClient, ApiError, Collection, Freshness, ListQuery, OnUnknown, Preconditions, RetryPolicy, retry,
+    ApiClient, ApiError, Collection, Freshness, ListPage, ListQuery, OnUnknown, Parts, Preconditions,
+    ResourceKind, RetryPolicy, retry,
 };
 use node::deadline::Deadline;
 use node::names::{DnsLabel, DnsSubdomain};
+use serde::{Deserialize, Serialize};
 
-use crate::choose::{self, Hints, LOSSES_BEFORE_RANDOM, NoCandidate, View};
-use crate::naming::{self, NamingError};
-use crate::objects::{LABEL_CONTAINER, RESERVATIONS, Reservation, ReservationSpec, label};
+use crate::choose::{LOSSES_BEFORE_RANDOM, NoCandidate, Wish};
+use crate::naming::NamingError;
+use crate::objects::{Holding, LABEL_CONTAINER, LABEL_POOL, RESERVATIONS, Reservation, label};
+use crate::order::Who;
+use crate::outlook::{Listing, Outlook};
 use crate::pool::Pool;
+use crate::reclaim::{PodIdentity, PodName};
 use crate::record::{HeldClaim, Record, Stage};
 
 /// Where claims are kept, and how long may be spent on them.
@@ -28,44 +34,21 @@ pub struct Claims<'a> {
     pub deadline: Deadline,
 }
 
-/// Who claims.
-#[derive(Clone, Debug)]
-pub struct Claimant<'a> {
-    /// `namespace/name` of the pod.
-    pub podref: &'a str,
-    /// The interface.
-    pub if_name: &'a str,
-    /// The container.
-    pub container_id: &'a str,
-    /// The pod's UID, where the runtime tells it.
-    pub pod_uid: Option<&'a str>,
-}
-
-/// A claim that was got, and what it says about where to look next time.
-#[derive(Clone, Debug)]
+/// A claim that was got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
     /// The claim.
     pub claim: HeldClaim,
     /// Whether it was held for this interface before this call: it is not to be given back when the call fails.
     pub origin: Origin,
-    /// Whether every address below it is taken, as far as is known.
-    pub search: Search,
 }
 
 /// Where a claim comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Origin {
     New,
     TakenOver,
-}
-
-/// How its address was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Search {
-    InOrder,
-    OutOfOrder,
 }
 
 /// No claim was got.
@@ -85,25 +68,69 @@ pub enum ClaimError {
     /// A claim cannot be named.
     #[error(transparent)]
     Naming(#[from] NamingError),
+    /// A newer call for the same interface has ended this one.
+    #[error("this call for pod {podref} was ended by a newer one for the same interface")]
+    Superseded {
+        /// The pod.
+        podref: String,
+    },
+    /// The call is for a pod that is gone, and its successor has the address.
+    #[error(
+        "pod {podref} with UID {uid} is gone, and another of its name has its address: nothing is to be done"
+    )]
+    PodGone {
+        /// The pod.
+        podref: String,
+        /// Its UID.
+        uid: String,
+    },
 }
 
 fn held_by(holders: &[String]) -> String {
     if holders.is_empty() { String::new() } else { format!("; held by {}", holders.join(", ")) }
 }
 
-/// What is known about a pool in the course of one call.
+/// What one call has tried and learned.
 #[derive(Default)]
-struct Knowledge {
-    used: BTreeSet<IpAddr>,
+struct Tried {
     lost: BTreeSet<IpAddr>,
     /// Holders by address.
     owners: BTreeMap<IpAddr, String>,
-    listed: Option<Freshness>,
+    listed: Option<Listed>,
+}
+
+/// Which claims were listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    /// Those that say that they are of the pool.
+    OfPool,
+    /// Every one.
+    All,
+}
+
+/// Whether a claim that is there already may be the caller's own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Stranger,
+    MayBeUs,
+}
+
+/// After so many losses all claims are listed.
+const LOSSES_BEFORE_ALL: usize = 4 * LOSSES_BEFORE_RANDOM;
+
+/// Claims of one page of a list.
+const PAGE: u32 = 500;
+
+const fn wish_of(wish: Option<Wish>) -> Option<IpAddr> {
+    match wish {
+        Some(Wish::Must(ip) | Wish::Prefer(ip)) => Some(ip),
+        None => None,
+    }
 }
 
 enum Attempt {
     Held(HeldClaim, Origin),
-    AnothersIs(String),
+    AnothersIs(Option<String>),
 }
 
 impl Claims<'_> {
@@ -115,48 +142,72 @@ impl Claims<'_> {
         RetryPolicy::new(OnUnknown::Repeat)
     }
 
-    /// Claims an address of `pool`: what is wished for, else what the interface had, else the lowest that is free.
+    /// Claims an address of `pool`: what is wished for, else what the interface had, else what `outlook` says is next.
     pub async fn claim(
         &self,
         pool: &Pool,
-        who: &Claimant<'_>,
-        mut hints: Hints,
+        who: &Who,
+        wish: Option<Wish>,
+        outlook: &mut impl Outlook,
     ) -> Result<Claimed, ClaimError> {
-        let mut known = Knowledge::default();
+        let mut tried = Tried::default();
         loop {
-            let view = View { used: &known.used, lost: &known.lost };
-            let candidate = match choose::next(&pool.range, &pool.free, view, hints, random()) {
-                Ok(candidate) => candidate,
-                Err(NoCandidate::Exhausted(_)) if known.listed != Some(Freshness::Latest) => {
-                    hints.previous = self.list(pool, who, Freshness::Latest, &mut known).await?;
+            match outlook.next(pool, wish, &tried.lost) {
+                Ok(_) if outlook.is_over() => {
+                    return Err(ClaimError::Superseded { podref: who.podref.clone() });
+                }
+                Ok(candidate) => {
+                    let expected = wish_of(wish) == Some(candidate) || outlook.may_be_own(candidate);
+                    let holder = if expected { Holder::MayBeUs } else { Holder::Stranger };
+                    match self.attempt(pool, who, candidate, holder).await? {
+                        Attempt::Held(claim, origin) => {
+                            outlook.won(candidate);
+                            return Ok(Claimed { claim, origin });
+                        }
+                        Attempt::AnothersIs(owner) => {
+                            outlook.lost(candidate);
+                            tried.lost.insert(candidate);
+                            tried.owners.extend(owner.map(|owner| (candidate, owner)));
+                        }
+                    }
+                }
+                // What seems full is believed only of everything written so far.
+                Err(NoCandidate::Exhausted(_)) if tried.listed != Some(Listed::All) && !outlook.is_sure() => {
+                    self.list(pool, who, Listed::All, outlook, &mut tried).await?;
                     continue;
                 }
-                Err(reason) => return Err(no_candidate(reason, &known)),
-            };
-            match self.attempt(pool, who, candidate).await? {
-                Attempt::Held(claim, origin) => {
-                    let plain = hints.wish.is_none()
-                        && hints.previous.is_none()
-                        && known.lost.len() < LOSSES_BEFORE_RANDOM;
-                    let search = if plain { Search::InOrder } else { Search::OutOfOrder };
-                    return Ok(Claimed { claim, origin, search });
-                }
-                Attempt::AnothersIs(owner) => {
-                    known.lost.insert(candidate);
-                    known.owners.insert(candidate, owner);
-                }
+                Err(reason) => return Err(no_candidate(reason, &tried, outlook)),
             }
-            if known.lost.len() == LOSSES_BEFORE_RANDOM && known.listed.is_none() {
-                hints.previous = self.list(pool, who, Freshness::Cached, &mut known).await?;
-                hints.start = None;
+            match tried.listed {
+                None if outlook.wants_list(tried.lost.len()) => {
+                    self.list(pool, who, Listed::OfPool, outlook, &mut tried).await?;
+                }
+                // Many are held that do not say of which pool they are.
+                Some(Listed::OfPool) if tried.lost.len() >= LOSSES_BEFORE_ALL => {
+                    self.list(pool, who, Listed::All, outlook, &mut tried).await?;
+                }
+                None | Some(_) => {}
             }
         }
     }
 
     /// Tries to get the claim of one address.
-    async fn attempt(&self, pool: &Pool, who: &Claimant<'_>, ip: IpAddr) -> Result<Attempt, ClaimError> {
+    async fn attempt(
+        &self,
+        pool: &Pool,
+        who: &Who,
+        ip: IpAddr,
+        holder: Holder,
+    ) -> Result<Attempt, ClaimError> {
         let name = pool.claim_name(ip)?;
-        let wanted = Reservation::new(name.as_str(), pool.name.as_str(), who.spec(), who.pod_uid);
+        let holding = || Holding {
+            pool: pool.name.as_str(),
+            range: pool.range.net,
+            pod_uid: who.pod_uid.as_deref(),
+            node: who.node.as_deref(),
+            spec: who.spec(),
+        };
+        let wanted = Reservation::new(name.as_str(), holding());
         let held = |claim: &Reservation| HeldClaim {
             name: name.clone(),
             resource_version: claim.metadata.resource_version.clone().unwrap_or_default(),
@@ -164,25 +215,51 @@ impl Claims<'_> {
             address: pool.with_prefix(ip),
         };
         let all = self.collection();
+        let mut origin = Origin::New;
         loop {
-            let create = || self.api.create::<Reservation>(&all, &wanted, self.deadline);
+            let sent = AtomicU32::new(0);
+            let create = || {
+                sent.fetch_add(1, Ordering::Relaxed);
+                self.api.create::<Reservation>(&all, &wanted, self.deadline)
+            };
             match retry(self.deadline, Self::policy(), create).await {
                 Ok(claim) => return Ok(Attempt::Held(held(&claim), Origin::New)),
                 Err(ApiError::AlreadyExists { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
+            // Sent once it is not what answers; only a claim that may be ours is worth a look.
+            if holder == Holder::Stranger && sent.load(Ordering::Relaxed) == 1 {
+                return Ok(Attempt::AnothersIs(None));
+            }
             let Some(mut present) = self.get(&name).await? else { continue };
-            if !present.is_of(who.podref, who.if_name) {
-                return Ok(Attempt::AnothersIs(present.spec.podref));
+            if !present.is_of(&who.podref, &who.if_name) {
+                return Ok(Attempt::AnothersIs(Some(present.spec.podref)));
             }
-            // Made by this very call, whose answer was lost; or by the same interface of the same pod in an earlier sandbox.
+            // Made by this very call, whose answer was lost, or taken over by it; or had by an earlier call for the container.
             if present.container() == who.container_id {
-                return Ok(Attempt::Held(held(&present), Origin::New));
+                let origin = if sent.load(Ordering::Relaxed) > 1 { origin } else { Origin::TakenOver };
+                return Ok(Attempt::Held(held(&present), origin));
             }
-            present.assign(pool.name.as_str(), who.spec(), who.pod_uid);
+            self.check_successor(who, &present).await?;
+            present.assign(holding());
+            origin = Origin::TakenOver;
             if let Some(claim) = self.replace(&name, &present).await? {
                 return Ok(Attempt::Held(held(&claim), Origin::TakenOver));
             }
+        }
+    }
+
+    /// A claim of a pod with the same name and another UID is taken over by its successor; never by a call that is late, for a pod which is
+    /// gone while the successor runs.
+    async fn check_successor(&self, who: &Who, present: &Reservation) -> Result<(), ClaimError> {
+        let (Some(uid), Some(other)) = (who.pod_uid.as_deref(), present.pod_uid()) else { return Ok(()) };
+        let Some(pod) = PodName::parse(&who.podref).filter(|_| uid != other) else { return Ok(()) };
+        let path = ResourceKind::PODS.in_namespace(&pod.namespace).object(&pod.name);
+        let gone = || ClaimError::PodGone { podref: who.podref.clone(), uid: uid.to_owned() };
+        match retry(self.deadline, Self::policy(), || self.api.get_metadata(&path, self.deadline)).await {
+            Ok(metadata) if PodIdentity::of(&metadata).is(uid) => Ok(()),
+            Ok(_) | Err(ApiError::NotFound { .. }) => Err(gone()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -205,35 +282,50 @@ impl Claims<'_> {
         }
     }
 
-    /// Learns which addresses of the pool are claimed; the one that `who` holds already is returned.
+    /// Learns which addresses of the pool are claimed, and which one `who` holds already.
     async fn list(
         &self,
         pool: &Pool,
-        who: &Claimant<'_>,
-        freshness: Freshness,
-        known: &mut Knowledge,
-    ) -> Result<Option<IpAddr>, ClaimError> {
-        let query = ListQuery::all(freshness);
-        let all = self.collection();
-        let list = || self.api.list::<Reservation>(&all, &query, self.deadline);
-        let list = retry(self.deadline, Self::policy(), list).await?;
-        known.used.append(&mut known.lost);
-        known.listed = Some(freshness);
-        let mut own = None;
-        for claim in list.items {
-            let name = claim.metadata.name.as_deref().unwrap_or_default();
-            let Some(ip) =
-                naming::claimed_address(name, pool.scope()).filter(|ip| pool.range.net.contains(ip))
-            else {
-                continue;
+        who: &Who,
+        wanted: Listed,
+        outlook: &mut impl Outlook,
+        tried: &mut Tried,
+    ) -> Result<(), ClaimError> {
+        let query = match wanted {
+            Listed::All => ListQuery::all(Freshness::Latest),
+            Listed::OfPool => ListQuery {
+                labels: Some(format!("{LABEL_POOL}={}", label(pool.name.as_str()))),
+                ..ListQuery::all(Freshness::Latest)
+            },
+        };
+        let mut listing = Listing::default();
+        let mut page = ListPage { limit: PAGE, token: None, parts: Parts::Whole };
+        loop {
+            let all = self.collection();
+            let list = || self.api.list_page::<Reservation>(&all, &query, &page, self.deadline);
+            let list = match retry(self.deadline, Self::policy(), list).await {
+                // It took so long that the rest is of another time.
+                Err(ApiError::Gone { .. }) if page.token.is_some() => {
+                    page.token = None;
+                    listing = Listing::default();
+                    continue;
+                }
+                list => list?,
             };
-            if claim.is_of(who.podref, who.if_name) && own.is_none() {
-                own = Some(ip);
+            list.items.into_iter().for_each(|claim| listing.add(pool, who, claim));
+            page.token = list.metadata.continue_.filter(|token| !token.is_empty());
+            if page.token.is_none() {
+                break;
             }
-            known.used.insert(ip);
-            known.owners.insert(ip, claim.spec.podref);
         }
-        Ok(own)
+        // What was lost before is in the list, does not say its pool, or is free by now.
+        if wanted == Listed::All {
+            tried.lost.clear();
+        }
+        outlook.learn(&listing);
+        tried.listed = Some(wanted);
+        tried.owners.append(&mut listing.owners);
+        Ok(())
     }
 
     /// Deletes every claim of a record. What is another's by now is left alone.
@@ -302,16 +394,6 @@ impl Claims<'_> {
     }
 }
 
-impl Claimant<'_> {
-    fn spec(&self) -> ReservationSpec {
-        ReservationSpec {
-            podref: self.podref.to_owned(),
-            ifname: self.if_name.to_owned(),
-            containerid: self.container_id.to_owned(),
-        }
-    }
-}
-
 impl Record {
     /// Whether a claim is this attachment's. The container decides, never the pod alone: a late DEL of an old sandbox must not free
     /// the address of the pod's new one.
@@ -321,19 +403,20 @@ impl Record {
     }
 }
 
-fn no_candidate(reason: NoCandidate, known: &Knowledge) -> ClaimError {
+fn no_candidate(reason: NoCandidate, tried: &Tried, outlook: &impl Outlook) -> ClaimError {
     let holders = match &reason {
         NoCandidate::WishTaken { ip } => {
-            known.owners.get(ip).map(|podref| format!("pod {podref}")).into_iter().collect()
+            tried.owners.get(ip).map(|podref| format!("pod {podref}")).into_iter().collect()
         }
-        NoCandidate::Exhausted(_) => largest_holders(known.owners.values()),
+        NoCandidate::Exhausted(_) if tried.listed.is_none() => outlook.holders(),
+        NoCandidate::Exhausted(_) => largest_holders(tried.owners.values()),
         NoCandidate::WishOutside { .. } => Vec::new(),
     };
     ClaimError::NoCandidate { reason, holders }
 }
 
 /// The five namespaces that hold most.
-fn largest_holders<'a>(podrefs: impl Iterator<Item = &'a String>) -> Vec<String> {
+pub(crate) fn largest_holders<'a>(podrefs: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut counts = BTreeMap::<&str, usize>::new();
     for podref in podrefs {
         let namespace = podref.split('/').next().unwrap_or_default();
@@ -342,11 +425,6 @@ fn largest_holders<'a>(podrefs: impl Iterator<Item = &'a String>) -> Vec<String>
     let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
     counts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     counts.into_iter().take(5).map(|(namespace, count)| format!("namespace {namespace:?}: {count}")).collect()
-}
-
-fn random() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use std::path::{Component, Path, PathBuf};
 
 use cni::result::{Dns, Route};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ip::{self, CidrError};
@@ -171,7 +172,7 @@ pub enum LogLevel {
 }
 
 /// May two pools give out the same address?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OverlappingRanges {
     /// No: ranges may overlap and each address is still given once (`enable_overlapping_ranges: true`, the default).
     Protected,

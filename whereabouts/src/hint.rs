@@ -5,6 +5,13 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a pool that was seen adopted is not looked at again.
+const ADOPTED_FOR: Duration = Duration::from_secs(60);
+
+/// How long it matters that others were met at a pool's lowest free address.
+const SPREAD_FOR: Duration = Duration::from_secs(2);
 
 /// The hints of this node.
 #[derive(Clone, Debug)]
@@ -28,13 +35,47 @@ impl HintStore {
         self.read(&owner_file(pool, podref, if_name))
     }
 
-    /// Notes, or with `None` forgets, which address this interface of this pod has.
-    pub fn set_previous(&self, pool: &str, podref: &str, if_name: &str, ip: Option<IpAddr>) {
+    /// Notes which address this interface of this pod has.
+    pub fn set_previous(&self, pool: &str, podref: &str, if_name: &str, ip: IpAddr) {
         let file = self.folder.join(owner_file(pool, podref, if_name));
-        let _ = match ip {
-            Some(ip) => node::files::replace(&file, ip.to_string().as_bytes()),
-            None => node::files::remove_if_exists(&file),
-        };
+        let _ = node::files::replace(&file, ip.to_string().as_bytes());
+    }
+
+    /// This interface of this pod has the address no more.
+    pub fn forget(&self, pool: &str, podref: &str, if_name: &str) {
+        let _ = std::fs::remove_file(self.folder.join(owner_file(pool, podref, if_name)));
+    }
+
+    /// How far from the lowest free address to look: others were met there a short while ago.
+    pub fn spread(&self, pool: &str) -> u32 {
+        let name = spread_file(pool);
+        if !self.is_younger(&name, SPREAD_FOR) {
+            return 0;
+        }
+        std::fs::read_to_string(self.folder.join(name)).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// Others were met, or, with 0, not any more.
+    pub fn set_spread(&self, pool: &str, spread: u32) {
+        if spread > 0 {
+            let file = self.folder.join(spread_file(pool));
+            let _ = node::files::replace(&file, spread.to_string().as_bytes());
+        }
+    }
+
+    /// Whether a pool was seen adopted a short while ago: it is looked at again from time to time only.
+    pub fn is_adopted(&self, pool: &str) -> bool {
+        self.is_younger(&adopted_file(pool), ADOPTED_FOR)
+    }
+
+    /// A pool is adopted.
+    pub fn set_adopted(&self, pool: &str) {
+        let _ = node::files::replace(&self.folder.join(adopted_file(pool)), b"");
+    }
+
+    fn is_younger(&self, name: &str, limit: Duration) -> bool {
+        let modified = std::fs::metadata(self.folder.join(name)).and_then(|file| file.modified());
+        modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < limit))
     }
 
     fn read(&self, name: &str) -> Option<IpAddr> {
@@ -53,6 +94,14 @@ impl HintStore {
             self.set(pool, freed);
         }
     }
+}
+
+fn spread_file(pool: &str) -> String {
+    format!("spread-{pool}")
+}
+
+fn adopted_file(pool: &str) -> String {
+    format!("adopted-{pool}")
 }
 
 /// Two owners with one file lose nothing but the hint.
@@ -94,16 +143,38 @@ mod tests {
     }
 
     #[test]
+    fn that_others_were_met_matters_for_a_short_while() {
+        let state = tempfile::tempdir().unwrap();
+        let hints = HintStore::open(state.path());
+        assert_eq!(hints.spread("p"), 0);
+        hints.set_spread("p", 32);
+        assert_eq!((hints.spread("p"), hints.spread("q")), (32, 0));
+        let old = std::time::SystemTime::now() - 2 * SPREAD_FOR;
+        let file = std::fs::File::options().write(true).open(state.path().join("hints/spread-p")).unwrap();
+        file.set_modified(old).unwrap();
+        assert_eq!(hints.spread("p"), 0);
+    }
+
+    #[test]
+    fn a_pool_is_adopted_once_it_was_seen_to_be() {
+        let state = tempfile::tempdir().unwrap();
+        let hints = HintStore::open(state.path());
+        assert!(!hints.is_adopted("p"));
+        hints.set_adopted("p");
+        assert!(hints.is_adopted("p") && !hints.is_adopted("q"));
+    }
+
+    #[test]
     fn an_interface_is_remembered_until_it_is_forgotten() {
         let state = tempfile::tempdir().unwrap();
         let hints = HintStore::open(state.path());
-        hints.set_previous("p", "a/b", "net1", Some(ip("10.0.0.9")));
+        hints.set_previous("p", "a/b", "net1", ip("10.0.0.9"));
         assert_eq!(hints.previous("p", "a/b", "net1"), Some(ip("10.0.0.9")));
         for other in [("q", "a/b", "net1"), ("p", "a/c", "net1"), ("p", "a/b", "net2")] {
             assert_eq!(hints.previous(other.0, other.1, other.2), None);
         }
-        hints.set_previous("p", "a/b", "net1", None);
-        hints.set_previous("p", "a/b", "net1", None);
+        hints.forget("p", "a/b", "net1");
+        hints.forget("p", "a/b", "net1");
         assert_eq!(hints.previous("p", "a/b", "net1"), None);
     }
 }

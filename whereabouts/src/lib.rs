@@ -14,35 +14,59 @@
 //! | [`naming`] | what are the pool's and the claim's objects called? |
 //! | [`pool`] | which pool, with which scope, does a range's address come from? |
 //!
-//! From what is claimed to what the API server and this node hold:
+//! From what is ordered to what the API server and this node hold, in the plugin and in the daemon alike:
 //!
 //! | module | answers |
 //! |---|---|
-//! | [`objects`] | what do the custom resources look like? |
+//! | [`order`] | what does an attachment ask for? |
+//! | [`allocate`] | how is an order served, all or nothing? |
 //! | [`claim`] | how is an address got and given back? (the only writer of claims) |
+//! | [`outlook`], [`hint`] | which addresses are tried first? |
+//! | [`release`], [`drain`] | how is it given back, and when the API server was away? |
 //! | [`adopt`] | what becomes of pools that Whereabouts filled? |
 //! | [`node_slice`] | which slice is this node's? |
-//! | [`record`], [`hint`] | what does this node hold, and where does it look first? |
-//! | [`session`] | how does a call get its configuration, its pod and its connection? |
+//! | [`objects`] | what do the custom resources look like? |
+//! | [`record`] | what does this node hold? |
+//! | [`source`], [`wire`] | who does the work, and how is it asked? |
+//! | [`session`] | how does a call get its configuration and its records? |
 //! | [`attach`], [`plugin`] | what does each verb do? |
+//!
+//! What the leader of the daemons decides, from what is claimed in the whole cluster:
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`reclaim`] | which claims outlived their pods? |
+//! | [`view`] | what does a pool's object show, and what does it say that no claim says? |
+//! | [`slice_plan`] | which node gets which slice of a range? |
 //!
 //! Names, keys, forms and the texts that tools search for are those of Whereabouts, so that a cluster can change
 //! over, and back, with its pools as they are.
 
 pub mod adopt;
+pub mod allocate;
 pub mod attach;
 pub mod choose;
 pub mod claim;
 pub mod conf;
 pub mod conf_files;
+pub mod daemon;
+pub mod drain;
 pub mod hint;
 pub mod ip;
 pub mod naming;
 pub mod node_slice;
 pub mod objects;
+pub mod order;
+pub mod outlook;
 pub mod plugin;
 pub mod pool;
 pub mod range;
+pub mod reclaim;
 pub mod record;
+pub mod release;
 pub mod session;
+pub mod slice_plan;
 pub mod slices;
+pub mod source;
+pub mod view;
+pub mod wire;

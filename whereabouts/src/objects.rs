@@ -24,6 +24,15 @@ pub const LABEL_POOL: &str = "whereabouts.multus-rs/pool";
 /// Label of a claim: the container it is for, cut to what a label can hold (63 of the usual 64 digits).
 pub const LABEL_CONTAINER: &str = "whereabouts.multus-rs/container";
 
+/// Label of a claim: the node it was made for, where that is known.
+pub const LABEL_NODE: &str = "whereabouts.multus-rs/node";
+
+/// Annotation of a claim: the range of its pool, for who must make the pool's object.
+pub const RANGE: &str = "whereabouts.multus-rs/range";
+
+/// Annotation of a claim: the name of its pool, whole; the label is cut.
+pub const POOL: &str = "whereabouts.multus-rs/pool";
+
 /// Annotation of a claim: the container it is for. Older definitions drop `spec.containerid`.
 pub const CONTAINER: &str = "whereabouts.multus-rs/container-id";
 
@@ -37,7 +46,7 @@ pub const ADOPTED: &str = "whereabouts.multus-rs/adopted";
 const LABEL_MAX: usize = 63;
 
 /// A claim: one address of one interface of one pod.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reservation {
     /// API version.
@@ -49,6 +58,7 @@ pub struct Reservation {
     /// Name, labels, annotations.
     pub metadata: ObjectMeta,
     /// Whose it is.
+    #[serde(default)]
     pub spec: ReservationSpec,
 }
 
@@ -66,38 +76,71 @@ pub struct ReservationSpec {
     pub containerid: String,
 }
 
+/// What a claim says besides its name: whose it is, and of which pool.
+#[derive(Clone, Debug)]
+pub struct Holding<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// The pool's range.
+    pub range: IpNet,
+    /// The pod's UID, where it is known.
+    pub pod_uid: Option<&'a str>,
+    /// The node, where it is known.
+    pub node: Option<&'a str>,
+    /// Pod, interface and container.
+    pub spec: ReservationSpec,
+}
+
 impl Reservation {
     /// A claim to be made.
-    pub fn new(name: &str, pool: &str, spec: ReservationSpec, pod_uid: Option<&str>) -> Self {
+    pub fn new(name: &str, holding: Holding<'_>) -> Self {
         let mut reservation = Reservation {
             api_version: "whereabouts.cni.cncf.io/v1alpha1".to_owned(),
             kind: "OverlappingRangeIPReservation".to_owned(),
             metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
             spec: ReservationSpec::default(),
         };
-        reservation.assign(pool, spec, pod_uid);
+        reservation.assign(holding);
         reservation
     }
 
     /// Writes whose it is.
-    pub fn assign(&mut self, pool: &str, spec: ReservationSpec, pod_uid: Option<&str>) {
+    pub fn assign(&mut self, holding: Holding<'_>) {
+        let Holding { pool, range, pod_uid, node, spec } = holding;
         let labels = self.metadata.labels.get_or_insert_default();
         labels.insert(LABEL_POOL.to_owned(), label(pool));
         labels.insert(LABEL_CONTAINER.to_owned(), label(&spec.containerid));
+        put(labels, LABEL_NODE, node.map(label));
         let annotations = self.metadata.annotations.get_or_insert_default();
+        annotations.insert(POOL.to_owned(), pool.to_owned());
+        annotations.insert(RANGE.to_owned(), range.to_string());
         annotations.insert(CONTAINER.to_owned(), spec.containerid.clone());
-        match pod_uid {
-            Some(uid) => annotations.insert(POD_UID.to_owned(), uid.to_owned()),
-            None => annotations.remove(POD_UID),
-        };
+        put(annotations, POD_UID, pod_uid.map(str::to_owned));
         self.spec = spec;
+    }
+
+    /// The name of the pool it is of, where it says so. One that Whereabouts made does not.
+    pub fn pool(&self) -> Option<&str> {
+        self.annotation(POOL).or_else(|| self.metadata.labels.as_ref()?.get(LABEL_POOL).map(String::as_str))
+    }
+
+    /// The range of the pool it is of, where it says so.
+    pub fn range(&self) -> Option<IpNet> {
+        self.annotation(RANGE)?.parse().ok()
+    }
+
+    /// The UID of the pod it is for, where it says so.
+    pub fn pod_uid(&self) -> Option<&str> {
+        self.annotation(POD_UID)
+    }
+
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
     }
 
     /// The container it is for; empty where nothing says so.
     pub fn container(&self) -> &str {
-        let annotations = self.metadata.annotations.as_ref();
-        let noted = annotations.and_then(|a| a.get(CONTAINER)).map(String::as_str);
-        noted.unwrap_or(&self.spec.containerid)
+        self.annotation(CONTAINER).unwrap_or(&self.spec.containerid)
     }
 
     /// Whether it is of this interface of this pod. One without `ifname` is of whichever interface asks.
@@ -106,25 +149,44 @@ impl Reservation {
     }
 }
 
+fn put(map: &mut BTreeMap<String, String>, key: &str, value: Option<String>) {
+    match value {
+        Some(value) => map.insert(key.to_owned(), value),
+        None => map.remove(key),
+    };
+}
+
 /// `text` as the value of a label: cut, and without what may not stand at its ends.
 pub fn label(text: &str) -> String {
     let cut: String = text.chars().take(LABEL_MAX).collect();
     cut.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
 }
 
-/// A pool as Whereabouts writes it.
-#[derive(Clone, Debug, Deserialize)]
+/// A pool as Whereabouts writes it, with counts of ours.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Pool {
+    /// API version.
+    #[serde(default)]
+    pub api_version: String,
+    /// Kind.
+    #[serde(default)]
+    pub kind: String,
     /// Name, annotations.
     pub metadata: ObjectMeta,
     /// Range and entries.
+    #[serde(default)]
     pub spec: PoolSpec,
+    /// Counts. Whereabouts drops them whenever it writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Counts>,
 }
 
 /// Range and entries of a pool.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolSpec {
     /// The range, without host bits.
+    #[serde(default)]
     pub range: String,
     /// By how far the address lies above the range's first, in decimal.
     #[serde(default)]
@@ -132,7 +194,7 @@ pub struct PoolSpec {
 }
 
 /// An entry of a pool.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allocation {
     /// The container.
     #[serde(default)]
@@ -141,8 +203,89 @@ pub struct Allocation {
     #[serde(default)]
     pub podref: String,
     /// The interface; absent before 0.8.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub ifname: String,
+    /// Present in an entry that was written from a claim: for which container. See [`crate::view`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+}
+
+/// `NodeSlicePool`: which node has which slice of a range.
+pub const NODE_SLICE_POOLS: ResourceKind =
+    ResourceKind::new("whereabouts.cni.cncf.io", "v1alpha1", "nodeslicepools");
+
+/// The slices of one network's range.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSlicePool {
+    /// API version.
+    #[serde(default)]
+    pub api_version: String,
+    /// Kind.
+    #[serde(default)]
+    pub kind: String,
+    /// Name, owners.
+    pub metadata: ObjectMeta,
+    /// What is cut, and how.
+    #[serde(default)]
+    pub spec: NodeSlicePoolSpec,
+    /// Whose is what.
+    #[serde(default)]
+    pub status: NodeSlicePoolStatus,
+}
+
+/// What is cut, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSlicePoolSpec {
+    /// The range, without host bits.
+    #[serde(default)]
+    pub range: String,
+    /// The prefix length of a slice, as it was typed: "/22" or "22".
+    #[serde(default)]
+    pub slice_size: String,
+}
+
+/// The slices of the nodes. It is a plain field, not a subresource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSlicePoolStatus {
+    /// In order; Whereabouts lists the free ones too.
+    #[serde(default)]
+    pub allocations: Vec<NodeSlice>,
+}
+
+/// One slice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSlice {
+    /// The node; empty where the slice is free.
+    #[serde(default)]
+    pub node_name: String,
+    /// The slice, without host bits.
+    #[serde(default)]
+    pub slice_range: String,
+}
+
+/// The counts of a pool, without its entries.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct PoolCounts {
+    /// What the leader wrote last.
+    #[serde(default)]
+    pub status: Counts,
+}
+
+/// How full a pool is; numbers too large for an `int64` are absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Addresses that may be given out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<i64>,
+    /// Addresses held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<i64>,
+    /// Addresses left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free: Option<i64>,
 }
 
 impl Pool {
@@ -175,8 +318,14 @@ mod tests {
     #[test]
     fn a_new_claim_is_read_back_as_the_same_containers() {
         let spec = ReservationSpec { podref: "a/b".into(), ifname: "net1".into(), containerid: "c".into() };
-        let claim = Reservation::new("10.0.0.1", "10.0.0.0-8", spec, Some("u"));
+        let range = "10.0.0.0/8".parse().unwrap();
+        let holding = Holding { pool: "10.0.0.0-8", range, pod_uid: Some("u"), node: Some("n1"), spec };
+        let mut claim = Reservation::new("10.0.0.1", holding.clone());
         assert_eq!(claim.container(), "c");
+        let said = (claim.pool(), claim.range(), claim.pod_uid());
+        assert_eq!(said, (Some("10.0.0.0-8"), Some(range), Some("u")));
+        claim.assign(Holding { pod_uid: None, node: None, ..holding });
+        assert_eq!(claim.pod_uid(), None, "the UID of an earlier pod must not stay");
         // A definition of 0.8 or later keeps the annotation and drops the field.
         let mut pruned = serde_json::to_value(&claim).unwrap();
         pruned["spec"].as_object_mut().unwrap().remove("containerid");

@@ -1,19 +1,15 @@
 //! The verbs.
 
-use std::path::Path;
-
 use cni::env::{Attachment, Detachment};
 use cni::plugin::{About, Call, Plugin, ValidAttachment};
 use cni::result::RawResult;
 use cni::{CniError, Code, Version};
-use node::client::{Freshness, ListQuery};
-use node::deadline::Deadline;
 
 use crate::attach;
-use crate::claim::Claims;
-use crate::objects::{POOLS, Reservation};
+use crate::node_slice;
 use crate::record::Record;
-use crate::session::{DEL_LIMIT, SessionError, conf, records, with_api};
+use crate::session::{DEL_LIMIT, STATUS_LIMIT, SessionError, conf, namespace, records, source};
+use crate::wire::{Release, StatusQuery};
 
 /// The plugin.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +42,10 @@ impl Plugin for Whereabouts {
                 format!("this node has no record of addresses for {name} of container {id}"),
             )
         })?;
-        match with_claims(&record, async |claims| Ok(claims.first_missing(&record).await?)) {
+        let asked = records().and_then(|records| {
+            source(&records, record.kubeconfig.clone(), DEL_LIMIT).first_missing(&record)
+        });
+        match asked {
             Ok(None) => Ok(()),
             Ok(Some(name)) => Err(CniError::new(
                 Code::Internal,
@@ -75,34 +74,21 @@ impl Plugin for Whereabouts {
         Err(CniError::new(Code::TryAgainLater, errors.join(" / ")))
     }
 
-    /// Whether the API server answers with these credentials.
+    /// Whether addresses can be had: the daemon or the API server answers, and a range has one left.
     fn status(&self, call: &Call) -> Result<(), CniError> {
         let asked = conf(call).and_then(|conf| {
-            let deadline = Deadline::after(DEL_LIMIT);
-            with_api(conf.kubeconfig()?, deadline, async |api, namespace| {
-                let query = ListQuery {
-                    fields: Some("metadata.name=none".to_owned()),
-                    ..ListQuery::all(Freshness::Cached)
-                };
-                api.list::<Reservation>(&POOLS.in_namespace(namespace), &query, deadline).await?;
-                Ok(())
-            })
+            let node = node_slice::node_name(&conf);
+            let pools = attach::pools(&conf, node.as_deref())?;
+            let query = StatusQuery { namespace: namespace(&conf), pools };
+            source(&records()?, conf.kubeconfig, STATUS_LIMIT).status(&query)
         });
         asked.map_err(|error| CniError { code: Code::NotAvailable, ..error.to_cni() })
     }
 }
 
-fn with_claims<T>(
-    record: &Record,
-    work: impl AsyncFnOnce(&Claims<'_>) -> Result<T, SessionError>,
-) -> Result<T, SessionError> {
-    let deadline = Deadline::after(DEL_LIMIT);
-    with_api(Path::new(&record.kubeconfig), deadline, async |api, namespace| {
-        work(&Claims { api, namespace, deadline }).await
-    })
-}
-
 fn collect(record: &Record) -> Result<(), SessionError> {
-    with_claims(record, async |claims| Ok(claims.release(record).await?))?;
-    Ok(records()?.remove(&record.container_id, &record.if_name)?)
+    let records = records()?;
+    let release = Release { record: record.clone(), upstream: Vec::new() };
+    source(&records, record.kubeconfig.clone(), DEL_LIMIT).release(&release)?;
+    Ok(records.remove(&record.container_id, &record.if_name)?)
 }

@@ -6,6 +6,7 @@ use node::names::DnsSubdomain;
 
 use crate::conf::{Conf, OverlappingRanges};
 use crate::naming::{self, ClaimScope, NamingError};
+use crate::order::PoolOrder;
 use crate::range::{Allocatable, RangeError, RangeSpec};
 
 /// The pool of one range of a network, or of a node's slice of it.
@@ -42,34 +43,49 @@ pub enum PoolError {
         /// The range.
         range: IpNet,
     },
+    /// A slice without an address between the range's start and end.
+    #[error(
+        "the node's slice {slice} has no address between range_start and range_end of {range}: give the node another slice in its NodeSlicePool"
+    )]
+    UnusableSlice {
+        /// The slice.
+        slice: IpNet,
+        /// The range.
+        range: IpNet,
+    },
+}
+
+/// Whether a slice lies wholly outside the window of its range. (A start or end in another slice would not count in this one.)
+fn is_outside(range: &RangeSpec, slice: IpNet) -> Result<bool, RangeError> {
+    let whole = range.allocatable()?;
+    Ok(slice.broadcast() < whole.first() || slice.network() > whole.last())
 }
 
 impl Pool {
-    /// The pool of a whole range.
-    pub fn of_range(conf: &Conf, range: &RangeSpec) -> Result<Pool, PoolError> {
-        let name = naming::pool(&range.net, conf.network_name.as_deref())?;
-        Pool::new(conf, name, range.clone(), range.net.prefix_len())
-    }
-
-    /// The pool of `node`'s slice of a range. Start, end and excludes of the range hold in the slice too.
-    pub fn of_slice(conf: &Conf, range: &RangeSpec, slice: IpNet, node: &str) -> Result<Pool, PoolError> {
-        if !range.net.contains(&slice) {
-            return Err(PoolError::ForeignSlice { slice, range: range.net });
-        }
-        let name = naming::slice_pool(&slice, conf.network_name.as_deref(), node)?;
-        let part = RangeSpec { net: slice, ..range.clone() };
-        Pool::new(conf, name, part, range.net.prefix_len())
-    }
-
-    fn new(conf: &Conf, name: DnsSubdomain, range: RangeSpec, prefix_len: u8) -> Result<Pool, PoolError> {
-        let free = range.allocatable()?;
+    /// The pool of an order. `slice` is what the order's node has of the range, where the range is cut into slices; start, end and
+    /// excludes of the range hold in it too.
+    pub fn of(order: &PoolOrder, slice: Option<(IpNet, &str)>) -> Result<Pool, PoolError> {
+        let network = order.network.as_deref();
+        let (name, range) = match slice {
+            None => (naming::pool(&order.range.net, network)?, order.range.clone()),
+            Some((slice, _)) if !order.range.net.contains(&slice) => {
+                return Err(PoolError::ForeignSlice { slice, range: order.range.net });
+            }
+            Some((slice, _)) if is_outside(&order.range, slice)? => {
+                return Err(PoolError::UnusableSlice { slice, range: order.range.net });
+            }
+            Some((slice, node)) => {
+                let part = RangeSpec { net: slice, ..order.range.clone() };
+                (naming::slice_pool(&slice, network, node)?, part)
+            }
+        };
         Ok(Pool {
             name,
-            free,
+            free: range.allocatable()?,
             range,
-            prefix_len,
-            network: conf.network_name.clone(),
-            overlapping: conf.overlapping,
+            prefix_len: order.range.net.prefix_len(),
+            network: order.network.clone(),
+            overlapping: order.overlapping,
         })
     }
 

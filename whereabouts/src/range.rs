@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::ip::{self, CidrError, Family};
 
@@ -46,7 +47,7 @@ pub enum RangeError {
 }
 
 /// One element of `ipRanges`, its forms resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeSpec {
     /// The network, without host bits. Its text names the pool; its length is the mask of every address.
     pub net: IpNet,
@@ -277,8 +278,12 @@ impl Allocatable {
 
     /// The lowest free address at or above `from`, else the lowest of all.
     pub fn first_free_from(&self, used: &BTreeSet<IpAddr>, from: IpAddr) -> Option<IpAddr> {
-        let above = (Family::of(from) == self.family).then(|| self.nth_free(used, 0, ip::number(from)));
-        above.flatten().or_else(|| self.first_free(used))
+        self.nth_free_from(used, 0, from).or_else(|| self.first_free(used))
+    }
+
+    /// Free address number `n`, from 0, in order, among those at or above `from`.
+    pub fn nth_free_from(&self, used: &BTreeSet<IpAddr>, n: u128, from: IpAddr) -> Option<IpAddr> {
+        if Family::of(from) == self.family { self.nth_free(used, n, ip::number(from)) } else { None }
     }
 
     /// Free address number `n`, from 0, in order.

@@ -1,11 +1,11 @@
 //! What this node holds, on disk before it is held: one record an attachment, from before its first claim until after its last is
 //! gone. DEL needs nothing else. A DEL that could not reach the API server leaves its record as a tombstone, which a later call drains.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cni::names::{ContainerId, IfName};
 use node::files::{Dir, FileError};
-use node::names::DnsSubdomain;
+use node::names::{DnsLabel, DnsSubdomain};
 use serde::{Deserialize, Serialize};
 
 /// Where records, tombstones and hints are.
@@ -25,8 +25,12 @@ pub struct Record {
     pub podref: String,
     /// The network, for GC.
     pub network: String,
-    /// Whose credentials, and namespace, reach the claims.
-    pub kubeconfig: String,
+    /// Whose credentials reach the claims without a daemon.
+    #[serde(default)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the claims are; `None` in records of before there was a daemon, and where only the daemon knows.
+    #[serde(default)]
+    pub namespace: Option<DnsLabel>,
     /// Whether these are all the claims there can be.
     pub stage: Stage,
     /// The claims.
@@ -168,7 +172,8 @@ mod tests {
             if_name: "net1".into(),
             podref: "a/b".into(),
             network: "n".into(),
-            kubeconfig: "/k".into(),
+            kubeconfig: Some("/k".into()),
+            namespace: None,
             stage: Stage::Held,
             claims: vec![HeldClaim {
                 name: DnsSubdomain::new("10.0.0.1").unwrap(),

@@ -1,21 +1,24 @@
 //! One call of the plugin: its configuration, who it is for, and the way to the API server.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cni::args::CniArgs;
 use cni::plugin::Call;
 use cni::{CniError, Code};
-use node::client::{ApiClient, ApiError, BlockOnError, ConnectError, Credentials, Timeouts, block_on};
+use node::client::{ApiError, BlockOnError, ConnectError};
 use node::deadline::Deadline;
 use node::names::DnsLabel;
+use node::rpc::RpcError;
 
+use crate::allocate::AllocateError;
 use crate::claim::ClaimError;
 use crate::conf::request::{Assignment, IpArgs, Requests};
 use crate::conf::{Conf, ConfError, FlatFile, Network};
 use crate::conf_files;
-use crate::pool::PoolError;
 use crate::record::{RecordError, Records, STATE};
+use crate::release::Unavailable;
+use crate::source::Source;
+use crate::wire;
 
 /// How long an ADD may take, below what a runtime waits.
 pub const ADD_LIMIT: Duration = Duration::from_secs(30);
@@ -23,8 +26,8 @@ pub const ADD_LIMIT: Duration = Duration::from_secs(30);
 /// How long a DEL may take; then it leaves a tombstone.
 pub const DEL_LIMIT: Duration = Duration::from_secs(10);
 
-/// Where pools are when the credentials name no namespace.
-const DEFAULT_NAMESPACE: &str = "kube-system";
+/// How long a STATUS may take: runtimes ask often.
+pub const STATUS_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a verb failed, by what the runtime can do.
 #[derive(Debug, thiserror::Error)]
@@ -32,15 +35,21 @@ pub enum SessionError {
     /// The configuration is wrong: an operator must act.
     #[error(transparent)]
     Conf(#[from] ConfError),
-    /// The pools of the configuration are wrong.
-    #[error(transparent)]
-    Pool(#[from] PoolError),
     /// There are no usable credentials.
     #[error("failed to create Kubernetes IPAM manager: {0}")]
     Connect(#[from] ConnectError),
-    /// No claim was got.
+    /// An order was not served.
     #[error(transparent)]
-    Claim(#[from] ClaimError),
+    Allocate(#[from] AllocateError),
+    /// No address can be had.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The daemon says no.
+    #[error("{}", .0.msg)]
+    Daemon(CniError),
+    /// The daemon does not answer as it should.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
     /// Another request to the API server failed.
     #[error("error at storage engine: {0}")]
     Api(#[from] ApiError),
@@ -58,16 +67,6 @@ pub enum SessionError {
         "IPAM client initialization error: no pod name: CNI_ARGS must have K8S_POD_NAME and K8S_POD_NAMESPACE"
     )]
     NoPod,
-    /// No slice of the range is this node's.
-    #[error(
-        "no allocated node slice for node {node:?} in NodeSlicePool {pool:?}: is the node-slice controller running, and has the range a slice left?"
-    )]
-    NoSlice {
-        /// The node.
-        node: String,
-        /// The object looked in.
-        pool: String,
-    },
     /// The node's name is not to be found.
     #[error(
         "node_slice_size is set, but the node's name is unknown: expected the variable NODENAME, a file \"nodename\" beside the flat file, or /etc/hostname"
@@ -79,33 +78,28 @@ impl SessionError {
     /// As the runtime gets it.
     pub fn to_cni(&self) -> CniError {
         let code = match self {
+            SessionError::Daemon(error) => return error.clone(),
             SessionError::Conf(ConfError::Json { .. }) => Code::Decoding,
-            SessionError::Conf(_) | SessionError::Pool(_) | SessionError::NoNodeName => Code::InvalidConfig,
+            SessionError::Conf(_) | SessionError::NoNodeName => Code::InvalidConfig,
+            SessionError::Allocate(error) => allocate_code(error),
+            SessionError::Unavailable(_) => Code::NotAvailable,
             SessionError::NoPod => Code::InvalidEnvironment,
             SessionError::Record(_) | SessionError::FlatFile(_) => Code::Io,
-            SessionError::Connect(_) | SessionError::Api(_) | SessionError::BlockOn(_) => Code::TryAgainLater,
-            SessionError::Claim(_) | SessionError::NoSlice { .. } => Code::TryAgainLater,
+            SessionError::Connect(_) | SessionError::Api(_) => Code::TryAgainLater,
+            SessionError::BlockOn(_) | SessionError::Rpc(_) => Code::TryAgainLater,
         };
         CniError::new(code, self.to_string())
     }
 }
 
-/// The pod that the interface is for.
-#[derive(Clone, Debug)]
-pub struct Pod {
-    /// `namespace/name`.
-    pub podref: String,
-    /// Its UID, where the runtime tells it.
-    pub uid: Option<String>,
-}
-
-impl Pod {
-    /// The pod that `CNI_ARGS` names.
-    pub fn of(args: &CniArgs) -> Result<Pod, SessionError> {
-        let text = |key: &str| args.get(key).filter(|value| !value.is_empty());
-        let name = text("K8S_POD_NAME").ok_or(SessionError::NoPod)?;
-        let namespace = args.get("K8S_POD_NAMESPACE").unwrap_or_default();
-        Ok(Pod { podref: format!("{namespace}/{name}"), uid: text("K8S_POD_UID").map(str::to_owned) })
+/// The code of an order that was not served.
+pub fn allocate_code(error: &AllocateError) -> Code {
+    match error {
+        AllocateError::Pool(_) | AllocateError::Claim(ClaimError::Naming(_)) => Code::InvalidConfig,
+        AllocateError::Claim(ClaimError::PodGone { .. }) => Code::UnknownContainer,
+        AllocateError::Claim(_) | AllocateError::Api(_) | AllocateError::NoSlice { .. } => {
+            Code::TryAgainLater
+        }
     }
 }
 
@@ -128,24 +122,14 @@ pub fn records() -> Result<Records, SessionError> {
     Ok(Records::open(Path::new(STATE))?)
 }
 
-/// Runs `work` with a connection made of the credentials in `kubeconfig`, and the namespace where claims are.
-pub fn with_api<T>(
-    kubeconfig: &Path,
-    deadline: Deadline,
-    work: impl AsyncFnOnce(&ApiClient, &DnsLabel) -> Result<T, SessionError>,
-) -> Result<T, SessionError> {
-    block_on(deadline, async {
-        let credentials = Credentials::Kubeconfig(kubeconfig.to_owned());
-        let api = ApiClient::connect(credentials, Timeouts::default()).await?;
-        let namespace = match api.namespace() {
-            Some(namespace) => namespace.clone(),
-            None => DnsLabel::new(DEFAULT_NAMESPACE).map_err(|source| ConnectError::BadNamespace {
-                credentials: api.credentials().clone(),
-                source,
-            })?,
-        };
-        work(&api, &namespace).await
-    })?
+/// Who does the work of a call.
+pub fn source(records: &Records, kubeconfig: Option<PathBuf>, limit: Duration) -> Source<'_> {
+    Source { socket: wire::socket(), kubeconfig, deadline: Deadline::after(limit), records }
+}
+
+/// Where the network's credentials say the claims are. Unreadable ones do not matter to a daemon, and fail by themselves without one.
+pub fn namespace(conf: &Conf) -> Option<DnsLabel> {
+    node::client::namespace_in(conf.kubeconfig.as_deref()?).ok().flatten()
 }
 
 #[cfg(test)]
@@ -153,12 +137,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pod_is_named_by_the_args() {
-        let args = CniArgs::parse("K8S_POD_NAMESPACE=a;K8S_POD_NAME=b;K8S_POD_UID=u").unwrap();
-        let pod = Pod::of(&args).unwrap();
-        assert_eq!((pod.podref.as_str(), pod.uid.as_deref()), ("a/b", Some("u")));
-        let error = Pod::of(&CniArgs::default()).unwrap_err();
-        assert!(error.to_string().starts_with("IPAM client initialization error: no pod name"));
-        assert_eq!(error.to_cni().code, Code::InvalidEnvironment);
+    fn what_a_call_lacks_is_named_with_its_code() {
+        let no_pod = SessionError::NoPod.to_cni();
+        assert!(no_pod.msg.starts_with("IPAM client initialization error: no pod name"));
+        assert_eq!(no_pod.code, Code::InvalidEnvironment);
+        assert_eq!(SessionError::NoNodeName.to_cni().code, Code::InvalidConfig);
+    }
+
+    #[test]
+    fn what_the_daemon_says_is_passed_on_as_it_is() {
+        let said = CniError::new(Code::TryAgainLater, "the pool is full");
+        assert_eq!(SessionError::Daemon(said.clone()).to_cni(), said);
     }
 }

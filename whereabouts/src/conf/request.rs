@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Conf, ConfError, Place, StaticAddress, check_one_per_family, wrong_type};
@@ -37,7 +38,7 @@ pub struct Requests {
 }
 
 /// One address to be claimed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// Which of [`Conf::ranges`].
     pub range: usize,

@@ -1,0 +1,165 @@
+//! What is claimed in the pools that this node uses, followed from the API server while they are in use: where the daemon's candidates come
+//! from. It may be late or wrong; the create of a claim decides. Orders that are served at the same time here never try the same address.
+
+mod pool;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use node::client::{ApiClient, ApiError, Parts, Selection, reflect};
+use node::names::DnsLabel;
+use tokio::sync::mpsc;
+
+use super::metrics::Metrics;
+use super::turns::Turn;
+use crate::hint::HintStore;
+use crate::naming;
+use crate::objects::{LABEL_POOL, RESERVATIONS, Reservation, label};
+use crate::order::Who;
+use crate::outlook::Memory;
+use crate::pool::Pool;
+use crate::record::Record;
+pub use pool::{PoolKnown, Seat};
+
+/// A pool that nobody asked about for so long is not followed any more.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// The pools in use in one namespace.
+#[derive(Debug)]
+pub struct Known {
+    pools: Mutex<BTreeMap<String, Arc<PoolKnown>>>,
+    hints: HintStore,
+    metrics: Metrics,
+    /// Pools to be followed from now on.
+    started: mpsc::UnboundedSender<Arc<PoolKnown>>,
+}
+
+/// Pools that came into use, for who follows them.
+pub type Started = mpsc::UnboundedReceiver<Arc<PoolKnown>>;
+
+impl Known {
+    /// Nothing known yet. `hints` say where plugins on their own went on.
+    pub fn new(hints: HintStore, metrics: Metrics) -> (Self, Started) {
+        let (started, receiver) = mpsc::unbounded_channel();
+        (Known { pools: Mutex::default(), hints, metrics, started }, receiver)
+    }
+
+    /// What is known of a pool; from now on it is in use.
+    fn pool(&self, pool: &Pool) -> Arc<PoolKnown> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = pools.get(pool.name.as_str()) {
+            known.touch();
+            return known.clone();
+        }
+        let start = self.hints.get(pool.name.as_str());
+        let known = Arc::new(PoolKnown::new(pool.clone(), start, self.metrics.clone()));
+        pools.insert(pool.name.to_string(), known.clone());
+        if self.started.send(known.clone()).is_err() {
+            // Nobody follows: then orders teach.
+            known.never_synced();
+        }
+        known
+    }
+
+    fn get(&self, pool: &str) -> Option<Arc<PoolKnown>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).get(pool).cloned()
+    }
+
+    fn forget(&self, pool: &str) {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).remove(pool);
+    }
+
+    /// The addresses of a record are given back.
+    pub fn freed(&self, record: &Record) {
+        for claim in &record.claims {
+            if let Some(known) = self.get(&claim.pool) {
+                known.freed(claim.address.addr());
+            }
+        }
+    }
+}
+
+/// What is known, for one order.
+#[derive(Debug)]
+pub struct ForOrder<'a> {
+    /// What is known.
+    pub known: &'a Known,
+    /// The order's turn.
+    pub turn: Option<Arc<Turn>>,
+}
+
+impl Memory for ForOrder<'_> {
+    type Outlook = Seat;
+
+    fn outlook(&self, pool: &Pool, who: &Who) -> Seat {
+        self.known.pool(pool).seat(who, self.turn.clone())
+    }
+
+    async fn adopted(
+        &self,
+        pool: &Pool,
+        work: impl Future<Output = Result<(), ApiError>> + Send,
+    ) -> Result<(), ApiError> {
+        let known = self.known.pool(pool);
+        known.adopted(work).await?;
+        known.synced().await;
+        Ok(())
+    }
+
+    fn used(&self, pool: &Pool) -> Option<u128> {
+        self.known.pool(pool).used()
+    }
+}
+
+/// Follows each pool that comes into use until it is not used any more. Never returns.
+pub async fn follow(known: Arc<Known>, api: ApiClient, namespace: DnsLabel, mut started: Started) {
+    let mut followed = futures::stream::FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased; // in an order that a simulation can replay
+            pool = started.recv() => match pool {
+                Some(pool) => followed.push(follow_one(known.clone(), api.clone(), namespace.clone(), pool)),
+                None => return,
+            },
+            Some(()) = followed.next() => {}
+        }
+    }
+}
+
+async fn follow_one(known: Arc<Known>, api: ApiClient, namespace: DnsLabel, pool: Arc<PoolKnown>) {
+    let name = pool.pool().name.clone();
+    let labels = Some(format!("{LABEL_POOL}={}", label(name.as_str())));
+    let selection = Selection { labels, fields: None, parts: Parts::Whole };
+    let changes = reflect::<Reservation>(api, RESERVATIONS.in_namespace(&namespace), selection);
+    let mut changes = std::pin::pin!(changes);
+    let mut idle = tokio::time::interval(IDLE / 10);
+    loop {
+        tokio::select! {
+            biased;
+            change = changes.next() => match change {
+                Some(change) => pool.apply(change),
+                None => break,
+            },
+            _ = idle.tick() => {
+                pool.expire();
+                if pool.idle_for() > IDLE {
+                    break;
+                }
+            }
+        }
+    }
+    tracing::debug!(pool = %name, "is not in use here any more");
+    known.forget(name.as_str());
+}
+
+/// The address that a claim of a pool is for.
+fn address(pool: &Pool, claim: &Reservation) -> Option<std::net::IpAddr> {
+    // The label is cut, so that another pool's claims may have the same.
+    if claim.pool().is_some_and(|name| name != pool.name.as_str()) {
+        return None;
+    }
+    let name = claim.metadata.name.as_deref()?;
+    naming::claimed_address(name, pool.scope()).filter(|ip| pool.range.net.contains(ip))
+}

@@ -1,0 +1,358 @@
+//! One pool in use: what is held, what is being tried, where to look next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use node::client::Change;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::time::Instant;
+
+use super::super::metrics::Metrics;
+use super::super::turns::Turn;
+use super::address;
+use crate::choose::{self, Hints, LOSSES_BEFORE_RANDOM, NoCandidate, View, Wish};
+use crate::claim::largest_holders;
+use crate::ip;
+use crate::objects::Reservation;
+use crate::order::Who;
+use crate::outlook::{Listing, Outlook};
+use crate::pool::Pool;
+
+/// How long an address counts as held that was seen to be another's, or was won here, and that the API server's news do not show.
+const UNSEEN: Duration = Duration::from_secs(60);
+
+/// How long a pool that a list showed full counts as full when nothing is freed.
+const FULL: Duration = Duration::from_secs(1);
+
+/// How long a pool counts as adopted; the leader adopts what Whereabouts adds.
+const ADOPTED: Duration = Duration::from_secs(60);
+
+/// The most that meetings with others count.
+const HOTTEST: u32 = 1 << 8;
+
+/// How long the first order of a pool waits for the list of its claims: with it the first candidate is usually free.
+const FIRST_LIST: Duration = Duration::from_secs(3);
+
+/// One pool in use.
+#[derive(Debug)]
+pub struct PoolKnown {
+    pool: Pool,
+    metrics: Metrics,
+    state: Mutex<State>,
+    /// When the pool was seen adopted; held while someone looks.
+    adopted: AsyncMutex<Option<Instant>>,
+    /// Whether the first list is there, or will never be.
+    first_list: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Held or being tried, as far as is known.
+    used: BTreeSet<IpAddr>,
+    /// Of these, what orders try at the moment.
+    tried: BTreeSet<IpAddr>,
+    /// Of these, what the API server's news have not shown yet or never will, with when it was learned.
+    unseen: BTreeMap<IpAddr, Instant>,
+    /// The address of each interface, by a hash of pod and interface: only ever a first guess.
+    of_interface: BTreeMap<u64, IpAddr>,
+    /// What a new list has so far.
+    listing: Option<Listed>,
+    synced: bool,
+    /// All below are used.
+    lowest: Option<IpAddr>,
+    /// How often others were met lately.
+    heat: u32,
+    full: Option<(Instant, Vec<String>)>,
+    asked: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Listed {
+    used: BTreeSet<IpAddr>,
+    of_interface: BTreeMap<u64, IpAddr>,
+}
+
+impl PoolKnown {
+    /// Nothing known but where to begin.
+    pub fn new(pool: Pool, start: Option<IpAddr>, metrics: Metrics) -> Self {
+        let state = State {
+            used: BTreeSet::new(),
+            tried: BTreeSet::new(),
+            unseen: BTreeMap::new(),
+            of_interface: BTreeMap::new(),
+            listing: None,
+            synced: false,
+            lowest: start,
+            heat: 0,
+            full: None,
+            asked: Instant::now(),
+        };
+        PoolKnown {
+            pool,
+            metrics,
+            state: Mutex::new(state),
+            adopted: AsyncMutex::new(None),
+            first_list: watch::Sender::new(false),
+        }
+    }
+
+    /// The pool as it was when it came into use.
+    pub const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock; a state that is half changed costs tries, never correctness.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn touch(&self) {
+        self.state().asked = Instant::now();
+    }
+
+    pub(super) fn idle_for(&self) -> Duration {
+        self.state().asked.elapsed()
+    }
+
+    /// Sees to it that the pool is adopted, by `work` unless that is known. Of orders at the same time one does it.
+    pub(super) async fn adopted<E>(&self, work: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+        let mut adopted = self.adopted.lock().await;
+        if adopted.is_none_or(|at| at.elapsed() >= ADOPTED) {
+            work.await?;
+            *adopted = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Waits for the first list, but not for long.
+    pub(super) async fn synced(&self) {
+        let mut first_list = self.first_list.subscribe();
+        let _ = tokio::time::timeout(FIRST_LIST, first_list.wait_for(|there| *there)).await;
+    }
+
+    pub(super) fn never_synced(&self) {
+        self.first_list.send_replace(true);
+    }
+
+    /// How many addresses that may be given out are held; `None` before that is known.
+    pub(super) fn used(&self) -> Option<u128> {
+        let state = self.state();
+        state.synced.then(|| self.pool.free.count_used(&state.used) as u128)
+    }
+
+    pub(super) fn freed(&self, ip: IpAddr) {
+        self.state().free(ip);
+    }
+
+    /// Takes in what the API server tells.
+    pub fn apply(&self, change: Change<Reservation>) {
+        let mut state = self.state();
+        match change {
+            Change::Restarted => state.listing = Some(Listed::default()),
+            Change::Put(claim) => {
+                let Some(ip) = address(&self.pool, &claim) else { return };
+                let owner = interface(&claim.spec.podref, &claim.spec.ifname);
+                match &mut state.listing {
+                    Some(listed) => {
+                        listed.used.insert(ip);
+                        listed.of_interface.insert(owner, ip);
+                    }
+                    None => {
+                        state.unseen.remove(&ip);
+                        state.used.insert(ip);
+                        state.of_interface.insert(owner, ip);
+                    }
+                }
+            }
+            Change::Gone(claim) => {
+                let Some(ip) = address(&self.pool, &claim) else { return };
+                let owner = interface(&claim.spec.podref, &claim.spec.ifname);
+                if state.of_interface.get(&owner) == Some(&ip) {
+                    state.of_interface.remove(&owner);
+                }
+                if !state.tried.contains(&ip) {
+                    state.free(ip);
+                }
+            }
+            Change::Synced => {
+                state.swap();
+                self.first_list.send_replace(true);
+            }
+        }
+    }
+
+    /// Forgets what was never confirmed.
+    pub(super) fn expire(&self) {
+        let mut state = self.state();
+        let old: Vec<IpAddr> =
+            state.unseen.iter().filter(|(_, at)| at.elapsed() > UNSEEN).map(|(ip, _)| *ip).collect();
+        for ip in old {
+            state.free(ip);
+        }
+    }
+
+    /// A place in the pool for one order.
+    pub fn seat(self: &Arc<Self>, who: &Who, turn: Option<Arc<Turn>>) -> Seat {
+        Seat { known: self.clone(), owner: interface(&who.podref, &who.if_name), trying: None, turn }
+    }
+}
+
+impl State {
+    /// How far from the lowest free address to look: one meeting may be chance.
+    const fn spread(&self) -> u32 {
+        if self.heat <= 1 { 0 } else { self.heat * 4 }
+    }
+
+    fn free(&mut self, ip: IpAddr) {
+        self.used.remove(&ip);
+        self.unseen.remove(&ip);
+        self.full = None;
+        if self.lowest.is_some_and(|lowest| ip < lowest) {
+            self.lowest = Some(ip);
+        }
+    }
+
+    fn hold(&mut self, ip: IpAddr) {
+        self.used.insert(ip);
+        self.unseen.insert(ip, Instant::now());
+    }
+
+    fn swap(&mut self) {
+        let Some(listed) = self.listing.take() else { return };
+        self.unseen.retain(|ip, at| !listed.used.contains(ip) && at.elapsed() <= UNSEEN);
+        self.used = listed.used;
+        self.used.extend(self.tried.iter().chain(self.unseen.keys()));
+        self.of_interface = listed.of_interface;
+        self.lowest = None;
+        self.full = None;
+        self.synced = true;
+    }
+}
+
+/// One order's place in a pool. What it tries nobody else here tries, until it is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    known: Arc<PoolKnown>,
+    owner: u64,
+    trying: Option<IpAddr>,
+    turn: Option<Arc<Turn>>,
+}
+
+impl Outlook for Seat {
+    fn next(
+        &mut self,
+        pool: &Pool,
+        wish: Option<Wish>,
+        lost: &BTreeSet<IpAddr>,
+    ) -> Result<IpAddr, NoCandidate> {
+        self.let_go();
+        let mut state = self.known.state();
+        let previous = state.of_interface.get(&self.owner).copied();
+        let spread = state.spread().max(choose::spread_after(lost.len()));
+        let hints = Hints { wish, previous, start: state.lowest, spread };
+        let view = View { used: &state.used, lost };
+        let ip = choose::next(&pool.range, &pool.free, view, hints, node::entropy::random())?;
+        // Wished for, or held already, it is not this order's to let go.
+        if state.used.insert(ip) {
+            state.tried.insert(ip);
+            self.trying = Some(ip);
+            let in_order = wish.is_none() && spread == 0;
+            if in_order && state.lowest.is_none_or(|lowest| lowest <= ip) {
+                state.lowest = ip::add(ip, 1);
+            }
+        }
+        Ok(ip)
+    }
+
+    fn won(&mut self, ip: IpAddr) {
+        let mut state = self.known.state();
+        state.tried.remove(&ip);
+        state.hold(ip);
+        state.heat = state.heat * 7 / 8;
+        state.of_interface.insert(self.owner, ip);
+        self.trying = None;
+    }
+
+    fn lost(&mut self, ip: IpAddr) {
+        self.known.metrics.conflict();
+        let mut state = self.known.state();
+        state.tried.remove(&ip);
+        state.hold(ip);
+        state.heat = (state.heat * 2 + 1).min(HOTTEST);
+        if state.of_interface.get(&self.owner) == Some(&ip) {
+            state.of_interface.remove(&self.owner);
+        }
+        self.trying = None;
+    }
+
+    fn may_be_own(&self, ip: IpAddr) -> bool {
+        self.known.state().of_interface.get(&self.owner) == Some(&ip)
+    }
+
+    fn is_over(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.is_over())
+    }
+
+    fn wants_list(&self, losses: usize) -> bool {
+        losses >= LOSSES_BEFORE_RANDOM && !self.known.state().synced
+    }
+
+    fn is_sure(&self) -> bool {
+        self.known.state().full.as_ref().is_some_and(|(at, _)| at.elapsed() < FULL)
+    }
+
+    fn holders(&self) -> Vec<String> {
+        self.known.state().full.as_ref().map(|(_, holders)| holders.clone()).unwrap_or_default()
+    }
+
+    fn learn(&mut self, listing: &Listing) {
+        let mut state = self.known.state();
+        if let Some(own) = listing.own {
+            state.of_interface.insert(self.owner, own);
+        }
+        let now = Instant::now();
+        let gone: Vec<IpAddr> =
+            state.used.iter().filter(|ip| !listing.owners.contains_key(ip)).copied().collect();
+        for ip in gone {
+            if !state.tried.contains(&ip) {
+                state.free(ip);
+            }
+        }
+        for ip in listing.owners.keys() {
+            if state.used.insert(*ip) {
+                state.unseen.insert(*ip, now);
+            }
+        }
+        state.lowest = None;
+        let none_free = self.known.pool.free.first_free(&state.used).is_none();
+        state.full = none_free.then(|| (now, largest_holders(listing.owners.values())));
+    }
+}
+
+impl Seat {
+    fn let_go(&mut self) {
+        if let Some(ip) = self.trying.take() {
+            let mut state = self.known.state();
+            state.tried.remove(&ip);
+            state.free(ip);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+fn interface(podref: &str, if_name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (podref, if_name).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

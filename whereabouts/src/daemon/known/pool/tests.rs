@@ -1,0 +1,192 @@
+use super::*;
+use crate::conf::OverlappingRanges;
+use crate::objects::{Holding, ReservationSpec};
+use crate::order::PoolOrder;
+use crate::range::RangeSpec;
+
+const NOTHING_LOST: BTreeSet<IpAddr> = BTreeSet::new();
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn pool(range: &str) -> Pool {
+    let range = RangeSpec::parse(range, None, None, Vec::new()).unwrap();
+    let order = PoolOrder { range, network: None, overlapping: OverlappingRanges::Protected, slice: None };
+    Pool::of(&order, None).unwrap()
+}
+
+fn known(range: &str) -> Arc<PoolKnown> {
+    Arc::new(PoolKnown::new(pool(range), None, Metrics::new().0))
+}
+
+fn who(pod: &str) -> Who {
+    Who {
+        podref: format!("default/{pod}"),
+        pod_uid: None,
+        if_name: "net1".into(),
+        container_id: "c".into(),
+        node: None,
+    }
+}
+
+fn claim(name: &str, pool: &str, pod: &str) -> Reservation {
+    let spec =
+        ReservationSpec { podref: format!("default/{pod}"), ifname: "net1".into(), containerid: "c".into() };
+    let range = "10.0.0.0/29".parse().unwrap();
+    Reservation::new(name, Holding { pool, range, pod_uid: None, node: None, spec })
+}
+
+fn listed(known: &PoolKnown, names: &[(&str, &str)]) {
+    known.apply(Change::Restarted);
+    for (name, pod) in names {
+        known.apply(Change::Put(claim(name, "10.0.0.0-29", pod)));
+    }
+    known.apply(Change::Synced);
+}
+
+fn next(known: &Arc<PoolKnown>, pod: &str) -> (Seat, IpAddr) {
+    let mut seat = known.seat(&who(pod), None);
+    let ip = seat.next(known.pool(), None, &NOTHING_LOST).unwrap();
+    (seat, ip)
+}
+
+/// Takes the next address as if its claim had been created.
+fn take(known: &Arc<PoolKnown>, pod: &str) -> IpAddr {
+    let (mut seat, ip) = next(known, pod);
+    seat.won(ip);
+    ip
+}
+
+#[tokio::test]
+async fn orders_served_at_once_try_different_addresses() {
+    let known = known("10.0.0.0/29");
+    let (first, a) = next(&known, "a");
+    let (_second, b) = next(&known, "b");
+    assert_eq!((a, b), (ip("10.0.0.1"), ip("10.0.0.2")));
+    drop(first);
+    assert_eq!(next(&known, "c").1, ip("10.0.0.1"), "an order that ends without its claim lets go");
+}
+
+#[tokio::test]
+async fn what_is_listed_and_watched_is_not_tried() {
+    let known = known("10.0.0.0/29");
+    listed(&known, &[("10.0.0.1", "x"), ("10.0.0.3", "y")]);
+    assert_eq!(known.used(), Some(2));
+    known.apply(Change::Put(claim("10.0.0.2", "10.0.0.0-29", "z")));
+    assert_eq!(take(&known, "a"), ip("10.0.0.4"));
+    known.apply(Change::Gone(claim("10.0.0.2", "10.0.0.0-29", "z")));
+    assert_eq!(take(&known, "b"), ip("10.0.0.2"), "the lowest free one comes first again");
+}
+
+#[tokio::test]
+async fn claims_of_another_pool_with_the_same_label_do_not_count() {
+    let known = known("10.0.0.0/29");
+    known.apply(Change::Restarted);
+    known.apply(Change::Put(claim("10.0.0.1", "another-pool", "x")));
+    known.apply(Change::Put(claim("192.168.0.1", "10.0.0.0-29", "y")));
+    known.apply(Change::Synced);
+    assert_eq!(known.used(), Some(0));
+    assert_eq!(take(&known, "a"), ip("10.0.0.1"));
+}
+
+#[tokio::test]
+async fn an_interface_is_offered_what_it_has_wherever_it_was_made() {
+    let known = known("10.0.0.0/29");
+    listed(&known, &[("10.0.0.5", "a")]);
+    assert_eq!(next(&known, "a").1, ip("10.0.0.5"));
+    assert_eq!(next(&known, "b").1, ip("10.0.0.1"));
+    known.apply(Change::Gone(claim("10.0.0.5", "10.0.0.0-29", "a")));
+    assert_eq!(next(&known, "a").1, ip("10.0.0.1"));
+}
+
+#[tokio::test]
+async fn meetings_spread_the_next_orders_and_wins_gather_them_again() {
+    let known = known("10.0.0.0/16");
+    let (mut seat, lost) = next(&known, "a");
+    seat.lost(lost);
+    assert_eq!(next(&known, "b").1, ip("10.0.0.2"), "one who comes across another goes on in order");
+    seat.lost(ip("10.0.0.2"));
+    seat.lost(ip("10.0.0.3"));
+    assert_eq!(known.state().spread(), 28);
+    drop(seat);
+    for pod in 0..10 {
+        take(&known, &format!("p{pod}"));
+    }
+    assert_eq!(known.state().spread(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_order_looks_whether_a_pool_is_adopted_for_all() {
+    let known = known("10.0.0.0/29");
+    let looked = std::cell::Cell::new(0);
+    let look = || async {
+        looked.set(looked.get() + 1);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Ok::<(), ()>(())
+    };
+    let (a, b) = tokio::join!(known.adopted(look()), known.adopted(look()));
+    assert_eq!((a, b, looked.get()), (Ok(()), Ok(()), 1));
+    tokio::time::advance(ADOPTED).await;
+    known.adopted(look()).await.unwrap();
+    assert_eq!(looked.get(), 2);
+    let failed = known.adopted(async { Err::<(), &str>("away") }).await;
+    assert_eq!(failed, Ok(()), "seen a moment ago");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_order_waits_for_the_first_list_and_not_for_ever() {
+    let waiting = known("10.0.0.0/29");
+    let began = Instant::now();
+    waiting.synced().await;
+    assert_eq!(began.elapsed(), FIRST_LIST);
+    listed(&waiting, &[]);
+    waiting.synced().await;
+    assert_eq!(began.elapsed(), FIRST_LIST);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_and_never_seen_is_tried_again_after_a_while() {
+    let known = known("10.0.0.0/29");
+    listed(&known, &[]);
+    let (mut seat, lost) = next(&known, "a");
+    seat.lost(lost);
+    known.expire();
+    assert_eq!(known.used(), Some(1));
+    tokio::time::advance(UNSEEN + Duration::from_secs(1)).await;
+    known.expire();
+    assert_eq!(known.used(), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_win_that_a_slow_list_does_not_have_yet_still_counts() {
+    let known = known("10.0.0.0/29");
+    known.apply(Change::Restarted);
+    let won = take(&known, "a");
+    known.apply(Change::Synced);
+    assert_ne!(take(&known, "b"), won);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_pool_is_believed_for_a_moment_and_until_something_is_freed() {
+    let known = known("10.0.0.0/30");
+    let mut seat = known.seat(&who("a"), None);
+    let owners = [("10.0.0.1", "ns/x"), ("10.0.0.2", "ns/y")].map(|(a, b)| (ip(a), b.to_owned()));
+    seat.learn(&Listing { owners: owners.into(), own: None });
+    assert!(seat.is_sure());
+    assert_eq!(seat.holders(), ["namespace \"ns\": 2"]);
+    assert!(seat.next(known.pool(), None, &NOTHING_LOST).is_err());
+    known.freed(ip("10.0.0.2"));
+    assert!(!seat.is_sure());
+    assert_eq!(seat.next(known.pool(), None, &NOTHING_LOST), Ok(ip("10.0.0.2")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_pool_is_asked_about_again_after_a_moment() {
+    let known = known("10.0.0.0/30");
+    let mut seat = known.seat(&who("a"), None);
+    let owners = [("10.0.0.1", "ns/x"), ("10.0.0.2", "ns/y")].map(|(a, b)| (ip(a), b.to_owned()));
+    seat.learn(&Listing { owners: owners.into(), own: None });
+    tokio::time::advance(FULL + Duration::from_millis(1)).await;
+    assert!(!seat.is_sure());
+}

@@ -1,0 +1,238 @@
+//! What the leader sees of the cluster: claims, pools, pods, nodes and networks, as they are now; and which pools changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::StreamExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use node::client::{
+    ApiClient, Applied, Change, Collection, MetadataOnly, Mirror, Parts, ResourceKind, Selection, reflect,
+};
+use node::names::DnsLabel;
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+
+use super::networks::{DEFINITIONS, Definition};
+use crate::objects::{NODE_SLICE_POOLS, NodeSlicePool, POOLS, Pool, RESERVATIONS, Reservation};
+use crate::reclaim::PodIdentity;
+
+/// The mirrors, for tasks that run at the same time. They are locked to look, never across a wait.
+#[derive(Debug, Default)]
+pub struct Seen {
+    mirrors: Mutex<Mirrors>,
+    /// Claims, pools, networks or slices changed: pools are to be judged and written.
+    pub pools: Notify,
+    /// The same, for who adopts.
+    pub entries: Notify,
+    /// Networks, nodes or slices changed.
+    pub slices: Notify,
+    /// A pod is gone.
+    pub pods: Notify,
+}
+
+impl Seen {
+    /// The mirrors as they are now.
+    pub fn lock(&self) -> MutexGuard<'_, Mirrors> {
+        self.mirrors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What there is, by name; claims, pools and slices those of our namespace.
+#[derive(Debug, Default)]
+pub struct Mirrors {
+    claims: Mirror<String, Reservation>,
+    pools: Mirror<String, Pool>,
+    /// By `namespace/name`.
+    pub pods: Mirror<String, PodIdentity>,
+    /// The nodes' names.
+    pub nodes: Mirror<String, ()>,
+    /// By `namespace/name`.
+    pub networks: Mirror<String, Definition>,
+    /// Which slices are whose.
+    pub slice_pools: Mirror<String, NodeSlicePool>,
+    /// The claims of each pool.
+    members: BTreeMap<String, BTreeSet<String>>,
+    /// The pool of each claim.
+    pool_of: BTreeMap<String, String>,
+    /// Pools whose view may be out of date.
+    unwritten: BTreeSet<String>,
+    /// Pools whose entries may need claims.
+    unjudged: BTreeSet<String>,
+}
+
+impl Mirrors {
+    /// Every claim.
+    pub const fn claims(&self) -> &Mirror<String, Reservation> {
+        &self.claims
+    }
+
+    /// Every pool.
+    pub const fn pools(&self) -> &Mirror<String, Pool> {
+        &self.pools
+    }
+
+    /// The claims of a pool.
+    pub fn claims_of(&self, pool: &str) -> impl Iterator<Item = &Reservation> {
+        let names = self.members.get(pool).into_iter().flatten();
+        names.filter_map(|name| self.claims.content().get(name))
+    }
+
+    /// The pools that have claims.
+    pub fn claimed_pools(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
+    }
+
+    /// The pool that a claim is of.
+    pub fn pool_of(&self, claim: &str) -> Option<&str> {
+        self.pool_of.get(claim).map(String::as_str)
+    }
+
+    /// The pod of this name.
+    pub fn pod(&self, podref: &str) -> Option<&PodIdentity> {
+        self.pods.content().get(podref)
+    }
+
+    /// Whether entries can be judged: what is absent here is absent.
+    pub fn can_judge(&self) -> bool {
+        self.claims.is_synced() && self.pools.is_synced() && self.pods.is_synced()
+    }
+
+    /// The pools whose view may be out of date since this was last asked.
+    pub fn take_unwritten(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.unwritten)
+    }
+
+    /// The pools whose entries may need claims since this was last asked.
+    pub fn take_unjudged(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.unjudged)
+    }
+
+    /// Takes a change of a claim over.
+    pub fn apply_claim(&mut self, change: Change<(String, Reservation)>) {
+        for name in keys(self.claims.apply(change)) {
+            let pool = self.claims.content().get(&name).and_then(|claim| claim.pool()).map(str::to_owned);
+            let old = match &pool {
+                Some(pool) => self.pool_of.insert(name.clone(), pool.clone()),
+                None => self.pool_of.remove(&name),
+            };
+            if let Some(old) = old {
+                self.leave(&old, &name);
+                self.touch(old);
+            }
+            if let Some(pool) = pool {
+                self.members.entry(pool.clone()).or_default().insert(name);
+                self.touch(pool);
+            }
+        }
+    }
+
+    fn leave(&mut self, pool: &str, claim: &str) {
+        let Some(members) = self.members.get_mut(pool) else { return };
+        members.remove(claim);
+        if members.is_empty() {
+            self.members.remove(pool);
+        }
+    }
+
+    /// Takes a change of a pool over.
+    pub fn apply_pool(&mut self, change: Change<(String, Pool)>) {
+        for name in keys(self.pools.apply(change)) {
+            self.touch(name);
+        }
+    }
+
+    /// Every pool is to be looked at again.
+    pub fn touch_unwritten(&mut self) {
+        self.unwritten.extend(self.pools.content().keys().chain(self.members.keys()).cloned());
+    }
+
+    /// Networks changed: what could not be judged before perhaps can.
+    pub fn touch_all(&mut self) {
+        self.unjudged.extend(self.pools.content().keys().cloned());
+    }
+
+    fn touch(&mut self, pool: String) {
+        self.unjudged.insert(pool.clone());
+        self.unwritten.insert(pool);
+    }
+}
+
+/// The keys that an applied change is about.
+fn keys(applied: Applied<String>) -> Vec<String> {
+    match applied {
+        Applied::Nothing => Vec::new(),
+        Applied::Put(key) | Applied::Gone(key) => vec![key],
+        Applied::Replaced { mut put, gone } => {
+            put.extend(gone);
+            put
+        }
+    }
+}
+
+/// Keeps the mirrors up to date. Never returns.
+pub async fn feed(seen: &Seen, api: &ApiClient, namespace: &DnsLabel) {
+    let here = |kind: ResourceKind| kind.in_namespace(namespace);
+    let claims = follow(api, here(RESERVATIONS), Parts::Whole, |change: Change<Reservation>| {
+        let change = change.map(|mut claim| (named(&mut claim.metadata), claim));
+        seen.lock().apply_claim(change);
+        seen.pools.notify_one();
+        seen.entries.notify_one();
+    });
+    let pools = follow(api, here(POOLS), Parts::Whole, |change: Change<Pool>| {
+        seen.lock().apply_pool(change.map(|mut pool| (named(&mut pool.metadata), pool)));
+        seen.pools.notify_one();
+        seen.entries.notify_one();
+    });
+    let pods =
+        follow(api, ResourceKind::PODS.in_cluster(), Parts::Metadata, |change: Change<MetadataOnly>| {
+            let change = change.map(|pod| (qualified(&pod.metadata), PodIdentity::of(&pod.metadata)));
+            if matches!(seen.lock().pods.apply(change), Applied::Gone(_) | Applied::Replaced { .. }) {
+                seen.pods.notify_one();
+            }
+        });
+    let nodes =
+        follow(api, ResourceKind::NODES.in_cluster(), Parts::Metadata, |change: Change<MetadataOnly>| {
+            let change = change.map(|mut node| (named(&mut node.metadata), ()));
+            if seen.lock().nodes.apply(change) != Applied::Nothing {
+                seen.slices.notify_one();
+            }
+        });
+    let networks = follow(api, DEFINITIONS.in_cluster(), Parts::Whole, |change: Change<Definition>| {
+        let mut mirrors = seen.lock();
+        mirrors.networks.apply(change.map(|network| (qualified(&network.metadata), network)));
+        mirrors.touch_all();
+        seen.slices.notify_one();
+        seen.entries.notify_one();
+    });
+    let slice_pools = follow(api, here(NODE_SLICE_POOLS), Parts::Whole, |change: Change<NodeSlicePool>| {
+        let mut mirrors = seen.lock();
+        mirrors.slice_pools.apply(change.map(|mut slices| (named(&mut slices.metadata), slices)));
+        mirrors.touch_all();
+        seen.slices.notify_one();
+        seen.entries.notify_one();
+    });
+    futures::join!(claims, pools, pods, nodes, networks, slice_pools);
+}
+
+async fn follow<T: DeserializeOwned + Send + 'static>(
+    api: &ApiClient,
+    collection: Collection,
+    parts: Parts,
+    mut apply: impl FnMut(Change<T>),
+) {
+    let mut changes = std::pin::pin!(reflect::<T>(api.clone(), collection, Selection::all(parts)));
+    while let Some(change) = changes.next().await {
+        apply(change);
+    }
+}
+
+/// The name; and what is large and not needed goes.
+fn named(metadata: &mut ObjectMeta) -> String {
+    metadata.managed_fields = None;
+    metadata.name.clone().unwrap_or_default()
+}
+
+fn qualified(metadata: &ObjectMeta) -> String {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{}/{}", text(&metadata.namespace), text(&metadata.name))
+}

@@ -1,0 +1,202 @@
+//! Which claims outlived their pods: a function of claims, pods, what was seen before, and the time.
+//!
+//! A claim is a *candidate* as long as its pod is absent, or is another pod of the same name. It is *due* once it was a candidate in two
+//! observations at least the grace time apart and did not change in between. What is due is released only if the API server, asked for
+//! this very pod, confirms it ([`releases`]), and only as long as it is still the object that was judged ([`Due::preconditions`]).
+//!
+//! Nothing else is ever a reason: not an error, not a view that is not complete, not a pod that is Pending or has ended, not what an
+//! annotation of the pod says or fails to say, not a podref that cannot be read. A claim with an empty podref is reserved by hand.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use node::client::Preconditions;
+use node::names::{DnsLabel, DnsSubdomain, PodUid};
+
+use crate::objects::Reservation;
+
+/// Annotation of the object that stands for a static pod: the UID that the pod has on its node, which runtimes tell plugins. The object's
+/// own UID is another.
+const STATIC_POD_UID: &str = "kubernetes.io/config.mirror";
+
+/// Which pod stands behind a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PodIdentity {
+    uid: String,
+    on_node: Option<String>,
+}
+
+impl PodIdentity {
+    /// Of a pod's object.
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        let on_node = metadata.annotations.as_ref().and_then(|annotations| annotations.get(STATIC_POD_UID));
+        PodIdentity { uid: metadata.uid.clone().unwrap_or_default(), on_node: on_node.cloned() }
+    }
+
+    /// Whether a plugin that was told `uid` was called for this pod.
+    pub fn is(&self, uid: &str) -> bool {
+        self.uid == uid || self.on_node.as_deref() == Some(uid)
+    }
+}
+
+/// What is known of the cluster's pods.
+#[derive(Clone, Copy)]
+pub enum PodView<'a> {
+    /// Not all of them: absence means nothing.
+    Incomplete,
+    /// All of them, by `namespace/name`.
+    Complete(&'a dyn Fn(&str) -> Option<&'a PodIdentity>),
+}
+
+/// The very object, at the very version, that was judged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Version {
+    uid: PodUid,
+    resource_version: String,
+}
+
+/// A claim whose pod seems to be gone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Candidate {
+    version: Version,
+    since: Duration,
+}
+
+/// The candidates of an observation, by the claim's name.
+pub type Candidates = BTreeMap<DnsSubdomain, Candidate>;
+
+/// What an observation yields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// For the next one.
+    pub candidates: Candidates,
+    /// What may be released, if the API server confirms it.
+    pub due: Vec<Due>,
+}
+
+/// A claim that may be released.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Due {
+    /// Its name.
+    pub name: DnsSubdomain,
+    /// The pod it names.
+    pub pod: PodName,
+    /// The UID of the pod it was made for, where it says so.
+    pub pod_uid: Option<String>,
+    version: Version,
+}
+
+impl Due {
+    /// What must still hold of the claim.
+    pub fn preconditions(&self) -> Preconditions {
+        let Version { uid, resource_version } = self.version.clone();
+        Preconditions { uid: Some(uid), resource_version: Some(resource_version) }
+    }
+}
+
+/// A pod's namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodName {
+    /// The namespace.
+    pub namespace: DnsLabel,
+    /// The name.
+    pub name: DnsSubdomain,
+}
+
+impl PodName {
+    /// Reads `namespace/name`.
+    pub fn parse(podref: &str) -> Option<Self> {
+        let (namespace, name) = podref.split_once('/')?;
+        Some(PodName { namespace: DnsLabel::new(namespace).ok()?, name: DnsSubdomain::new(name).ok()? })
+    }
+}
+
+/// Looks at every claim. `now` is the time since some fixed point of this process, by a clock that never goes back.
+pub fn observe<'a>(
+    claims: impl IntoIterator<Item = &'a Reservation>,
+    pods: PodView<'_>,
+    earlier: &Candidates,
+    now: Duration,
+    grace: Duration,
+) -> Observation {
+    let mut seen = Observation::default();
+    let PodView::Complete(pod_of) = pods else { return seen };
+    for claim in claims {
+        let Some(due) = candidate(claim, pod_of(&claim.spec.podref)) else { continue };
+        let known = earlier.get(&due.name).filter(|known| known.version == due.version);
+        let since = known.map_or(now, |known| known.since);
+        let candidate = Candidate { version: due.version.clone(), since };
+        seen.candidates.insert(due.name.clone(), candidate);
+        if known.is_some() && now.saturating_sub(since) >= grace {
+            seen.due.push(due);
+        }
+    }
+    seen
+}
+
+/// The claim, if its pod is gone as far as the view knows.
+fn candidate(claim: &Reservation, present: Option<&PodIdentity>) -> Option<Due> {
+    let pod = PodName::parse(&claim.spec.podref)?;
+    let pod_uid = claim.pod_uid().map(str::to_owned);
+    let is_gone = match (present, &pod_uid) {
+        (None, _) => true,
+        (Some(present), Some(uid)) => !present.is(uid),
+        (Some(_), None) => false,
+    };
+    if !is_gone {
+        return None;
+    }
+    let version = Version {
+        uid: PodUid::new(claim.metadata.uid.clone()?).ok()?,
+        resource_version: claim.metadata.resource_version.clone()?,
+    };
+    let name = DnsSubdomain::new(claim.metadata.name.clone()?).ok()?;
+    Some(Due { name, pod, pod_uid, version })
+}
+
+/// What the API server, asked for the pod itself, says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LivePod {
+    /// There is none of this name.
+    Gone,
+    /// This one has the name.
+    Present(PodIdentity),
+    /// No answer, or one that says neither.
+    Unknown,
+}
+
+/// What becomes of a claim that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its pod is gone: it is to be deleted, under its preconditions.
+    Release,
+    /// Its pod may live.
+    Keep,
+    /// Nobody knows: neither this claim nor any other is released in this pass.
+    Unclear,
+}
+
+/// Judges a claim that is due. One that names no UID was made by Whereabouts, or for a runtime that tells none: any pod of the name may be
+/// its pod.
+pub fn verdict(claim: &Due, live: &LivePod) -> Verdict {
+    match (live, &claim.pod_uid) {
+        (LivePod::Gone, _) => Verdict::Release,
+        (LivePod::Present(pod), Some(uid)) if !pod.is(uid) => Verdict::Release,
+        (LivePod::Present(_), _) => Verdict::Keep,
+        (LivePod::Unknown, _) => Verdict::Unclear,
+    }
+}
+
+/// What is released of a pass in which every claim's pod was asked for. One unclear answer, and nothing is.
+pub fn releases(judged: Vec<(Due, LivePod)>) -> Vec<Due> {
+    let verdicts: Vec<Verdict> = judged.iter().map(|(claim, live)| verdict(claim, live)).collect();
+    if verdicts.contains(&Verdict::Unclear) {
+        return Vec::new();
+    }
+    let released = judged.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Release);
+    released.map(|((claim, _), _)| claim).collect()
+}
+
+#[cfg(test)]
+mod tests;

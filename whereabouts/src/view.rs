@@ -1,0 +1,299 @@
+//! The view: what the object of a pool shows, made from the claims of that pool; and what an object, as it was read, says that no claim says.
+//!
+//! An entry that we write carries `via`, which names the claim's container once more. From the two together every later reader can tell
+//! who wrote an entry last, without remembering anything:
+//!
+//! | `via` | `id` | the entry was written |
+//! |---|---|---|
+//! | absent | any | by Whereabouts |
+//! | names `id` | | by us, and not touched since |
+//! | names another | | by us; then Whereabouts gave it to the pod's next sandbox |
+//!
+//! A definition that does not know `via` drops it. Then no entries are written at all: nobody could tell them from those of Whereabouts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde_json::{Map, Value, json};
+
+use crate::ip;
+use crate::naming::{ClaimScope, claimed_address};
+use crate::objects::{ADOPTED, Allocation, Counts, Pool, Reservation, is_adopted};
+use crate::range::RangeSpec;
+use crate::reclaim::PodIdentity;
+
+/// So many entries are shown at most. Whereabouts, whose own writes note an owner for each field, fails at about 7,500.
+pub const LIMIT: usize = 7_000;
+
+/// So many bytes of entries are shown at most, for pods with long names: the API server takes objects of 1.5 MiB, and notes owners.
+const MAX_BYTES: usize = 1_000_000;
+
+/// The largest key that Whereabouts reads.
+const MAX_KEY: u128 = i64::MAX as u128;
+
+/// Digits of the container in `via`.
+const VIA_DIGITS: usize = 8;
+
+/// What `via` says in an entry for this container.
+fn via(container: &str) -> String {
+    let skipped = container.chars().count().saturating_sub(VIA_DIGITS);
+    format!("claim:{}", container.chars().skip(skipped).collect::<String>())
+}
+
+/// The address that a claim is for, `None` if it is none of its pool. Names are not escaped: of several readings the one with the longest
+/// prefix that the pool's own name allows counts.
+pub fn address(claim: &str, pool: &str, range: &IpNet) -> Option<IpAddr> {
+    let range_text = format!("{}-{}", ip::text(range.network()).replace(':', "-"), range.prefix_len());
+    // "network-node", "network", "node" or nothing.
+    let front = pool.strip_suffix(&range_text).unwrap_or_default();
+    let ends = front.char_indices().rev().filter(|(_, c)| *c == '-').map(|(at, _)| at);
+    let networks = ends.filter_map(|at| front.get(..at)).map(Some).chain([None]);
+    let prefixes = [Some(pool)].into_iter().chain(networks);
+    let readings = prefixes.filter_map(|network| claimed_address(claim, ClaimScope::Shared { network }));
+    readings.into_iter().find(|ip| range.contains(ip))
+}
+
+/// What a pool's object is to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Who holds what, by key.
+    pub entries: Entries,
+    /// How full it is.
+    pub status: Counts,
+}
+
+/// The entries of a view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entries {
+    /// All whose key Whereabouts can read.
+    Shown(BTreeMap<String, Allocation>),
+    /// More than one object can hold: the counts must do.
+    TooMany,
+}
+
+/// The view of the pool `name` with this range.
+pub fn of<'a>(name: &str, range: &IpNet, claims: impl IntoIterator<Item = &'a Reservation>) -> View {
+    let mut holders = BTreeMap::new();
+    for claim in claims {
+        let claim_name = claim.metadata.name.as_deref().unwrap_or_default();
+        let offset = address(claim_name, name, range).and_then(|ip| ip::offset(ip, range.network()));
+        if let Some(offset) = offset {
+            holders.insert(offset, claim);
+        }
+    }
+    View { status: status(range, holders.len()), entries: entries(&holders) }
+}
+
+fn entries(holders: &BTreeMap<u128, &Reservation>) -> Entries {
+    let shown = holders.iter().filter(|(offset, _)| **offset <= MAX_KEY);
+    let entries: BTreeMap<String, Allocation> =
+        shown.map(|(offset, claim)| (offset.to_string(), entry(claim))).collect();
+    let bytes: usize = entries.values().map(|entry| 64 + entry.id.len() + entry.podref.len()).sum();
+    if entries.len() > LIMIT || bytes > MAX_BYTES { Entries::TooMany } else { Entries::Shown(entries) }
+}
+
+fn entry(claim: &Reservation) -> Allocation {
+    let id = claim.container();
+    Allocation {
+        id: id.to_owned(),
+        podref: claim.spec.podref.clone(),
+        ifname: claim.spec.ifname.clone(),
+        via: Some(via(id)),
+    }
+}
+
+/// Excludes are not known here: an IPPool is of all networks that name its range, whatever each of them excludes.
+fn status(range: &IpNet, used: usize) -> Counts {
+    let spec = RangeSpec { net: *range, start: None, end: None, excludes: Vec::new() };
+    let size = spec.allocatable().ok().and_then(|all| i64::try_from(all.size()).ok());
+    let used = i64::try_from(used).unwrap_or(i64::MAX);
+    Counts { size, used: Some(used), free: size.map(|size| size.saturating_sub(used).max(0)) }
+}
+
+/// What an entry of a pool, as it was read, calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing: it says what its claim says or said, and the next write puts it right or removes it.
+    Settled,
+    /// Whereabouts wrote it and there is no claim: it needs one.
+    Adopt,
+    /// Its claim is to be for the entry's container.
+    Follow,
+    /// The address is claimed for another pod: the entry is void.
+    Void,
+}
+
+/// Judges an entry by the claim on its address. `present` is the pod that has the claim's podref now, as far as is known.
+pub fn fate(entry: &Allocation, claim: Option<&Reservation>, present: Option<&PodIdentity>) -> Fate {
+    let is_ours = entry.via.is_some();
+    let refreshed = is_ours && entry.via.as_deref() != Some(via(&entry.id).as_str());
+    let Some(claim) = claim else {
+        return if is_ours && !refreshed { Fate::Settled } else { Fate::Adopt };
+    };
+    if !(claim.is_of(&entry.podref, &entry.ifname) || same_pod_no_interface(claim, entry)) {
+        return if is_ours && !refreshed { Fate::Settled } else { Fate::Void };
+    }
+    if claim.pool().is_none() {
+        return Fate::Follow;
+    }
+    if claim.container() == entry.id {
+        return Fate::Settled;
+    }
+    if claim.container().is_empty() {
+        return Fate::Follow;
+    }
+    // The claim is of an earlier pod of this name, and the entry was made for the present one by Whereabouts.
+    let outdated = claim.pod_uid().zip(present).is_some_and(|(uid, present)| !present.is(uid));
+    if refreshed || (!is_ours && outdated) { Fate::Follow } else { Fate::Settled }
+}
+
+fn same_pod_no_interface(claim: &Reservation, entry: &Allocation) -> bool {
+    claim.spec.podref == entry.podref && entry.ifname.is_empty()
+}
+
+/// What the cluster's definition of IPPool does with what we add to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Definition {
+    /// Not known before the first entry is written: that one is written alone.
+    Untried,
+    /// It keeps `via`.
+    Keeps,
+    /// It drops `via`: entries must not be written.
+    Drops,
+}
+
+impl Definition {
+    /// What the answer to a write tells.
+    #[must_use]
+    pub fn after(self, written: &Change, answer: &Pool) -> Definition {
+        let first = written.set.keys().next().and_then(|key| answer.spec.allocations.get(key));
+        match first {
+            Some(entry) if entry.via.is_some() => Definition::Keeps,
+            Some(_) => Definition::Drops,
+            None => self,
+        }
+    }
+}
+
+/// What is to be changed in a pool's object. All else in it stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    set: BTreeMap<String, Allocation>,
+    removed: Vec<String>,
+    status: Option<Counts>,
+    adopted: bool,
+}
+
+/// What the object lacks of the view; `None` if nothing. `fate` judges its present entries ([`fate`]).
+pub fn change(
+    pool: &Pool,
+    view: &View,
+    definition: Definition,
+    fate: impl Fn(&str, &Allocation) -> Fate,
+) -> Option<Change> {
+    let none = BTreeMap::new();
+    let wanted = match (&view.entries, definition) {
+        (Entries::Shown(entries), Definition::Untried | Definition::Keeps) => entries,
+        (Entries::Shown(_) | Entries::TooMany, _) => &none,
+    };
+    let mut change = Change { adopted: !is_adopted(&pool.metadata), ..Change::default() };
+    let mut held = BTreeSet::new();
+    for (key, present) in &pool.spec.allocations {
+        match fate(key, present) {
+            Fate::Adopt | Fate::Follow => {
+                change.adopted = false;
+                held.insert(key);
+            }
+            // What Whereabouts wrote stays where it could not be written in our way.
+            Fate::Settled if present.via.is_none() && definition == Definition::Drops => {}
+            Fate::Settled | Fate::Void if !wanted.contains_key(key) => change.removed.push(key.clone()),
+            Fate::Settled | Fate::Void => {}
+        }
+    }
+    let missing = wanted
+        .iter()
+        .filter(|(key, entry)| !held.contains(key) && pool.spec.allocations.get(*key) != Some(*entry));
+    let at_once = if definition == Definition::Untried { 1 } else { usize::MAX };
+    change.set = missing.take(at_once).map(|(key, entry)| (key.clone(), entry.clone())).collect();
+    // Where the counts are dropped each write would seem to be owed again.
+    if definition != Definition::Drops || pool.status.is_some() {
+        change.status = Some(view.status).filter(|status| pool.status.as_ref() != Some(status));
+    }
+    let owed = !change.set.is_empty() || !change.removed.is_empty() || change.adopted;
+    (owed || change.status.is_some()).then_some(change)
+}
+
+impl Change {
+    /// As a merge patch of the object at `resource_version`.
+    pub fn patch(&self, resource_version: &str) -> Value {
+        let mut metadata = json!({ "resourceVersion": resource_version });
+        if self.adopted
+            && let Some(metadata) = metadata.as_object_mut()
+        {
+            metadata.insert("annotations".to_owned(), json!({ ADOPTED: "true" }));
+        }
+        let mut patch = json!({ "metadata": metadata });
+        let set = self.set.iter().map(|(key, entry)| (key.clone(), whole(entry)));
+        let removed = self.removed.iter().map(|key| (key.clone(), Value::Null));
+        let entries: Map<String, Value> = set.chain(removed).collect();
+        let Some(members) = patch.as_object_mut() else { return patch };
+        if !entries.is_empty() {
+            members.insert("spec".to_owned(), json!({ "allocations": entries }));
+        }
+        if let Some(Counts { size, used, free }) = self.status {
+            members.insert("status".to_owned(), json!({ "size": size, "used": used, "free": free }));
+        }
+        patch
+    }
+
+    /// What takes the entries back that were written into an object whose definition turned out to drop `via`.
+    pub fn undone(&self) -> Change {
+        Change { removed: self.set.keys().cloned().collect(), ..Change::default() }
+    }
+
+    /// Whether it writes entries.
+    pub fn has_entries(&self) -> bool {
+        !self.set.is_empty()
+    }
+}
+
+/// With every member: what the entry had before is to be gone.
+fn whole(entry: &Allocation) -> Value {
+    let Allocation { id, podref, ifname, via } = entry;
+    let ifname = (!ifname.is_empty()).then_some(ifname);
+    json!({ "id": id, "podref": podref, "ifname": ifname, "via": via })
+}
+
+/// Below so many entries a write is cheap.
+const SMALL: usize = 1_000;
+
+/// Changes that come together are written together.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// Between two writes of a small pool: it is less than a second late.
+const SMALL_GAP: Duration = Duration::from_millis(500);
+
+/// A large pool is written for one part in so many of the time.
+const LARGE_PARTS: u32 = 20;
+
+/// A write of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// When it ended.
+    pub ended: Duration,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// When a pool of so many entries, whose view is out of date since `dirty_since`, is to be written. Times count from one fixed point.
+pub fn due(entries: usize, dirty_since: Duration, last: Option<Written>) -> Duration {
+    let gathered = dirty_since.saturating_add(GATHER);
+    let Some(last) = last else { return gathered };
+    let gap = if entries < SMALL { SMALL_GAP } else { last.took.saturating_mul(LARGE_PARTS - 1) };
+    gathered.max(last.ended.saturating_add(gap))
+}
+
+#[cfg(test)]
+mod tests;
