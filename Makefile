@@ -34,7 +34,7 @@ unit: ## Unit tests only: no root, no cluster
 fuzz: ## Every reader of foreign bytes under libFuzzer, FUZZ_SECONDS=60 each; what fails goes into tests/corpus
 	@tests/fuzz/run
 
-bench: ## Our plugins beside Debian's Go plugins: time, CPU, memory, size; writes docs/benchmarks.md
+bench: ## Plugins beside Debian's Go plugins, addresses on a real API server; writes docs/benchmarks.md (BENCH_QUICK=1)
 	@tests/bench/run
 
 clean: ## Build output and clusters; not the cache with Kubernetes

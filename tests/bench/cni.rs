@@ -13,6 +13,7 @@
 
 mod measure;
 mod report;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use netlink::Netns;
-use nix::sys::resource::{Usage, UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
+
+use crate::usage::children;
 
 /// One call of a plugin.
 #[derive(Debug)]
@@ -85,11 +85,4 @@ fn spawn(call: &Call<'_>) -> Child {
 fn feed(child: &mut Child, call: &Call<'_>) {
     // VERSION does not read it.
     let _ = child.stdin.take().expect("a pipe").write_all(call.stdin.as_bytes());
-}
-
-/// CPU time of all children that were waited for.
-fn children() -> Duration {
-    let usage: Usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("usage can be asked");
-    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    Duration::from_micros(microseconds.try_into().expect("time goes forward"))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tests::driver::Subject;
 
 use crate::measure::Cost;
+use crate::usage::{self, milliseconds};
 use crate::{Case, Costs, Memory};
 
 /// Whose sizes are compared; those that Debian has no Go plugin of stand alone.
@@ -74,15 +75,8 @@ const FIGURES: &[(&str, usize, Figure)] = &[
 ];
 
 fn quantile(costs: &[Cost], of: Figure, per_mille: usize) -> Duration {
-    let mut sorted: Vec<Duration> = costs.iter().map(of).collect();
-    sorted.sort_unstable();
-    // The smallest that so many are at or below.
-    let rank = (sorted.len() * per_mille).div_ceil(1000).max(1);
-    sorted[rank - 1]
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
+    let times: Vec<Duration> = costs.iter().map(of).collect();
+    usage::quantile(&times, per_mille)
 }
 
 /// `macvlan + static` less `static`.

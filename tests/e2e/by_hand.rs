@@ -150,25 +150,40 @@ fn killed_half_way(cluster: &Cluster) {
     nothing_is_left(cluster);
 }
 
+/// The API server, stopped until this is dropped; then it answers again.
+pub struct ApiServerAway<'a> {
+    cluster: &'a Cluster,
+    pid: String,
+}
+
+impl<'a> ApiServerAway<'a> {
+    pub fn new(cluster: &'a Cluster) -> Self {
+        let pid = cluster.sh("cp", "pgrep -f '^[^ ]*kube-apiserver .*--etcd-servers' | head -1");
+        cluster.sh("cp", &format!("kill -STOP {pid}"));
+        ApiServerAway { cluster, pid }
+    }
+}
+
+impl Drop for ApiServerAway<'_> {
+    fn drop(&mut self) {
+        let _ = self.cluster.on("cp", &["kill", "-CONT", &self.pid], "");
+        wait(Duration::from_secs(60), || {
+            self.cluster.try_kubectl(&["get", "--raw", "/readyz"], "").status.success().then_some(())
+        });
+    }
+}
+
 fn api_server_away(cluster: &Cluster) {
     let ipam = |verb: &str, container: &str| {
         Call::new(cluster, verb, container).run("whereabouts", &conf("192.168.53.0/24"))
     };
     ipam("ADD", "c1").unwrap();
-    let pid = cluster.sh("cp", "pgrep -f '^[^ ]*kube-apiserver .*--etcd-servers' | head -1");
-    cluster.sh("cp", &format!("kill -STOP {pid}"));
-    let away = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+    {
+        let _away = ApiServerAway::new(cluster);
         let error = ipam("ADD", "c9").unwrap_err();
         assert_eq!(error.code.number(), 11, "{error}");
         ipam("DEL", "c1").unwrap();
-    }));
-    cluster.sh("cp", &format!("kill -CONT {pid}"));
-    if let Err(panic) = away {
-        std::panic::resume_unwind(panic);
     }
-    wait(Duration::from_secs(60), || {
-        cluster.try_kubectl(&["get", "--raw", "/readyz"], "").status.success().then_some(())
-    });
     // The runtime's DEL of the failed ADD, as of any other call, makes up for what is owed.
     ipam("DEL", "c9").unwrap();
     wait_for("claims", &Vec::new(), || claims(cluster));

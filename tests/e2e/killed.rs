@@ -4,7 +4,7 @@
 use std::os::unix::process::ExitStatusExt;
 
 use serde_json::json;
-use tests::cluster::{Cluster, text};
+use tests::cluster::{Cluster, text, wait_for};
 
 use crate::by_hand::{Call, Sandbox, conf};
 use crate::objects::{claims, nothing_is_left, pod, ranged};
@@ -12,6 +12,11 @@ use crate::objects::{claims, nothing_is_left, pod, ranged};
 pub const TESTS: &[crate::Test] = &[
     ("whereabouts_killed_anywhere_in_add_or_del_leaves_nothing_after_del", whereabouts_killed),
     ("multus_killed_anywhere_in_add_or_del_leaves_nothing_after_del", multus_killed),
+    ("whereabouts_daemon_killed_anywhere_in_an_order_costs_nobody_an_address", daemon_killed),
+    (
+        "whereabouts_daemon_killed_anywhere_in_the_leaders_work_leaves_what_the_next_one_completes",
+        leader_killed,
+    ),
 ];
 
 /// The plugins built with the feature `crash-points`; a node sees this project's folder at its usual path.
@@ -51,6 +56,86 @@ fn whereabouts_killed(cluster: &Cluster) {
     Call::new(cluster, "DEL", "c1").run("whereabouts", &stdin).unwrap();
     assert_eq!(claims(cluster), ["192.168.54.1"]);
     Call::new(cluster, "DEL", "c2").run("whereabouts", &stdin).unwrap();
+    nothing_is_left(cluster);
+}
+
+/// A daemon on node1, outside any pod, as long as this lives.
+struct Daemon<'a>(&'a Cluster);
+
+impl<'a> Daemon<'a> {
+    /// One that is to be killed at `point`; with none, one that works.
+    fn start(cluster: &'a Cluster, point: Option<&str>) -> Self {
+        let script = format!(
+            "rm -f /tmp/daemon.log; {}={} setsid {} --kubeconfig /etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig --node node1 --grace 1 \
+             >/tmp/daemon.log 2>&1 & \
+             for i in $(seq 100); do grep -q serving /tmp/daemon.log && exit; sleep 0.1; done; cat /tmp/daemon.log; exit 1",
+            cni::crash::ENV,
+            point.unwrap_or("nowhere"),
+            crash_binary("whereabouts-daemon"),
+        );
+        cluster.sh("node1", &script);
+        Daemon(cluster)
+    }
+
+    fn is_dead(&self) -> bool {
+        !self.0.on("node1", &["pgrep", "-x", "whereabouts-dae"], "").status.success()
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        let kill = "pkill -TERM -x whereabouts-dae; for i in $(seq 50); do pgrep -x whereabouts-dae >/dev/null || exit 0; sleep 0.1; done; \
+            pkill -KILL -x whereabouts-dae; true";
+        let _ = self.0.on("node1", &["sh", "-c", kill], "");
+    }
+}
+
+fn daemon_killed(cluster: &Cluster) {
+    let stdin = conf("192.168.56.1/32");
+    let add = || Call::new(cluster, "ADD", "c1").run("whereabouts", &stdin);
+    let del = || Call::new(cluster, "DEL", "c1").run("whereabouts", &stdin);
+    {
+        let daemon = Daemon::start(cluster, Some("add-after-claim"));
+        // The plugin goes on by itself, and finds the claim that was made for it.
+        add().unwrap();
+        assert!(daemon.is_dead());
+        assert_eq!(claims(cluster), ["192.168.56.1"]);
+    }
+    let daemon = Daemon::start(cluster, Some("release-after-delete"));
+    del().unwrap();
+    assert!(daemon.is_dead());
+    nothing_is_left(cluster);
+}
+
+fn leader_killed(cluster: &Cluster) {
+    let pool = "192.168.57.0-24";
+    let entry = json!({"id": "0123abc", "podref": "default/never-was", "ifname": "net1"});
+    for point in ["leader-after-adopt", "leader-after-view", "leader-after-reclaim"] {
+        let upstream = json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
+            "metadata": {"name": pool, "namespace": "kube-system"},
+            "spec": {"range": "192.168.57.0/24", "allocations": {"7": entry}}});
+        cluster.apply(&[upstream]);
+        {
+            let daemon = Daemon::start(cluster, Some(point));
+            wait_for(&format!("death at {point}"), &true, || daemon.is_dead());
+        }
+        // Nobody has to wait until the dead one's lease runs out.
+        cluster.kubectl(&[
+            "delete",
+            "lease",
+            "whereabouts-daemon",
+            "-n",
+            "kube-system",
+            "--ignore-not-found",
+        ]);
+        let _next = Daemon::start(cluster, None);
+        // What Whereabouts left is adopted, shown, and reclaimed: its pod is not there.
+        wait_for(&format!("claims after {point}"), &Vec::new(), || claims(cluster));
+        wait_for(&format!("entries after {point}"), &json!({}), || {
+            cluster.get(&["ippool", pool, "-n", "kube-system"])["spec"]["allocations"].clone()
+        });
+        cluster.kubectl(&["delete", "ippools", "--all", "-A"]);
+    }
     nothing_is_left(cluster);
 }
 

@@ -1,7 +1,8 @@
 //! The whole stack on a real cluster: two kubelets, containerd, an API server, and the plugins as they are released. The cluster is
 //! started once, the tests run one after the other, and it is taken down whatever comes of them.
 //!
-//! `cargo test -p tests --test e2e -- FILTER` runs some of them; `MRS_E2E_CLUSTER` names the cluster (default `test`).
+//! `cargo test -p tests --test e2e -- FILTER` runs some of them; `MRS_E2E_CLUSTER` names the cluster (default `test`), `MRS_E2E_ONLY` is
+//! `plugins` or `daemons` for one half of them, so that two clusters can share the work.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,8 +12,12 @@
 )]
 
 mod by_hand;
+mod daemon;
 mod killed;
 mod objects;
+mod outage;
+mod pools;
+mod reclaim;
 mod refused;
 mod served;
 
@@ -27,9 +32,29 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // One cluster: each test starts from one without pods.
     arguments.test_threads = Some(1);
-    let tests: Vec<Test> = [served::TESTS, refused::TESTS, by_hand::TESTS, killed::TESTS].concat();
+    // Each with the name of its file in front.
+    let modules: [(&str, &[Test]); 8] = [
+        ("served", served::TESTS),
+        ("refused", refused::TESTS),
+        ("by_hand", by_hand::TESTS),
+        ("killed", killed::TESTS),
+        // From here on with the daemons.
+        ("daemon", daemon::TESTS),
+        ("pools", pools::TESTS),
+        ("reclaim", reclaim::TESTS),
+        ("outage", outage::TESTS),
+    ];
+    let half = match std::env::var("MRS_E2E_ONLY").as_deref() {
+        Ok("plugins") => 0..4,
+        Ok("daemons") => 4..8,
+        Ok(other) => panic!("MRS_E2E_ONLY={other:?}: expected plugins or daemons"),
+        Err(_) => 0..8,
+    };
+    let tests = modules[half].iter().flat_map(|(module, tests)| {
+        tests.iter().map(move |(name, test)| (format!("{module}::{name}"), *test))
+    });
     let cluster = if arguments.list { None } else { Some(Arc::new(start())) };
-    let trials = tests.into_iter().map(|(name, test)| {
+    let trials = tests.map(|(name, test)| {
         let cluster = cluster.clone();
         Trial::test(name, move || {
             let cluster = cluster.expect("tests run with a cluster");

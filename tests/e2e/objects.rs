@@ -27,6 +27,42 @@ pub fn pod(name: &str, node: &str, networks: &str) -> Value {
             "containers": [{"name": "shell", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "1000000"]}]}})
 }
 
+/// A network on eth0 whose `ipam` has these keys besides its type.
+pub fn with_ipam(name: &str, ipam: &Value) -> Value {
+    let mut ipam = ipam.clone();
+    ipam["type"] = json!("whereabouts");
+    let config =
+        json!({"cniVersion": "1.0.0", "name": name, "type": "macvlan", "master": "eth0", "ipam": ipam});
+    network(name, &config.to_string())
+}
+
+/// A StatefulSet, or with `kind` another set, of pods that ask for `networks`.
+pub fn set(kind: &str, name: &str, replicas: usize, networks: &str) -> Value {
+    let template = pod(name, "", networks);
+    let mut spec = template["spec"].clone();
+    spec.as_object_mut().unwrap().remove("nodeSelector");
+    let mut metadata = template["metadata"].clone();
+    metadata["labels"]["set"] = json!(name);
+    let mut set = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "labels": {"made-by": "e2e"}},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"set": name}},
+            "template": {"metadata": metadata, "spec": spec}}});
+    if kind == "StatefulSet" {
+        set["spec"]["serviceName"] = json!(name);
+        set["spec"]["podManagementPolicy"] = json!("Parallel");
+    }
+    set
+}
+
+/// The addresses on net1, net2, ... of a pod, by network-status.
+pub fn addresses(cluster: &Cluster, pod: &str) -> Vec<String> {
+    let status = cluster.network_status(pod);
+    let further = status.iter().filter(|entry| entry["default"] != json!(true));
+    further
+        .flat_map(|entry| entry["ips"].as_array().cloned().unwrap_or_default())
+        .filter_map(|ip| ip.as_str().map(str::to_owned))
+        .collect()
+}
+
 /// The names of all claims.
 pub fn claims(cluster: &Cluster) -> Vec<String> {
     let list = cluster.get(&["overlappingrangeipreservations", "-A"]);
@@ -58,7 +94,8 @@ pub fn nothing_is_left(cluster: &Cluster) {
 /// Removes what a test made, so that the next one starts from nothing.
 pub fn clean_up(cluster: &Cluster) {
     for args in [
-        &["delete", "pods", "--all", "--force", "--grace-period=0", "--timeout=60s"][..],
+        &["delete", "statefulsets,replicasets", "--all", "--timeout=60s"][..],
+        &["delete", "pods", "--all", "--force", "--grace-period=0", "--timeout=60s"],
         &["delete", "network-attachment-definitions", "--all", "-A"],
         &["delete", "ippools", "--all", "-A"],
         &["delete", "events", "--all"],

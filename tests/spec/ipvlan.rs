@@ -9,11 +9,16 @@
     clippy::print_stderr
 )]
 
+mod crash;
+mod endurance;
 mod ipvlan_bench;
 mod ipvlan_beyond;
+mod ipvlan_crash;
 mod ipvlan_del;
+mod ipvlan_endurance;
 mod ipvlan_failures;
 mod ipvlan_masters;
+mod ipvlan_names;
 mod ipvlan_shared;
 mod ipvlan_siblings;
 mod ipvlan_traffic;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use netlink::lab::NamedNetns;
@@ -10,6 +11,12 @@ use serde_json::{Value, json};
 use tests::driver::{Answer, Call, Subject, merged, run_in, write_script};
 
 use crate::support::{Bench, Place};
+
+/// For tests that keep a virtual machine busy: one at a time.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static BUSY: Mutex<()> = Mutex::new(());
+    BUSY.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A conf with host-local, `more` laid over it.
 pub fn conf(bench: &Bench, more: Value) -> Value {
@@ -130,4 +137,21 @@ pub fn ip(bench: &Bench, netns: &Netns, arguments: &str) {
 pub fn scripted_ipam(folder: &Path, name: &str, body: &str, result: &Value) {
     let text = format!("cat > /dev/null\n[ \"$CNI_COMMAND\" = ADD ] || exit 0\n{body}\necho '{result}'");
     write_script(&folder.join(name), &text);
+}
+
+/// An IPAM plugin that gives container N the address 10.1.2.(N+2) and notes it where host-local does. A hundred starts of host-local
+/// take most of a minute in a virtual machine.
+pub fn counting_ipam(folder: &Path) {
+    let held = folder.join("spec");
+    std::fs::create_dir(&held).unwrap();
+    let body = format!(
+        r#"cat > /dev/null
+address=10.1.2.$((CNI_CONTAINERID + 2))
+case $CNI_COMMAND in
+ADD) : > {held}/$address; echo "{{\"cniVersion\":\"1.0.0\",\"ips\":[{{\"address\":\"$address/24\"}}]}}" ;;
+DEL) rm -f {held}/$address ;;
+esac"#,
+        held = held.display()
+    );
+    write_script(&folder.join("counting"), &body);
 }

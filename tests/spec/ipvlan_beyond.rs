@@ -1,15 +1,16 @@
 //! What only ours promises of an attachment that works: CHECK, STATUS, the keys beyond upstream's, many at once.
 
-use std::path::Path;
-
 use cni::Code;
 use netlink::RouteFilter;
 use netlink::lab::Lab;
 use netlink::sysctl::{Sysctl, get};
 use serde_json::{Value, json};
-use tests::driver::{Call, Subject, merged, write_script};
+use tests::driver::{Call, Subject, merged};
 
-use crate::ipvlan_bench::{Neighbour, add, conf, nothing_is_left, ours, scripted_ipam, static_conf};
+use crate::endurance::patiently;
+use crate::ipvlan_bench::{
+    Neighbour, add, alone, conf, counting_ipam, nothing_is_left, ours, scripted_ipam, static_conf,
+};
 use crate::support::Bench;
 
 #[test]
@@ -103,9 +104,10 @@ fn status_tells_whether_the_named_master_is_here() {
 }
 
 #[test]
-fn fifty_adds_at_once_all_succeed_and_leave_nothing_after_del() {
+fn a_hundred_adds_at_once_all_succeed_and_leave_nothing_after_del() {
+    let _alone = alone();
     let bench = Bench::new();
-    let pods: Vec<_> = (0..50).map(|n| Neighbour::new(&n.to_string())).collect();
+    let pods: Vec<_> = (0..100).map(|n| Neighbour::new(&n.to_string())).collect();
     counting_ipam(bench.folder.path());
     let conf = conf(&bench, json!({"ipam": {"type": "counting"}}));
     let verb_on_all = |verb: &str| {
@@ -113,12 +115,12 @@ fn fifty_adds_at_once_all_succeed_and_leave_nothing_after_del() {
             for pod in &pods {
                 let call = Call { helpers: Some(bench.folder.path()), ..pod.call(&bench) };
                 let conf = &conf;
-                scope.spawn(move || call.run(&Subject::ours(), verb, conf).ok());
+                scope.spawn(move || patiently(&call, verb, conf).1);
             }
         });
     };
     verb_on_all("ADD");
-    assert_eq!(bench.held().len(), 50);
+    assert_eq!(bench.held().len(), 100);
     for (n, pod) in pods.iter().enumerate() {
         let link = pod.socket.link_by_name("net1").unwrap().unwrap();
         let addresses = pod.socket.addresses(&link).unwrap();
@@ -132,21 +134,4 @@ fn fifty_adds_at_once_all_succeed_and_leave_nothing_after_del() {
     for pod in &pods {
         assert_eq!(pod.socket.link_by_name("net1").unwrap(), None);
     }
-}
-
-/// An IPAM plugin that gives container N the address 10.1.2.(N+2) and notes it where host-local does. A hundred starts of host-local
-/// take most of a minute in a virtual machine.
-fn counting_ipam(folder: &Path) {
-    let held = folder.join("spec");
-    std::fs::create_dir(&held).unwrap();
-    let body = format!(
-        r#"cat > /dev/null
-address=10.1.2.$((CNI_CONTAINERID + 2))
-case $CNI_COMMAND in
-ADD) : > {held}/$address; echo "{{\"cniVersion\":\"1.0.0\",\"ips\":[{{\"address\":\"$address/24\"}}]}}" ;;
-DEL) rm {held}/$address ;;
-esac"#,
-        held = held.display()
-    );
-    write_script(&folder.join("counting"), &body);
 }

@@ -8,6 +8,8 @@
     clippy::print_stderr
 )]
 
+mod crash;
+mod endurance;
 mod macvlan_bench;
 mod macvlan_beyond;
 mod macvlan_chain;
@@ -15,6 +17,7 @@ mod macvlan_crash;
 mod macvlan_endurance;
 mod macvlan_ipam;
 mod macvlan_names;
+mod macvlan_refused;
 mod macvlan_shared;
 mod macvlan_wire;
 mod support;

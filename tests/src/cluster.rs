@@ -34,6 +34,13 @@ impl Cluster {
         cluster
     }
 
+    /// Starts the daemons from the manifests that users apply, with more arguments for whereabouts-daemon.
+    pub fn start_daemons(&self, arguments: &str) {
+        let mut script = script_command("daemons");
+        let status = script.env("MRS_DAEMON_ARGS", arguments).args([self.name.as_str(), "up"]).status();
+        assert!(status.expect("a script can be run").success(), "tests/cluster/daemons failed, see above");
+    }
+
     /// Runs kubectl; standard output of a success.
     #[track_caller]
     pub fn kubectl(&self, args: &[&str]) -> String {

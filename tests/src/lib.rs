@@ -5,6 +5,7 @@
 //! | [`place`] | where the binaries, the scripts and Debian's plugins are |
 //! | [`driver`] | how a plugin is run as a runtime runs it |
 //! | [`cluster`] | how a real cluster is started, asked and taken down |
+//! | [`sim`] | how the allocation of addresses is simulated: API server, faults, world, judge |
 //! | [`fuzz`] | what is fuzzed, and what must hold of any input |
 //!
 //! The tests themselves: `layout.rs` (which crate may use which), `spec/` (behaviour by CNI version, ours beside the Go plugins, in
@@ -23,3 +24,4 @@ pub mod cluster;
 pub mod driver;
 pub mod fuzz;
 pub mod place;
+pub mod sim;

@@ -38,6 +38,8 @@ targets! {
     cni_list
     cni_prev_result
     cni_result
+    ipvlan_conf
+    macvlan_conf
     multus_nad
     multus_networks
     multus_record

@@ -3,6 +3,7 @@
 mod cni_calls;
 mod cni_confs;
 mod cni_results;
+mod interface_confs;
 mod multus;
 mod netlink;
 mod whereabouts;
@@ -11,6 +12,7 @@ mod whereabouts_range;
 pub use cni_calls::{cni_args, cni_call, cni_exec_output};
 pub use cni_confs::{cni_conf, cni_list};
 pub use cni_results::{cni_cache, cni_error, cni_prev_result, cni_result};
+pub use interface_confs::{ipvlan_conf, macvlan_conf};
 pub use multus::{multus_nad, multus_networks, multus_record};
 pub use netlink::{announcement, netlink_reply};
 pub use whereabouts::{whereabouts_claim_name, whereabouts_conf, whereabouts_pool, whereabouts_record};

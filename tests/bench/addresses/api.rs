@@ -1,0 +1,150 @@
+//! The API server that the nodes claim from: a cluster of its own without nodes, and what was asked of it.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use netlink::Netns;
+use serde_json::Value;
+use tests::place;
+
+/// The cluster's name.
+const CLUSTER: &str = "bench";
+
+/// Where claims and pools are.
+pub const NAMESPACE: &str = "kube-system";
+
+/// The running API server; down again when the value is dropped.
+pub struct Api {
+    _down: Down,
+    /// The network from which it is reached.
+    pub netns: Netns,
+    /// Credentials of the service account `whereabouts`.
+    pub kubeconfig: String,
+}
+
+struct Down;
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        let _ = script("down").arg(CLUSTER).status();
+    }
+}
+
+impl Api {
+    /// Starts etcd, which waits for the disk as in production, and the API server, with our custom resources and rights.
+    pub fn up() -> Api {
+        let down = Down;
+        let status = script("up").arg(CLUSTER).envs([("UP_ONLY", "api"), ("ETCD_FSYNC", "1")]).status();
+        assert!(status.is_ok_and(|s| s.success()), "tests/cluster/up {CLUSTER} failed, see above");
+        let deploy = |folder| place::root().join("deploy").join(folder).display().to_string();
+        let (crds, rbac) = (deploy("crds"), deploy("rbac"));
+        kubectl(&["apply", "-f", &crds, "-f", &rbac]);
+        kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &crds]);
+        let netns = Netns::open(Path::new(&format!("/run/netns/mrs-{CLUSTER}-cp")));
+        Api { _down: down, netns: netns.expect("the control plane's namespace"), kubeconfig: kubeconfig() }
+    }
+
+    /// What was asked for claims and pools since the server's start. (The only question of the benchmark's own that an administrator asks.)
+    pub fn asked(&self) -> Asked {
+        Asked::parse(&kubectl(&["get", "--raw", "/metrics"]))
+    }
+
+    /// Who leads the daemons.
+    pub fn leader(&self) -> Option<String> {
+        let lease =
+            try_kubectl(&["--namespace", NAMESPACE, "get", "lease", "whereabouts-daemon", "-o", "json"]);
+        let lease: Value = serde_json::from_slice(&lease.stdout).ok()?;
+        lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
+    }
+
+    /// Removes a pool's object, which the service account may not.
+    pub fn remove_pool(&self, name: &str) {
+        kubectl(&[
+            "--namespace",
+            NAMESPACE,
+            "delete",
+            "--ignore-not-found",
+            "ippools.whereabouts.cni.cncf.io",
+            name,
+        ]);
+    }
+}
+
+/// The form that `tests/cluster/install` gives it.
+fn kubeconfig() -> String {
+    let admin: Value = serde_json::from_str(&kubectl(&["config", "view", "--raw", "-o", "json"])).unwrap();
+    let cluster = &admin["clusters"][0]["cluster"];
+    let token = kubectl(&["create", "token", "whereabouts", "--namespace", NAMESPACE, "--duration", "24h"]);
+    format!(
+        "apiVersion: v1\nkind: Config\n\
+         clusters: [{{name: local, cluster: {{server: {}, certificate-authority-data: {}}}}}]\n\
+         users: [{{name: whereabouts, user: {{token: {}}}}}]\n\
+         contexts: [{{name: whereabouts-context, context: {{cluster: local, user: whereabouts, namespace: {NAMESPACE}}}}}]\n\
+         current-context: whereabouts-context\n",
+        cluster["server"],
+        cluster["certificate-authority-data"],
+        token.trim()
+    )
+}
+
+/// Requests for claims and pools, by verb and HTTP code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked(BTreeMap<(String, String), u64>);
+
+impl Asked {
+    /// From the server's metrics. A watch is counted when it ends, and is none of any call.
+    fn parse(metrics: &str) -> Asked {
+        let mut asked = Asked::default();
+        for line in metrics.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
+            let label = |key: &str| line.split(&format!("{key}=\"")).nth(1)?.split('"').next();
+            let (Some(verb), Some(code)) = (label("verb"), label("code")) else { continue };
+            if label("group") != Some("whereabouts.cni.cncf.io") || verb == "WATCH" {
+                continue;
+            }
+            let count = line.rsplit(' ').next().and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
+            *asked.0.entry((verb.to_owned(), code.to_owned())).or_default() += count as u64;
+        }
+        asked
+    }
+
+    /// What was asked since `before`.
+    pub fn since(&self, before: &Asked) -> Asked {
+        let count = |(key, count): (&(String, String), &u64)| {
+            (key.clone(), count - before.0.get(key).copied().unwrap_or_default())
+        };
+        Asked(self.0.iter().map(count).filter(|(_, count)| *count > 0).collect())
+    }
+
+    /// All together.
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// As `POST 201: 50, GET 404: 1`.
+    pub fn text(&self) -> String {
+        let all: Vec<String> =
+            self.0.iter().map(|((verb, code), count)| format!("{verb} {code}: {count}")).collect();
+        all.join(", ")
+    }
+}
+
+/// Standard output of a success.
+fn kubectl(args: &[&str]) -> String {
+    let output = try_kubectl(args);
+    assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("kubectl writes text")
+}
+
+fn try_kubectl(args: &[&str]) -> Output {
+    let mut command = script("kubectl");
+    command.env("MRS_CLUSTER", CLUSTER).args(args).stdin(Stdio::null());
+    command.output().expect("kubectl can be run")
+}
+
+#[allow(clippy::disallowed_methods)] // the benchmark drives the cluster from outside
+fn script(name: &str) -> Command {
+    let _ = std::io::stdout().flush();
+    Command::new(place::cluster_script(name))
+}

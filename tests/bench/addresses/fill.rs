@@ -1,0 +1,109 @@
+//! A cluster that holds many addresses already: claims made straight at the API server, and a pool as Whereabouts keeps it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt as _, stream};
+use ipnet::IpNet;
+use node::client::{ApiClient, ApiError, Credentials, MetadataOnly, Timeouts, block_on};
+use node::deadline::Deadline;
+use node::names::{DnsLabel, DnsSubdomain};
+use serde_json::{Value, json};
+use whereabouts::naming::{self, ClaimScope};
+use whereabouts::objects::{Holding, POOLS, RESERVATIONS, Reservation, ReservationSpec};
+
+use crate::api::NAMESPACE;
+use crate::node::{KUBECONFIG, Node};
+
+/// So many clients, each with a connection for each of so many requests at once: the API server is not faster with more.
+const CLIENTS: u32 = 2;
+const AT_ONCE: usize = 16;
+
+/// Time enough for any of it.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Makes the claims of a range's addresses with these numbers; how many a second.
+pub fn claims(node: &Node, range: &str, numbers: Range<u32>) -> f64 {
+    let net: IpNet = range.parse().expect("a range");
+    let began = Instant::now();
+    let part = |client: u32| {
+        let mine = numbers.clone().filter(move |number| number % CLIENTS == client);
+        node.spawn(move || with_api(async |api| made(api, net, mine).await))
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(part).collect();
+    clients.into_iter().for_each(|client| client.join().expect("claims can be made"));
+    f64::from(numbers.len() as u32) / began.elapsed().as_secs_f64()
+}
+
+async fn made(api: &ApiClient, net: IpNet, numbers: impl Iterator<Item = u32>) {
+    let collection = RESERVATIONS.in_namespace(&namespace());
+    let deadline = Deadline::after(LIMIT);
+    let make = |number| {
+        let (claim, collection) = (claim(net, number), &collection);
+        async move { api.create::<MetadataOnly>(collection, &claim, deadline).await.expect("a claim can be made") }
+    };
+    stream::iter(numbers.map(make)).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
+}
+
+fn claim(net: IpNet, number: u32) -> Reservation {
+    let IpAddr::V4(first) = net.network() else { panic!("an IPv4 range") };
+    let ip = Ipv4Addr::from(u32::from(first) + 1 + number);
+    let pool = naming::pool(&net, None).expect("a pool's name");
+    let name = naming::claim(ip.into(), ClaimScope::Shared { network: None }).expect("a claim's name");
+    let spec = ReservationSpec {
+        podref: format!("default/filled-{number}"),
+        ifname: "net1".to_owned(),
+        containerid: format!("{number:064x}"),
+    };
+    let uid = format!("00000000-0000-4000-9000-{number:012x}");
+    Reservation::new(
+        name.as_str(),
+        Holding { pool: pool.as_str(), range: net, pod_uid: Some(&uid), node: Some("filled"), spec },
+    )
+}
+
+/// Makes the pool of a range with so many entries, as Whereabouts keeps them, or writes it anew; false if the API server does not take it.
+pub fn pool(node: &Node, range: &str, entries: usize) -> bool {
+    let net: IpNet = range.parse().expect("a range");
+    let entry = |n: usize| {
+        let held =
+            json!({ "id": format!("{n:064x}"), "podref": format!("default/filled-{n}"), "ifname": "net1" });
+        (n.to_string(), held)
+    };
+    let allocations: serde_json::Map<String, Value> = (1..=entries).map(entry).collect();
+    let name = naming::pool(&net, None).expect("a pool's name");
+    let mut pool = json!({
+        "apiVersion": "whereabouts.cni.cncf.io/v1alpha1",
+        "kind": "IPPool",
+        "metadata": { "name": name.as_str() },
+        "spec": { "range": range, "allocations": allocations },
+    });
+    node.run(move || with_api(async |api| written(api, &name, &mut pool).await.is_ok()))
+}
+
+async fn written(api: &ApiClient, name: &DnsSubdomain, pool: &mut Value) -> Result<MetadataOnly, ApiError> {
+    let collection = POOLS.in_namespace(&namespace());
+    let (path, deadline) = (collection.object(name), Deadline::after(LIMIT));
+    match api.get_metadata(&path, deadline).await {
+        Ok(metadata) => {
+            pool["metadata"]["resourceVersion"] = metadata.resource_version.into();
+            api.replace(&path, pool, deadline).await
+        }
+        Err(_) => api.create(&collection, pool, deadline).await,
+    }
+}
+
+fn namespace() -> DnsLabel {
+    DnsLabel::new(NAMESPACE).expect("a namespace")
+}
+
+fn with_api<T>(work: impl AsyncFnOnce(&ApiClient) -> T) -> T {
+    let credentials = Credentials::Kubeconfig(PathBuf::from(KUBECONFIG));
+    let whole = async {
+        let api = ApiClient::connect(credentials, Timeouts::default()).await.expect("the node's credentials");
+        work(&api).await
+    };
+    block_on(Deadline::after(LIMIT), whole).expect("time enough")
+}

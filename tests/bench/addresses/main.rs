@@ -1,0 +1,165 @@
+//! What addresses cost: `whereabouts` and `whereabouts-daemon` as real processes on a real API server, with the rights of their service account.
+//!
+//! usage: addresses-bench DATE MACHINE FILE [--against FOLDER]
+//!
+//! Writes the section "Addresses" of FILE, anew if it is there, and the figures beside it. With a folder of other plugins, its `whereabouts`
+//! is measured in the same run, without a daemon. `BENCH_N` is the number of single calls (50 if unset); `BENCH_QUICK=1` makes everything
+//! small, to see that it works. `MRS_BIN` names the folder of our binaries.
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | [`api`] | which API server is asked, and how often was it? |
+//! | [`node`], [`daemon`] | what is a node here? |
+//! | [`attachment`], [`means`] | what is asked for, and which ways lead to it? |
+//! | [`work`] | what comes of much work at once? |
+//! | [`fill`] | how does a cluster come to hold many addresses? |
+//! | [`cases`] | what is measured? |
+//! | [`report`], [`plot`] | how is it shown? |
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod api;
+mod attachment;
+mod cases;
+mod daemon;
+mod fill;
+mod means;
+mod node;
+mod plot;
+mod report;
+#[path = "../usage.rs"]
+mod usage;
+mod work;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ::node::files as node_files;
+use tests::place;
+
+/// Where the programs are.
+pub struct Programs {
+    /// Our plugin.
+    pub plugin: PathBuf,
+    /// Our daemon.
+    pub daemon: PathBuf,
+    /// Another plugin to measure beside it.
+    pub against: Option<PathBuf>,
+}
+
+/// How much is done.
+pub struct Scale {
+    /// Single calls.
+    pub calls: usize,
+    /// Nodes that work at the same time.
+    pub nodes: usize,
+    /// ADDs that each of them makes at once.
+    pub at_once: usize,
+    /// Pods with many networks.
+    pub pods: usize,
+    /// So many.
+    pub networks: usize,
+    /// How many of these pods are under way at once, on each of two nodes.
+    pub pods_at_once: usize,
+    /// How long the rate is measured.
+    pub span: Duration,
+    /// ADDs that each node has under way then.
+    pub under_way: usize,
+    /// How many addresses are held while the calls of [`Scale::calls`] are measured.
+    pub levels: &'static [u32],
+}
+
+impl Scale {
+    fn from_env() -> Scale {
+        let calls =
+            |default| std::env::var("BENCH_N").map_or(default, |n| n.parse().expect("BENCH_N is a number"));
+        let full = Scale {
+            calls: calls(50),
+            nodes: 20,
+            at_once: 10,
+            pods: 128,
+            networks: 16,
+            pods_at_once: 16,
+            span: Duration::from_secs(5),
+            under_way: 2,
+            levels: &[0, 1_000, 8_000, 60_000],
+        };
+        assert!(full.calls > 0, "BENCH_N must be at least 1");
+        if std::env::var_os("BENCH_QUICK").is_none() {
+            return full;
+        }
+        let (nodes, at_once, pods, networks) = (4, 5, 8, 4);
+        let span = Duration::from_secs(2);
+        Scale {
+            calls: calls(5),
+            nodes,
+            at_once,
+            pods,
+            networks,
+            pods_at_once: 4,
+            span,
+            levels: &[0, 200, 2_000],
+            ..full
+        }
+    }
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (date, machine, file, against) = match args.as_slice() {
+        [date, machine, file] => (*date, *machine, Path::new(*file), None),
+        [date, machine, file, "--against", folder] => {
+            (*date, *machine, Path::new(*file), Some(Path::new(*folder)))
+        }
+        _ => panic!("usage: addresses-bench DATE MACHINE FILE [--against FOLDER]"),
+    };
+    let programs = programs(against);
+    let scale = Scale::from_env();
+    let found = cases::all(&api::Api::up(), &programs, &scale);
+    let folder = file.parent().expect("a file in a folder");
+    std::fs::create_dir_all(folder).expect("the report's folder can be made");
+    let section =
+        report::markdown(&report::Run { date, machine, programs: &programs, scale: &scale, found: &found });
+    plot::all(folder, &found);
+    println!("{section}");
+    write(file, &section);
+}
+
+fn programs(against: Option<&Path>) -> Programs {
+    let found = |path: PathBuf| {
+        let path = path.canonicalize().unwrap_or_else(|e| {
+            panic!(
+                "{}: {e}; run `make build` first, or set MRS_BIN to the folder that holds it",
+                path.display()
+            )
+        });
+        assert!(
+            !path.starts_with("/run") && !path.starts_with("/var/lib"),
+            "a node does not see {}",
+            path.display()
+        );
+        path
+    };
+    let built = || place::root().join("target/x86_64-unknown-linux-musl/release");
+    let ours = std::env::var_os("MRS_BIN").map_or_else(built, PathBuf::from);
+    Programs {
+        plugin: found(ours.join("whereabouts")),
+        daemon: found(ours.join("whereabouts-daemon")),
+        against: against.map(|folder| found(folder.join("whereabouts"))),
+    }
+}
+
+/// The page with this section in place of an earlier one; whole or not written.
+fn write(file: &Path, section: &str) {
+    let page = std::fs::read_to_string(file).unwrap_or_default();
+    let before = page.split(report::TITLE).next().unwrap_or_default().trim_end();
+    let gap = if before.is_empty() { "" } else { "\n\n" };
+    node_files::write_atomic(file, format!("{before}{gap}{section}").as_bytes(), 0o644)
+        .expect("the report can be written");
+}

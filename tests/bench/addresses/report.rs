@@ -1,0 +1,296 @@
+//! What was found, as a section of a page.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cases::{Found, Level, Measured, Side, Way};
+use crate::plot;
+use crate::usage::{milliseconds, quantile};
+use crate::{Programs, Scale};
+
+/// The section's first line.
+pub const TITLE: &str = "## Addresses";
+
+/// Everything the section is made of.
+pub struct Run<'a> {
+    /// When, as the caller says.
+    pub date: &'a str,
+    /// Where, as the caller says.
+    pub machine: &'a str,
+    /// What was run.
+    pub programs: &'a Programs,
+    /// How much of it.
+    pub scale: &'a Scale,
+    /// What was found.
+    pub found: &'a Found,
+}
+
+/// The section.
+pub fn markdown(run: &Run<'_>) -> String {
+    let mut page = String::new();
+    introduction(&mut page, run);
+    single(&mut page, run);
+    at_once(&mut page, run);
+    rate(&mut page, run);
+    many(&mut page, run);
+    growth(&mut page, run);
+    sizes(&mut page, run);
+    aims(&mut page, run.found);
+    page
+}
+
+fn introduction(page: &mut String, run: &Run<'_>) {
+    let Run { date, machine, .. } = run;
+    let _ = write!(
+        page,
+        "{TITLE}\n\n\
+         Written by `make bench` on {date}: {machine}. `whereabouts` and `whereabouts-daemon` as processes, with the rights of their service\n\
+         account, on a real API server with etcd that waits for the disk; all of it on that one machine. A node is a mount namespace with\n\
+         records (in memory unless said otherwise), hints, socket and configuration of its own. `direct`: no daemon on the node. `daemon`: one on\n\
+         each node, all standing for leader. Requests: those for claims and pools that the API server counted, for each ADD or DEL.\n"
+    );
+    if run.programs.against.is_some() {
+        page.push_str("`other`: another plugin, without a daemon, in the same run. Ratio: ours / other's.\n");
+    }
+    let _ = writeln!(page, "Claims left after all DELs: {}.\n", run.found.left);
+}
+
+/// One way of a case, if it was measured.
+fn of(all: &[Measured], way: Way) -> Option<&Measured> {
+    all.iter().find(|measured| measured.way == way)
+}
+
+fn median(side: &Side) -> f64 {
+    side.done.times.first().map_or(f64::NAN, |_| milliseconds(quantile(&side.done.times, 500)))
+}
+
+fn p99(side: &Side) -> f64 {
+    side.done.times.first().map_or(f64::NAN, |_| milliseconds(quantile(&side.done.times, 990)))
+}
+
+/// Of each call that succeeded, in milliseconds.
+fn each(side: &Side, time: Duration) -> f64 {
+    milliseconds(time) / side.done.times.len() as f64
+}
+
+fn requests(side: &Side) -> f64 {
+    side.asked.total() as f64 / side.done.times.len() as f64
+}
+
+/// The cells after a table's own ones: what failed, and how much faster ours is, where that can be.
+fn ratio(run: &Run<'_>, ours: f64, others: Option<f64>) -> String {
+    match others {
+        Some(others) => format!(" {:.3} |", ours / others),
+        None if run.programs.against.is_some() => " |".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn header(page: &mut String, run: &Run<'_>, columns: &[&str], ratio: &str) {
+    let mut columns = columns.to_vec();
+    if run.programs.against.is_some() {
+        columns.push(ratio);
+    }
+    let _ = writeln!(page, "| {} |\n|{}", columns.join(" | "), "---|".repeat(columns.len()));
+}
+
+fn verbs(measured: &Measured) -> Vec<(&'static str, &Side)> {
+    let add = if measured.way == Way::Process { "VERSION" } else { "ADD" };
+    let del = measured.del.as_ref().map(|del| ("DEL", del));
+    [Some((add, &measured.add)), del].into_iter().flatten().collect()
+}
+
+fn single(page: &mut String, run: &Run<'_>) {
+    let _ = write!(page, "### One call\n\n{} of each, one after the other on one node.\n\n", run.scale.calls);
+    let columns = [
+        "",
+        "verb",
+        "wall p50, ms",
+        "wall p99, ms",
+        "CPU of the plugin, ms",
+        "of the daemon, ms",
+        "requests",
+    ];
+    header(page, run, &columns, "ratio of p50");
+    let other = of(&run.found.single, Way::Against);
+    for measured in &run.found.single {
+        for (verb, side) in verbs(measured) {
+            let theirs =
+                other.and_then(|other| if verb == "DEL" { other.del.as_ref() } else { Some(&other.add) });
+            let theirs = theirs.filter(|_| !matches!(measured.way, Way::Against | Way::Process)).map(median);
+            let _ = writeln!(
+                page,
+                "| {} | {verb} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |{}",
+                measured.way.title(),
+                median(side),
+                p99(side),
+                each(side, side.done.cpu),
+                each(side, side.daemons),
+                requests(side),
+                ratio(run, median(side), theirs)
+            );
+        }
+    }
+    page.push('\n');
+}
+
+/// Rows of a case in which many calls are made at the same time.
+fn together(page: &mut String, run: &Run<'_>, all: &[Measured]) {
+    let columns = [
+        "",
+        "verb",
+        "calls",
+        "failed",
+        "total, s",
+        "a second",
+        "p50, ms",
+        "p99, ms",
+        "CPU of a plugin, ms",
+        "of daemons, ms",
+        "requests",
+    ];
+    header(page, run, &columns, "ratio of rate");
+    for measured in all {
+        for (verb, side) in verbs(measured) {
+            let other =
+                of(all, Way::Against).filter(|_| !matches!(measured.way, Way::Against | Way::Process));
+            let theirs =
+                other.and_then(|other| if verb == "DEL" { other.del.as_ref() } else { Some(&other.add) });
+            let done = &side.done;
+            let _ = writeln!(
+                page,
+                "| {} | {verb} | {} | {} | {:.2} | {:.0} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} |{}",
+                measured.way.title(),
+                done.times.len(),
+                done.failures.len(),
+                done.total.as_secs_f64(),
+                done.rate(),
+                median(side),
+                p99(side),
+                each(side, done.cpu),
+                each(side, side.daemons),
+                requests(side),
+                ratio(run, done.rate(), theirs.map(|side| side.done.rate()))
+            );
+        }
+    }
+    page.push('\n');
+    page.push_str("What the API server was asked for the ADDs:\n\n");
+    for measured in all.iter().filter(|m| m.way != Way::Process) {
+        let _ = writeln!(page, "- {}: {}", measured.way.title(), measured.add.asked.text());
+    }
+    page.push('\n');
+}
+
+fn at_once(page: &mut String, run: &Run<'_>) {
+    let Scale { nodes, at_once, .. } = run.scale;
+    let _ = write!(
+        page,
+        "### {} at once\n\n{at_once} ADDs on each of {nodes} nodes, released at the same moment, on one range; then their DELs in the same way. No address was\n\
+         given twice. To start so many processes takes this machine as long as the row VERSION says; the rows without a process are the\n\
+         allocation itself.\n\n![How many ADDs have ended]({})\n\n",
+        nodes * at_once,
+        plot::AT_ONCE
+    );
+    together(page, run, &run.found.at_once);
+}
+
+fn rate(page: &mut String, run: &Run<'_>) {
+    let Scale { nodes, under_way, span, .. } = run.scale;
+    let _ = write!(
+        page,
+        "### Rate\n\nAs many ADDs as possible for {} s on one range: {under_way} under way on each of {nodes} nodes; then the DELs of all they got. Claims made\n\
+         straight at the API server, with no choice of address: {:.0} a second.\n\n![Allocations a second]({})\n\n",
+        span.as_secs(),
+        run.found.fill_rate,
+        plot::RATE
+    );
+    together(page, run, &run.found.rate);
+}
+
+fn many(page: &mut String, run: &Run<'_>) {
+    let Scale { pods, networks, pods_at_once, .. } = run.scale;
+    let _ = write!(
+        page,
+        "### {} addresses\n\n{pods} pods with {networks} networks each, on 2 nodes, at most {pods_at_once} pods under way on each; a pod's networks one after the other.\n\n",
+        pods * networks
+    );
+    together(page, run, &run.found.many);
+}
+
+fn growth(page: &mut String, run: &Run<'_>) {
+    let _ = write!(
+        page,
+        "### With many addresses held\n\n{} ADDs one after the other on one node, while others hold so many addresses of the range. First: on a node that has never used\n\
+         the range; a daemon then reads all its claims.\n\n![p50 of an ADD by addresses held]({})\n\n",
+        run.scale.calls,
+        plot::GROWTH
+    );
+    let columns = ["held", "", "first, ms", "p50, ms", "p99, ms"];
+    header(page, run, &columns, "ratio of p50");
+    for level in &run.found.growth {
+        let p50 = |level: &Level| milliseconds(quantile(&level.times, 500));
+        let is_other =
+            |l: &&Level| l.way == Way::Against && l.held == level.held && level.way != Way::Against;
+        let theirs = run.found.growth.iter().find(is_other).map(p50);
+        let _ = writeln!(
+            page,
+            "| {} | {} | {:.1} | {:.2} | {:.2} |{}",
+            level.held,
+            level.way.title(),
+            milliseconds(level.first),
+            p50(level),
+            milliseconds(quantile(&level.times, 990)),
+            ratio(run, p50(level), theirs)
+        );
+    }
+    page.push('\n');
+}
+
+fn mebibytes(kibibytes: u64) -> f64 {
+    kibibytes as f64 / 1024.0
+}
+
+fn sizes(page: &mut String, run: &Run<'_>) {
+    page.push_str("### Memory and files\n\n| resident memory of a daemon | leader, MiB | another, MiB |\n|---|---|---|\n");
+    let many = of(&run.found.many, Way::Daemon).map_or(&[][..], |measured| &measured.resident);
+    let rows = [(run.scale.pods * run.scale.networks, many), (full(run), &run.found.resident_full)];
+    for (held, resident) in rows {
+        let cells: Vec<String> = resident.iter().map(|kib| format!("{:.1}", mebibytes(*kib))).collect();
+        let _ = writeln!(page, "| {held} held | {} |", cells.join(" | "));
+    }
+    page.push_str("\n| file | MB |\n|---|---|\n");
+    let files = [
+        ("whereabouts", Some(&run.programs.plugin)),
+        ("whereabouts-daemon", Some(&run.programs.daemon)),
+        ("other", run.programs.against.as_ref()),
+    ];
+    for (name, path) in files {
+        let Some(path) = path else { continue };
+        let _ = writeln!(page, "| {name} | {:.2} |", size(path));
+    }
+    page.push('\n');
+}
+
+fn full(run: &Run<'_>) -> usize {
+    run.scale.levels.last().map_or(0, |held| *held as usize)
+}
+
+fn size(file: &Path) -> f64 {
+    std::fs::metadata(file).expect("the program is there").len() as f64 / 1e6
+}
+
+/// What the figures are to be at least.
+fn aims(page: &mut String, found: &Found) {
+    page.push_str("### Aims\n\n| aim | found | |\n|---|---|---|\n");
+    let aims = [
+        ("allocations a second, claims alone: at least 500", Way::Claims, 500.0),
+        ("allocations a second through the daemon: at least 800", Way::Socket, 800.0),
+    ];
+    for (aim, way, least) in aims {
+        let Some(measured) = of(&found.rate, way) else { continue };
+        let rate = measured.add.done.rate();
+        let _ = writeln!(page, "| {aim} | {rate:.0} | {} |", if rate >= least { "met" } else { "missed" });
+    }
+}

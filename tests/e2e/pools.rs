@@ -1,0 +1,251 @@
+//! Whereabouts' own end-to-end cases, and the view that the leader keeps: what users and tools that know Whereabouts look at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::cluster::{Cluster, text, wait, wait_for};
+
+use crate::daemon::daemons;
+use crate::objects::{addresses, claims, nothing_is_left, pod, ranged, set, with_ipam};
+
+pub const TESTS: &[crate::Test] = &[
+    ("the_view_shows_who_holds_what", view),
+    ("a_replica_set_filled_and_emptied_leaves_the_view_as_it_was", fill_and_thrash),
+    ("a_stateful_set_scales_up_and_down_without_two_of_one_address", stateful_set),
+    ("a_tiny_full_pool_serves_the_replacement_of_a_forced_pod_at_once", tiny_pool),
+    ("entries_that_come_back_by_another_hand_are_their_pods", entries_written_back),
+    ("two_networks_with_overlapping_ranges_share_or_do_not_as_configured", overlapping),
+    ("networks_of_one_name_share_a_pool_and_others_do_not", network_names),
+    ("dual_stack_gives_one_address_of_each_family_in_order", dual_stack),
+    ("with_node_slices_each_nodes_pods_are_in_its_slice", node_slices),
+];
+
+/// The entries of a pool: offset to pod and interface.
+pub fn entries(cluster: &Cluster, pool: &str) -> BTreeMap<String, (String, String)> {
+    let output = cluster.try_kubectl(&["get", "ippool", pool, "-n", "kube-system", "-o", "json"], "");
+    let object: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    let allocations = object["spec"]["allocations"].as_object().cloned().unwrap_or_default();
+    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    allocations.iter().map(|(key, e)| (key.clone(), (text(e, "podref"), text(e, "ifname")))).collect()
+}
+
+fn entry(key: &str, pod: &str) -> (String, (String, String)) {
+    (key.to_owned(), (format!("default/{pod}"), "net1".to_owned()))
+}
+
+/// Ready replicas of a set.
+fn ready(cluster: &Cluster, kind: &str, name: &str) -> u64 {
+    cluster.get(&[kind, name])["status"]["readyReplicas"].as_u64().unwrap_or(0)
+}
+
+fn scale(cluster: &Cluster, kind: &str, name: &str, replicas: usize) {
+    cluster.kubectl(&["scale", kind, name, &format!("--replicas={replicas}")]);
+    wait_for(&format!("ready replicas of {name}"), &(replicas as u64), || ready(cluster, kind, name));
+}
+
+/// Claims and view of a pool agree with the pods that are there.
+#[track_caller]
+fn consistent(cluster: &Cluster, pool: &str, count: usize) {
+    wait_for("claims", &count, || claims(cluster).len());
+    wait_for(&format!("entries of {pool}"), &count, || entries(cluster, pool).len());
+    let held: BTreeSet<String> = entries(cluster, pool).into_values().map(|(podref, _)| podref).collect();
+    let pods = cluster.get(&["pods"]);
+    let items = pods["items"].as_array().unwrap();
+    let there: BTreeSet<String> =
+        items.iter().map(|pod| format!("default/{}", pod["metadata"]["name"].as_str().unwrap())).collect();
+    assert_eq!(held, there);
+}
+
+fn view(cluster: &Cluster) {
+    daemons(cluster);
+    cluster.apply(&[ranged("seen", "192.168.70.0/24"), pod("seen", "node1", "seen")]);
+    cluster.wait_ready(&["seen"]);
+    let pool = "192.168.70.0-24";
+    wait_for("entries", &BTreeMap::from([entry("1", "seen")]), || entries(cluster, pool));
+    let object = cluster.get(&["ippool", pool, "-n", "kube-system"]);
+    let claim = cluster.get(&["overlappingrangeipreservation", "192.168.70.1", "-n", "kube-system"]);
+    let id = &claim["metadata"]["annotations"]["whereabouts.multus-rs/container-id"];
+    assert_eq!(&object["spec"]["allocations"]["1"]["id"], id);
+    assert_eq!(object["spec"]["range"], "192.168.70.0/24");
+    let shown = cluster.kubectl(&["get", "ippool", pool, "-n", "kube-system", "--no-headers"]);
+    let columns: Vec<&str> = shown.split_whitespace().collect();
+    assert_eq!(columns[..5], [pool, "192.168.70.0/24", "254", "1", "253"], "{shown}");
+    cluster.delete_pods(&["seen"]);
+    wait_for("entries", &BTreeMap::new(), || entries(cluster, pool));
+}
+
+fn fill_and_thrash(cluster: &Cluster) {
+    daemons(cluster);
+    let pool = "192.168.71.0-28";
+    cluster.apply(&[ranged("thrash", "192.168.71.0/28"), set("ReplicaSet", "thrash", 0, "thrash")]);
+    for replicas in [14, 0, 14, 7, 0] {
+        scale(cluster, "replicaset", "thrash", replicas);
+        consistent(cluster, pool, replicas);
+    }
+}
+
+fn stateful_set(cluster: &Cluster) {
+    daemons(cluster);
+    let pool = "192.168.72.0-24";
+    cluster.apply(&[ranged("scaled", "192.168.72.0/24"), set("StatefulSet", "scaled", 0, "scaled")]);
+    for replicas in [5, 10, 5, 15, 0] {
+        scale(cluster, "statefulset", "scaled", replicas);
+        consistent(cluster, pool, replicas);
+    }
+}
+
+fn tiny_pool(cluster: &Cluster) {
+    daemons(cluster);
+    let pool = "10.10.0.0-30";
+    cluster.apply(&[ranged("tiny", "10.10.0.0/30"), set("StatefulSet", "tiny", 2, "tiny")]);
+    wait_for("ready replicas", &2, || ready(cluster, "statefulset", "tiny"));
+    wait_for("entries", &2, || entries(cluster, pool).len());
+    let container = || {
+        let object = cluster.get(&["ippool", pool, "-n", "kube-system"]);
+        let entry = object["spec"]["allocations"]["1"].clone();
+        (entry["podref"].as_str().unwrap_or_default().to_owned(), entry["id"].clone())
+    };
+    let (podref, before) = container();
+    let name = podref.strip_prefix("default/").unwrap().to_owned();
+    cluster.kubectl(&["scale", "statefulset", "tiny", "--replicas=3"]);
+    cluster.wait_event("tiny-2", "FailedCreatePodSandBox", "Could not allocate IP in range");
+    cluster.kubectl(&["scale", "statefulset", "tiny", "--replicas=2"]);
+    wait_for("the third pod", &false, || cluster.try_kubectl(&["get", "pod", "tiny-2"], "").status.success());
+    cluster.kubectl(&["delete", "pod", &name, "--force", "--grace-period=0"]);
+    let deleted = Instant::now();
+    let replaced = wait(Duration::from_secs(20), || {
+        let (podref, now) = container();
+        (podref == format!("default/{name}") && now != before).then(|| deleted.elapsed())
+    });
+    let replaced = replaced.expect("the replacement gets the address of the pod it replaces");
+    assert!(replaced < Duration::from_secs(5), "{replaced:?}");
+}
+
+/// Whereabouts' test of its reconciler: with the pods gone, their old entries and reservations are put back by plain writes; the new pods
+/// of the same names get the same addresses, under their own containers.
+fn entries_written_back(cluster: &Cluster) {
+    daemons(cluster);
+    let pool = "192.168.73.0-24";
+    cluster.apply(&[ranged("back", "192.168.73.0/24"), set("StatefulSet", "back", 1, "back,back")]);
+    wait_for("ready replicas", &1, || ready(cluster, "statefulset", "back"));
+    wait_for("entries", &2, || entries(cluster, pool).len());
+    let before = addresses(cluster, "back-0");
+    let object = cluster.get(&["ippool", pool, "-n", "kube-system"]);
+    scale(cluster, "statefulset", "back", 0);
+    wait_for("entries", &0, || entries(cluster, pool).len());
+    let mut allocations = object["spec"]["allocations"].clone();
+    for entry in allocations.as_object_mut().unwrap().values_mut() {
+        entry.as_object_mut().unwrap().remove("via");
+    }
+    let patch = json!({"spec": {"allocations": allocations}}).to_string();
+    cluster.kubectl(&["patch", "ippool", pool, "-n", "kube-system", "--type=merge", "-p", &patch]);
+    let reservation = |ip: &String, ifname: &str| {
+        json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "OverlappingRangeIPReservation",
+            "metadata": {"name": ip, "namespace": "kube-system"}, "spec": {"podref": "default/back-0", "ifname": ifname}})
+    };
+    cluster.apply(&[reservation(&before[0], "net1"), reservation(&before[1], "net2")]);
+    scale(cluster, "statefulset", "back", 1);
+    assert_eq!(addresses(cluster, "back-0"), before);
+    let ids = || {
+        let object = cluster.get(&["ippool", pool, "-n", "kube-system"]);
+        let entries = object["spec"]["allocations"].as_object().cloned().unwrap_or_default();
+        entries.into_iter().map(|(key, entry)| (key, entry["id"].clone())).collect::<BTreeMap<_, _>>()
+    };
+    let old: BTreeMap<String, Value> =
+        allocations.as_object().unwrap().iter().map(|(key, e)| (key.clone(), e["id"].clone())).collect();
+    let renewed = wait(Duration::from_secs(20), || {
+        let now = ids();
+        (now.keys().eq(old.keys()) && now.iter().all(|(key, id)| old[key] != *id)).then_some(())
+    });
+    assert!(renewed.is_some(), "the entries are still the old containers': {:?}", ids());
+}
+
+fn overlapping(cluster: &Cluster) {
+    daemons(cluster);
+    let net = |name: &str, range: &str, protected: bool| {
+        with_ipam(name, &json!({"range": range, "enable_overlapping_ranges": protected}))
+    };
+    cluster.apply(&[
+        net("wide", "192.168.74.0/24", true),
+        net("narrow", "192.168.74.0/28", true),
+        net("wide-apart", "192.168.75.0/24", false),
+        net("narrow-apart", "192.168.75.0/28", false),
+        pod("wide", "node1", "wide"),
+        pod("wide-apart", "node1", "wide-apart"),
+    ]);
+    cluster.wait_ready(&["wide", "wide-apart"]);
+    cluster.apply(&[pod("narrow", "node2", "narrow"), pod("narrow-apart", "node2", "narrow-apart")]);
+    cluster.wait_ready(&["narrow", "narrow-apart"]);
+    let of = |pod| addresses(cluster, pod).concat();
+    assert_eq!((of("wide").as_str(), of("narrow").as_str()), ("192.168.74.1", "192.168.74.2"));
+    assert_eq!((of("wide-apart").as_str(), of("narrow-apart").as_str()), ("192.168.75.1", "192.168.75.1"));
+}
+
+fn network_names(cluster: &Cluster) {
+    daemons(cluster);
+    let named = |name: &str, range: &str| with_ipam(name, &json!({"range": range, "network_name": "shared"}));
+    cluster.apply(&[
+        ranged("unnamed", "192.168.76.0/24"),
+        named("named", "192.168.76.0/24"),
+        named("named-too", "192.168.76.0/28"),
+        pod("unnamed", "node1", "unnamed"),
+        pod("named", "node1", "named"),
+    ]);
+    cluster.wait_ready(&["unnamed", "named"]);
+    cluster.apply(&[pod("named-too", "node2", "named-too")]);
+    cluster.wait_ready(&["named-too"]);
+    let of = |pod| addresses(cluster, pod).concat();
+    assert_eq!(of("unnamed"), "192.168.76.1");
+    assert_eq!(of("named"), "192.168.76.1");
+    assert_eq!(of("named-too"), "192.168.76.2");
+    wait_for("entries", &1, || entries(cluster, "shared-192.168.76.0-24").len());
+}
+
+fn dual_stack(cluster: &Cluster) {
+    daemons(cluster);
+    let ranges = json!({"range": "192.168.77.0/24", "ipRanges": [{"range": "fd00:77::/64"}]});
+    cluster.apply(&[
+        with_ipam("dual", &ranges),
+        pod("dual0", "node1", "dual"),
+        pod("dual1", "node2", "dual"),
+    ]);
+    cluster.wait_ready(&["dual0", "dual1"]);
+    let mut given = [addresses(cluster, "dual0"), addresses(cluster, "dual1")];
+    given.sort();
+    assert_eq!(given, [["192.168.77.1", "fd00:77::1"], ["192.168.77.2", "fd00:77::2"]]);
+    let ping =
+        cluster.kubectl(&["exec", "dual0", "--", "ping", "-6", "-c", "3", &addresses(cluster, "dual1")[1]]);
+    assert!(ping.contains(" 0% packet loss"), "{ping}");
+    cluster.delete_pods(&["dual0", "dual1"]);
+    nothing_is_left(cluster);
+}
+
+fn node_slices(cluster: &Cluster) {
+    daemons(cluster);
+    let sliced = with_ipam("sliced", &json!({"range": "192.168.80.0/24", "node_slice_size": "/27"}));
+    cluster.apply(&[sliced]);
+    let slices = || {
+        let output =
+            cluster.try_kubectl(&["get", "nodeslicepool", "sliced", "-n", "kube-system", "-o", "json"], "");
+        let object: Value = serde_json::from_str(&text(&output.stdout)).unwrap_or(Value::Null);
+        let all = object["status"]["allocations"].as_array().cloned().unwrap_or_default();
+        let pair = |s: &Value| {
+            (s["nodeName"].as_str().unwrap().to_owned(), s["sliceRange"].as_str().unwrap().to_owned())
+        };
+        all.iter().map(pair).filter(|(node, _)| !node.is_empty()).collect::<BTreeMap<_, _>>()
+    };
+    let planned = wait(Duration::from_secs(30), || Some(slices()).filter(|slices| slices.len() == 2));
+    let planned = planned.expect("the leader gives each node a slice");
+    assert_ne!(planned["node1"], planned["node2"]);
+    cluster.apply(&[pod("sliced1", "node1", "sliced"), pod("sliced2", "node2", "sliced")]);
+    cluster.wait_ready(&["sliced1", "sliced2"]);
+    for (pod, node) in [("sliced1", "node1"), ("sliced2", "node2")] {
+        let slice: ipnet::IpNet = planned[node].parse().unwrap();
+        let ip: std::net::IpAddr = addresses(cluster, pod).concat().parse().unwrap();
+        assert!(slice.contains(&ip), "{ip} of {pod} is not in {slice} of {node}");
+    }
+    assert_eq!(slices(), planned, "slices stay where they are");
+    cluster.delete_pods(&["sliced1", "sliced2"]);
+    wait_for("claims", &Vec::new(), || claims(cluster));
+}
