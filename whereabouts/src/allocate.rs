@@ -8,7 +8,7 @@ use crate::adopt;
 use crate::claim::{ClaimError, Claimed, Claims, Origin};
 use crate::node_slice;
 use crate::order::{Order, PoolOrder};
-use crate::outlook::Memory;
+use crate::outlook::{Memory, Outlook as _};
 use crate::pool::{Pool, PoolError};
 use crate::record::{Record, Stage};
 
@@ -54,18 +54,40 @@ pub enum Left {
     Something,
 }
 
+/// Whether someone else began to serve the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// Nobody did.
+    Fresh,
+    /// A daemon did, and ended before it answered: what it claimed is looked for first.
+    Interrupted,
+}
+
 /// Claims what is ordered, in order. When one address cannot be had the new ones are given back.
 pub async fn serve(
     claims: &Claims<'_>,
     order: &Order,
     memory: &impl Memory,
+    beginning: Beginning,
 ) -> Result<Vec<Claimed>, Failure> {
-    let nothing = |error| Failure { error, left: Left::Nothing };
-    let pools = pools(claims, &order.pools, memory).await.map_err(nothing)?;
+    let failed = |error| {
+        let left = if beginning == Beginning::Fresh { Left::Nothing } else { Left::Something };
+        Failure { error, left }
+    };
+    let pools = pools(claims, &order.pools, memory).await.map_err(failed)?;
+    let resumed = match beginning {
+        Beginning::Fresh => Vec::new(),
+        Beginning::Interrupted => {
+            claims.resumed(&pools, &order.who).await.map_err(|error| failed(error.into()))?
+        }
+    };
     let mut held: Vec<Claimed> = Vec::new();
     for claim in &order.wanted {
         let Some(pool) = pools.get(claim.range) else { continue };
         let mut outlook = memory.outlook(pool, &order.who);
+        if let Some(listing) = resumed.get(claim.range).filter(|listing| listing.own.is_some()) {
+            outlook.learn(listing);
+        }
         match claims.claim(pool, &order.who, claim.wish, &mut outlook).await {
             Ok(claimed) => held.push(claimed),
             Err(error) => {

@@ -34,8 +34,8 @@ pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, SessionErr
     let mut record = record_of(&order, &conf);
     records.write(&record)?;
     crash_point!("add-after-record");
-    let claimed = match source(&records, conf.kubeconfig.clone(), ADD_LIMIT).claim(&order) {
-        Ok(claimed) => claimed,
+    let served = match source(&records, conf.kubeconfig.clone(), ADD_LIMIT).claim(&order) {
+        Ok(served) => served,
         Err(failure) => {
             if failure.left == Left::Nothing {
                 let _ = records.remove(&record.container_id, &record.if_name);
@@ -43,8 +43,8 @@ pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, SessionErr
             return Err(failure.error);
         }
     };
-    record.claims = claimed.into_iter().map(|claimed| claimed.claim).collect();
-    record.stage = Stage::Held;
+    record.claims = served.claimed.into_iter().map(|claimed| claimed.claim).collect();
+    record.stage = served.stage;
     records.update(&record)?;
     crash_point!("add-after-claims");
     let addresses: Vec<_> = record.claims.iter().map(|claim| claim.address).collect();

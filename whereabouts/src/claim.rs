@@ -360,12 +360,10 @@ impl Claims<'_> {
 
     /// Finds the container's claims by their label: for records that do not list them all.
     async fn release_by_label(&self, record: &Record) -> Result<(), ApiError> {
-        let labels = Some(format!("{LABEL_CONTAINER}={}", label(&record.container_id)));
-        let query = ListQuery { labels, ..ListQuery::all(Freshness::Latest) };
-        let all = self.collection();
-        let list = || self.api.list::<Reservation>(&all, &query, self.deadline);
-        let list = retry(self.deadline, Self::policy(), list).await?;
-        for present in list.items.iter().filter(|present| record.owns(present)) {
+        for present in self.of_container(&record.container_id).await? {
+            if !record.owns(&present) {
+                continue;
+            }
             let name = present.metadata.name.clone().and_then(|name| DnsSubdomain::new(name).ok());
             let version = present.metadata.resource_version.clone().unwrap_or_default();
             let Some(name) = name else { continue };
@@ -375,6 +373,30 @@ impl Claims<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The claims that say that they are a container's.
+    async fn of_container(&self, container_id: &str) -> Result<Vec<Reservation>, ApiError> {
+        let labels = Some(format!("{LABEL_CONTAINER}={}", label(container_id)));
+        let query = ListQuery { labels, ..ListQuery::all(Freshness::Latest) };
+        let all = self.collection();
+        let list = || self.api.list::<Reservation>(&all, &query, self.deadline);
+        Ok(retry(self.deadline, Self::policy(), list).await?.items)
+    }
+
+    /// What an interrupted order of the same interface and container got in each pool, in the order of `pools`.
+    pub async fn resumed(&self, pools: &[Pool], who: &Who) -> Result<Vec<Listing>, ApiError> {
+        let present = self.of_container(&who.container_id).await?;
+        let own = present.into_iter().filter(|claim| claim.container() == who.container_id);
+        let mut listings = vec![Listing::default(); pools.len()];
+        for claim in own {
+            for (listing, pool) in listings.iter_mut().zip(pools) {
+                if claim.pool() == Some(pool.name.as_str()) {
+                    listing.add(pool, who, claim.clone());
+                }
+            }
+        }
+        Ok(listings)
     }
 
     async fn delete(&self, name: &DnsSubdomain, resource_version: &str) -> Result<(), ApiError> {

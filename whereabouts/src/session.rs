@@ -56,6 +56,9 @@ pub enum SessionError {
     /// The deadline passed, or there is no runtime.
     #[error("error at storage engine: {0}")]
     BlockOn(#[from] BlockOnError),
+    /// The daemon has too much to do.
+    #[error("whereabouts-daemon is busy with other orders; try again")]
+    Busy,
     /// The node's own files fail.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -86,7 +89,7 @@ impl SessionError {
             SessionError::NoPod => Code::InvalidEnvironment,
             SessionError::Record(_) | SessionError::FlatFile(_) => Code::Io,
             SessionError::Connect(_) | SessionError::Api(_) => Code::TryAgainLater,
-            SessionError::BlockOn(_) | SessionError::Rpc(_) => Code::TryAgainLater,
+            SessionError::BlockOn(_) | SessionError::Rpc(_) | SessionError::Busy => Code::TryAgainLater,
         };
         CniError::new(code, self.to_string())
     }

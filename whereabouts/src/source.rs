@@ -9,13 +9,13 @@ use node::deadline::Deadline;
 use node::names::{DnsLabel, DnsSubdomain};
 use node::rpc::{self, RpcError};
 
-use crate::allocate::{self, Left};
+use crate::allocate::{self, Beginning, Left};
 use crate::claim::{Claimed, Claims};
 use crate::conf::ConfError;
 use crate::drain;
 use crate::hint::HintStore;
 use crate::order::Order;
-use crate::record::{Record, Records, STATE};
+use crate::record::{Record, Records, STATE, Stage};
 use crate::release;
 use crate::session::SessionError;
 use crate::wire::{Answer, Release, Request, StatusQuery};
@@ -36,6 +36,15 @@ pub struct Source<'a> {
     pub records: &'a Records,
 }
 
+/// An order that was served.
+#[derive(Debug)]
+pub struct Served {
+    /// The claims, in the order in which they were wanted.
+    pub claimed: Vec<Claimed>,
+    /// Whether these are all the claims of the attachment.
+    pub stage: Stage,
+}
+
 /// An order that was not served.
 #[derive(Debug)]
 pub struct OrderFailure {
@@ -45,28 +54,41 @@ pub struct OrderFailure {
     pub left: Left,
 }
 
+/// What came of asking the daemon.
+enum Asked {
+    Answered(Answer),
+    /// None listens, or one of another release.
+    Nobody,
+    /// It ended before it answered, and may have done a part.
+    Interrupted,
+}
+
 impl Source<'_> {
     /// Claims what is ordered, all or nothing.
-    pub fn claim(&self, order: &Order) -> Result<Vec<Claimed>, OrderFailure> {
+    pub fn claim(&self, order: &Order) -> Result<Served, OrderFailure> {
         let unknown = |error| OrderFailure { error, left: Left::Something };
-        match self.ask(&Request::Claim(Box::new(order.clone()))).map_err(unknown)? {
-            Some(Answer::Claimed(claimed)) => return Ok(claimed),
-            Some(Answer::Refused(refusal)) => {
+        let beginning = match self.ask(&Request::Claim(Box::new(order.clone()))).map_err(unknown)? {
+            Asked::Answered(Answer::Claimed(claimed)) => return Ok(Served { claimed, stage: Stage::Held }),
+            Asked::Answered(Answer::Refused(refusal)) => {
                 let error = SessionError::Daemon(refusal.to_cni());
                 return Err(OrderFailure { error, left: refusal.left });
             }
-            Some(Answer::Done | Answer::Missing(_)) => return Err(unknown(self.foreign_answer())),
-            None => {}
-        }
+            Asked::Answered(Answer::Done | Answer::Missing(_)) => return Err(unknown(self.foreign_answer())),
+            Asked::Nobody => Beginning::Fresh,
+            Asked::Interrupted => Beginning::Interrupted,
+        };
         let served = self.direct(async |claims| {
-            let served = allocate::serve(claims, order, &HintStore::open(Path::new(STATE))).await;
+            let memory = HintStore::open(Path::new(STATE));
+            let served = allocate::serve(claims, order, &memory, beginning).await;
             if served.is_ok() {
                 drain::some(claims, self.records).await;
             }
             Ok(served)
         });
+        // A request of the daemon's may still be under way: DEL then looks for more than is listed.
+        let stage = if beginning == Beginning::Fresh { Stage::Held } else { Stage::Claiming };
         match served {
-            Ok(Ok(claimed)) => Ok(claimed),
+            Ok(Ok(claimed)) => Ok(Served { claimed, stage }),
             Ok(Err(failure)) => Err(OrderFailure { error: failure.error.into(), left: failure.left }),
             Err(error) => Err(unknown(error)),
         }
@@ -74,7 +96,7 @@ impl Source<'_> {
 
     /// Gives back what an attachment holds.
     pub fn release(&self, release: &Release) -> Result<(), SessionError> {
-        if let Some(answer) = self.ask(&Request::Release(Box::new(release.clone())))? {
+        if let Asked::Answered(answer) = self.ask(&Request::Release(Box::new(release.clone())))? {
             return self.done(answer);
         }
         self.direct(async |claims| {
@@ -88,15 +110,17 @@ impl Source<'_> {
     /// The first claim of a record that is not the attachment's any more.
     pub fn first_missing(&self, record: &Record) -> Result<Option<DnsSubdomain>, SessionError> {
         match self.ask(&Request::Check(Box::new(record.clone())))? {
-            Some(Answer::Missing(name)) => Ok(Some(name)),
-            Some(answer) => self.done(answer).map(|()| None),
-            None => self.direct(async |claims| Ok(claims.first_missing(record).await?)),
+            Asked::Answered(Answer::Missing(name)) => Ok(Some(name)),
+            Asked::Answered(answer) => self.done(answer).map(|()| None),
+            Asked::Nobody | Asked::Interrupted => {
+                self.direct(async |claims| Ok(claims.first_missing(record).await?))
+            }
         }
     }
 
     /// Whether addresses can be had.
     pub fn status(&self, query: &StatusQuery) -> Result<(), SessionError> {
-        if let Some(answer) = self.ask(&Request::Status(query.clone()))? {
+        if let Asked::Answered(answer) = self.ask(&Request::Status(query.clone()))? {
             return self.done(answer);
         }
         self.direct(async |claims| {
@@ -104,12 +128,11 @@ impl Source<'_> {
         })
     }
 
-    /// The daemon's answer, or `None` where there is no daemon: none listens, it is of another release, or it ended before it
-    /// answered. What it may have claimed by then is found again by its name.
-    fn ask(&self, request: &Request) -> Result<Option<Answer>, SessionError> {
+    fn ask(&self, request: &Request) -> Result<Asked, SessionError> {
         match rpc::call(self.socket, request, self.deadline) {
-            Ok(answer) => Ok(Some(answer)),
-            Err(RpcError::Absent { .. } | RpcError::Refused { .. } | RpcError::Broken { .. }) => Ok(None),
+            Ok(answer) => Ok(Asked::Answered(answer)),
+            Err(RpcError::Absent { .. } | RpcError::Refused { .. }) => Ok(Asked::Nobody),
+            Err(RpcError::Broken { .. }) => Ok(Asked::Interrupted),
             Err(error) => Err(error.into()),
         }
     }

@@ -12,7 +12,7 @@ use node::deadline::Deadline;
 use node::names::{DnsLabel, DnsSubdomain};
 use node::rpc;
 use serde_json::Value;
-use whereabouts::allocate;
+use whereabouts::allocate::{self, Beginning};
 use whereabouts::claim::{Claimed, Claims};
 use whereabouts::daemon::LEASE;
 use whereabouts::hint::HintStore;
@@ -178,7 +178,7 @@ impl Inside {
 
     fn claim(&self, attachment: &Attachment) -> Result<Vec<Claimed>, String> {
         let (claims, order) = (self.claims(), attachment.order(&self.node));
-        let served = self.runtime.block_on(allocate::serve(&claims, &order, &self.hints));
+        let served = self.runtime.block_on(allocate::serve(&claims, &order, &self.hints, Beginning::Fresh));
         served.map_err(|failure| failure.error.to_string())
     }
 

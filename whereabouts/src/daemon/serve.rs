@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::known::{ForOrder, Known};
 use super::metrics::{Asked, Metrics, Outcome};
 use super::turns::Turns;
-use crate::allocate::{self, Left};
+use crate::allocate::{self, Beginning, Left};
 use crate::claim::Claims;
 use crate::order::Order;
 use crate::release;
@@ -74,11 +74,16 @@ impl Service {
 
     async fn claim(&self, order: &Order) -> Result<Answer, (SessionError, Left)> {
         let claims = self.claims(order.namespace.as_ref(), ADD_LIMIT);
-        let turn = Some(Arc::new(self.turns.begin(&order.who).await));
-        // The semaphore is never closed.
-        let _permit = self.permits.acquire().await;
-        let memory = ForOrder { known: &self.known, turn };
-        let served = allocate::serve(&claims, order, &memory).await;
+        let admission = async {
+            let turn = self.turns.begin(&order.who).await;
+            // The semaphore is never closed.
+            (turn, self.permits.acquire().await)
+        };
+        let Ok((turn, _permit)) = tokio::time::timeout(claims.deadline.remaining(), admission).await else {
+            return Err((SessionError::Busy, Left::Nothing));
+        };
+        let memory = ForOrder { known: &self.known, turn: Some(Arc::new(turn)) };
+        let served = allocate::serve(&claims, order, &memory, Beginning::Fresh).await;
         match served {
             Ok(claimed) => Ok(Answer::Claimed(claimed)),
             Err(failure) => {

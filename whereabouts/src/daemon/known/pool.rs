@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use node::client::Change;
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
 
 use super::super::metrics::Metrics;
@@ -44,8 +44,8 @@ pub struct PoolKnown {
     state: Mutex<State>,
     /// When the pool was seen adopted; held while someone looks.
     adopted: AsyncMutex<Option<Instant>>,
-    /// Whether the first list is there, or will never be.
-    first_list: watch::Sender<bool>,
+    /// Told when the first list is there, or will never be.
+    first_list: Notify,
 }
 
 #[derive(Debug)]
@@ -61,6 +61,8 @@ struct State {
     /// What a new list has so far.
     listing: Option<Listed>,
     synced: bool,
+    /// Whether the first list is there, or will never be.
+    answers: bool,
     /// All below are used.
     lowest: Option<IpAddr>,
     /// How often others were met lately.
@@ -85,6 +87,7 @@ impl PoolKnown {
             of_interface: BTreeMap::new(),
             listing: None,
             synced: false,
+            answers: false,
             lowest: start,
             heat: 0,
             full: None,
@@ -95,7 +98,7 @@ impl PoolKnown {
             metrics,
             state: Mutex::new(state),
             adopted: AsyncMutex::new(None),
-            first_list: watch::Sender::new(false),
+            first_list: Notify::new(),
         }
     }
 
@@ -129,12 +132,15 @@ impl PoolKnown {
 
     /// Waits for the first list, but not for long.
     pub(super) async fn synced(&self) {
-        let mut first_list = self.first_list.subscribe();
-        let _ = tokio::time::timeout(FIRST_LIST, first_list.wait_for(|there| *there)).await;
+        let told = self.first_list.notified();
+        if !self.state().answers {
+            let _ = tokio::time::timeout(FIRST_LIST, told).await;
+        }
     }
 
     pub(super) fn never_synced(&self) {
-        self.first_list.send_replace(true);
+        self.state().answers = true;
+        self.first_list.notify_waiters();
     }
 
     /// How many addresses that may be given out are held; `None` before that is known.
@@ -179,7 +185,8 @@ impl PoolKnown {
             }
             Change::Synced => {
                 state.swap();
-                self.first_list.send_replace(true);
+                state.answers = true;
+                self.first_list.notify_waiters();
             }
         }
     }

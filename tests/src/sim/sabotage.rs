@@ -1,0 +1,60 @@
+//! Rules of the design, broken on purpose: each must be found out by the simulation, or the simulation proves nothing. They are broken at
+//! the API server, or in what the simulation hands to the code; the code that is tested knows nothing of this.
+//!
+//! That a pod is asked for itself before its claim is released is not among them: with two observations a grace time apart a stale answer
+//! harms too seldom here. The model finds it, whose every state is visited (`tests/model`).
+
+use serde_json::json;
+
+use super::api::http::{Answer, Ask, Request};
+use super::api::store::{DeleteIf, Key, Store};
+
+/// Which rule is broken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sabotage {
+    /// None.
+    #[default]
+    None,
+    /// Deletes heed no preconditions: a late DEL takes what is another's by now.
+    BlindDeletes,
+    /// A create of what is there overwrites it: as if no claim was looked at.
+    OverwritingCreates,
+    /// Every pool says that its entries have claims.
+    UnadoptedPools,
+    /// A claim is released as soon as its pod is not seen.
+    NoGrace,
+}
+
+/// Every rule that can be broken.
+pub const ALL: &[Sabotage] =
+    &[Sabotage::BlindDeletes, Sabotage::OverwritingCreates, Sabotage::UnadoptedPools, Sabotage::NoGrace];
+
+impl Sabotage {
+    /// Answers a request, with the broken rule broken.
+    pub fn answer(self, store: &mut Store, request: &Request, cached: u64) -> Answer {
+        if self == Sabotage::None {
+            return store.answer(request, cached);
+        }
+        let mut request = request.clone();
+        match (self, &mut request.ask) {
+            (Sabotage::BlindDeletes, Ask::Delete { only, .. }) => *only = DeleteIf::default(),
+            (Sabotage::OverwritingCreates, Ask::Create { at, object }) => {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                let namespace = at.namespace.clone().unwrap_or_default();
+                let key = Key::new(&at.kind, &namespace, name);
+                if at.kind.starts_with("overlapping") && store.get(&key).is_ok() {
+                    let object = object.clone();
+                    request.ask = Ask::Replace { key, object };
+                }
+            }
+            _ => {}
+        }
+        let mut answer = store.answer(&request, cached);
+        if let (Sabotage::UnadoptedPools, Ask::Get { key, .. }, 200) = (self, &request.ask, answer.code)
+            && key.kind.starts_with("ippools")
+        {
+            answer.body["metadata"]["annotations"]["whereabouts.multus-rs/adopted"] = json!("true");
+        }
+        answer
+    }
+}

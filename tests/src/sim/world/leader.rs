@@ -1,0 +1,28 @@
+//! A daemon that believes to lead.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use node::client::ApiClient;
+use node::names::DnsLabel;
+use whereabouts::daemon::leader::{Context, Timing, run};
+use whereabouts::daemon::metrics::Metrics;
+
+use super::layout::NAMESPACE;
+use super::{CHURN, PASS, World};
+
+/// Leads for ever. As long as the world churns it falls from time to time, and another begins from nothing.
+pub async fn lead(world: World, api: ApiClient, grace: Duration, mut rng: Rng) {
+    let namespace = DnsLabel::new(NAMESPACE).unwrap();
+    let timing = Timing { grace, pass: PASS, ..Timing::default() };
+    loop {
+        let (metrics, _) = Metrics::new();
+        let context = Context::new(api.clone(), namespace.clone(), metrics, grace).paced(timing);
+        let term = Duration::from_secs(rng.u64(30..300));
+        if world.history.now() + term < CHURN {
+            let _ = tokio::time::timeout(term, run(&context)).await;
+        } else {
+            run(&context).await;
+        }
+    }
+}
