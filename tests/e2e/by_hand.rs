@@ -158,7 +158,10 @@ pub struct ApiServerAway<'a> {
 
 impl<'a> ApiServerAway<'a> {
     pub fn new(cluster: &'a Cluster) -> Self {
-        let pid = cluster.sh("cp", "pgrep -f '^[^ ]*kube-apiserver .*--etcd-servers' | head -1");
+        // Other clusters may run beside this one, and processes of the control plane are seen from everywhere.
+        let of_this_cluster = format!("pgrep -f '^[^ ]*kube-apiserver .*/multus-rs/{}/'", cluster.name());
+        let pid = cluster.sh("cp", &of_this_cluster);
+        assert!(pid.parse::<u32>().is_ok(), "one API server, not {pid:?}");
         cluster.sh("cp", &format!("kill -STOP {pid}"));
         ApiServerAway { cluster, pid }
     }

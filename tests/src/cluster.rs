@@ -34,6 +34,11 @@ impl Cluster {
         cluster
     }
 
+    /// What the cluster is called; its folder has this name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Starts the daemons from the manifests that users apply, with more arguments for whereabouts-daemon.
     pub fn start_daemons(&self, arguments: &str) {
         let mut script = script_command("daemons");

@@ -149,11 +149,11 @@ fn window(free: &Allocatable, view: View<'_>, spread: u32) -> u64 {
     u64::try_from(left).unwrap_or(wide).clamp(1, wide)
 }
 
-/// The spread after so many losses in one call: none after the first, which may be chance; then more each time.
+/// The spread after so many losses in one call: none after the first two, which may be older claims in a row; then more each time.
 pub fn spread_after(losses: usize) -> u32 {
     match losses {
-        0 | 1 => 0,
-        more => 4 << more.min(LOSSES_BEFORE_RANDOM),
+        0..=2 => 0,
+        more => 2 << more.min(LOSSES_BEFORE_RANDOM),
     }
 }
 

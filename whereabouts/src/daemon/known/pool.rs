@@ -208,9 +208,9 @@ impl PoolKnown {
 }
 
 impl State {
-    /// How far from the lowest free address to look: one meeting may be chance.
+    /// How far from the lowest free address to look: two meetings may be chance.
     const fn spread(&self) -> u32 {
-        if self.heat <= 1 { 0 } else { self.heat * 4 }
+        if self.heat <= 3 { 0 } else { self.heat * 4 }
     }
 
     fn free(&mut self, ip: IpAddr) {
