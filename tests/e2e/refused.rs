@@ -2,7 +2,7 @@
 //! is left of them.
 
 use serde_json::{Value, json};
-use tests::cluster::Cluster;
+use tests::cluster::{Cluster, wait_for};
 
 use crate::objects::{MACVLAN_CONF, network, nothing_is_left, pod, ranged};
 
@@ -28,10 +28,11 @@ fn refused(cluster: &Cluster, objects: &[Value], asks: &str, parts: &[&str]) {
         assert!(message.contains(part), "{part:?} is not in: {message}");
     }
     assert!(message.len() < 1200, "an event one can read has fewer than {} bytes: {message}", message.len());
-    let state = cluster.get(&["pod", "refused"]);
-    assert_eq!(state["status"]["phase"], "Pending");
-    let waiting = &state["status"]["containerStatuses"][0]["state"]["waiting"]["reason"];
-    assert_eq!(waiting, "ContainerCreating");
+    // The kubelet sends the event before it writes the pod's status.
+    wait_for("the pod waits", &json!(["Pending", "ContainerCreating"]), || {
+        let status = &cluster.get(&["pod", "refused"])["status"];
+        json!([status["phase"], status["containerStatuses"][0]["state"]["waiting"]["reason"]])
+    });
     cluster.delete_pods(&["refused"]);
     nothing_is_left(cluster);
     let _ = cluster.try_kubectl(&["delete", "events", "--all"], "");
