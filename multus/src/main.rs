@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use multus::plugin::Multus;
 
+// musl's allocator asks the kernel for nearly every page.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     let mut args = std::env::args();
     let program = args.next().unwrap_or_default();

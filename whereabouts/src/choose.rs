@@ -5,7 +5,7 @@
 //! 1. the address that was asked for;
 //! 2. the one that this pod's interface had before;
 //! 3. the lowest free one at or above the hint, going round; without a hint the lowest free one;
-//! 4. after [`LOSSES_BEFORE_RANDOM`] losses any of the lowest [`RANDOM_WINDOW`] free ones.
+//! 4. where many look for one at the same time, any free one of a window above the hint. See [`spread`].
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,13 +15,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::range::{Allocatable, RangeSpec};
 
-/// After so many losses any free address is as good as another. Before, what others are seen to try is passed over by a growing chance
-/// ([`Hints::spread`]): the pool stays dense, and many callers with the same view do not meet again and again.
-pub const LOSSES_BEFORE_RANDOM: usize = 8;
+/// After so many losses who has no list asks for one: the pool is full, or nearly.
+pub const LOSSES_BEFORE_LIST: usize = 10;
 
-/// Random choice is among so many free addresses: enough for thousands of callers at once, and the pool stays
-/// dense, far below the offset (2^63) that an IPPool's keys can hold.
-pub const RANDOM_WINDOW: u128 = 1 << 16;
+/// The window of who is one of many: wide enough for some hundreds on a few dozen nodes, who then hardly meet.
+const CROWD: u32 = 1 << 10;
+
+/// The widest window: of any pool that is not nearly full it has free addresses, and an IPPool's keys (offsets below 2^63) can hold them.
+const WIDEST: u32 = 1 << 30;
+
+/// Who else looks for an address of the pool, on this node and at this moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Crowd {
+    /// So many came before, and try the first candidates.
+    pub ahead: u32,
+    /// Whether there are so many that they are unlikely to be all: on other nodes it is the same.
+    pub size: CrowdSize,
+}
+
+/// See [`Crowd`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CrowdSize {
+    /// A few.
+    #[default]
+    Few,
+    /// More.
+    Many,
+}
+
+impl CrowdSize {
+    /// Of so many at the same time.
+    pub const fn of(together: usize) -> Self {
+        if together > 3 { CrowdSize::Many } else { CrowdSize::Few }
+    }
+}
 
 /// An address that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +77,8 @@ pub struct Hints {
     pub previous: Option<IpAddr>,
     /// Where to begin looking.
     pub start: Option<IpAddr>,
+    /// How many free addresses to pass over in any case: who came before tries them.
+    pub ahead: u32,
     /// How many free addresses at most to pass over, by chance: others are known to look at the same place.
     pub spread: u32,
 }
@@ -129,32 +158,39 @@ pub fn next(
     if let Some(ip) = hints.previous.filter(|ip| spec.is_usable(*ip) && !view.lost.contains(ip)) {
         return Ok(ip);
     }
-    let found = if view.lost.len() >= LOSSES_BEFORE_RANDOM {
-        any_free(free, view, random)
-    } else {
-        let skip = random % window(free, view, hints.spread);
-        nth_free(free, view, hints.start, skip).or_else(|| nth_free(free, view, hints.start, 0))
-    };
+    let skip = u64::from(hints.ahead) + random % window(free, view, hints.spread);
+    let found = nth_free(free, view, hints.start, skip).or_else(|| nth_free(free, view, hints.start, 0));
     found.ok_or_else(|| NoCandidate::Exhausted(Box::new(exhausted(free, view))))
 }
 
-/// Among how many free addresses chance decides: not more than a small pool has left.
+/// Among how many free addresses chance decides: not more than the pool has left.
 fn window(free: &Allocatable, view: View<'_>, spread: u32) -> u64 {
-    const SMALL: u128 = 1 << 12;
+    /// To count what is used takes a step each.
+    const COUNTED: u128 = 1 << 12;
     let wide = u64::from(spread) + 1;
-    if spread == 0 || free.size() > SMALL {
+    if spread == 0 {
         return wide;
     }
-    let left = free.size().saturating_sub(free.count_used(view.used) as u128);
+    let used = if free.size() > COUNTED { view.used.len() } else { free.count_used(view.used) };
+    let left = free.size().saturating_sub(used as u128);
     u64::try_from(left).unwrap_or(wide).clamp(1, wide)
 }
 
-/// The spread after so many losses in one call: none after the first two, which may be older claims in a row; then more each time.
-pub fn spread_after(losses: usize) -> u32 {
-    match losses {
-        0..=2 => 0,
-        more => 2 << more.min(LOSSES_BEFORE_RANDOM),
-    }
+/// How many free addresses at most to pass over after so many losses in one call, where callers met `lately` enough to need a window of
+/// that size. The first losses may be older claims in a row: the pool stays dense while few ask. Then the window grows with each, so that
+/// a few tries lead past any number of claims, and many callers with the same view do not meet again and again.
+pub fn spread(lately: u32, size: CrowdSize, losses: usize) -> u32 {
+    let crowd = match size {
+        CrowdSize::Few => 0,
+        CrowdSize::Many => CROWD,
+    };
+    let alone = if losses < 3 { 0 } else { grown(64, losses - 3) };
+    alone.max(grown(lately.max(crowd), losses))
+}
+
+fn grown(window: u32, losses: usize) -> u32 {
+    let shift = 3 * losses.min(10);
+    u32::try_from(u64::from(window) << shift).unwrap_or(WIDEST).min(WIDEST)
 }
 
 /// The free address after `skip` others, from `start` on and then from the beginning. The lost ones are few and found one by one, so
@@ -180,23 +216,6 @@ fn must(spec: &RangeSpec, view: View<'_>, ip: IpAddr) -> Result<IpAddr, NoCandid
     Ok(ip)
 }
 
-fn any_free(free: &Allocatable, view: View<'_>, random: u64) -> Option<IpAddr> {
-    let lost = only_lost(view);
-    let taken = free.count_used(view.used) + free.count_used(&lost);
-    let left = free.size().saturating_sub(taken as u128);
-    // `checked_rem` is `None` when nothing is left.
-    let mut n = u128::from(random).checked_rem(left.min(RANDOM_WINDOW))?;
-    let mut found = free.free_at(view.used, n)?;
-    // Each lost one at or below it does not count.
-    for lost in lost.into_iter().filter(|lost| free.contains(*lost)) {
-        if lost <= found {
-            n += 1;
-            found = free.free_at(view.used, n)?;
-        }
-    }
-    Some(found)
-}
-
 fn only_lost(view: View<'_>) -> BTreeSet<IpAddr> {
     view.lost.iter().filter(|ip| !view.used.contains(ip)).copied().collect()
 }
@@ -215,7 +234,7 @@ fn exhausted(free: &Allocatable, view: View<'_>) -> Exhausted {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hints, LOSSES_BEFORE_RANDOM, NoCandidate, RANDOM_WINDOW, View, Wish, next};
+    use super::{CrowdSize, Hints, NoCandidate, View, Wish, next, spread};
     use crate::range::RangeSpec;
     use std::collections::BTreeSet;
     use std::net::IpAddr;
@@ -321,18 +340,26 @@ mod tests {
     }
 
     #[test]
-    fn after_many_losses_the_choice_is_random_among_the_free() {
-        let lost = ["1", "2", "3", "16", "17", "18", "19", "20"].map(|n| format!("10.0.0.{n}"));
-        let lost: Vec<&str> = lost.iter().map(String::as_str).collect();
-        assert_eq!(lost.len(), LOSSES_BEFORE_RANDOM);
-        let used = ["10.0.0.5"];
-        let chosen: BTreeSet<IpAddr> = (0..10)
-            .map(|random| choose("10.0.0.0/28", &used, &lost, Hints::default(), random).unwrap())
-            .collect();
-        let free = ["4", "6", "7", "8", "9", "10", "11", "12", "13", "14"].map(|n| format!("10.0.0.{n}"));
-        assert_eq!(chosen, set(&free));
-        let two = choose("10.0.0.0/28", &used, &lost[..2], Hints::default(), 7);
-        assert_eq!(two, Ok(ip("10.0.0.3")));
+    fn who_comes_after_others_passes_over_what_they_try() {
+        let ahead = |ahead| {
+            let hints = Hints { ahead, ..start("10.0.0.2") };
+            choose("10.0.0.0/29", &["10.0.0.3"], &[], hints, 9)
+        };
+        assert_eq!(ahead(0), Ok(ip("10.0.0.2")));
+        assert_eq!(ahead(1), Ok(ip("10.0.0.4")));
+        assert_eq!(ahead(99), Ok(ip("10.0.0.2")), "where there are not so many it begins with the first");
+    }
+
+    #[test]
+    fn the_window_grows_with_losses_and_with_the_crowd() {
+        let few = |losses| spread(0, CrowdSize::Few, losses);
+        assert_eq!([0, 1, 2, 3, 4, 5].map(few), [0, 0, 0, 64, 512, 4096]);
+        assert_eq!(few(usize::MAX), 1 << 30);
+        let many = |losses| spread(0, CrowdSize::Many, losses);
+        assert_eq!([0, 1, 2].map(many), [1024, 8192, 65536]);
+        assert_eq!(spread(4096, CrowdSize::Few, 0), 4096, "others were met a moment ago");
+        assert_eq!(spread(4096, CrowdSize::Many, 1), 32768);
+        assert_eq!([1, 3, 4].map(CrowdSize::of), [CrowdSize::Few, CrowdSize::Few, CrowdSize::Many]);
     }
 
     #[test]
@@ -348,11 +375,21 @@ mod tests {
     }
 
     #[test]
-    fn random_choice_stays_low_in_a_huge_range() {
-        let lost: Vec<String> = (1..=LOSSES_BEFORE_RANDOM).map(|n| format!("fd00::{n}")).collect();
-        let lost: Vec<&str> = lost.iter().map(String::as_str).collect();
-        let top = choose("fd00::/64", NONE, &lost, Hints::default(), u64::MAX).unwrap();
-        assert_eq!(crate::ip::offset(top, ip("fd00::")), Some(RANDOM_WINDOW + 8));
+    fn the_widest_spread_reaches_all_that_is_left_and_nothing_else() {
+        let spread = |range, random| {
+            choose(
+                range,
+                &["10.0.0.2"],
+                &["10.0.0.3"],
+                Hints { spread: u32::MAX, ..Hints::default() },
+                random,
+            )
+        };
+        let chosen: BTreeSet<IpAddr> = (0..99).map(|random| spread("10.0.0.0/29", random).unwrap()).collect();
+        assert_eq!(chosen, set(&["10.0.0.1", "10.0.0.4", "10.0.0.5", "10.0.0.6"]));
+        assert_eq!(spread("10.0.0.0/8", (1 << 24) - 4), Ok(ip("10.255.255.254")));
+        let low = choose("fd00::/64", NONE, &[], Hints { spread: u32::MAX, ..Hints::default() }, u64::MAX);
+        assert!(crate::ip::offset(low.unwrap(), ip("fd00::")).unwrap() <= 1 << 32);
     }
 
     #[test]

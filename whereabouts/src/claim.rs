@@ -14,7 +14,7 @@ use node::deadline::Deadline;
 use node::names::{DnsLabel, DnsSubdomain};
 use serde::{Deserialize, Serialize};
 
-use crate::choose::{LOSSES_BEFORE_RANDOM, NoCandidate, Wish};
+use crate::choose::{LOSSES_BEFORE_LIST, NoCandidate, Wish};
 use crate::naming::NamingError;
 use crate::objects::{Holding, LABEL_CONTAINER, LABEL_POOL, RESERVATIONS, Reservation, label};
 use crate::order::Who;
@@ -116,7 +116,7 @@ enum Holder {
 }
 
 /// After so many losses all claims are listed.
-const LOSSES_BEFORE_ALL: usize = 4 * LOSSES_BEFORE_RANDOM;
+const LOSSES_BEFORE_ALL: usize = 3 * LOSSES_BEFORE_LIST;
 
 /// Claims of one page of a list.
 const PAGE: u32 = 500;

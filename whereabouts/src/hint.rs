@@ -7,11 +7,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::crowd::Place;
+use crate::search::{self, Note, Notes};
+
 /// How long a pool that was seen adopted is not looked at again.
 const ADOPTED_FOR: Duration = Duration::from_secs(60);
 
-/// How long it matters that others were met at a pool's lowest free address.
-const SPREAD_FOR: Duration = Duration::from_secs(2);
+/// How long it matters that others were met.
+pub const SPREAD_FOR: Duration = Duration::from_secs(2);
 
 /// The hints of this node.
 #[derive(Clone, Debug)]
@@ -46,7 +49,7 @@ impl HintStore {
         let _ = std::fs::remove_file(self.folder.join(owner_file(pool, podref, if_name)));
     }
 
-    /// How far from the lowest free address to look: others were met there a short while ago.
+    /// Among how many free addresses to choose: others were met a short while ago. 0 if nobody was.
     pub fn spread(&self, pool: &str) -> u32 {
         let name = spread_file(pool);
         if !self.is_younger(&name, SPREAD_FOR) {
@@ -55,12 +58,10 @@ impl HintStore {
         std::fs::read_to_string(self.folder.join(name)).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
-    /// Others were met, or, with 0, not any more.
+    /// Others were met.
     pub fn set_spread(&self, pool: &str, spread: u32) {
-        if spread > 0 {
-            let file = self.folder.join(spread_file(pool));
-            let _ = node::files::replace(&file, spread.to_string().as_bytes());
-        }
+        let file = self.folder.join(spread_file(pool));
+        let _ = node::files::replace(&file, spread.to_string().as_bytes());
     }
 
     /// Whether a pool was seen adopted a short while ago: it is looked at again from time to time only.
@@ -80,6 +81,32 @@ impl HintStore {
 
     fn read(&self, name: &str) -> Option<IpAddr> {
         std::fs::read_to_string(self.folder.join(name)).ok()?.trim().parse().ok()
+    }
+
+    /// Who else of this node looks for an address of the pool.
+    pub fn place(&self, pool: &str) -> Place {
+        Place::take(&self.folder.join(format!("crowd-{pool}")))
+    }
+
+    /// What is known of a pool for this interface of this pod.
+    pub fn notes(&self, pool: &str, podref: &str, if_name: &str) -> Notes {
+        Notes {
+            previous: self.previous(pool, podref, if_name),
+            start: self.get(pool),
+            spread: self.spread(pool),
+        }
+    }
+
+    /// Notes what a search that began at `start` has learned, see [`search::raised`].
+    pub fn note(&self, pool: &str, start: Option<IpAddr>, note: Note) {
+        match note {
+            Note::Spread(spread) => self.set_spread(pool, spread),
+            Note::Next(next) => {
+                if let Some(next) = search::raised(self.get(pool), start, next) {
+                    self.set(pool, next);
+                }
+            }
+        }
     }
 
     /// The addresses below `next` are taken, as far as is known.
@@ -131,6 +158,21 @@ mod tests {
         assert_eq!(hints.get("p"), Some(ip("10.0.0.9")));
         hints.lower("p", ip("10.0.0.3"));
         assert_eq!(hints.get("p"), Some(ip("10.0.0.3")));
+    }
+
+    #[test]
+    fn a_hint_that_was_moved_meanwhile_stands() {
+        let state = tempfile::tempdir().unwrap();
+        let hints = HintStore::open(state.path());
+        let (start, next) = (Some(ip("10.0.0.5")), Note::Next(ip("10.0.0.6")));
+        hints.note("p", start, next);
+        assert_eq!(hints.get("p"), Some(ip("10.0.0.6")), "there was none");
+        hints.set("p", ip("10.0.0.9"));
+        hints.note("p", start, next);
+        assert_eq!(hints.get("p"), Some(ip("10.0.0.9")), "another call went on from there");
+        hints.set("p", ip("10.0.0.3"));
+        hints.note("p", start, next);
+        assert_eq!(hints.get("p"), Some(ip("10.0.0.3")), "an address was freed");
     }
 
     #[test]

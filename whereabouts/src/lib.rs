@@ -21,7 +21,8 @@
 //! | [`order`] | what does an attachment ask for? |
 //! | [`allocate`] | how is an order served, all or nothing? |
 //! | [`claim`] | how is an address got and given back? (the only writer of claims) |
-//! | [`outlook`], [`hint`] | which addresses are tried first? |
+//! | [`outlook`] | what is known about a pool before the API server is asked? |
+//! | [`search`], [`hint`], [`crowd`] | how does a plugin on its own go through a pool, and what does it note? |
 //! | [`release`], [`drain`] | how is it given back, and when the API server was away? |
 //! | [`adopt`] | what becomes of pools that Whereabouts filled? |
 //! | [`node_slice`] | which slice is this node's? |
@@ -49,6 +50,7 @@ pub mod choose;
 pub mod claim;
 pub mod conf;
 pub mod conf_files;
+pub mod crowd;
 pub mod daemon;
 pub mod drain;
 pub mod hint;
@@ -64,6 +66,7 @@ pub mod range;
 pub mod reclaim;
 pub mod record;
 pub mod release;
+pub mod search;
 pub mod session;
 pub mod slice_plan;
 pub mod slices;

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+// musl's allocator asks the kernel for nearly every page.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     cni::plugin::main(&whereabouts::plugin::Whereabouts)
 }

@@ -6,12 +6,14 @@ use std::net::IpAddr;
 
 use node::client::ApiError;
 
-use crate::choose::{self, Hints, LOSSES_BEFORE_RANDOM, NoCandidate, View, Wish};
+use crate::choose::{NoCandidate, Wish};
+use crate::crowd::Place;
 use crate::hint::HintStore;
 use crate::naming;
 use crate::objects::Reservation;
 use crate::order::Who;
 use crate::pool::Pool;
+use crate::search::{Note, Search};
 
 /// What a list says about a pool.
 #[derive(Clone, Debug, Default)]
@@ -90,26 +92,20 @@ pub trait Outlook {
 }
 
 /// A plugin on its own: hint files, and what this call learns.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Alone {
     store: HintStore,
-    pool: String,
+    pool: Pool,
     owner: (String, String),
-    previous: Option<IpAddr>,
     start: Option<IpAddr>,
-    used: BTreeSet<IpAddr>,
-    spread: u32,
-    losses: usize,
-    way: Way,
+    search: Search,
+    place: Place,
 }
 
-/// How the present candidate was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// All below it are taken, as far as is known.
-    InOrder,
-    /// By wish, by memory or by chance.
-    Otherwise,
+impl Alone {
+    fn note(&self, note: Note) {
+        self.store.note(self.pool.name.as_str(), self.start, note);
+    }
 }
 
 impl Memory for HintStore {
@@ -117,16 +113,14 @@ impl Memory for HintStore {
 
     fn outlook(&self, pool: &Pool, who: &Who) -> Alone {
         let name = pool.name.as_str();
+        let notes = self.notes(name, &who.podref, &who.if_name);
         Alone {
             store: self.clone(),
-            pool: name.to_owned(),
+            pool: pool.clone(),
             owner: (who.podref.clone(), who.if_name.clone()),
-            previous: self.previous(name, &who.podref, &who.if_name),
-            start: self.get(name),
-            used: BTreeSet::new(),
-            spread: self.spread(name),
-            losses: 0,
-            way: Way::Otherwise,
+            start: notes.start,
+            search: Search::new(notes),
+            place: self.place(name),
         }
     }
 
@@ -154,29 +148,21 @@ impl Outlook for Alone {
         wish: Option<Wish>,
         lost: &BTreeSet<IpAddr>,
     ) -> Result<IpAddr, NoCandidate> {
-        let spread = self.spread.max(choose::spread_after(lost.len()));
-        let plain = wish.is_none() && self.previous.is_none() && spread == 0;
-        self.way = if plain { Way::InOrder } else { Way::Otherwise };
-        self.losses = lost.len();
-        let hints = Hints { wish, previous: self.previous, start: self.start, spread };
-        let view = View { used: &self.used, lost };
-        choose::next(&pool.range, &pool.free, view, hints, node::entropy::random())
+        self.search.next(pool, wish, lost, self.place.crowd(), node::entropy::random())
     }
 
     fn won(&mut self, ip: IpAddr) {
         let (podref, if_name) = &self.owner;
-        self.store.set_previous(&self.pool, podref, if_name, ip);
-        if self.way == Way::InOrder {
-            self.store.set(&self.pool, crate::ip::add(ip, 1).unwrap_or(ip));
-        } else {
-            self.store.set_spread(&self.pool, choose::spread_after(self.losses));
+        self.store.set_previous(self.pool.name.as_str(), podref, if_name, ip);
+        for note in self.search.won(&self.pool, ip) {
+            self.note(note);
         }
     }
 
     fn lost(&mut self, _ip: IpAddr) {}
 
     fn may_be_own(&self, ip: IpAddr) -> bool {
-        self.previous == Some(ip)
+        self.search.may_be_own(ip)
     }
 
     fn is_over(&self) -> bool {
@@ -184,13 +170,15 @@ impl Outlook for Alone {
     }
 
     fn wants_list(&self, losses: usize) -> bool {
-        losses >= LOSSES_BEFORE_RANDOM
+        Search::wants_list(losses)
     }
 
     fn learn(&mut self, listing: &Listing) {
-        self.used.extend(listing.owners.keys());
-        self.previous = listing.own;
-        self.start = None;
+        // The list is current: what was noted before is not.
+        self.start = self.search.learn(&self.pool, listing);
+        if let Some(next) = self.start {
+            self.store.set(self.pool.name.as_str(), next);
+        }
     }
 
     fn is_sure(&self) -> bool {

@@ -104,8 +104,8 @@ pub struct Found {
     pub growth: Vec<Level>,
     /// Claims that were left after all DELs.
     pub left: usize,
-    /// Claims made straight at the API server, a second.
-    pub fill_rate: f64,
+    /// Claims made straight at the API server with no choice and no daemon, a second.
+    pub bare_rate: f64,
     /// Resident memory of a leader and of a follower that knows them all, in KiB, with the last level held.
     pub resident_full: Vec<u64>,
 }
@@ -118,6 +118,9 @@ struct Bench<'a> {
     ranges: std::ops::RangeInclusive<u8>,
 }
 
+/// The range of claims that nobody chooses.
+const BARE: &str = "172.16.0.0/12";
+
 /// Measures everything.
 pub fn all(api: &Api, programs: &Programs, scale: &Scale) -> Found {
     let mut found = Found::default();
@@ -128,6 +131,8 @@ pub fn all(api: &Api, programs: &Programs, scale: &Scale) -> Found {
     drop(disk_node);
     let alone: Vec<Node> =
         (0..scale.nodes).map(|n| Node::new(api, &format!("alone{n}"), Files::Memory)).collect();
+    found.bare_rate = fill::claims(&alone[0], BARE, 0..scale.bare);
+    fill::remove(&alone[0], BARE, 0..scale.bare);
     for way in [Way::Direct, Way::Against, Way::Claims, Way::Process] {
         bench.measure(&mut found, &alone, way);
     }
@@ -233,7 +238,7 @@ impl Bench<'_> {
         for held in self.scale.levels {
             println!("{held} held");
             if *held > filled {
-                found.fill_rate = fill::claims(&leader, RANGE, filled..*held);
+                fill::claims(&leader, RANGE, filled..*held);
                 filled = *held;
             }
             let alone = [Node::new(self.api, "fresh", Files::Memory)];

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
 use ipnet::IpNet;
-use node::client::{ApiClient, ApiError, Credentials, MetadataOnly, Timeouts, block_on};
+use node::client::{ApiClient, ApiError, Credentials, MetadataOnly, Preconditions, Timeouts, block_on};
 use node::deadline::Deadline;
 use node::names::{DnsLabel, DnsSubdomain};
 use serde_json::{Value, json};
@@ -26,25 +26,40 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 /// Makes the claims of a range's addresses with these numbers; how many a second.
 pub fn claims(node: &Node, range: &str, numbers: Range<u32>) -> f64 {
+    each(node, range, numbers, async |api, claim| {
+        let collection = RESERVATIONS.in_namespace(&namespace());
+        api.create::<MetadataOnly>(&collection, &claim, Deadline::after(LIMIT)).await.map(drop)
+    })
+}
+
+/// Removes them again.
+pub fn remove(node: &Node, range: &str, numbers: Range<u32>) {
+    each(node, range, numbers, async |api, claim| {
+        let name = DnsSubdomain::new(claim.metadata.name.expect("its name")).expect("a name");
+        let path = RESERVATIONS.in_namespace(&namespace()).object(&name);
+        api.delete(&path, &Preconditions::default(), Deadline::after(LIMIT)).await
+    });
+}
+
+/// Does something with each; how many a second.
+fn each<W>(node: &Node, range: &str, numbers: Range<u32>, work: W) -> f64
+where
+    W: AsyncFn(&ApiClient, Reservation) -> Result<(), ApiError> + Copy + Send + 'static,
+{
     let net: IpNet = range.parse().expect("a range");
     let began = Instant::now();
     let part = |client: u32| {
         let mine = numbers.clone().filter(move |number| number % CLIENTS == client);
-        node.spawn(move || with_api(async |api| made(api, net, mine).await))
+        let all = move |api| async move {
+            let one = |number| work(&api, claim(net, number));
+            let results = stream::iter(mine.map(one)).buffer_unordered(AT_ONCE);
+            results.for_each(async |result| result.expect("the API server does it")).await;
+        };
+        node.spawn(move || with_api(all))
     };
     let clients: Vec<_> = (0..CLIENTS).map(part).collect();
     clients.into_iter().for_each(|client| client.join().expect("claims can be made"));
     f64::from(numbers.len() as u32) / began.elapsed().as_secs_f64()
-}
-
-async fn made(api: &ApiClient, net: IpNet, numbers: impl Iterator<Item = u32>) {
-    let collection = RESERVATIONS.in_namespace(&namespace());
-    let deadline = Deadline::after(LIMIT);
-    let make = |number| {
-        let (claim, collection) = (claim(net, number), &collection);
-        async move { api.create::<MetadataOnly>(collection, &claim, deadline).await.expect("a claim can be made") }
-    };
-    stream::iter(numbers.map(make)).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
 }
 
 fn claim(net: IpNet, number: u32) -> Reservation {
@@ -80,7 +95,7 @@ pub fn pool(node: &Node, range: &str, entries: usize) -> bool {
         "metadata": { "name": name.as_str() },
         "spec": { "range": range, "allocations": allocations },
     });
-    node.run(move || with_api(async |api| written(api, &name, &mut pool).await.is_ok()))
+    node.run(move || with_api(async move |api| written(&api, &name, &mut pool).await.is_ok()))
 }
 
 async fn written(api: &ApiClient, name: &DnsSubdomain, pool: &mut Value) -> Result<MetadataOnly, ApiError> {
@@ -99,11 +114,11 @@ fn namespace() -> DnsLabel {
     DnsLabel::new(NAMESPACE).expect("a namespace")
 }
 
-fn with_api<T>(work: impl AsyncFnOnce(&ApiClient) -> T) -> T {
+fn with_api<T>(work: impl AsyncFnOnce(ApiClient) -> T) -> T {
     let credentials = Credentials::Kubeconfig(PathBuf::from(KUBECONFIG));
     let whole = async {
         let api = ApiClient::connect(credentials, Timeouts::default()).await.expect("the node's credentials");
-        work(&api).await
+        work(api).await
     };
     block_on(Deadline::after(LIMIT), whole).expect("time enough")
 }

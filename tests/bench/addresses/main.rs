@@ -14,7 +14,7 @@
 //! | [`work`] | what comes of much work at once? |
 //! | [`fill`] | how does a cluster come to hold many addresses? |
 //! | [`cases`] | what is measured? |
-//! | [`report`], [`plot`] | how is it shown? |
+//! | [`report`], [`aims`], [`plot`] | how is it shown? |
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -23,6 +23,7 @@
     clippy::indexing_slicing
 )]
 
+mod aims;
 mod api;
 mod attachment;
 mod cases;
@@ -70,6 +71,8 @@ pub struct Scale {
     pub span: Duration,
     /// ADDs that each node has under way then.
     pub under_way: usize,
+    /// Claims made to see what the API server can do.
+    pub bare: u32,
     /// How many addresses are held while the calls of [`Scale::calls`] are measured.
     pub levels: &'static [u32],
 }
@@ -87,6 +90,7 @@ impl Scale {
             pods_at_once: 16,
             span: Duration::from_secs(5),
             under_way: 2,
+            bare: 3_000,
             levels: &[0, 1_000, 8_000, 60_000],
         };
         assert!(full.calls > 0, "BENCH_N must be at least 1");
@@ -103,6 +107,7 @@ impl Scale {
             networks,
             pods_at_once: 4,
             span,
+            bare: 300,
             levels: &[0, 200, 2_000],
             ..full
         }

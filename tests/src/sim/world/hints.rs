@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use node::client::ApiError;
 use tokio::time::Instant;
-use whereabouts::choose::{self, LOSSES_BEFORE_RANDOM, NoCandidate, View, Wish};
+use whereabouts::choose::{Crowd, CrowdSize, NoCandidate, Wish};
+use whereabouts::hint::SPREAD_FOR;
 use whereabouts::order::Who;
 use whereabouts::outlook::{Listing, Memory, Outlook};
 use whereabouts::pool::Pool;
 use whereabouts::record::Record;
+use whereabouts::search::{self, Note, Notes, Search};
 
 const ADOPTED_FOR: Duration = Duration::from_secs(60);
-
-const SPREAD_FOR: Duration = Duration::from_secs(2);
 
 /// The hints of a node. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ struct Files {
     previous: BTreeMap<Owner, IpAddr>,
     spread: BTreeMap<String, (u32, Instant)>,
     adopted: BTreeMap<String, Instant>,
+    /// How many look for an address of a pool.
+    looking: BTreeMap<String, u32>,
 }
 
 /// Pool, pod, interface.
@@ -39,18 +41,11 @@ type Owner = (String, String, String);
 pub struct Looking {
     hints: Hints,
     owner: Owner,
-    previous: Option<IpAddr>,
     start: Option<IpAddr>,
-    used: BTreeSet<IpAddr>,
-    spread: u32,
-    losses: usize,
-    way: Way,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Way {
-    InOrder,
-    Otherwise,
+    pool: Pool,
+    search: Search,
+    /// So many were looking before.
+    ahead: u32,
 }
 
 impl Hints {
@@ -71,24 +66,44 @@ impl Hints {
     }
 }
 
+impl Files {
+    fn note(&mut self, pool: &str, start: Option<IpAddr>, note: Note) {
+        match note {
+            Note::Spread(spread) => {
+                self.spread.insert(pool.to_owned(), (spread, Instant::now()));
+            }
+            Note::Next(next) => {
+                if let Some(next) = search::raised(self.start.get(pool).copied(), start, next) {
+                    self.start.insert(pool.to_owned(), next);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if let Some(looking) = self.hints.files().looking.get_mut(&self.owner.0) {
+            *looking -= 1;
+        }
+    }
+}
+
 impl Memory for Hints {
     type Outlook = Looking;
 
     fn outlook(&self, pool: &Pool, who: &Who) -> Looking {
         let name = pool.name.to_string();
         let owner = (name.clone(), who.podref.clone(), who.if_name.clone());
-        let files = self.files();
+        let mut files = self.files();
         let met = files.spread.get(&name).filter(|(_, at)| at.elapsed() < SPREAD_FOR);
-        Looking {
-            hints: self.clone(),
-            previous: files.previous.get(&owner).copied(),
-            start: files.start.get(&name).copied(),
-            owner,
-            used: BTreeSet::new(),
-            spread: met.map_or(0, |(spread, _)| *spread),
-            losses: 0,
-            way: Way::Otherwise,
-        }
+        let spread = met.map_or(0, |(spread, _)| *spread);
+        let start = files.start.get(&name).copied();
+        let notes = Notes { previous: files.previous.get(&owner).copied(), start, spread };
+        let looking = files.looking.entry(name).or_default();
+        *looking += 1;
+        let ahead = *looking - 1;
+        Looking { hints: self.clone(), owner, start, pool: pool.clone(), search: Search::new(notes), ahead }
     }
 
     async fn adopted(
@@ -117,33 +132,23 @@ impl Outlook for Looking {
         wish: Option<Wish>,
         lost: &BTreeSet<IpAddr>,
     ) -> Result<IpAddr, NoCandidate> {
-        let spread = self.spread.max(choose::spread_after(lost.len()));
-        let plain = wish.is_none() && self.previous.is_none() && spread == 0;
-        self.way = if plain { Way::InOrder } else { Way::Otherwise };
-        self.losses = lost.len();
-        let hints = choose::Hints { wish, previous: self.previous, start: self.start, spread };
-        let view = View { used: &self.used, lost };
-        choose::next(&pool.range, &pool.free, view, hints, node::entropy::random())
+        let together = self.hints.files().looking.get(&self.owner.0).copied().unwrap_or_default();
+        let crowd = Crowd { ahead: self.ahead, size: CrowdSize::of(together as usize) };
+        self.search.next(pool, wish, lost, crowd, node::entropy::random())
     }
 
     fn won(&mut self, ip: IpAddr) {
         let mut files = self.hints.files();
         files.previous.insert(self.owner.clone(), ip);
-        if self.way == Way::InOrder {
-            let next = whereabouts::ip::add(ip, 1).unwrap_or(ip);
-            files.start.insert(self.owner.0.clone(), next);
-            return;
-        }
-        let spread = choose::spread_after(self.losses);
-        if spread > 0 {
-            files.spread.insert(self.owner.0.clone(), (spread, Instant::now()));
+        for note in self.search.won(&self.pool, ip) {
+            files.note(&self.owner.0, self.start, note);
         }
     }
 
     fn lost(&mut self, _ip: IpAddr) {}
 
     fn may_be_own(&self, ip: IpAddr) -> bool {
-        self.previous == Some(ip)
+        self.search.may_be_own(ip)
     }
 
     fn is_over(&self) -> bool {
@@ -151,13 +156,14 @@ impl Outlook for Looking {
     }
 
     fn wants_list(&self, losses: usize) -> bool {
-        losses >= LOSSES_BEFORE_RANDOM
+        Search::wants_list(losses)
     }
 
     fn learn(&mut self, listing: &Listing) {
-        self.used.extend(listing.owners.keys());
-        self.previous = listing.own;
-        self.start = None;
+        self.start = self.search.learn(&self.pool, listing);
+        if let Some(next) = self.start {
+            self.hints.files().start.insert(self.owner.0.clone(), next);
+        }
     }
 
     fn is_sure(&self) -> bool {

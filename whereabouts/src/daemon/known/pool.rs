@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use tokio::time::Instant;
 use super::super::metrics::Metrics;
 use super::super::turns::Turn;
 use super::address;
-use crate::choose::{self, Hints, LOSSES_BEFORE_RANDOM, NoCandidate, View, Wish};
+use crate::choose::{self, CrowdSize, Hints, LOSSES_BEFORE_LIST, NoCandidate, View, Wish};
 use crate::claim::largest_holders;
+use crate::hint::SPREAD_FOR;
 use crate::ip;
 use crate::objects::Reservation;
 use crate::order::Who;
@@ -30,8 +32,11 @@ const FULL: Duration = Duration::from_secs(1);
 /// How long a pool counts as adopted; the leader adopts what Whereabouts adds.
 const ADOPTED: Duration = Duration::from_secs(60);
 
-/// The most that meetings with others count.
-const HOTTEST: u32 = 1 << 8;
+/// The window among whose free addresses orders choose after a few meetings with others, and the widest after many.
+const WINDOWS: RangeInclusive<u32> = 1 << 6..=1 << 16;
+
+/// So many meetings, one shortly after the other, are no chance.
+const MEETINGS: u32 = 3;
 
 /// How long the first order of a pool waits for the list of its claims: with it the first candidate is usually free.
 const FIRST_LIST: Duration = Duration::from_secs(3);
@@ -65,10 +70,18 @@ struct State {
     answers: bool,
     /// All below are used.
     lowest: Option<IpAddr>,
-    /// How often others were met lately.
-    heat: u32,
+    /// Where orders of other nodes were met.
+    met: Met,
     full: Option<(Instant, Vec<String>)>,
     asked: Instant,
+}
+
+/// Meetings with orders of other nodes: claims that were there first and that the API server's news had not shown.
+#[derive(Debug, Default)]
+struct Met {
+    last: Option<Instant>,
+    times: u32,
+    window: u32,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +102,7 @@ impl PoolKnown {
             synced: false,
             answers: false,
             lowest: start,
-            heat: 0,
+            met: Met::default(),
             full: None,
             asked: Instant::now(),
         };
@@ -208,9 +221,9 @@ impl PoolKnown {
 }
 
 impl State {
-    /// How far from the lowest free address to look: two meetings may be chance.
-    const fn spread(&self) -> u32 {
-        if self.heat <= 3 { 0 } else { self.heat * 4 }
+    /// Who else looks for an address: orders of this node that try one at the moment. Who comes later passes over what they try anyway.
+    fn crowd(&self) -> CrowdSize {
+        CrowdSize::of(self.tried.len() + 1)
     }
 
     fn free(&mut self, ip: IpAddr) {
@@ -239,6 +252,32 @@ impl State {
     }
 }
 
+impl Met {
+    /// The window that is wide enough now; 0 if nobody was met lately.
+    fn window(&self) -> u32 {
+        if self.is_recent() { self.window } else { 0 }
+    }
+
+    fn is_recent(&self) -> bool {
+        self.last.is_some_and(|at| at.elapsed() < SPREAD_FOR)
+    }
+
+    fn again(&mut self) {
+        if !self.is_recent() {
+            *self = Met::default();
+        }
+        self.last = Some(Instant::now());
+        self.times += 1;
+        if self.times >= MEETINGS {
+            self.window = (self.window * 2).clamp(*WINDOWS.start(), *WINDOWS.end());
+        }
+    }
+
+    fn not_this_time(&mut self) {
+        self.window -= self.window.div_ceil(16);
+    }
+}
+
 /// One order's place in a pool. What it tries nobody else here tries, until it is dropped.
 #[derive(Debug)]
 pub struct Seat {
@@ -258,8 +297,8 @@ impl Outlook for Seat {
         self.let_go();
         let mut state = self.known.state();
         let previous = state.of_interface.get(&self.owner).copied();
-        let spread = state.spread().max(choose::spread_after(lost.len()));
-        let hints = Hints { wish, previous, start: state.lowest, spread };
+        let spread = choose::spread(state.met.window(), state.crowd(), lost.len());
+        let hints = Hints { wish, previous, start: state.lowest, ahead: 0, spread };
         let view = View { used: &state.used, lost };
         let ip = choose::next(&pool.range, &pool.free, view, hints, node::entropy::random())?;
         // Wished for, or held already, it is not this order's to let go.
@@ -278,7 +317,7 @@ impl Outlook for Seat {
         let mut state = self.known.state();
         state.tried.remove(&ip);
         state.hold(ip);
-        state.heat = state.heat * 7 / 8;
+        state.met.not_this_time();
         state.of_interface.insert(self.owner, ip);
         self.trying = None;
     }
@@ -288,7 +327,7 @@ impl Outlook for Seat {
         let mut state = self.known.state();
         state.tried.remove(&ip);
         state.hold(ip);
-        state.heat = (state.heat * 2 + 1).min(HOTTEST);
+        state.met.again();
         if state.of_interface.get(&self.owner) == Some(&ip) {
             state.of_interface.remove(&self.owner);
         }
@@ -304,7 +343,7 @@ impl Outlook for Seat {
     }
 
     fn wants_list(&self, losses: usize) -> bool {
-        losses >= LOSSES_BEFORE_RANDOM && !self.known.state().synced
+        losses >= LOSSES_BEFORE_LIST && !self.known.state().synced
     }
 
     fn is_sure(&self) -> bool {

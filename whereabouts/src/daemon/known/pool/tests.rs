@@ -100,20 +100,35 @@ async fn an_interface_is_offered_what_it_has_wherever_it_was_made() {
     assert_eq!(next(&known, "a").1, ip("10.0.0.1"));
 }
 
-#[tokio::test]
-async fn meetings_spread_the_next_orders_and_wins_gather_them_again() {
+#[tokio::test(start_paused = true)]
+async fn meetings_spread_the_next_orders_for_a_short_while() {
     let known = known("10.0.0.0/16");
     let (mut seat, lost) = next(&known, "a");
     seat.lost(lost);
     assert_eq!(next(&known, "b").1, ip("10.0.0.2"), "one who comes across another goes on in order");
     seat.lost(ip("10.0.0.2"));
+    assert_eq!(known.state().met.window(), 0);
     seat.lost(ip("10.0.0.3"));
-    assert_eq!(known.state().spread(), 28);
-    drop(seat);
-    for pod in 0..10 {
-        take(&known, &format!("p{pod}"));
-    }
-    assert_eq!(known.state().spread(), 0);
+    seat.lost(ip("10.0.0.4"));
+    assert_eq!(known.state().met.window(), 128);
+    take(&known, "b");
+    assert_eq!(known.state().met.window(), 120, "who meets nobody gathers them again");
+    tokio::time::advance(SPREAD_FOR).await;
+    assert_eq!(known.state().met.window(), 0);
+    seat.lost(ip("10.0.0.5"));
+    assert_eq!(known.state().met.window(), 0, "old meetings do not count");
+}
+
+#[tokio::test]
+async fn many_orders_at_once_spread_before_they_meet_anyone() {
+    let known = known("10.0.0.0/16");
+    let orders: Vec<(Seat, IpAddr)> = (0..40).map(|n| next(&known, &format!("p{n}"))).collect();
+    let tried: Vec<IpAddr> = orders.iter().map(|(_, ip)| *ip).collect();
+    assert_eq!(tried[..3], ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(ip), "few go in order");
+    let highest = tried.iter().max().unwrap();
+    assert!(*highest > ip("10.0.0.200") && *highest <= ip("10.0.4.64"), "{tried:?}");
+    drop(orders);
+    assert_eq!(next(&known, "later").1, ip("10.0.0.1"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,104 @@
+//! What the figures are to be, beside what they are.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::cases::{Found, Way};
+use crate::report::{Run, each, mebibytes, median, of, p99, size};
+use crate::usage::{milliseconds, quantile};
+
+/// An aim, and how near it is.
+struct Aim {
+    text: String,
+    limit: Limit,
+    found: f64,
+    unit: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Limit {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// The table. The rates were set for a machine whose API server makes a thousand claims a second: the share says what they are of this one's.
+pub fn table(page: &mut String, run: &Run<'_>) {
+    let _ = write!(
+        page,
+        "### Aims\n\nThe rates and times were set for a machine whose API server makes 1,000 claims a second; this one's made {:.0}.\n\n\
+         | aim | found | |\n|---|---|---|\n",
+        run.found.bare_rate
+    );
+    for Aim { text, limit, found, unit } in aims(run) {
+        let (words, limit, met) = match limit {
+            Limit::AtMost(limit) => ("at most", limit, found <= limit),
+            Limit::AtLeast(limit) => ("at least", limit, found >= limit),
+        };
+        let met = if met { "met" } else { "missed" };
+        let digits = if found.abs() < 100.0 { 2 } else { 0 };
+        let _ = writeln!(page, "| {text}: {words} {limit} {unit} | {found:.digits$} {unit} | {met} |");
+    }
+}
+
+fn aims(run: &Run<'_>) -> Vec<Aim> {
+    let found = run.found;
+    let mut aims = Vec::new();
+    for (way, wall, cpu) in [(Way::Direct, 12.0, 4.0), (Way::Daemon, 5.0, 1.0)] {
+        let text = way.title();
+        if let Some(measured) = of(&found.single, way) {
+            let one = &measured.add;
+            aims.push(at_most(format!("ADD alone, {text}, wall"), wall, median(one), "ms"));
+            aims.push(at_most(
+                format!("ADD alone, {text}, CPU of the plugin"),
+                cpu,
+                each(one, one.done.cpu),
+                "ms",
+            ));
+        }
+    }
+    for (way, least) in [(Way::Claims, 500.0), (Way::Socket, 800.0)] {
+        if let Some(measured) = of(&found.rate, way) {
+            let rate = measured.add.done.rate();
+            let limit = Limit::AtLeast(least);
+            aims.push(Aim { text: way.title().to_owned(), limit, found: rate, unit: "a second" });
+            let share = 100.0 * rate / found.bare_rate;
+            let limit = Limit::AtLeast(least / 10.0);
+            let text = format!("{}, of the bare rate", way.title());
+            aims.push(Aim { text, limit, found: share, unit: "%" });
+        }
+    }
+    for way in [Way::Direct, Way::Daemon] {
+        let text = way.title();
+        if let Some(measured) = of(&found.at_once, way) {
+            aims.push(at_most(format!("200 at once, {text}, p99"), 1_000.0, p99(&measured.add), "ms"));
+        }
+        if let Some(measured) = of(&found.many, way) {
+            let total = measured.add.done.total.as_secs_f64();
+            aims.push(at_most(format!("2,048 addresses, {text}"), 4.0, total, "s"));
+        }
+        aims.extend(growth(found, way));
+    }
+    for (held, resident) in
+        [("2,048", of(&found.many, Way::Daemon).map(|m| &m.resident)), ("60,000", Some(&found.resident_full))]
+    {
+        for (who, kibibytes) in ["leader", "another"].into_iter().zip(resident.into_iter().flatten()) {
+            let text = format!("memory of a daemon, {who}, {held} held");
+            aims.push(at_most(text, 10.0, mebibytes(*kibibytes), "MiB"));
+        }
+    }
+    aims.push(at_most("file whereabouts-daemon".to_owned(), 6.0, size(&run.programs.daemon), "MB"));
+    aims
+}
+
+const fn at_most(text: String, limit: f64, found: f64, unit: &'static str) -> Aim {
+    Aim { text, limit: Limit::AtMost(limit), found, unit }
+}
+
+/// How much longer an ADD takes with most addresses held than with none.
+fn growth(found: &Found, way: Way) -> Option<Aim> {
+    let p50 = |times: &[Duration]| milliseconds(quantile(times, 500));
+    let mut levels = found.growth.iter().filter(|level| level.way == way);
+    let (first, last) = (levels.next()?, levels.next_back()?);
+    let text = format!("ADD with {} held against none, {}", last.held, way.title());
+    Some(at_most(text, 1.3, p50(&last.times) / p50(&first.times), "times"))
+}

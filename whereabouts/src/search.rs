@@ -1,0 +1,145 @@
+//! How a plugin on its own, which sees no list of claims, goes through a pool; and what it notes for those who come after it. Pure.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::choose::{self, Crowd, CrowdSize, Hints, LOSSES_BEFORE_LIST, NoCandidate, View, Wish};
+use crate::ip;
+use crate::outlook::Listing;
+use crate::pool::Pool;
+
+/// So many losses in windows of growing width, with no crowd about, say that all up to there is claimed.
+const LOSSES_OF_A_DENSE_POOL: usize = 2;
+
+/// What earlier calls on this node noted about a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// What the interface had before.
+    pub previous: Option<IpAddr>,
+    /// All addresses below are taken, as far as is known.
+    pub start: Option<IpAddr>,
+    /// The window that was needed a moment ago; 0 if nobody was met.
+    pub spread: u32,
+}
+
+/// What is worth noting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// All addresses below this one are taken, as far as is known.
+    Next(IpAddr),
+    /// Others were met; this window is wide enough.
+    Spread(u32),
+}
+
+/// Where to begin from now on: where `next` is news to what is noted `now`. A call that began at `start` knows nothing of a note that was
+/// lowered since (an address was freed) or that another call has raised further: those stand, and the answer is `None`.
+pub fn raised(now: Option<IpAddr>, start: Option<IpAddr>, next: IpAddr) -> Option<IpAddr> {
+    let stands = now.is_some_and(|now| start.is_none_or(|start| now < start) || now > next);
+    (!stands).then_some(next)
+}
+
+/// One call's way through a pool.
+#[derive(Clone, Debug)]
+pub struct Search {
+    notes: Notes,
+    used: BTreeSet<IpAddr>,
+    /// What the present candidate was chosen without.
+    lost: BTreeSet<IpAddr>,
+    /// Losses before the pool was listed; none right after a list.
+    old_losses: Option<usize>,
+    way: Way,
+}
+
+/// How the present candidate was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// By wish or by memory.
+    Known,
+    /// All below it are taken, as far as is known.
+    InOrder,
+    /// By chance in a window of this size, because others were met or are about.
+    Crowded(u32),
+    /// By chance too, but only because so many tries were lost.
+    Ahead(u32),
+}
+
+impl Search {
+    /// Nothing tried yet.
+    pub const fn new(notes: Notes) -> Self {
+        Search { notes, used: BTreeSet::new(), lost: BTreeSet::new(), old_losses: Some(0), way: Way::Known }
+    }
+
+    /// The next address to try. `lost` are all that this call tried.
+    ///
+    /// # Errors
+    /// [`NoCandidate`].
+    pub fn next(
+        &mut self,
+        pool: &Pool,
+        wish: Option<Wish>,
+        lost: &BTreeSet<IpAddr>,
+        crowd: Crowd,
+        random: u64,
+    ) -> Result<IpAddr, NoCandidate> {
+        self.lost.clone_from(lost);
+        let losses = lost.len().saturating_sub(*self.old_losses.get_or_insert(lost.len()));
+        let spread = choose::spread(self.notes.spread, crowd.size, losses);
+        self.way = match (spread, crowd.size) {
+            _ if wish.is_some() || self.notes.previous.is_some() => Way::Known,
+            (0, _) => Way::InOrder,
+            (_, CrowdSize::Few) if self.notes.spread == 0 => Way::Ahead(spread),
+            (_, _) => Way::Crowded(spread),
+        };
+        let ahead = if spread == 0 { crowd.ahead } else { 0 };
+        let hints = Hints { wish, previous: self.notes.previous, start: self.notes.start, ahead, spread };
+        choose::next(&pool.range, &pool.free, View { used: &self.used, lost }, hints, random)
+    }
+
+    /// What to note when the claim of `ip` was got.
+    pub fn won(&self, pool: &Pool, ip: IpAddr) -> Vec<Note> {
+        match self.way {
+            Way::Known => Vec::new(),
+            Way::InOrder => vec![Note::Next(ip::add(ip, 1).unwrap_or(ip))],
+            // Others who were there before met nobody new.
+            Way::Crowded(_) if self.lost.is_empty() => Vec::new(),
+            Way::Crowded(spread) => vec![Note::Spread(spread)],
+            Way::Ahead(spread) => self.after_losses(pool, ip, spread),
+        }
+    }
+
+    /// The pool is dense up to the last loss before `ip`; or its first addresses are contended for.
+    fn after_losses(&self, pool: &Pool, ip: IpAddr, spread: u32) -> Vec<Note> {
+        let first = self.notes.start.unwrap_or_else(|| pool.free.first());
+        let in_a_row = pool.free.first_free_from(&self.lost, first).filter(|next| *next >= first);
+        let Some(next) = in_a_row else { return vec![Note::Spread(spread)] };
+        let above: Vec<IpAddr> = self.lost.range(next..).copied().collect();
+        match above.iter().rfind(|lost| **lost < ip) {
+            Some(last) if above.len() >= LOSSES_OF_A_DENSE_POOL => {
+                vec![Note::Next(ip::add(*last, 1).unwrap_or(ip))]
+            }
+            Some(_) | None => vec![Note::Next(next), Note::Spread(spread)],
+        }
+    }
+
+    /// Takes a list of the pool's claims in. Below the address that is returned all are taken.
+    pub fn learn(&mut self, pool: &Pool, listing: &Listing) -> Option<IpAddr> {
+        self.used.extend(listing.owners.keys());
+        self.notes.previous = listing.own;
+        self.notes.start = None;
+        self.old_losses = None;
+        pool.free.first_free(&self.used)
+    }
+
+    /// Whether a candidate may be the caller's own already.
+    pub fn may_be_own(&self, ip: IpAddr) -> bool {
+        self.notes.previous == Some(ip)
+    }
+
+    /// Whether to list the pool's claims after so many losses.
+    pub const fn wants_list(losses: usize) -> bool {
+        losses >= LOSSES_BEFORE_LIST
+    }
+}
+
+#[cfg(test)]
+mod tests;
