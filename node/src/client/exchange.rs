@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use kube::client::Body;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,6 +12,9 @@ use super::ApiClient;
 use super::error::{ApiError, Cause, Refusal, chain, no_verdict, refused, transport};
 use super::resource::RequestName;
 use crate::deadline::Deadline;
+
+/// So much room is made for an answer on its sender's word alone.
+const MAX_EXPECTED: usize = 4 << 20;
 
 /// The answer to a request, read to its end.
 struct Answer {
@@ -37,12 +42,23 @@ impl ApiClient {
         E: std::error::Error,
     {
         let http = http.map_err(|error| unreadable(&request, &error))?;
+        let body = self.exchange(&request, http, deadline).await?;
+        serde_json::from_slice(&body).map_err(|error| unreadable(&request, &error))
+    }
+
+    /// What is the same whatever the answer is read as: it is compiled once.
+    async fn exchange(
+        &self,
+        request: &RequestName,
+        http: http::Request<Vec<u8>>,
+        deadline: Deadline,
+    ) -> Result<Vec<u8>, ApiError> {
         let whole = async { read(self.begin(http).await?).await };
-        let answer = self.in_time(&request, deadline, whole).await?;
+        let answer = self.in_time(request, deadline, whole).await?;
         if !is_success(answer.code) {
-            return Err(self.refusal(request, &answer));
+            return Err(self.refusal(request.clone(), &answer));
         }
-        serde_json::from_slice(&answer.body).map_err(|error| unreadable(&request, &error))
+        Ok(answer.body)
     }
 
     /// Sends a request whose answer goes on and on; returns once it has begun.
@@ -102,8 +118,17 @@ async fn read(response: http::Response<Body>) -> Result<Answer, Cause> {
         .headers()
         .get(http::header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs));
-    let body = response.into_body().collect_bytes().await;
-    let body = body.map_err(|error| Cause::Lost(chain(&error)))?.to_vec();
+    let mut from = response.into_body();
+    let expected = usize::try_from(from.size_hint().lower()).unwrap_or(0).min(MAX_EXPECTED);
+    // Piece by piece: a page of a list is a megabyte, and is held once.
+    let mut body = Vec::with_capacity(expected);
+    while let Some(frame) = from.frame().await {
+        let frame = frame.map_err(|error| Cause::Lost(chain(&error)))?;
+        // Anything else is trailers.
+        if let Ok(bytes) = frame.into_data() {
+            body.extend_from_slice(&bytes);
+        }
+    }
     Ok(Answer { code, after, body })
 }
 

@@ -1,7 +1,13 @@
 //! Bytes that arrive in pieces, cut into lines again.
 
+use std::ops::Range;
+use std::slice::SliceIndex;
+
 /// No object of the API server comes near: etcd takes 1.5 MiB, and JSON is a few times as long at most.
 const MAX_LINE: usize = 16 << 20;
+
+/// Room that was needed for a long line is given back behind it.
+const USUAL: usize = 64 << 10;
 
 /// The bytes that arrived and are not read yet.
 #[derive(Debug, Default)]
@@ -23,43 +29,60 @@ impl Lines {
         self.bytes.drain(..self.read);
         self.searched -= self.read;
         self.read = 0;
+        if self.bytes.len() + bytes.len() <= USUAL {
+            self.bytes.shrink_to(USUAL);
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next whole line without its end; empty lines are passed over. `None` if more must arrive first.
-    pub(super) fn next(&mut self) -> Result<Option<Vec<u8>>, TooLong> {
-        loop {
-            let fresh = self.bytes.get(self.searched..).unwrap_or_default();
-            let Some(length) = fresh.iter().position(|byte| *byte == b'\n') else {
-                self.searched = self.bytes.len();
-                let waiting = self.searched - self.read;
-                return if waiting > MAX_LINE { Err(TooLong(MAX_LINE)) } else { Ok(None) };
-            };
-            let end = self.searched + length;
-            let line = self.bytes.get(self.read..end).unwrap_or_default().to_vec();
-            self.read = end + 1;
-            self.searched = self.read;
+    /// Where the next whole line is, without its end; empty lines are passed over. `None` if more must arrive first.
+    pub(super) fn next(&mut self) -> Result<Option<Range<usize>>, TooLong> {
+        while let Some(line) = self.cut() {
             if line.len() > MAX_LINE {
                 return Err(TooLong(MAX_LINE));
             }
-            if !line.iter().all(u8::is_ascii_whitespace) {
+            if !self.is_blank(line.clone()) {
                 return Ok(Some(line));
             }
         }
+        let waiting = self.searched - self.read;
+        if waiting > MAX_LINE { Err(TooLong(MAX_LINE)) } else { Ok(None) }
+    }
+
+    /// The line that was found last.
+    pub(super) fn get(&self, line: Range<usize>) -> &[u8] {
+        self.bytes.get(line).unwrap_or_default()
+    }
+
+    fn cut(&mut self) -> Option<Range<usize>> {
+        let fresh = self.bytes.get(self.searched..).unwrap_or_default();
+        let Some(length) = fresh.iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.bytes.len();
+            return None;
+        };
+        let line = self.read..self.searched + length;
+        self.read = line.end + 1;
+        self.searched = self.read;
+        Some(line)
+    }
+
+    fn is_blank(&self, line: impl SliceIndex<[u8], Output = [u8]>) -> bool {
+        self.bytes.get(line).unwrap_or_default().iter().all(u8::is_ascii_whitespace)
     }
 
     /// True if nothing of a line is waiting for its rest.
     pub(super) fn is_between(&self) -> bool {
-        self.bytes.get(self.read..).unwrap_or_default().iter().all(u8::is_ascii_whitespace)
+        self.is_blank(self.read..)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Lines, MAX_LINE, TooLong};
+    use super::{Lines, MAX_LINE, TooLong, USUAL};
 
     fn take(lines: &mut Lines) -> Vec<String> {
-        std::iter::from_fn(|| lines.next().unwrap()).map(|line| String::from_utf8(line).unwrap()).collect()
+        let next = || lines.next().unwrap().map(|line| String::from_utf8(lines.get(line).to_vec()).unwrap());
+        std::iter::from_fn(next).collect()
     }
 
     #[test]
@@ -89,5 +112,16 @@ mod tests {
         assert_eq!(lines.next(), Err(TooLong(MAX_LINE)));
         lines.push(b"\n");
         assert_eq!(lines.next(), Err(TooLong(MAX_LINE)));
+    }
+
+    #[test]
+    fn room_for_a_long_line_is_given_back() {
+        let mut lines = Lines::default();
+        lines.push(&vec![b'x'; 1 << 20]);
+        lines.push(b"\n");
+        assert_eq!(lines.next().unwrap().map(|line| line.len()), Some(1 << 20));
+        lines.push(b"short\n");
+        assert_eq!(take(&mut lines), ["short"]);
+        assert!(lines.bytes.capacity() <= USUAL, "{}", lines.bytes.capacity());
     }
 }

@@ -3,6 +3,7 @@
 //! A watch is one answer that goes on for minutes: a line of JSON per change. It is read here rather than by
 //! kube-runtime, whose back-off takes its chance from elsewhere, so that a simulation could not replay it.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
@@ -158,9 +159,14 @@ struct Reader {
 impl Reader {
     /// The next change, or `None` if the server ended the watch in order.
     async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<Versioned<T>>, ApiError> {
+        let Some(line) = self.line().await? else { return Ok(None) };
+        read_event(self.lines.get(line), &self.request).map(Some)
+    }
+
+    async fn line(&mut self) -> Result<Option<Range<usize>>, ApiError> {
         loop {
             match self.lines.next() {
-                Ok(Some(line)) => return read_event(&line, &self.request).map(Some),
+                Ok(Some(line)) => return Ok(Some(line)),
                 Ok(None) => {}
                 Err(TooLong(max)) => {
                     let reason = format!("a line of more than {max} bytes");
