@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use whereabouts::objects::{Holding, Reservation, ReservationSpec};
 use whereabouts::reclaim::{Candidates, Due, LivePod, PodIdentity, PodView, observe, releases};
+use whereabouts::seen::SeenClaim;
 
 use crate::world::{Claim, Claims, Leader, Rules, State, World};
 
@@ -20,7 +22,7 @@ impl Leader {
     }
 }
 
-fn object(address: &IpAddr, claim: &Claim) -> Reservation {
+fn object(address: &IpAddr, claim: &Claim) -> Arc<SeenClaim> {
     let spec = ReservationSpec {
         podref: PODS[claim.pod].to_owned(),
         ifname: "net1".to_owned(),
@@ -32,7 +34,7 @@ fn object(address: &IpAddr, claim: &Claim) -> Reservation {
     let mut object = Reservation::new(&address.to_string(), holding);
     object.metadata.uid = Some(claim.made_for.to_string());
     object.metadata.resource_version = Some(claim.container.to_string());
-    object
+    Arc::new(SeenClaim::from(&object))
 }
 
 fn identity(uid: u8) -> PodIdentity {
@@ -56,7 +58,7 @@ impl World {
             return None;
         }
         leader.waits = state.unannounced;
-        let claims: Vec<Reservation> = state.claims.iter().map(|(ip, claim)| object(ip, claim)).collect();
+        let claims: Vec<Arc<SeenClaim>> = state.claims.iter().map(|(ip, claim)| object(ip, claim)).collect();
         let nobody = BTreeMap::new();
         // As they were seen at the last observation: candidates, with nobody there.
         let earlier = match self.rules {
@@ -66,7 +68,7 @@ impl World {
         let earlier = look(&earlier, &nobody, &Candidates::new(), Duration::ZERO);
         let seen =
             look(&claims, &identities(leader.stalled.unwrap_or(state.pods)), &earlier.candidates, GRACE);
-        let is_candidate = |ip: &IpAddr| seen.candidates.keys().any(|name| name.as_str() == ip.to_string());
+        let is_candidate = |ip: &IpAddr| seen.candidates.keys().any(|name| **name == ip.to_string());
         leader.candidates =
             state.claims.iter().filter(|(ip, _)| is_candidate(ip)).map(|(ip, c)| (*ip, c.clone())).collect();
         let judged = seen.due.into_iter().map(|due| {
@@ -135,7 +137,7 @@ impl State {
 }
 
 fn look(
-    claims: &[Reservation],
+    claims: &[Arc<SeenClaim>],
     pods: &BTreeMap<&str, PodIdentity>,
     earlier: &Candidates,
     now: Duration,

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::claim::Claims;
 use crate::objects::{self, ADOPTED, Holding, POOLS, RESERVATIONS, Reservation, ReservationSpec, is_adopted};
 use crate::pool::Pool;
+use crate::seen::SeenEntry;
 use crate::view::{self, Fate};
 
 /// So many claims are made at once: what the API server does without queueing.
@@ -42,21 +43,22 @@ fn entries(pool: &Pool, object: &objects::Pool) -> Vec<Reservation> {
     let claim = |(_, ip, entry): (String, _, &objects::Allocation)| {
         // An address whose claim has no name cannot be given out either.
         let name = pool.claim_name(ip).ok()?;
-        Some(Reservation::new(name.as_str(), of_entry(pool.name.as_str(), pool.range.net, entry)))
+        let spec = ReservationSpec {
+            podref: entry.podref.clone(),
+            ifname: entry.ifname.clone(),
+            containerid: entry.id.clone(),
+        };
+        Some(Reservation::new(name.as_str(), of_entry(pool.name.as_str(), pool.range.net, spec)))
     };
     // What our leader shows of claims that are there, or were, is no reason for a claim.
-    let foreign =
-        |(_, _, entry): &(String, _, &objects::Allocation)| view::fate(entry, None, None) == Fate::Adopt;
+    let foreign = |(_, _, entry): &(String, _, &objects::Allocation)| {
+        view::fate(&SeenEntry::from((*entry).clone()), None, None) == Fate::Adopt
+    };
     object.entries().into_iter().filter(foreign).filter_map(claim).collect()
 }
 
 /// What an entry of a pool says.
-pub fn of_entry<'a>(pool: &'a str, range: IpNet, entry: &objects::Allocation) -> Holding<'a> {
-    let spec = ReservationSpec {
-        podref: entry.podref.clone(),
-        ifname: entry.ifname.clone(),
-        containerid: entry.id.clone(),
-    };
+pub fn of_entry(pool: &str, range: IpNet, spec: ReservationSpec) -> Holding<'_> {
     Holding { pool, range, pod_uid: None, node: None, spec }
 }
 

@@ -27,6 +27,7 @@
 //! | [`adopt`] | what becomes of pools that Whereabouts filled? |
 //! | [`node_slice`] | which slice is this node's? |
 //! | [`objects`] | what do the custom resources look like? |
+//! | [`seen`], [`packed`] | what does the daemon keep of the objects it watches? |
 //! | [`record`] | what does this node hold? |
 //! | [`source`], [`wire`] | who does the work, and how is it asked? |
 //! | [`session`] | how does a call get its configuration and its records? |
@@ -60,6 +61,7 @@ pub mod node_slice;
 pub mod objects;
 pub mod order;
 pub mod outlook;
+pub mod packed;
 pub mod plugin;
 pub mod pool;
 pub mod range;
@@ -67,6 +69,7 @@ pub mod reclaim;
 pub mod record;
 pub mod release;
 pub mod search;
+pub mod seen;
 pub mod session;
 pub mod slice_plan;
 pub mod slices;

@@ -8,13 +8,15 @@
 //! annotation of the pod says or fails to say, not a podref that cannot be read. A claim with an empty podref is reserved by hand.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use node::client::Preconditions;
 use node::names::{DnsLabel, DnsSubdomain, PodUid};
 
-use crate::objects::Reservation;
+use crate::packed::{Decimal, Hex};
+use crate::seen::SeenClaim;
 
 /// Annotation of the object that stands for a static pod: the UID that the pod has on its node, which runtimes tell plugins. The object's
 /// own UID is another.
@@ -23,20 +25,30 @@ const STATIC_POD_UID: &str = "kubernetes.io/config.mirror";
 /// Which pod stands behind a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PodIdentity {
-    uid: String,
-    on_node: Option<String>,
+    uid: Hex<16>,
+    on_node: Option<Box<str>>,
 }
 
 impl PodIdentity {
     /// Of a pod's object.
     pub fn of(metadata: &ObjectMeta) -> Self {
         let on_node = metadata.annotations.as_ref().and_then(|annotations| annotations.get(STATIC_POD_UID));
-        PodIdentity { uid: metadata.uid.clone().unwrap_or_default(), on_node: on_node.cloned() }
+        PodIdentity::new(metadata.uid.as_deref().unwrap_or_default(), on_node.map(String::as_str))
+    }
+
+    /// Of the UID of a pod's object, and for a static pod the one that it has on its node.
+    pub fn new(uid: &str, on_node: Option<&str>) -> Self {
+        PodIdentity { uid: Hex::of(uid), on_node: on_node.map(Box::from) }
     }
 
     /// Whether a plugin that was told `uid` was called for this pod.
     pub fn is(&self, uid: &str) -> bool {
-        self.uid == uid || self.on_node.as_deref() == Some(uid)
+        self.is_of(&Hex::of(uid))
+    }
+
+    /// [`PodIdentity::is`], of a UID as it is kept.
+    pub fn is_of(&self, uid: &Hex<16>) -> bool {
+        self.uid == *uid || self.on_node.as_deref().is_some_and(|on_node| Hex::of(on_node) == *uid)
     }
 }
 
@@ -57,14 +69,15 @@ pub struct Version {
 }
 
 /// A claim whose pod seems to be gone.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    version: Version,
+    /// As it was seen.
+    claim: Arc<SeenClaim>,
     since: Duration,
 }
 
 /// The candidates of an observation, by the claim's name.
-pub type Candidates = BTreeMap<DnsSubdomain, Candidate>;
+pub type Candidates = BTreeMap<Arc<str>, Candidate>;
 
 /// What an observation yields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,7 +127,7 @@ impl PodName {
 
 /// Looks at every claim. `now` is the time since some fixed point of this process, by a clock that never goes back.
 pub fn observe<'a>(
-    claims: impl IntoIterator<Item = &'a Reservation>,
+    claims: impl IntoIterator<Item = &'a Arc<SeenClaim>>,
     pods: PodView<'_>,
     earlier: &Candidates,
     now: Duration,
@@ -123,11 +136,10 @@ pub fn observe<'a>(
     let mut seen = Observation::default();
     let PodView::Complete(pod_of) = pods else { return seen };
     for claim in claims {
-        let Some(due) = candidate(claim, pod_of(&claim.spec.podref)) else { continue };
-        let known = earlier.get(&due.name).filter(|known| known.version == due.version);
+        let Some(due) = candidate(claim, pod_of(&claim.podref)) else { continue };
+        let known = earlier.get(&claim.name).filter(|known| known.claim.version == claim.version);
         let since = known.map_or(now, |known| known.since);
-        let candidate = Candidate { version: due.version.clone(), since };
-        seen.candidates.insert(due.name.clone(), candidate);
+        seen.candidates.insert(claim.name.clone(), Candidate { claim: claim.clone(), since });
         if known.is_some() && now.saturating_sub(since) >= grace {
             seen.due.push(due);
         }
@@ -136,23 +148,23 @@ pub fn observe<'a>(
 }
 
 /// The claim, if its pod is gone as far as the view knows.
-fn candidate(claim: &Reservation, present: Option<&PodIdentity>) -> Option<Due> {
-    let pod = PodName::parse(&claim.spec.podref)?;
-    let pod_uid = claim.pod_uid().map(str::to_owned);
-    let is_gone = match (present, &pod_uid) {
+fn candidate(claim: &SeenClaim, present: Option<&PodIdentity>) -> Option<Due> {
+    let is_gone = match (present, &claim.pod_uid) {
         (None, _) => true,
-        (Some(present), Some(uid)) => !present.is(uid),
+        (Some(present), Some(uid)) => !present.is_of(uid),
         (Some(_), None) => false,
     };
     if !is_gone {
         return None;
     }
+    let pod = PodName::parse(&claim.podref)?;
+    let (uid, resource_version) = &claim.version;
     let version = Version {
-        uid: PodUid::new(claim.metadata.uid.clone()?).ok()?,
-        resource_version: claim.metadata.resource_version.clone()?,
+        uid: PodUid::new(uid.as_ref().map(Hex::to_string)?).ok()?,
+        resource_version: resource_version.as_ref().map(Decimal::to_string)?,
     };
-    let name = DnsSubdomain::new(claim.metadata.name.clone()?).ok()?;
-    Some(Due { name, pod, pod_uid, version })
+    let name = DnsSubdomain::new(&*claim.name).ok()?;
+    Some(Due { name, pod, pod_uid: claim.pod_uid.as_ref().map(Hex::to_string), version })
 }
 
 /// What the API server, asked for the pod itself, says.

@@ -20,9 +20,11 @@ use serde_json::{Map, Value, json};
 
 use crate::ip;
 use crate::naming::{ClaimScope, claimed_address};
-use crate::objects::{ADOPTED, Allocation, Counts, Pool, Reservation, is_adopted};
+use crate::objects::{ADOPTED, Allocation, Counts};
+use crate::packed::Decimal;
 use crate::range::RangeSpec;
 use crate::reclaim::PodIdentity;
+use crate::seen::{Adopted, SeenClaim, SeenEntry, SeenPool, Via};
 
 /// So many entries are shown at most. Whereabouts, whose own writes note an owner for each field, fails at about 7,500.
 pub const LIMIT: usize = 7_000;
@@ -31,77 +33,88 @@ pub const LIMIT: usize = 7_000;
 const MAX_BYTES: usize = 1_000_000;
 
 /// The largest key that Whereabouts reads.
-const MAX_KEY: u128 = i64::MAX as u128;
+const MAX_KEY: u64 = i64::MAX as u64;
 
 /// Digits of the container in `via`.
 const VIA_DIGITS: usize = 8;
 
 /// What `via` says in an entry for this container.
-fn via(container: &str) -> String {
+pub fn via(container: &str) -> String {
     let skipped = container.chars().count().saturating_sub(VIA_DIGITS);
     format!("claim:{}", container.chars().skip(skipped).collect::<String>())
 }
 
-/// The address that a claim is for, `None` if it is none of its pool. Names are not escaped: of several readings the one with the longest
-/// prefix that the pool's own name allows counts.
-pub fn address(claim: &str, pool: &str, range: &IpNet) -> Option<IpAddr> {
-    let range_text = format!("{}-{}", ip::text(range.network()).replace(':', "-"), range.prefix_len());
-    // "network-node", "network", "node" or nothing.
-    let front = pool.strip_suffix(&range_text).unwrap_or_default();
-    let ends = front.char_indices().rev().filter(|(_, c)| *c == '-').map(|(at, _)| at);
-    let networks = ends.filter_map(|at| front.get(..at)).map(Some).chain([None]);
-    let prefixes = [Some(pool)].into_iter().chain(networks);
-    let readings = prefixes.filter_map(|network| claimed_address(claim, ClaimScope::Shared { network }));
-    readings.into_iter().find(|ip| range.contains(ip))
+/// How the claims of a pool may be named. Names are not escaped: of several readings the one with the longest prefix that the pool's own
+/// name allows counts.
+#[derive(Clone, Debug)]
+pub struct Readings<'a> {
+    range: IpNet,
+    /// The longest first.
+    prefixes: Vec<Option<&'a str>>,
+}
+
+impl<'a> Readings<'a> {
+    /// Of the pool of this name and range.
+    pub fn of(pool: &'a str, range: &IpNet) -> Self {
+        let range_text = format!("{}-{}", ip::text(range.network()).replace(':', "-"), range.prefix_len());
+        // "network-node", "network", "node" or nothing.
+        let front = pool.strip_suffix(&range_text).unwrap_or_default();
+        let ends = front.char_indices().rev().filter(|(_, c)| *c == '-').map(|(at, _)| at);
+        let networks = ends.filter_map(|at| front.get(..at)).map(Some).chain([None]);
+        Readings { range: *range, prefixes: [Some(pool)].into_iter().chain(networks).collect() }
+    }
+
+    /// The address that a claim is for, `None` if it is none of the pool.
+    pub fn address(&self, claim: &str) -> Option<IpAddr> {
+        let reading =
+            |network: &Option<&str>| claimed_address(claim, ClaimScope::Shared { network: *network });
+        self.prefixes.iter().filter_map(reading).find(|ip| self.range.contains(ip))
+    }
 }
 
 /// What a pool's object is to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
+pub struct View<'a> {
     /// Who holds what, by key.
-    pub entries: Entries,
+    pub entries: Entries<'a>,
     /// How full it is.
     pub status: Counts,
 }
 
 /// The entries of a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entries {
-    /// All whose key Whereabouts can read.
-    Shown(BTreeMap<String, Allocation>),
+pub enum Entries<'a> {
+    /// The claims of all whose key Whereabouts can read.
+    Shown(BTreeMap<u64, &'a SeenClaim>),
     /// More than one object can hold: the counts must do.
     TooMany,
 }
 
 /// The view of the pool `name` with this range.
-pub fn of<'a>(name: &str, range: &IpNet, claims: impl IntoIterator<Item = &'a Reservation>) -> View {
+pub fn of<'a>(name: &str, range: &IpNet, claims: impl IntoIterator<Item = &'a SeenClaim>) -> View<'a> {
+    let readings = Readings::of(name, range);
     let mut holders = BTreeMap::new();
     for claim in claims {
-        let claim_name = claim.metadata.name.as_deref().unwrap_or_default();
-        let offset = address(claim_name, name, range).and_then(|ip| ip::offset(ip, range.network()));
+        let offset = readings.address(&claim.name).and_then(|ip| ip::offset(ip, range.network()));
         if let Some(offset) = offset {
             holders.insert(offset, claim);
         }
     }
-    View { status: status(range, holders.len()), entries: entries(&holders) }
+    View { status: status(range, holders.len()), entries: entries(holders) }
 }
 
-fn entries(holders: &BTreeMap<u128, &Reservation>) -> Entries {
-    let shown = holders.iter().filter(|(offset, _)| **offset <= MAX_KEY);
-    let entries: BTreeMap<String, Allocation> =
-        shown.map(|(offset, claim)| (offset.to_string(), entry(claim))).collect();
-    let bytes: usize = entries.values().map(|entry| 64 + entry.id.len() + entry.podref.len()).sum();
+fn entries(holders: BTreeMap<u128, &SeenClaim>) -> Entries<'_> {
+    let key = |offset| u64::try_from(offset).ok().filter(|key| *key <= MAX_KEY);
+    let shown = holders.into_iter().filter_map(|(offset, claim)| Some((key(offset)?, claim)));
+    let entries: BTreeMap<u64, &SeenClaim> = shown.collect();
+    let bytes: usize = entries.values().map(|claim| 64 + claim.container.len() + claim.podref.len()).sum();
     if entries.len() > LIMIT || bytes > MAX_BYTES { Entries::TooMany } else { Entries::Shown(entries) }
 }
 
-fn entry(claim: &Reservation) -> Allocation {
-    let id = claim.container();
-    Allocation {
-        id: id.to_owned(),
-        podref: claim.spec.podref.clone(),
-        ifname: claim.spec.ifname.clone(),
-        via: Some(via(id)),
-    }
+fn entry(claim: &SeenClaim) -> Allocation {
+    let id = claim.container.to_string();
+    let via = Some(via(&id));
+    Allocation { id, podref: claim.podref.to_string(), ifname: claim.ifname.to_string(), via }
 }
 
 /// Excludes are not known here: an IPPool is of all networks that name its range, whatever each of them excludes.
@@ -126,31 +139,31 @@ pub enum Fate {
 }
 
 /// Judges an entry by the claim on its address. `present` is the pod that has the claim's podref now, as far as is known.
-pub fn fate(entry: &Allocation, claim: Option<&Reservation>, present: Option<&PodIdentity>) -> Fate {
-    let is_ours = entry.via.is_some();
-    let refreshed = is_ours && entry.via.as_deref() != Some(via(&entry.id).as_str());
+pub fn fate(entry: &SeenEntry, claim: Option<&SeenClaim>, present: Option<&PodIdentity>) -> Fate {
+    let is_ours = entry.via != Via::Absent;
+    let refreshed = matches!(entry.via, Via::Other(_));
     let Some(claim) = claim else {
         return if is_ours && !refreshed { Fate::Settled } else { Fate::Adopt };
     };
     if !(claim.is_of(&entry.podref, &entry.ifname) || same_pod_no_interface(claim, entry)) {
         return if is_ours && !refreshed { Fate::Settled } else { Fate::Void };
     }
-    if claim.pool().is_none() {
+    if claim.pool.is_none() {
         return Fate::Follow;
     }
-    if claim.container() == entry.id {
+    if claim.container == entry.id {
         return Fate::Settled;
     }
-    if claim.container().is_empty() {
+    if claim.container.is_empty() {
         return Fate::Follow;
     }
     // The claim is of an earlier pod of this name, and the entry was made for the present one by Whereabouts.
-    let outdated = claim.pod_uid().zip(present).is_some_and(|(uid, present)| !present.is(uid));
+    let outdated = claim.pod_uid.as_ref().zip(present).is_some_and(|(uid, present)| !present.is_of(uid));
     if refreshed || (!is_ours && outdated) { Fate::Follow } else { Fate::Settled }
 }
 
-fn same_pod_no_interface(claim: &Reservation, entry: &Allocation) -> bool {
-    claim.spec.podref == entry.podref && entry.ifname.is_empty()
+fn same_pod_no_interface(claim: &SeenClaim, entry: &SeenEntry) -> bool {
+    claim.podref == entry.podref && entry.ifname.is_empty()
 }
 
 /// What the cluster's definition of IPPool does with what we add to it.
@@ -167,10 +180,10 @@ pub enum Definition {
 impl Definition {
     /// What the answer to a write tells.
     #[must_use]
-    pub fn after(self, written: &Change, answer: &Pool) -> Definition {
-        let first = written.set.keys().next().and_then(|key| answer.spec.allocations.get(key));
+    pub fn after(self, written: &Change, answer: &SeenPool) -> Definition {
+        let first = written.set.keys().next().and_then(|key| answer.entry(&Decimal::from(*key)));
         match first {
-            Some(entry) if entry.via.is_some() => Definition::Keeps,
+            Some(entry) if entry.via != Via::Absent => Definition::Keeps,
             Some(_) => Definition::Drops,
             None => self,
         }
@@ -180,43 +193,43 @@ impl Definition {
 /// What is to be changed in a pool's object. All else in it stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    set: BTreeMap<String, Allocation>,
-    removed: Vec<String>,
+    set: BTreeMap<u64, Allocation>,
+    removed: Vec<Decimal>,
     status: Option<Counts>,
     adopted: bool,
 }
 
 /// What the object lacks of the view; `None` if nothing. `fate` judges its present entries ([`fate`]).
 pub fn change(
-    pool: &Pool,
-    view: &View,
+    pool: &SeenPool,
+    view: &View<'_>,
     definition: Definition,
-    fate: impl Fn(&str, &Allocation) -> Fate,
+    fate: impl Fn(&Decimal, &SeenEntry) -> Fate,
 ) -> Option<Change> {
     let none = BTreeMap::new();
     let wanted = match (&view.entries, definition) {
         (Entries::Shown(entries), Definition::Untried | Definition::Keeps) => entries,
         (Entries::Shown(_) | Entries::TooMany, _) => &none,
     };
-    let mut change = Change { adopted: !is_adopted(&pool.metadata), ..Change::default() };
+    let mut change = Change { adopted: pool.adopted == Adopted::No, ..Change::default() };
     let mut held = BTreeSet::new();
-    for (key, present) in &pool.spec.allocations {
+    for (key, present) in pool.entries() {
+        let is_wanted = key.number().is_some_and(|key| wanted.contains_key(&key));
         match fate(key, present) {
             Fate::Adopt | Fate::Follow => {
                 change.adopted = false;
-                held.insert(key);
+                held.extend(key.number());
             }
             // What Whereabouts wrote stays where it could not be written in our way.
-            Fate::Settled if present.via.is_none() && definition == Definition::Drops => {}
-            Fate::Settled | Fate::Void if !wanted.contains_key(key) => change.removed.push(key.clone()),
+            Fate::Settled if present.via == Via::Absent && definition == Definition::Drops => {}
+            Fate::Settled | Fate::Void if !is_wanted => change.removed.push(key.clone()),
             Fate::Settled | Fate::Void => {}
         }
     }
-    let missing = wanted
-        .iter()
-        .filter(|(key, entry)| !held.contains(key) && pool.spec.allocations.get(*key) != Some(*entry));
+    let is_shown = |key: u64, claim| pool.entry(&Decimal::from(key)).is_some_and(|entry| entry.shows(claim));
+    let missing = wanted.iter().filter(|(key, claim)| !held.contains(key) && !is_shown(**key, claim));
     let at_once = if definition == Definition::Untried { 1 } else { usize::MAX };
-    change.set = missing.take(at_once).map(|(key, entry)| (key.clone(), entry.clone())).collect();
+    change.set = missing.take(at_once).map(|(key, claim)| (*key, entry(claim))).collect();
     // Where the counts are dropped each write would seem to be owed again.
     if definition != Definition::Drops || pool.status.is_some() {
         change.status = Some(view.status).filter(|status| pool.status.as_ref() != Some(status));
@@ -235,8 +248,8 @@ impl Change {
             metadata.insert("annotations".to_owned(), json!({ ADOPTED: "true" }));
         }
         let mut patch = json!({ "metadata": metadata });
-        let set = self.set.iter().map(|(key, entry)| (key.clone(), whole(entry)));
-        let removed = self.removed.iter().map(|key| (key.clone(), Value::Null));
+        let set = self.set.iter().map(|(key, entry)| (key.to_string(), whole(entry)));
+        let removed = self.removed.iter().map(|key| (key.to_string(), Value::Null));
         let entries: Map<String, Value> = set.chain(removed).collect();
         let Some(members) = patch.as_object_mut() else { return patch };
         if !entries.is_empty() {
@@ -250,7 +263,7 @@ impl Change {
 
     /// What takes the entries back that were written into an object whose definition turned out to drop `via`.
     pub fn undone(&self) -> Change {
-        Change { removed: self.set.keys().cloned().collect(), ..Change::default() }
+        Change { removed: self.set.keys().copied().map(Decimal::from).collect(), ..Change::default() }
     }
 
     /// Whether it writes entries.

@@ -10,7 +10,8 @@ use super::reflect::Change;
 pub struct Mirror<K: Ord, V> {
     live: BTreeMap<K, V>,
     /// What was told since the last `Restarted`, until `Synced`.
-    next: Option<BTreeMap<K, V>>,
+    /// `None` for what is as it was, which is kept once.
+    next: Option<BTreeMap<K, Option<V>>>,
     synced: Synced,
 }
 
@@ -22,19 +23,19 @@ enum Synced {
 
 /// What a change did to the visible content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Applied<K> {
+pub enum Applied<K, V> {
     /// Nothing.
     Nothing,
-    /// This key is new or has another value.
-    Put(K),
-    /// This key is no more.
-    Gone(K),
+    /// This key is new or has another value; what it had before.
+    Put(K, Option<V>),
+    /// This key is no more; what it had.
+    Gone(K, V),
     /// The content was replaced. Keys in order.
     Replaced {
-        /// New, or with another value.
-        put: Vec<K>,
-        /// No more.
-        gone: Vec<K>,
+        /// New, or with another value; what they had before.
+        put: Vec<(K, Option<V>)>,
+        /// No more; what they had.
+        gone: Vec<(K, V)>,
     },
 }
 
@@ -45,7 +46,7 @@ impl<K: Ord + Clone, V: PartialEq> Mirror<K, V> {
     }
 
     /// Takes a change over. Of a `Gone` only the key matters.
-    pub fn apply(&mut self, change: Change<(K, V)>) -> Applied<K> {
+    pub fn apply(&mut self, change: Change<(K, V)>) -> Applied<K, V> {
         match (change, &mut self.next) {
             (Change::Restarted, next) => {
                 *next = Some(BTreeMap::new());
@@ -53,7 +54,8 @@ impl<K: Ord + Clone, V: PartialEq> Mirror<K, V> {
             }
             (Change::Synced, _) => self.replace(),
             (Change::Put((key, value)), Some(next)) => {
-                next.insert(key, value);
+                let is_new = self.live.get(&key) != Some(&value);
+                next.insert(key, is_new.then_some(value));
                 Applied::Nothing
             }
             (Change::Gone((key, _)), Some(next)) => {
@@ -64,24 +66,32 @@ impl<K: Ord + Clone, V: PartialEq> Mirror<K, V> {
                 if self.live.get(&key) == Some(&value) {
                     return Applied::Nothing;
                 }
-                self.live.insert(key.clone(), value);
-                Applied::Put(key)
+                let was = self.live.insert(key.clone(), value);
+                Applied::Put(key, was)
             }
             (Change::Gone((key, _)), None) => match self.live.remove(&key) {
-                Some(_) => Applied::Gone(key),
+                Some(was) => Applied::Gone(key, was),
                 None => Applied::Nothing,
             },
         }
     }
 
-    fn replace(&mut self) -> Applied<K> {
+    fn replace(&mut self) -> Applied<K, V> {
         self.synced = Synced::Once;
         let Some(next) = self.next.take() else { return Applied::Nothing };
-        let old = std::mem::replace(&mut self.live, next);
-        let is_new = |(key, value): &(&K, &V)| old.get(key) != Some(value);
-        let put = self.live.iter().filter(is_new).map(|(key, _)| key.clone()).collect();
-        let gone = old.keys().filter(|key| !self.live.contains_key(key)).cloned().collect();
-        Applied::Replaced { put, gone }
+        let mut old = std::mem::take(&mut self.live);
+        let mut put = Vec::new();
+        for (key, fresh) in next {
+            match (fresh, old.remove(&key)) {
+                (Some(value), was) => {
+                    put.push((key.clone(), was));
+                    self.live.insert(key, value);
+                }
+                (None, Some(was)) => drop(self.live.insert(key, was)),
+                (None, None) => {}
+            }
+        }
+        Applied::Replaced { put, gone: old.into_iter().collect() }
     }
 
     /// The value of `key`.
@@ -118,7 +128,7 @@ mod tests {
     fn applied(
         mirror: &mut Mirror<&'static str, u8>,
         changes: &[Change<(&'static str, u8)>],
-    ) -> Vec<Applied<&'static str>> {
+    ) -> Vec<Applied<&'static str, u8>> {
         changes.iter().cloned().map(|change| mirror.apply(change)).collect()
     }
 
@@ -140,7 +150,10 @@ mod tests {
         let done = applied(&mut mirror, &[Change::Restarted, Change::Put(("b", 1)), Change::Put(("a", 1))]);
         assert_eq!(done, [Applied::Nothing, Applied::Nothing, Applied::Nothing]);
         assert!(!mirror.is_synced() && content(&mirror).is_empty());
-        assert_eq!(mirror.apply(Change::Synced), Applied::Replaced { put: vec!["a", "b"], gone: vec![] });
+        assert_eq!(
+            mirror.apply(Change::Synced),
+            Applied::Replaced { put: vec![("a", None), ("b", None)], gone: vec![] }
+        );
         assert!(mirror.is_synced());
         assert_eq!(content(&mirror), [("a", 1), ("b", 1)]);
     }
@@ -158,7 +171,13 @@ mod tests {
         let done = applied(&mut mirror, &changes);
         assert_eq!(
             done,
-            [Applied::Nothing, Applied::Put("a"), Applied::Put("b"), Applied::Gone("a"), Applied::Nothing]
+            [
+                Applied::Nothing,
+                Applied::Put("a", Some(1)),
+                Applied::Put("b", None),
+                Applied::Gone("a", 2),
+                Applied::Nothing
+            ]
         );
         assert_eq!((mirror.get(&"a"), mirror.get(&"b")), (None, Some(&1)));
     }
@@ -173,7 +192,10 @@ mod tests {
         applied(&mut mirror, &[Change::Put(("b", 1)), Change::Gone(("x", 1))]);
         assert_eq!(content(&mirror), [("a", 1), ("b", 1), ("c", 1)]);
         assert!(mirror.is_synced());
-        assert_eq!(mirror.apply(Change::Synced), Applied::Replaced { put: vec!["c", "d"], gone: vec!["a"] });
+        assert_eq!(
+            mirror.apply(Change::Synced),
+            Applied::Replaced { put: vec![("c", Some(1)), ("d", None)], gone: vec![("a", 1)] }
+        );
         assert_eq!(mirror.content().len(), 3);
     }
 

@@ -16,11 +16,12 @@ use super::metrics::Metrics;
 use super::turns::Turn;
 use crate::hint::HintStore;
 use crate::naming;
-use crate::objects::{LABEL_POOL, RESERVATIONS, Reservation, label};
+use crate::objects::{LABEL_POOL, RESERVATIONS, label};
 use crate::order::Who;
 use crate::outlook::Memory;
 use crate::pool::Pool;
 use crate::record::Record;
+use crate::seen::SeenClaim;
 pub use pool::{PoolKnown, Seat};
 
 /// A pool that nobody asked about for so long is not followed any more.
@@ -132,7 +133,7 @@ async fn follow_one(known: Arc<Known>, api: ApiClient, namespace: DnsLabel, pool
     let name = pool.pool().name.clone();
     let labels = Some(format!("{LABEL_POOL}={}", label(name.as_str())));
     let selection = Selection { labels, fields: None, parts: Parts::Whole };
-    let changes = reflect::<Reservation>(api, RESERVATIONS.in_namespace(&namespace), selection);
+    let changes = reflect::<SeenClaim>(api, RESERVATIONS.in_namespace(&namespace), selection);
     let mut changes = std::pin::pin!(changes);
     let mut idle = tokio::time::interval(IDLE / 10);
     loop {
@@ -155,11 +156,10 @@ async fn follow_one(known: Arc<Known>, api: ApiClient, namespace: DnsLabel, pool
 }
 
 /// The address that a claim of a pool is for.
-fn address(pool: &Pool, claim: &Reservation) -> Option<std::net::IpAddr> {
+fn address(pool: &Pool, claim: &SeenClaim) -> Option<std::net::IpAddr> {
     // The label is cut, so that another pool's claims may have the same.
-    if claim.pool().is_some_and(|name| name != pool.name.as_str()) {
+    if claim.pool.as_deref().is_some_and(|name| name != pool.name.as_str()) {
         return None;
     }
-    let name = claim.metadata.name.as_deref()?;
-    naming::claimed_address(name, pool.scope()).filter(|ip| pool.range.net.contains(ip))
+    naming::claimed_address(&claim.name, pool.scope()).filter(|ip| pool.range.net.contains(ip))
 }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -7,6 +8,8 @@ use super::{
     Candidates, Due, LivePod, Observation, PodIdentity, PodView, Verdict, observe, releases, verdict,
 };
 use crate::objects::{Holding, Reservation, ReservationSpec};
+use crate::packed::{Decimal, Hex};
+use crate::seen::SeenClaim;
 
 const GRACE: Duration = Duration::from_secs(60);
 
@@ -14,20 +17,20 @@ fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn claim(name: &str, podref: &str, pod_uid: Option<&str>) -> Reservation {
+fn claim(name: &str, podref: &str, pod_uid: Option<&str>) -> Arc<SeenClaim> {
     let spec = ReservationSpec { podref: podref.into(), ifname: "net1".into(), containerid: "c1".into() };
     let range = "10.0.0.0/8".parse().unwrap();
     let mut claim = Reservation::new(name, Holding { pool: "10.0.0.0-8", range, pod_uid, node: None, spec });
     claim.metadata.uid = Some(format!("o-{name}").replace('.', "-"));
     claim.metadata.resource_version = Some("1".into());
-    claim
+    Arc::new(SeenClaim::from(&claim))
 }
 
 fn pod(uid: &str) -> PodIdentity {
     PodIdentity::of(&ObjectMeta { uid: Some(uid.into()), ..ObjectMeta::default() })
 }
 
-fn look(claims: &[Reservation], pods: &[(&str, &str)], earlier: &Candidates, now: u64) -> Observation {
+fn look(claims: &[Arc<SeenClaim>], pods: &[(&str, &str)], earlier: &Candidates, now: u64) -> Observation {
     let pods: BTreeMap<&str, PodIdentity> = pods.iter().map(|(name, uid)| (*name, pod(uid))).collect();
     observe(claims, PodView::Complete(&|podref| pods.get(podref)), earlier, at(now), GRACE)
 }
@@ -37,7 +40,7 @@ fn names(observation: &Observation) -> Vec<&str> {
 }
 
 /// The claim is due after two looks a grace time apart, with the given pods there.
-fn due(claim: &Reservation, pods: &[(&str, &str)]) -> Option<Due> {
+fn due(claim: &Arc<SeenClaim>, pods: &[(&str, &str)]) -> Option<Due> {
     let claims = [claim.clone()];
     let first = look(&claims, pods, &Candidates::new(), 0);
     look(&claims, pods, &first.candidates, 60).due.pop()
@@ -78,11 +81,11 @@ fn a_pod_that_is_seen_in_between_starts_the_grace_time_anew() {
 #[test]
 fn a_claim_that_changed_in_between_starts_the_grace_time_anew() {
     let old = claim("10.0.0.1", "a/b", Some("u1"));
-    let mut taken_over = old.clone();
-    taken_over.metadata.resource_version = Some("2".into());
-    let mut made_again = old.clone();
-    made_again.metadata.uid = Some("o-other".into());
-    for changed in [taken_over, made_again] {
+    let mut taken_over = SeenClaim::clone(&old);
+    taken_over.version.1 = Some(Decimal::of("2"));
+    let mut made_again = SeenClaim::clone(&old);
+    made_again.version.0 = Some(Hex::of("o-other"));
+    for changed in [taken_over, made_again].map(Arc::new) {
         let first = look(std::slice::from_ref(&old), &[], &Candidates::new(), 0);
         let second = look(std::slice::from_ref(&changed), &[], &first.candidates, 60);
         assert_eq!((second.candidates.len(), names(&second)), (1, vec![]));
@@ -146,7 +149,7 @@ fn a_static_pod_is_known_by_the_uid_it_has_on_its_node() {
 /// Errors that the tools of Whereabouts made, each as claims and pods. None of these claims may be due.
 #[test]
 fn the_original_tools_errors_are_not_made() {
-    type Case<'a> = (&'a str, Reservation, &'a [(&'a str, &'a str)]);
+    type Case<'a> = (&'a str, Arc<SeenClaim>, &'a [(&'a str, &'a str)]);
     let table: &[Case<'_>] = &[
         // The name of the claim says nothing: not with a network's prefix, not an IPv6 text of another form.
         ("a claim with a network_name", claim("net-a-10.0.0.1", "a/b", None), &[("a/b", "u1")]),

@@ -6,9 +6,11 @@ use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::{Change, Definition, Entries, Fate, LIMIT, View, Written, address, change, due, fate, of};
-use crate::objects::{Allocation, Counts, Holding, Pool, Reservation, ReservationSpec};
+use super::{Change, Definition, Entries, Fate, LIMIT, Readings, View, Written, change, due, fate, of};
+use crate::objects::{Allocation, Counts, Holding, Reservation, ReservationSpec};
+use crate::packed::Decimal;
 use crate::reclaim::PodIdentity;
+use crate::seen::{SeenClaim, SeenEntry, SeenPool};
 
 const ID: &str = "0123456789abcdef";
 const NEXT: &str = "fedcba9876543210";
@@ -17,21 +19,21 @@ fn net(text: &str) -> IpNet {
     text.parse().unwrap()
 }
 
-fn claim_of(pool: &str, range: &str, name: &str, podref: &str, container: &str) -> Reservation {
+fn claim_of(pool: &str, range: &str, name: &str, podref: &str, container: &str) -> SeenClaim {
     let spec =
         ReservationSpec { podref: podref.into(), ifname: "net1".into(), containerid: container.into() };
-    Reservation::new(name, Holding { pool, range: net(range), pod_uid: Some("u1"), node: None, spec })
+    let holding = Holding { pool, range: net(range), pod_uid: Some("u1"), node: None, spec };
+    SeenClaim::from(&Reservation::new(name, holding))
 }
 
-fn claim(name: &str, podref: &str, container: &str) -> Reservation {
+fn claim(name: &str, podref: &str, container: &str) -> SeenClaim {
     claim_of("10.0.0.0-24", "10.0.0.0/24", name, podref, container)
 }
 
 /// As Whereabouts makes them.
-fn bare_claim(podref: &str) -> Reservation {
-    let mut claim = claim("10.0.0.1", podref, "");
-    (claim.metadata.labels, claim.metadata.annotations) = (None, None);
-    claim
+fn bare_claim(podref: &str) -> SeenClaim {
+    let claim = json!({"metadata": {"name": "10.0.0.1"}, "spec": {"podref": podref, "ifname": "net1"}});
+    serde_json::from_value(claim).unwrap()
 }
 
 fn entry(id: &str, podref: &str, via: Option<&str>) -> Allocation {
@@ -42,21 +44,24 @@ fn pod(uid: &str) -> PodIdentity {
     PodIdentity::of(&ObjectMeta { uid: Some(uid.into()), ..ObjectMeta::default() })
 }
 
-fn shown(view: &View) -> &BTreeMap<String, Allocation> {
+fn shown<'a>(view: &'a View<'a>) -> &'a BTreeMap<u64, &'a SeenClaim> {
     match &view.entries {
         Entries::Shown(entries) => entries,
         Entries::TooMany => panic!("too many"),
     }
 }
 
-fn keys(view: &View) -> Vec<&str> {
-    shown(view).keys().map(String::as_str).collect()
+fn keys(view: &View<'_>) -> Vec<u64> {
+    shown(view).keys().copied().collect()
 }
 
-fn pool(allocations: Value) -> Pool {
-    let pool = json!({"metadata": {"name": "10.0.0.0-24", "resourceVersion": "7"},
-        "spec": {"range": "10.0.0.0/24", "allocations": allocations}});
-    serde_json::from_value(pool).unwrap()
+fn pool(allocations: Value) -> SeenPool {
+    serde_json::from_value(pool_object(allocations)).unwrap()
+}
+
+fn pool_object(allocations: Value) -> Value {
+    json!({"metadata": {"name": "10.0.0.0-24", "resourceVersion": "7"},
+        "spec": {"range": "10.0.0.0/24", "allocations": allocations}})
 }
 
 #[test]
@@ -83,7 +88,7 @@ fn a_claims_address_is_read_from_its_name() {
     ];
     for (name, pool, range, expected) in table {
         let expected = expected.map(|text| text.parse::<IpAddr>().unwrap());
-        assert_eq!(address(name, pool, &net(range)), expected, "{name} in {pool}");
+        assert_eq!(Readings::of(pool, &net(range)).address(name), expected, "{name} in {pool}");
     }
 }
 
@@ -92,8 +97,8 @@ fn a_view_shows_each_claim_under_its_offset() {
     let claims =
         [claim("10.0.0.1", "a/b", ID), claim("10.0.0.200", "a/c", NEXT), claim("10.1.0.1", "x/y", ID)];
     let view = of("10.0.0.0-24", &net("10.0.0.0/24"), &claims);
-    assert_eq!(keys(&view), ["1", "200"]);
-    assert_eq!(shown(&view)["1"], entry(ID, "a/b", Some("claim:89abcdef")));
+    assert_eq!(keys(&view), [1, 200]);
+    assert_eq!(super::entry(shown(&view)[&1]), entry(ID, "a/b", Some("claim:89abcdef")));
     assert_eq!(view.status, Counts { size: Some(254), used: Some(2), free: Some(252) });
 }
 
@@ -103,22 +108,24 @@ fn keys_past_what_whereabouts_reads_are_counted_and_not_shown() {
     let claims = ["fd00--7fff-ffff-ffff-ffff", "fd00--8000-0-0-0", "fd00--1"]
         .map(|name| claim_of("fd00---32", range, name, "a/b", ID));
     let view = of("fd00---32", &net(range), &claims);
-    assert_eq!(keys(&view), ["1", "9223372036854775807"]);
+    assert_eq!(keys(&view), [1, 9_223_372_036_854_775_807]);
     assert_eq!(view.status, Counts { size: None, used: Some(3), free: None });
 }
 
 #[test]
 fn past_the_limit_the_counts_must_do() {
     let range = "10.0.0.0/16";
-    let claims = |count: usize, podref: &str| -> Vec<Reservation> {
+    let claims = |count: usize, podref: &str| -> Vec<SeenClaim> {
         let name = |n: usize| format!("10.0.{}.{}", n / 256, n % 256);
         (1..=count).map(|n| claim_of("10.0.0.0-16", range, &name(n), podref, ID)).collect()
     };
-    let full = of("10.0.0.0-16", &net(range), &claims(LIMIT, "a/b"));
+    let (fitting, many) = (claims(LIMIT, "a/b"), claims(LIMIT + 1, "a/b"));
+    let full = of("10.0.0.0-16", &net(range), &fitting);
     assert_eq!(shown(&full).len(), LIMIT);
-    let more = of("10.0.0.0-16", &net(range), &claims(LIMIT + 1, "a/b"));
+    let more = of("10.0.0.0-16", &net(range), &many);
     assert_eq!((more.entries, more.status.used), (Entries::TooMany, Some(7001)));
-    let long = of("10.0.0.0-16", &net(range), &claims(LIMIT, &"p".repeat(300)));
+    let long_names = claims(LIMIT, &"p".repeat(300));
+    let long = of("10.0.0.0-16", &net(range), &long_names);
     assert_eq!(long.entries, Entries::TooMany, "names may be long");
 }
 
@@ -128,7 +135,7 @@ fn an_entry_tells_who_wrote_it_last() {
     let unnamed = Allocation { ifname: String::new(), ..entry(ID, "a/b", None) };
     let (claimed, successor) = (claim("10.0.0.1", "a/b", ID), claim("10.0.0.1", "a/b", NEXT));
     let (others, bare) = (claim("10.0.0.1", "x/y", NEXT), bare_claim("a/b"));
-    type Case<'a> = (&'a str, Allocation, Option<&'a Reservation>, Option<&'a str>, Fate);
+    type Case<'a> = (&'a str, Allocation, Option<&'a SeenClaim>, Option<&'a str>, Fate);
     let table: &[Case<'_>] = &[
         ("upstream's, no claim", entry(ID, "a/b", None), None, Some("u1"), Fate::Adopt),
         ("upstream's, of a gone pod", entry(ID, "a/b", None), None, None, Fate::Adopt),
@@ -162,15 +169,16 @@ fn an_entry_tells_who_wrote_it_last() {
     ];
     for (what, entry, claim, present, expected) in table {
         let present = present.map(pod);
-        assert_eq!(fate(entry, *claim, present.as_ref()), *expected, "{what}");
+        let entry = SeenEntry::from(entry.clone());
+        assert_eq!(fate(&entry, *claim, present.as_ref()), *expected, "{what}");
     }
 }
 
 /// What is done to the pool, the entries judged by these claims.
-fn change_of(pool: &Pool, claims: &[Reservation], definition: Definition) -> Option<Change> {
-    let range = net(&pool.spec.range);
-    let judge = |key: &str, entry: &Allocation| {
-        let claim = claims.iter().find(|c| c.metadata.name.as_deref() == Some(&format!("10.0.0.{key}")));
+fn change_of(pool: &SeenPool, claims: &[SeenClaim], definition: Definition) -> Option<Change> {
+    let range = pool.range.unwrap();
+    let judge = |key: &Decimal, entry: &SeenEntry| {
+        let claim = claims.iter().find(|claim| *claim.name == format!("10.0.0.{key}"));
         fate(entry, claim, None)
     };
     change(pool, &of("10.0.0.0-24", &range, claims), definition, judge)
@@ -209,7 +217,7 @@ fn a_change_makes_the_object_what_the_view_says_and_keeps_all_else() {
         claim("10.0.0.5", "a/winner", ID),
         claim("10.0.0.6", "a/new", ID),
     ];
-    let pool: Pool = serde_json::from_value(object.clone()).unwrap();
+    let pool: SeenPool = serde_json::from_value(object.clone()).unwrap();
     let change = change_of(&pool, &claims, Definition::Keeps).unwrap();
     let patch = change.patch("7");
     assert_eq!(patch["metadata"]["resourceVersion"], "7", "it is for what was read and for nothing later");
@@ -236,13 +244,13 @@ fn a_change_makes_the_object_what_the_view_says_and_keeps_all_else() {
 
 #[test]
 fn a_pool_whose_entries_all_have_claims_is_adopted() {
-    let before = pool(json!({"1": {"id": ID, "podref": "a/b", "ifname": "net1"}}));
+    let mut object = pool_object(json!({"1": {"id": ID, "podref": "a/b", "ifname": "net1"}}));
+    let before: SeenPool = serde_json::from_value(object.clone()).unwrap();
     let claims = [claim("10.0.0.1", "a/b", ID)];
     let patch = change_of(&before, &claims, Definition::Keeps).unwrap().patch("7");
     assert_eq!(patch["metadata"]["annotations"]["whereabouts.multus-rs/adopted"], "true");
-    let mut object = serde_json::to_value(&before).unwrap();
     merged(&mut object, &patch);
-    let after: Pool = serde_json::from_value(object).unwrap();
+    let after: SeenPool = serde_json::from_value(object).unwrap();
     assert_eq!(change_of(&after, &claims, Definition::Keeps), None, "then nothing is owed");
 }
 
@@ -251,8 +259,8 @@ fn an_interface_that_a_claim_does_not_name_is_not_left_over() {
     let mut object = json!({"metadata": {"name": "10.0.0.0-24"}, "spec": {"range": "10.0.0.0/24", "allocations":
         {"1": {"id": "x", "podref": "a/b", "ifname": "net9", "via": "claim:x"}}}});
     let mut nameless = claim("10.0.0.1", "a/b", ID);
-    nameless.spec.ifname = String::new();
-    let pool: Pool = serde_json::from_value(object.clone()).unwrap();
+    nameless.ifname = "".into();
+    let pool: SeenPool = serde_json::from_value(object.clone()).unwrap();
     merged(&mut object, &change_of(&pool, &[nameless], Definition::Keeps).unwrap().patch("7"));
     assert_eq!(object["spec"]["allocations"]["1"].get("ifname"), None);
 }
@@ -283,7 +291,7 @@ fn where_via_is_dropped_upstreams_entries_stay_and_ours_are_not_written() {
 
 #[test]
 fn a_pool_past_the_limit_is_emptied() {
-    let claims: Vec<Reservation> =
+    let claims: Vec<SeenClaim> =
         (1..=250).map(|n| claim(&format!("10.0.0.{n}"), &"p".repeat(4000), ID)).collect();
     let podref = "p".repeat(4000);
     let before = pool(json!({"1": {"id": ID, "podref": podref, "ifname": "net1", "via": "claim:89abcdef"}}));

@@ -18,10 +18,10 @@ use crate::choose::{self, CrowdSize, Hints, LOSSES_BEFORE_LIST, NoCandidate, Vie
 use crate::claim::largest_holders;
 use crate::hint::SPREAD_FOR;
 use crate::ip;
-use crate::objects::Reservation;
 use crate::order::Who;
 use crate::outlook::{Listing, Outlook};
 use crate::pool::Pool;
+use crate::seen::SeenClaim;
 
 /// How long an address counts as held that was seen to be another's, or was won here, and that the API server's news do not show.
 const UNSEEN: Duration = Duration::from_secs(60);
@@ -167,13 +167,13 @@ impl PoolKnown {
     }
 
     /// Takes in what the API server tells.
-    pub fn apply(&self, change: Change<Reservation>) {
+    pub fn apply(&self, change: Change<SeenClaim>) {
         let mut state = self.state();
         match change {
             Change::Restarted => state.listing = Some(Listed::default()),
             Change::Put(claim) => {
                 let Some(ip) = address(&self.pool, &claim) else { return };
-                let owner = interface(&claim.spec.podref, &claim.spec.ifname);
+                let owner = interface(&claim.podref, &claim.ifname);
                 match &mut state.listing {
                     Some(listed) => {
                         listed.used.insert(ip);
@@ -188,7 +188,7 @@ impl PoolKnown {
             }
             Change::Gone(claim) => {
                 let Some(ip) = address(&self.pool, &claim) else { return };
-                let owner = interface(&claim.spec.podref, &claim.spec.ifname);
+                let owner = interface(&claim.podref, &claim.ifname);
                 if state.of_interface.get(&owner) == Some(&ip) {
                     state.of_interface.remove(&owner);
                 }

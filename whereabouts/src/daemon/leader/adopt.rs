@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cni::crash_point;
 use futures::{StreamExt as _, stream};
-use ipnet::IpNet;
 use node::client::{ApiError, OnUnknown, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::names::DnsSubdomain;
+use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use super::mirrors::{Mirrors, Seen};
@@ -18,15 +19,17 @@ use super::networks::{self, Scopes};
 use super::{AT_ONCE, Context};
 use crate::adopt::{make, of_entry};
 use crate::claim::Claims;
-use crate::objects::{Allocation, Pool, RESERVATIONS, Reservation};
-use crate::view::{self, Fate};
+use crate::objects::{Holding, RESERVATIONS, Reservation};
+use crate::packed::{Decimal, Hex};
+use crate::seen::{SeenClaim, SeenEntry, SeenPool};
+use crate::view::{self, Fate, Readings};
 
 /// What is to be done for an entry.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// This claim is to be made.
     Make(Box<Reservation>),
-    /// This claim, as it was read and changed, is to be written.
+    /// The claim of this name, at this version, is to say what this one says.
     Follow(Box<Reservation>),
 }
 
@@ -34,42 +37,44 @@ pub enum Action {
 #[derive(Clone, Debug)]
 pub struct Judged<'a> {
     /// Its key.
-    pub key: &'a str,
+    pub key: &'a Decimal,
     /// What it says.
-    pub entry: &'a Allocation,
+    pub entry: &'a SeenEntry,
     /// The claim on its address.
-    pub claim: Option<&'a Reservation>,
-    /// What that claim is called; `None` where no network tells.
+    pub claim: Option<&'a SeenClaim>,
+    /// What the claim that is missing is called; `None` where none is missing, or no network tells.
     pub name: Option<DnsSubdomain>,
     /// What it calls for.
     pub fate: Fate,
 }
 
 /// Judges every entry of a pool. Keys that are none are left out.
-pub fn judge<'a>(pool: &'a Pool, mirrors: &'a Mirrors, scopes: &Scopes) -> Vec<Judged<'a>> {
-    let name = pool.metadata.name.as_deref().unwrap_or_default();
-    let Ok(range) = pool.spec.range.parse::<IpNet>() else { return Vec::new() };
+pub fn judge<'a>(pool: &'a SeenPool, mirrors: &'a Mirrors, scopes: &Scopes) -> Vec<Judged<'a>> {
+    let name = &*pool.name;
+    let Some(range) = pool.range.filter(|_| !pool.entries().is_empty()) else { return Vec::new() };
     let scope = scopes.get(name, &range, mirrors);
-    let claims: BTreeMap<IpAddr, &Reservation> = mirrors
-        .claims_of(name)
-        .filter_map(|claim| Some((view::address(claim.metadata.name.as_deref()?, name, &range)?, claim)))
-        .collect();
-    let mut judged = Vec::with_capacity(pool.spec.allocations.len());
-    for (key, ip, _) in pool.entries() {
-        let Some((key, entry)) = pool.spec.allocations.get_key_value(&key) else { continue };
-        let name = scope.as_ref().and_then(|scope| scope.claim_name(ip));
-        let by_name = || mirrors.claims().content().get(name.as_ref()?.as_str());
-        let claim = claims.get(&ip).copied().or_else(by_name);
+    let readings = Readings::of(name, &range);
+    let claims: BTreeMap<IpAddr, &SeenClaim> =
+        mirrors.claims_of(name).filter_map(|claim| Some((readings.address(&claim.name)?, claim))).collect();
+    let mut judged = Vec::with_capacity(pool.entries().len());
+    for (key, ip, entry) in pool.addresses() {
+        let known = claims.get(&ip).copied();
+        let name = scope.as_ref().filter(|_| known.is_none()).and_then(|scope| scope.claim_name(ip));
+        let by_name = || mirrors.claims().content().get(name.as_ref()?.as_str()).map(Arc::as_ref);
+        let claim = known.or_else(by_name);
         let fate = view::fate(entry, claim, mirrors.pod(&entry.podref));
         judged.push(Judged { key, entry, claim, name, fate });
     }
     judged
 }
 
+/// Pool, key and container of an entry.
+type Entry = (Arc<str>, Decimal, Hex<32>);
+
 /// Entries without a claim, and since when they were seen so: Whereabouts writes the entry first and its claim a moment later.
 #[derive(Clone, Debug, Default)]
 pub struct Waiting {
-    since: BTreeMap<(String, String, String), Duration>,
+    since: BTreeMap<Entry, Duration>,
 }
 
 impl Waiting {
@@ -77,7 +82,7 @@ impl Waiting {
     pub fn actions(
         &mut self,
         mirrors: &Mirrors,
-        pools: impl IntoIterator<Item = String>,
+        pools: impl IntoIterator<Item = Arc<str>>,
         scopes: &Scopes,
         now: Duration,
         settle: Duration,
@@ -86,20 +91,20 @@ impl Waiting {
         for name in pools {
             let earlier = self.leave(&name);
             let Some(pool) = mirrors.pools().content().get(&name) else { continue };
-            let Ok(range) = pool.spec.range.parse::<IpNet>() else { continue };
+            let Some(range) = pool.range else { continue };
             for judged in judge(pool, mirrors, scopes) {
-                let holding = of_entry(&name, range, judged.entry);
+                let holding = || of_entry(&name, range, judged.entry.held());
                 match (judged.fate, judged.claim, &judged.name) {
                     (Fate::Follow, Some(claim), _) => {
-                        let mut claim = claim.clone();
-                        claim.assign(holding);
-                        actions.push(Action::Follow(Box::new(claim)));
+                        let mut wanted = Reservation::new(&claim.name, holding());
+                        wanted.metadata.resource_version = claim.version.1.as_ref().map(Decimal::to_string);
+                        actions.push(Action::Follow(Box::new(wanted)));
                     }
                     (Fate::Adopt, _, Some(claim_name)) => {
-                        let seen = (name.clone(), judged.key.to_owned(), judged.entry.id.clone());
+                        let seen = (name.clone(), judged.key.clone(), judged.entry.id.clone());
                         let since = earlier.get(&seen).copied().unwrap_or(now);
                         if now.saturating_sub(since) >= settle {
-                            let claim = Reservation::new(claim_name.as_str(), holding);
+                            let claim = Reservation::new(claim_name.as_str(), holding());
                             actions.push(Action::Make(Box::new(claim)));
                         }
                         self.since.insert(seen, since);
@@ -112,15 +117,15 @@ impl Waiting {
     }
 
     /// The pools in which something waits.
-    pub fn pools(&self) -> Vec<String> {
-        let mut pools: Vec<String> = self.since.keys().map(|(pool, _, _)| pool.clone()).collect();
+    pub fn pools(&self) -> Vec<Arc<str>> {
+        let mut pools: Vec<Arc<str>> = self.since.keys().map(|(pool, _, _)| pool.clone()).collect();
         pools.dedup();
         pools
     }
 
-    fn leave(&mut self, pool: &str) -> BTreeMap<(String, String, String), Duration> {
+    fn leave(&mut self, pool: &str) -> BTreeMap<Entry, Duration> {
         let (own, others) =
-            std::mem::take(&mut self.since).into_iter().partition(|((name, _, _), _)| name == pool);
+            std::mem::take(&mut self.since).into_iter().partition(|((name, _, _), _)| **name == *pool);
         self.since = others;
         own
     }
@@ -151,13 +156,24 @@ pub async fn pass(context: &Context, actions: Vec<Action>) {
     done.buffer_unordered(AT_ONCE).collect::<()>().await;
 }
 
-async fn follow(context: &Context, claim: &Reservation, deadline: Deadline) -> Result<(), ApiError> {
-    let name = claim.metadata.name.clone().and_then(|name| DnsSubdomain::new(name).ok());
-    let Some(name) = name else { return Ok(()) };
+/// What else the claim's object says stays as it is.
+async fn follow(context: &Context, wanted: &Reservation, deadline: Deadline) -> Result<(), ApiError> {
+    let name = wanted.metadata.name.clone().and_then(|name| DnsSubdomain::new(name).ok());
+    let (Some(name), Some(pool), Some(range)) = (name, wanted.pool(), wanted.range()) else {
+        return Ok(());
+    };
     let path = RESERVATIONS.in_namespace(&context.namespace).object(&name);
-    let replace = || context.api.replace::<Reservation>(&path, claim, deadline);
-    match retry(deadline, RetryPolicy::new(OnUnknown::Repeat), replace).await {
+    let policy = RetryPolicy::new(OnUnknown::Repeat);
+    let get = || context.api.get::<Reservation>(&path, deadline);
+    let mut claim = match retry(deadline, policy, get).await {
+        Ok(claim) if claim.metadata.resource_version == wanted.metadata.resource_version => claim,
         // It changed since: the next look decides.
+        Ok(_) | Err(ApiError::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    claim.assign(Holding { pool, range, pod_uid: None, node: None, spec: wanted.spec.clone() });
+    let replace = || context.api.replace::<IgnoredAny>(&path, &claim, deadline);
+    match retry(deadline, policy, replace).await {
         Ok(_) | Err(ApiError::Conflict { .. } | ApiError::NotFound { .. }) => Ok(()),
         Err(error) => Err(error),
     }
@@ -173,13 +189,13 @@ fn look(context: &Context, seen: &Seen, waiting: &mut Waiting, now: Duration) ->
     pools.extend(waiting.pools());
     // Most need nothing, for which the networks need not be read.
     let no_networks = Scopes::default();
-    let needs_something = |name: &String| {
+    let needs_something = |name: &Arc<str>| {
         let pool = mirrors.pools().content().get(name);
         pool.is_some_and(|pool| {
             judge(pool, &mirrors, &no_networks).iter().any(|judged| judged.fate != Fate::Settled)
         })
     };
-    let (unsettled, settled): (Vec<String>, Vec<String>) = pools.into_iter().partition(needs_something);
+    let (unsettled, settled): (Vec<Arc<str>>, Vec<Arc<str>>) = pools.into_iter().partition(needs_something);
     settled.iter().for_each(|pool| drop(waiting.leave(pool)));
     if unsettled.is_empty() {
         return Vec::new();

@@ -1,20 +1,19 @@
 //! What the leader sees of the cluster: claims, pools, pods, nodes and networks, as they are now; and which pools changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use node::client::{
-    ApiClient, Applied, Change, Collection, MetadataOnly, Mirror, Parts, ResourceKind, Selection, reflect,
-};
+use node::client::{ApiClient, Applied, Change, Collection, Mirror, Parts, ResourceKind, Selection, reflect};
 use node::names::DnsLabel;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use super::networks::{DEFINITIONS, Definition};
-use crate::objects::{NODE_SLICE_POOLS, NodeSlicePool, POOLS, Pool, RESERVATIONS, Reservation};
+use crate::objects::{NODE_SLICE_POOLS, NodeSlicePool, POOLS, RESERVATIONS};
 use crate::reclaim::PodIdentity;
+use crate::seen::{SeenClaim, SeenObject, SeenPool, Texts};
 
 /// The mirrors, for tasks that run at the same time. They are locked to look, never across a wait.
 #[derive(Debug, Default)]
@@ -40,10 +39,10 @@ impl Seen {
 /// What there is, by name; claims, pools and slices those of our namespace.
 #[derive(Debug, Default)]
 pub struct Mirrors {
-    claims: Mirror<String, Reservation>,
-    pools: Mirror<String, Pool>,
+    claims: Mirror<Arc<str>, Arc<SeenClaim>>,
+    pools: Mirror<Arc<str>, SeenPool>,
     /// By `namespace/name`.
-    pub pods: Mirror<String, PodIdentity>,
+    pub pods: Mirror<Box<str>, PodIdentity>,
     /// The nodes' names.
     pub nodes: Mirror<String, ()>,
     /// By `namespace/name`.
@@ -51,40 +50,40 @@ pub struct Mirrors {
     /// Which slices are whose.
     pub slice_pools: Mirror<String, NodeSlicePool>,
     /// The claims of each pool.
-    members: BTreeMap<String, BTreeSet<String>>,
-    /// The pool of each claim.
-    pool_of: BTreeMap<String, String>,
+    members: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// What many claims have in common.
+    texts: Texts,
     /// Pools whose view may be out of date.
-    unwritten: BTreeSet<String>,
+    unwritten: BTreeSet<Arc<str>>,
     /// Pools whose entries may need claims.
-    unjudged: BTreeSet<String>,
+    unjudged: BTreeSet<Arc<str>>,
 }
 
 impl Mirrors {
     /// Every claim.
-    pub const fn claims(&self) -> &Mirror<String, Reservation> {
+    pub const fn claims(&self) -> &Mirror<Arc<str>, Arc<SeenClaim>> {
         &self.claims
     }
 
     /// Every pool.
-    pub const fn pools(&self) -> &Mirror<String, Pool> {
+    pub const fn pools(&self) -> &Mirror<Arc<str>, SeenPool> {
         &self.pools
     }
 
     /// The claims of a pool.
-    pub fn claims_of(&self, pool: &str) -> impl Iterator<Item = &Reservation> {
+    pub fn claims_of(&self, pool: &str) -> impl Iterator<Item = &SeenClaim> {
         let names = self.members.get(pool).into_iter().flatten();
-        names.filter_map(|name| self.claims.content().get(name))
+        names.filter_map(|name| self.claims.content().get(name).map(Arc::as_ref))
     }
 
     /// The pools that have claims.
     pub fn claimed_pools(&self) -> impl Iterator<Item = &str> {
-        self.members.keys().map(String::as_str)
+        self.members.keys().map(Arc::as_ref)
     }
 
     /// The pool that a claim is of.
     pub fn pool_of(&self, claim: &str) -> Option<&str> {
-        self.pool_of.get(claim).map(String::as_str)
+        self.claims.content().get(claim)?.pool.as_deref()
     }
 
     /// The pod of this name.
@@ -98,31 +97,44 @@ impl Mirrors {
     }
 
     /// The pools whose view may be out of date since this was last asked.
-    pub fn take_unwritten(&mut self) -> BTreeSet<String> {
+    pub fn take_unwritten(&mut self) -> BTreeSet<Arc<str>> {
         std::mem::take(&mut self.unwritten)
     }
 
     /// The pools whose entries may need claims since this was last asked.
-    pub fn take_unjudged(&mut self) -> BTreeSet<String> {
+    pub fn take_unjudged(&mut self) -> BTreeSet<Arc<str>> {
         std::mem::take(&mut self.unjudged)
     }
 
     /// Takes a change of a claim over.
-    pub fn apply_claim(&mut self, change: Change<(String, Reservation)>) {
-        for name in keys(self.claims.apply(change)) {
-            let pool = self.claims.content().get(&name).and_then(|claim| claim.pool()).map(str::to_owned);
-            let old = match &pool {
-                Some(pool) => self.pool_of.insert(name.clone(), pool.clone()),
-                None => self.pool_of.remove(&name),
-            };
-            if let Some(old) = old {
-                self.leave(&old, &name);
-                self.touch(old);
+    pub fn apply_claim(&mut self, change: Change<SeenClaim>) {
+        let texts = &mut self.texts;
+        let change = change.map(|claim| (claim.name.clone(), Arc::new(claim.shared(texts))));
+        match self.claims.apply(change) {
+            Applied::Nothing => {}
+            Applied::Put(name, was) => self.changed(&name, was),
+            Applied::Gone(name, was) => self.changed(&name, Some(was)),
+            Applied::Replaced { put, gone } => {
+                put.into_iter().for_each(|(name, was)| self.changed(&name, was));
+                gone.into_iter().for_each(|(name, was)| self.changed(&name, Some(was)));
+                self.texts.forget_unused();
             }
-            if let Some(pool) = pool {
-                self.members.entry(pool.clone()).or_default().insert(name);
-                self.touch(pool);
+        }
+    }
+
+    /// A claim is not what it was.
+    fn changed(&mut self, name: &Arc<str>, was: Option<Arc<SeenClaim>>) {
+        let old = was.and_then(|was| was.pool.clone());
+        let new = self.claims.content().get(name).and_then(|claim| claim.pool.clone());
+        if let Some(old) = old {
+            if Some(&old) != new.as_ref() {
+                self.leave(&old, name);
             }
+            self.touch(old);
+        }
+        if let Some(new) = new {
+            self.members.entry(new.clone()).or_default().insert(name.clone());
+            self.touch(new);
         }
     }
 
@@ -135,9 +147,14 @@ impl Mirrors {
     }
 
     /// Takes a change of a pool over.
-    pub fn apply_pool(&mut self, change: Change<(String, Pool)>) {
-        for name in keys(self.pools.apply(change)) {
-            self.touch(name);
+    pub fn apply_pool(&mut self, change: Change<SeenPool>) {
+        match self.pools.apply(change.map(|pool| (pool.name.clone(), pool))) {
+            Applied::Nothing => {}
+            Applied::Put(name, _) | Applied::Gone(name, _) => self.touch(name),
+            Applied::Replaced { put, gone } => {
+                let names = put.into_iter().map(|(name, _)| name);
+                names.chain(gone.into_iter().map(|(name, _)| name)).for_each(|name| self.touch(name));
+            }
         }
     }
 
@@ -151,55 +168,43 @@ impl Mirrors {
         self.unjudged.extend(self.pools.content().keys().cloned());
     }
 
-    fn touch(&mut self, pool: String) {
+    fn touch(&mut self, pool: Arc<str>) {
         self.unjudged.insert(pool.clone());
         self.unwritten.insert(pool);
-    }
-}
-
-/// The keys that an applied change is about.
-fn keys(applied: Applied<String>) -> Vec<String> {
-    match applied {
-        Applied::Nothing => Vec::new(),
-        Applied::Put(key) | Applied::Gone(key) => vec![key],
-        Applied::Replaced { mut put, gone } => {
-            put.extend(gone);
-            put
-        }
     }
 }
 
 /// Keeps the mirrors up to date. Never returns.
 pub async fn feed(seen: &Seen, api: &ApiClient, namespace: &DnsLabel) {
     let here = |kind: ResourceKind| kind.in_namespace(namespace);
-    let claims = follow(api, here(RESERVATIONS), Parts::Whole, |change: Change<Reservation>| {
-        let change = change.map(|mut claim| (named(&mut claim.metadata), claim));
+    let claims = follow(api, here(RESERVATIONS), Parts::Whole, |change: Change<SeenClaim>| {
         seen.lock().apply_claim(change);
         seen.pools.notify_one();
         seen.entries.notify_one();
     });
-    let pools = follow(api, here(POOLS), Parts::Whole, |change: Change<Pool>| {
-        seen.lock().apply_pool(change.map(|mut pool| (named(&mut pool.metadata), pool)));
+    let pools = follow(api, here(POOLS), Parts::Whole, |change: Change<SeenPool>| {
+        seen.lock().apply_pool(change);
         seen.pools.notify_one();
         seen.entries.notify_one();
     });
-    let pods =
-        follow(api, ResourceKind::PODS.in_cluster(), Parts::Metadata, |change: Change<MetadataOnly>| {
-            let change = change.map(|pod| (qualified(&pod.metadata), PodIdentity::of(&pod.metadata)));
-            if matches!(seen.lock().pods.apply(change), Applied::Gone(_) | Applied::Replaced { .. }) {
-                seen.pods.notify_one();
-            }
-        });
+    let pods = follow(api, ResourceKind::PODS.in_cluster(), Parts::Metadata, |change: Change<SeenObject>| {
+        let change = change.map(|pod| (format!("{}/{}", pod.namespace, pod.name).into(), pod.identity));
+        if matches!(seen.lock().pods.apply(change), Applied::Gone(..) | Applied::Replaced { .. }) {
+            seen.pods.notify_one();
+        }
+    });
     let nodes =
-        follow(api, ResourceKind::NODES.in_cluster(), Parts::Metadata, |change: Change<MetadataOnly>| {
-            let change = change.map(|mut node| (named(&mut node.metadata), ()));
-            if seen.lock().nodes.apply(change) != Applied::Nothing {
+        follow(api, ResourceKind::NODES.in_cluster(), Parts::Metadata, |change: Change<SeenObject>| {
+            if seen.lock().nodes.apply(change.map(|node| (node.name, ()))) != Applied::Nothing {
                 seen.slices.notify_one();
             }
         });
     let networks = follow(api, DEFINITIONS.in_cluster(), Parts::Whole, |change: Change<Definition>| {
         let mut mirrors = seen.lock();
-        mirrors.networks.apply(change.map(|network| (qualified(&network.metadata), network)));
+        mirrors.networks.apply(change.map(|mut network| {
+            network.metadata.managed_fields = None;
+            (qualified(&network.metadata), network)
+        }));
         mirrors.touch_all();
         seen.slices.notify_one();
         seen.entries.notify_one();

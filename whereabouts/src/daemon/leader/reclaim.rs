@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use cni::crash_point;
 use futures::{StreamExt as _, stream};
-use ipnet::IpNet;
 use node::client::{ApiError, OnUnknown, Patch, ResourceKind, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::event::{Reporter, Severity, Subject, about_pod};
@@ -20,8 +19,10 @@ use super::networks::{self, Scopes};
 use super::{AT_ONCE, Context};
 use crate::ip;
 use crate::objects::{POOLS, RESERVATIONS};
+use crate::packed::Decimal;
 use crate::reclaim::{Candidates, Due, LivePod, PodIdentity, PodView, Verdict, observe, releases, verdict};
-use crate::view::{self, Fate};
+use crate::seen::Via;
+use crate::view::{Fate, Readings};
 
 /// Who says it, as Whereabouts' tools do.
 const COMPONENT: &str = "pod-ip-controlloop";
@@ -70,14 +71,15 @@ fn held_back(mirrors: &Mirrors, due: &[Due]) -> BTreeSet<DnsSubdomain> {
     let scopes = Scopes::default();
     let judged = objects.flat_map(|pool| judge(pool, mirrors, &scopes));
     let followed = judged.filter(|judged| judged.fate == Fate::Follow);
-    followed.filter_map(|judged| DnsSubdomain::new(judged.claim?.metadata.name.clone()?).ok()).collect()
+    followed.filter_map(|judged| DnsSubdomain::new(&*judged.claim?.name).ok()).collect()
 }
 
 fn lost(mirrors: &Mirrors, due: Due) -> Lost {
     let claim = mirrors.claims().content().get(due.name.as_str());
-    let pool = claim.and_then(|claim| claim.pool());
-    let range = claim.and_then(|claim| claim.range());
-    let address = pool.zip(range).and_then(|(pool, range)| view::address(due.name.as_str(), pool, &range));
+    let pool = claim.and_then(|claim| claim.pool.as_deref());
+    let range = claim.and_then(|claim| claim.range);
+    let address =
+        pool.zip(range).and_then(|(pool, range)| Readings::of(pool, &range).address(due.name.as_str()));
     let entry = address.zip(pool).and_then(|(address, pool)| upstream_entry(mirrors, &due, address, pool));
     let pool = pool.and_then(|pool| DnsSubdomain::new(pool).ok());
     let text = address.map_or_else(|| due.name.to_string(), ip::text);
@@ -87,11 +89,10 @@ fn lost(mirrors: &Mirrors, due: Due) -> Lost {
 /// What Whereabouts wrote about the claim in its pool. What we wrote goes with the next view.
 fn upstream_entry(mirrors: &Mirrors, due: &Due, address: IpAddr, pool: &str) -> Option<(String, String)> {
     let object = mirrors.pools().content().get(pool)?;
-    let base = object.spec.range.parse::<IpNet>().ok()?.network();
-    let key = ip::offset(address, base)?.to_string();
-    let entry = object.spec.allocations.get(&key).filter(|entry| entry.via.is_none())?;
+    let key = ip::offset(address, object.range?.network())?.to_string();
+    let entry = object.entry(&Decimal::of(&key)).filter(|entry| entry.via == Via::Absent)?;
     let podref = format!("{}/{}", due.pod.namespace, due.pod.name);
-    (entry.podref == podref).then(|| (key, entry.id.clone()))
+    (*entry.podref == podref).then(|| (key, entry.id.to_string()))
 }
 
 /// Asks for the pod of each claim, and deletes the claims of those that are gone. `network` names the network of a pool, for the event.
@@ -239,7 +240,7 @@ pub async fn run(context: &Context, seen: &Seen) {
         candidates = next;
         let more = lost.len() == AT_A_TIME;
         for living in pass(context, lost, |pool| names.get(pool).cloned()).await {
-            candidates.remove(&living);
+            candidates.remove(living.as_str());
         }
         tokio::time::sleep(APART.min(context.timing.pass)).await;
         if !more {

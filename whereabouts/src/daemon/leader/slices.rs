@@ -105,14 +105,13 @@ fn whole_pools(networks: &std::collections::BTreeMap<String, OurNetwork>) -> BTr
 /// The slices of a network in which addresses are claimed, or in use as Whereabouts says, of whatever size they are.
 fn live(mirrors: &Mirrors, wanted: &Wanted, whole: &BTreeSet<String>) -> Vec<Given> {
     let claimed = mirrors.claimed_pools().filter_map(|name| {
-        let range = mirrors.claims_of(name).find_map(|claim| claim.range())?;
+        let range = mirrors.claims_of(name).find_map(|claim| claim.range)?;
         Some((name, range))
     });
-    let used = mirrors.pools().iter().filter(|(_, pool)| !pool.spec.allocations.is_empty());
-    let used = used.filter_map(|(name, pool)| Some((name.as_str(), pool.spec.range.parse().ok()?)));
+    let used = mirrors.pools().iter().filter(|(_, pool)| !pool.entries().is_empty());
+    let used = used.filter_map(|(name, pool)| Some((&**name, pool.range?)));
     let mut live = Vec::new();
     for (name, range) in claimed.chain(used).filter(|(name, _)| !whole.contains(*name)) {
-        let range: IpNet = range;
         let apart = !range.contains(&wanted.layout.range) && !wanted.layout.range.contains(&range);
         let Some(front) = front(name, &range).filter(|_| !apart) else { continue };
         for network in &wanted.networks {

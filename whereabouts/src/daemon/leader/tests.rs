@@ -1,6 +1,7 @@
 mod server;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use node::client::Change;
@@ -15,8 +16,9 @@ use super::networks::{self, Definition, Scopes};
 use super::views::{Round, Schedule};
 use super::{Context, Timing, reclaim, slices};
 use crate::daemon::metrics::Metrics;
-use crate::objects::{Holding, NodeSlicePool, Pool, Reservation, ReservationSpec};
-use crate::reclaim::{Candidates, PodIdentity};
+use crate::objects::{Holding, NodeSlicePool, Reservation, ReservationSpec};
+use crate::reclaim::Candidates;
+use crate::seen::{SeenClaim, SeenObject, SeenPool};
 use crate::view;
 use server::Server;
 
@@ -45,8 +47,8 @@ impl World {
         fn told<T: DeserializeOwned, V>(
             server: &Server,
             kind: &str,
-            entry: impl Fn(T) -> (String, V),
-            mut apply: impl FnMut(Change<(String, V)>),
+            entry: impl Fn(T) -> V,
+            mut apply: impl FnMut(Change<V>),
         ) {
             apply(Change::Restarted);
             let objects = server.all(kind).into_iter().map(|object| serde_json::from_value(object).unwrap());
@@ -60,18 +62,10 @@ impl World {
         let long_name = |object: &Value| {
             format!("{}/{}", object["metadata"]["namespace"].as_str().unwrap(), name(object))
         };
-        told(
-            server,
-            RESERVATIONS,
-            |c: Reservation| (c.metadata.name.clone().unwrap(), c),
-            |c| m.apply_claim(c),
-        );
-        told(server, "ippools", |p: Pool| (p.metadata.name.clone().unwrap(), p), |c| m.apply_pool(c));
-        let identity = |pod: Value| {
-            let metadata = serde_json::from_value(pod["metadata"].clone()).unwrap();
-            (long_name(&pod), PodIdentity::of(&metadata))
-        };
-        told(server, "pods", identity, |c| drop(m.pods.apply(c)));
+        told(server, RESERVATIONS, |claim: SeenClaim| claim, |c| m.apply_claim(c));
+        told(server, "ippools", |pool: SeenPool| pool, |c| m.apply_pool(c));
+        let pod = |pod: SeenObject| (format!("{}/{}", pod.namespace, pod.name).into(), pod.identity);
+        told(server, "pods", pod, |c| drop(m.pods.apply(c)));
         told(server, "nodes", |node: Value| (name(&node), ()), |c| drop(m.nodes.apply(c)));
         let network = |nad: Value| (long_name(&nad), serde_json::from_value::<Definition>(nad).unwrap());
         told(server, "network-attachment-definitions", network, |c| drop(m.networks.apply(c)));
@@ -129,7 +123,7 @@ impl World {
                 let mirrors = self.seen.lock();
                 let ours = networks::ours(mirrors.networks.iter(), |_| None);
                 let scopes = Scopes::of(&ours, &mirrors);
-                let pools: Vec<String> = mirrors.pools().iter().map(|(name, _)| name.clone()).collect();
+                let pools: Vec<Arc<str>> = mirrors.pools().iter().map(|(name, _)| name.clone()).collect();
                 let now = Duration::from_secs(pass);
                 waiting.actions(&mirrors, pools, &scopes, now, self.context.timing.settle)
             };
@@ -374,7 +368,7 @@ async fn mirrors_that_are_not_complete_release_nothing() {
     let claim = world.claimed("10.0.0.1").unwrap();
     let mut mirrors = Mirrors::default();
     mirrors.apply_claim(Change::Restarted);
-    mirrors.apply_claim(Change::Put(("10.0.0.1".into(), claim)));
+    mirrors.apply_claim(Change::Put(SeenClaim::from(&claim)));
     mirrors.apply_claim(Change::Synced);
     let grace = Duration::from_secs(60);
     let (candidates, lost) = reclaim::look(&mirrors, &Candidates::new(), grace, grace);
@@ -460,9 +454,9 @@ async fn owners_are_told_what_cannot_be_done() {
 fn a_pool_is_written_when_it_is_due_and_not_before() {
     let ms = Duration::from_millis;
     let mut schedule = Schedule::default();
-    schedule.changed(["p".to_owned()], ms(1_000));
-    schedule.changed(["p".to_owned()], ms(1_090));
+    schedule.changed(["p".into()], ms(1_000));
+    schedule.changed(["p".into()], ms(1_090));
     assert_eq!((schedule.next(), schedule.take_due(ms(1_099))), (Some(ms(1_100)), vec![]));
-    assert_eq!(schedule.take_due(ms(1_100)), ["p"]);
+    assert_eq!(schedule.take_due(ms(1_100)), [Arc::from("p")]);
     assert_eq!((schedule.next(), schedule.take_due(ms(9_000))), (None, vec![]), "then it is clean");
 }

@@ -1,6 +1,7 @@
 //! The pools' objects, kept as the claims say: made where there is none, and written when they are out of date, each not too often.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cni::crash_point;
@@ -16,6 +17,8 @@ use super::mirrors::{Mirrors, Seen};
 use super::networks::Scopes;
 use super::{AT_ONCE, Context};
 use crate::objects::{ADOPTED, Counts, POOLS, Pool, PoolSpec};
+use crate::packed::Decimal;
+use crate::seen::SeenPool;
 use crate::view::{self, Change, Definition, Entries, Fate, Written};
 
 /// After a write that failed, other than for a change in between, its pool waits so much longer.
@@ -24,23 +27,23 @@ const PENALTY: Duration = Duration::from_secs(10);
 /// When which pool is to be written.
 #[derive(Clone, Debug, Default)]
 pub struct Schedule {
-    dirty: BTreeMap<String, Duration>,
-    written: BTreeMap<String, Written>,
+    dirty: BTreeMap<Arc<str>, Duration>,
+    written: BTreeMap<Arc<str>, Written>,
     /// How large each pool was when last seen.
-    entries: BTreeMap<String, usize>,
+    entries: BTreeMap<Arc<str>, usize>,
 }
 
 impl Schedule {
     /// These pools changed at `now`.
-    pub fn changed(&mut self, pools: impl IntoIterator<Item = String>, now: Duration) {
+    pub fn changed(&mut self, pools: impl IntoIterator<Item = Arc<str>>, now: Duration) {
         for pool in pools {
             self.dirty.entry(pool).or_insert(now);
         }
     }
 
     /// The pools to be written at `now`; they are clean from then on.
-    pub fn take_due(&mut self, now: Duration) -> Vec<String> {
-        let due: Vec<String> =
+    pub fn take_due(&mut self, now: Duration) -> Vec<Arc<str>> {
+        let due: Vec<Arc<str>> =
             self.dirty.keys().filter(|pool| self.due(pool) <= Some(now)).cloned().collect();
         self.dirty.retain(|pool, _| !due.contains(pool));
         due
@@ -59,7 +62,7 @@ impl Schedule {
 
     /// A pool was written.
     pub fn wrote(&mut self, pool: &str, written: Written) {
-        self.written.insert(pool.to_owned(), written);
+        self.written.insert(pool.into(), written);
     }
 }
 
@@ -86,8 +89,8 @@ pub fn plan(
 ) -> Option<(Write, usize)> {
     let object = mirrors.pools().content().get(name);
     let range = match object {
-        Some(pool) => pool.spec.range.parse::<IpNet>().ok()?,
-        None => mirrors.claims_of(name).find_map(|claim| claim.range())?,
+        Some(pool) => pool.range?,
+        None => mirrors.claims_of(name).find_map(|claim| claim.range)?,
     };
     let view = view::of(name, &range, mirrors.claims_of(name));
     let Counts { size, used, .. } = view.status;
@@ -97,21 +100,21 @@ pub fn plan(
         return (used > 0).then(|| (Write::Create(Box::new(new_pool(name, &range, view.status))), used));
     };
     let judged = judge(pool, mirrors, &Scopes::default());
-    let fates: BTreeMap<&str, Fate> = judged.iter().map(|judged| (judged.key, judged.fate)).collect();
+    let fates: BTreeMap<&Decimal, Fate> = judged.iter().map(|judged| (judged.key, judged.fate)).collect();
     for void in judged.iter().filter(|judged| judged.fate == Fate::Void) {
         tracing::warn!(
-            pool = name, key = void.key, entry = %void.entry.podref,
-            claim = void.claim.map(|claim| claim.spec.podref.as_str()),
+            pool = name, key = %void.key, entry = %void.entry.podref,
+            claim = void.claim.map(|claim| &*claim.podref),
             "an entry's address is claimed for another pod; the entry is removed"
         );
     }
     // A key that is none is nobody's, and none of our business.
-    let fate = |key: &str, _: &_| fates.get(key).copied().unwrap_or(Fate::Adopt);
+    let fate = |key: &Decimal, _: &_| fates.get(key).copied().unwrap_or(Fate::Adopt);
     let change = view::change(pool, &view, definition, fate)?;
-    let resource_version = pool.metadata.resource_version.clone()?;
+    let resource_version = pool.resource_version.as_ref()?.to_string();
     let entries = match view.entries {
-        Entries::Shown(entries) => entries.len().max(pool.spec.allocations.len()),
-        Entries::TooMany => pool.spec.allocations.len(),
+        Entries::Shown(entries) => entries.len().max(pool.entries().len()),
+        Entries::TooMany => pool.entries().len(),
     };
     Some((Write::Patch { resource_version, change }, entries))
 }
@@ -136,20 +139,20 @@ pub async fn perform(
     name: &DnsSubdomain,
     write: &Write,
     definition: Definition,
-) -> Result<(Definition, Pool), ApiError> {
+) -> Result<(Definition, SeenPool), ApiError> {
     let deadline = Deadline::after(context.timing.request);
     let collection = POOLS.in_namespace(&context.namespace);
     let path = collection.object(name);
     let policy = RetryPolicy::new(OnUnknown::Stop);
     let (change, resource_version) = match write {
         Write::Create(pool) => {
-            let create = || context.api.create::<Pool>(&collection, pool, deadline);
+            let create = || context.api.create::<SeenPool>(&collection, pool, deadline);
             return Ok((definition, retry(deadline, policy, create).await?));
         }
         Write::Patch { change, resource_version } => (change, resource_version),
     };
     let patch = Patch::Merge(change.patch(resource_version));
-    let answer: Pool = retry(deadline, policy, || context.api.patch(&path, &patch, deadline)).await?;
+    let answer: SeenPool = retry(deadline, policy, || context.api.patch(&path, &patch, deadline)).await?;
     crash_point!("leader-after-view");
     let learned = definition.after(change, &answer);
     if learned != Definition::Drops || !change.has_entries() {
@@ -160,7 +163,7 @@ pub async fn perform(
         "this cluster's definition of IPPool drops the property \"via\" of allocations: pools show no entries until \
          deploy/crds/ippools.yaml is applied"
     );
-    let version = answer.metadata.resource_version.clone().unwrap_or_default();
+    let version = answer.resource_version.as_ref().map(Decimal::to_string).unwrap_or_default();
     let undo = Patch::Merge(change.undone().patch(&version));
     let answer = retry(deadline, policy, || context.api.patch(&path, &undo, deadline)).await?;
     Ok((learned, answer))
@@ -194,11 +197,10 @@ impl Round<'_> {
         while let Some((name, done, took)) = made.next().await {
             let ended = self.begin.elapsed();
             match done {
-                Ok((learned, mut pool)) => {
+                Ok((learned, pool)) => {
                     self.definition = if learned == Definition::Untried { self.definition } else { learned };
                     self.schedule.wrote(name.as_str(), Written { ended, took });
-                    pool.metadata.managed_fields = None;
-                    self.seen.lock().apply_pool(Told::Put((name.to_string(), pool)));
+                    self.seen.lock().apply_pool(Told::Put(pool));
                 }
                 Err(error) => {
                     // After a conflict or an unknown outcome the mirror is told what became of it.
@@ -206,7 +208,7 @@ impl Round<'_> {
                     let met = matches!(error, ApiError::Conflict { .. } | ApiError::AlreadyExists { .. });
                     let ended = if met { ended } else { ended + PENALTY };
                     self.schedule.wrote(name.as_str(), Written { ended, took });
-                    self.schedule.changed([name.to_string()], ended);
+                    self.schedule.changed([Arc::from(name.as_str())], ended);
                 }
             }
         }
@@ -231,7 +233,7 @@ impl Round<'_> {
                 waiting.insert(pool);
                 continue;
             }
-            if let Ok(name) = DnsSubdomain::new(pool) {
+            if let Ok(name) = DnsSubdomain::new(&*pool) {
                 writes.push((name, write));
             }
         }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::conf::OverlappingRanges;
-use crate::objects::{Holding, ReservationSpec};
+use crate::objects::{Holding, Reservation, ReservationSpec};
 use crate::order::PoolOrder;
 use crate::range::RangeSpec;
 
@@ -30,11 +30,11 @@ fn who(pod: &str) -> Who {
     }
 }
 
-fn claim(name: &str, pool: &str, pod: &str) -> Reservation {
+fn claim(name: &str, pool: &str, pod: &str) -> SeenClaim {
     let spec =
         ReservationSpec { podref: format!("default/{pod}"), ifname: "net1".into(), containerid: "c".into() };
     let range = "10.0.0.0/29".parse().unwrap();
-    Reservation::new(name, Holding { pool, range, pod_uid: None, node: None, spec })
+    SeenClaim::from(&Reservation::new(name, Holding { pool, range, pod_uid: None, node: None, spec }))
 }
 
 fn listed(known: &PoolKnown, names: &[(&str, &str)]) {

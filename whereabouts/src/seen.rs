@@ -1,0 +1,359 @@
+//! What the daemon keeps of the objects that it watches: no more than something is decided by, since there are many of them. An object that
+//! is to be written is read whole again ([`crate::objects`]).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use crate::ip;
+use crate::objects::{ADOPTED, Allocation, Counts, Reservation, ReservationSpec};
+use crate::packed::{Decimal, Hex};
+use crate::reclaim::PodIdentity;
+use crate::view;
+
+/// A claim.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "ReadClaim")]
+pub struct SeenClaim {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Which object it is, and in which version: `metadata.uid` and `metadata.resourceVersion`.
+    pub version: (Option<Hex<16>>, Option<Decimal>),
+    /// `namespace/name` of the pod.
+    pub podref: Box<str>,
+    /// The interface.
+    pub ifname: Arc<str>,
+    /// The container it is for; empty where nothing says so.
+    pub container: Hex<32>,
+    /// The UID of the pod it is for, where it says so.
+    pub pod_uid: Option<Hex<16>>,
+    /// The name of the pool it is of, where it says so. One that Whereabouts made does not.
+    pub pool: Option<Arc<str>>,
+    /// The range of that pool, where it says so.
+    pub range: Option<IpNet>,
+}
+
+impl SeenClaim {
+    /// Whether it is of this interface of this pod. One without `ifname` is of whichever interface asks.
+    pub fn is_of(&self, podref: &str, if_name: &str) -> bool {
+        *self.podref == *podref && (*self.ifname == *if_name || self.ifname.is_empty())
+    }
+
+    /// With texts that many claims have in common kept once.
+    #[must_use]
+    pub fn shared(self, texts: &mut Texts) -> Self {
+        let (ifname, pool) = (texts.share(self.ifname), self.pool.map(|pool| texts.share(pool)));
+        SeenClaim { ifname, pool, ..self }
+    }
+}
+
+impl From<&Reservation> for SeenClaim {
+    fn from(claim: &Reservation) -> Self {
+        let text = |text: &Option<String>| text.as_deref().map(Decimal::of);
+        SeenClaim {
+            name: claim.metadata.name.as_deref().unwrap_or_default().into(),
+            version: (claim.metadata.uid.as_deref().map(Hex::of), text(&claim.metadata.resource_version)),
+            podref: claim.spec.podref.as_str().into(),
+            ifname: claim.spec.ifname.as_str().into(),
+            container: Hex::of(claim.container()),
+            pod_uid: claim.pod_uid().map(Hex::of),
+            pool: claim.pool().map(Arc::from),
+            range: claim.range(),
+        }
+    }
+}
+
+/// What is read of a claim. Everything else, above all who owns which field, is passed over unread.
+#[derive(Deserialize)]
+struct ReadClaim {
+    metadata: ReadMetadata,
+    #[serde(default)]
+    spec: ReservationSpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadMetadata {
+    name: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    labels: Option<ReadLabels>,
+    annotations: Option<ReadAnnotations>,
+}
+
+/// See [`crate::objects::LABEL_POOL`].
+#[derive(Deserialize)]
+struct ReadLabels {
+    #[serde(rename = "whereabouts.multus-rs/pool")]
+    pool: Option<String>,
+}
+
+/// See [`crate::objects::POOL`], [`crate::objects::RANGE`] and their like.
+#[derive(Default, Deserialize)]
+struct ReadAnnotations {
+    #[serde(rename = "whereabouts.multus-rs/pool")]
+    pool: Option<String>,
+    #[serde(rename = "whereabouts.multus-rs/range")]
+    range: Option<String>,
+    #[serde(rename = "whereabouts.multus-rs/container-id")]
+    container: Option<String>,
+    #[serde(rename = "whereabouts.multus-rs/pod-uid")]
+    pod_uid: Option<String>,
+}
+
+impl From<ReadClaim> for SeenClaim {
+    fn from(ReadClaim { metadata, spec }: ReadClaim) -> Self {
+        let annotations = metadata.annotations.unwrap_or_default();
+        let pool = annotations.pool.or_else(|| metadata.labels?.pool);
+        SeenClaim {
+            name: metadata.name.unwrap_or_default().into(),
+            version: (
+                metadata.uid.as_deref().map(Hex::of),
+                metadata.resource_version.as_deref().map(Decimal::of),
+            ),
+            podref: spec.podref.into(),
+            ifname: spec.ifname.into(),
+            container: Hex::of(annotations.container.as_deref().unwrap_or(&spec.containerid)),
+            pod_uid: annotations.pod_uid.as_deref().map(Hex::of),
+            pool: pool.map(Arc::from),
+            range: annotations.range.and_then(|range| range.parse().ok()),
+        }
+    }
+}
+
+/// Texts that many have in common.
+#[derive(Debug, Default)]
+pub struct Texts(BTreeSet<Arc<str>>);
+
+impl Texts {
+    /// The same text, kept once.
+    pub fn share(&mut self, text: Arc<str>) -> Arc<str> {
+        if let Some(known) = self.0.get(&text) {
+            return known.clone();
+        }
+        self.0.insert(text.clone());
+        text
+    }
+
+    /// Forgets those that nobody has any more.
+    pub fn forget_unused(&mut self) {
+        self.0.retain(|text| Arc::strong_count(text) > 1);
+    }
+}
+
+/// A pool.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "ReadPool")]
+pub struct SeenPool {
+    /// Its name.
+    pub name: Arc<str>,
+    /// `metadata.resourceVersion`.
+    pub resource_version: Option<Decimal>,
+    /// Whether it says that its entries have claims.
+    pub adopted: Adopted,
+    /// Its range, if that can be read.
+    pub range: Option<IpNet>,
+    /// Its counts.
+    pub status: Option<Counts>,
+    /// In order.
+    entries: Box<[(Decimal, SeenEntry)]>,
+}
+
+/// Whether a pool says that its entries have claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Adopted {
+    Yes,
+    No,
+}
+
+/// An entry of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenEntry {
+    /// The container.
+    pub id: Hex<32>,
+    /// `namespace/name` of the pod.
+    pub podref: Box<str>,
+    /// The interface; empty before 0.8.
+    pub ifname: Arc<str>,
+    /// Who wrote it.
+    pub via: Via,
+}
+
+/// Who wrote an entry, see [`crate::view`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// Whereabouts.
+    Absent,
+    /// We, for the container that it names.
+    OfId,
+    /// We, for another container, or with another text.
+    Other(Box<str>),
+}
+
+impl SeenPool {
+    /// The entries, by key.
+    pub fn entries(&self) -> &[(Decimal, SeenEntry)] {
+        &self.entries
+    }
+
+    /// The entry of a key.
+    pub fn entry(&self, key: &Decimal) -> Option<&SeenEntry> {
+        let at = self.entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
+        self.entries.get(at).map(|(_, entry)| entry)
+    }
+
+    /// The address of each entry. One whose key or range is none is left out: nobody can hold it.
+    pub fn addresses(&self) -> impl Iterator<Item = (&Decimal, IpAddr, &SeenEntry)> {
+        let address = |key: &Decimal| {
+            let net = self.range?;
+            let offset = key.number().map(u128::from).or_else(|| key.to_string().parse().ok())?;
+            ip::add(net.network(), offset).filter(|ip| net.contains(ip))
+        };
+        self.entries.iter().filter_map(move |(key, entry)| Some((key, address(key)?, entry)))
+    }
+}
+
+impl SeenEntry {
+    /// Whether it says what the view shows of this claim.
+    pub fn shows(&self, claim: &SeenClaim) -> bool {
+        self.id == claim.container
+            && self.podref == claim.podref
+            && self.ifname == claim.ifname
+            && self.via == Via::OfId
+    }
+
+    /// As it stands in the object, without who wrote it.
+    pub fn held(&self) -> ReservationSpec {
+        ReservationSpec {
+            podref: self.podref.to_string(),
+            ifname: self.ifname.to_string(),
+            containerid: self.id.to_string(),
+        }
+    }
+}
+
+impl From<Allocation> for SeenEntry {
+    fn from(Allocation { id, podref, ifname, via }: Allocation) -> Self {
+        let via = match via {
+            None => Via::Absent,
+            Some(via) if via == view::via(&id) => Via::OfId,
+            Some(via) => Via::Other(via.into()),
+        };
+        SeenEntry { id: Hex::of(&id), podref: podref.into(), ifname: ifname.into(), via }
+    }
+}
+
+#[derive(Deserialize)]
+struct ReadPool {
+    metadata: ReadPoolMetadata,
+    #[serde(default)]
+    spec: ReadPoolSpec,
+    #[serde(default)]
+    status: Option<Counts>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadPoolMetadata {
+    name: Option<String>,
+    resource_version: Option<String>,
+    annotations: Option<std::collections::BTreeMap<String, String>>,
+}
+
+#[derive(Default, Deserialize)]
+struct ReadPoolSpec {
+    #[serde(default)]
+    range: String,
+    #[serde(default, deserialize_with = "read_entries")]
+    allocations: Vec<(Decimal, SeenEntry)>,
+}
+
+impl From<ReadPool> for SeenPool {
+    fn from(ReadPool { metadata, spec, status }: ReadPool) -> Self {
+        let adopted = metadata.annotations.is_some_and(|annotations| annotations.contains_key(ADOPTED));
+        SeenPool {
+            name: metadata.name.unwrap_or_default().into(),
+            resource_version: metadata.resource_version.as_deref().map(Decimal::of),
+            adopted: if adopted { Adopted::Yes } else { Adopted::No },
+            range: spec.range.parse().ok(),
+            status,
+            entries: spec.allocations.into(),
+        }
+    }
+}
+
+/// One after the other: there may be thousands.
+fn read_entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Decimal, SeenEntry)>, D::Error> {
+    struct Entries;
+    impl<'de> Visitor<'de> for Entries {
+        type Value = Vec<(Decimal, SeenEntry)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the allocations of an IPPool by key")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let (mut entries, mut texts) = (Vec::new(), Texts::default());
+            while let Some((key, entry)) = map.next_entry::<String, Allocation>()? {
+                let entry = SeenEntry::from(entry);
+                let ifname = texts.share(entry.ifname);
+                entries.push((Decimal::of(&key), SeenEntry { ifname, ..entry }));
+            }
+            entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+            Ok(entries)
+        }
+    }
+    deserializer.deserialize_map(Entries)
+}
+
+/// A pod or a node, of whose object nothing but the metadata counts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "ReadObject")]
+pub struct SeenObject {
+    /// Its namespace; empty for a node.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Which pod it is.
+    pub identity: PodIdentity,
+}
+
+#[derive(Deserialize)]
+struct ReadObject {
+    metadata: ReadObjectMetadata,
+}
+
+#[derive(Deserialize)]
+struct ReadObjectMetadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    annotations: Option<ReadObjectAnnotations>,
+}
+
+/// See [`PodIdentity::of`].
+#[derive(Deserialize)]
+struct ReadObjectAnnotations {
+    #[serde(rename = "kubernetes.io/config.mirror")]
+    on_node: Option<String>,
+}
+
+impl From<ReadObject> for SeenObject {
+    fn from(ReadObject { metadata }: ReadObject) -> Self {
+        let on_node = metadata.annotations.and_then(|annotations| annotations.on_node);
+        SeenObject {
+            namespace: metadata.namespace.unwrap_or_default(),
+            name: metadata.name.unwrap_or_default(),
+            identity: PodIdentity::new(metadata.uid.as_deref().unwrap_or_default(), on_node.as_deref()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
