@@ -86,8 +86,8 @@ struct Met {
 
 #[derive(Debug, Default)]
 struct Listed {
-    used: BTreeSet<IpAddr>,
-    of_interface: BTreeMap<u64, IpAddr>,
+    used: Vec<IpAddr>,
+    of_interface: Vec<(u64, IpAddr)>,
 }
 
 impl PoolKnown {
@@ -176,8 +176,8 @@ impl PoolKnown {
                 let owner = interface(&claim.podref, &claim.ifname);
                 match &mut state.listing {
                     Some(listed) => {
-                        listed.used.insert(ip);
-                        listed.of_interface.insert(owner, ip);
+                        listed.used.push(ip);
+                        listed.of_interface.push((owner, ip));
                     }
                     None => {
                         state.unseen.remove(&ip);
@@ -242,10 +242,11 @@ impl State {
 
     fn swap(&mut self) {
         let Some(listed) = self.listing.take() else { return };
-        self.unseen.retain(|ip, at| !listed.used.contains(ip) && at.elapsed() <= UNSEEN);
-        self.used = listed.used;
+        // Made at once of everything, sets are dense: half as large as if they had grown.
+        self.used = listed.used.into_iter().collect();
+        self.unseen.retain(|ip, at| !self.used.contains(ip) && at.elapsed() <= UNSEEN);
         self.used.extend(self.tried.iter().chain(self.unseen.keys()));
-        self.of_interface = listed.of_interface;
+        self.of_interface = listed.of_interface.into_iter().collect();
         self.lowest = None;
         self.full = None;
         self.synced = true;
