@@ -12,6 +12,7 @@ mod mirror;
 mod reflect;
 mod resource;
 mod retry;
+mod transport;
 mod watch;
 
 use std::fmt;
