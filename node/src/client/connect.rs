@@ -7,7 +7,7 @@ use std::time::Duration;
 use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::error::{Credentials, chain};
-use super::{ApiClient, Timeouts, transport};
+use super::{ApiClient, Timeouts};
 use crate::names::{DnsLabel, NameError};
 
 /// A kubeconfig with a few certificates in it is some KiB.
@@ -61,18 +61,23 @@ pub enum ConnectError {
 /// Reads the credentials and makes a client of them. Must run inside a tokio runtime, such as
 /// [`block_on`](super::block_on)'s.
 pub(super) async fn connect(credentials: Credentials, timeouts: Timeouts) -> Result<ApiClient, ConnectError> {
-    let Loaded { config, namespace } = match &credentials {
+    let Loaded { mut config, namespace } = match &credentials {
         Credentials::Kubeconfig(path) => from_kubeconfig(path).await?,
         Credentials::InCluster => in_cluster()?,
     };
+    config.connect_timeout = Some(timeouts.connect);
+    // Bounded by each request's own time; retried by `retry`, which knows what is safe to repeat.
+    config.read_timeout = None;
+    config.write_timeout = None;
+    config.default_retry = false;
+
     let namespace = namespace
         .map(DnsLabel::new)
         .transpose()
         .map_err(|source| ConnectError::BadNamespace { credentials: credentials.clone(), source })?;
-    // No time limit but the connection's: each request has its own. None is repeated here: `retry` knows which may be.
-    let client = transport::client(&config, timeouts.connect).map_err(|error| ConnectError::Unusable {
+    let client = kube::Client::try_from(config).map_err(|error| ConnectError::Unusable {
         credentials: credentials.clone(),
-        reason: error.to_string(),
+        reason: chain(&error),
     })?;
     Ok(ApiClient::assemble(client, namespace, credentials, timeouts.request))
 }

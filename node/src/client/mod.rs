@@ -12,7 +12,6 @@ mod mirror;
 mod reflect;
 mod resource;
 mod retry;
-mod transport;
 mod watch;
 
 use std::fmt;

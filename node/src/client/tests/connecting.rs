@@ -150,9 +150,10 @@ async fn a_damaged_kubeconfig_does_not_leak_its_token() {
 async fn a_bad_token_does_not_show() {
     let kubeconfig = Kubeconfig::new("http://127.0.0.1:9", "", "", "    tokenFile: token\n");
     crate::files::write_atomic(&kubeconfig.dir.path().join("token"), b"canary\x01\n", 0o600).unwrap();
-    let error = kubeconfig.connect().await.unwrap_err();
+    let client = kubeconfig.connect().await.unwrap();
+    let error = client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("canary"), "{error} {error:?}");
-    assert!(matches!(error, ConnectError::Unusable { .. }), "{error:?}");
+    assert!(matches!(error, ApiError::Retryable { cause: Cause::Connect(_), .. }), "{error:?}");
 }
 
 #[tokio::test]
