@@ -1,4 +1,4 @@
-//! The leader: two observations, a question, a delete.
+//! The leader: two observations, a question, a grace time, a question, a delete.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use whereabouts::objects::{Holding, Reservation, ReservationSpec};
-use whereabouts::reclaim::{Candidates, Due, LivePod, PodIdentity, PodView, observe, releases};
+use whereabouts::reclaim::{Candidates, Due, LivePod, PodIdentity, PodView, answered, observe, releases};
 use whereabouts::seen::SeenClaim;
 
 use crate::world::{Claim, Claims, Leader, Rules, State, World};
@@ -60,15 +60,25 @@ impl World {
         leader.waits = state.unannounced;
         let claims: Vec<Arc<SeenClaim>> = state.claims.iter().map(|(ip, claim)| object(ip, claim)).collect();
         let nobody = BTreeMap::new();
-        // As they were seen at the last observation: candidates, with nobody there.
+        // As they were seen at the last observation: candidates, with nobody there, as the API server said when it was asked.
         let earlier = match self.rules {
             Rules::OneObservation => claims.clone(),
             _ => leader.candidates.iter().map(|(ip, claim)| object(ip, claim)).collect(),
         };
-        let earlier = look(&earlier, &nobody, &Candidates::new(), Duration::ZERO);
-        let seen =
-            look(&claims, &identities(leader.stalled.unwrap_or(state.pods)), &earlier.candidates, GRACE);
-        let is_candidate = |ip: &IpAddr| seen.candidates.keys().any(|name| **name == ip.to_string());
+        let once = look(&earlier, &nobody, &Candidates::new(), Duration::ZERO).candidates;
+        let mut twice = look(&earlier, &nobody, &once, Duration::ZERO);
+        for due in &twice.doubtful {
+            answered(&mut twice.candidates, due, &LivePod::Gone, Duration::ZERO);
+        }
+        let present = identities(leader.stalled.unwrap_or(state.pods));
+        let seen = look(&claims, &present, &twice.candidates, GRACE);
+        // New candidates are looked at again at once, and asked for: the grace time is one of those only that are gone.
+        let mut again = look(&claims, &present, &seen.candidates, GRACE);
+        for due in &again.doubtful {
+            answered(&mut again.candidates, due, &self.live_pod(state, due), GRACE);
+        }
+        let leader = &mut state.leader;
+        let is_candidate = |ip: &IpAddr| again.candidates.keys().any(|name| **name == ip.to_string());
         leader.candidates =
             state.claims.iter().filter(|(ip, _)| is_candidate(ip)).map(|(ip, c)| (*ip, c.clone())).collect();
         let judged = seen.due.into_iter().map(|due| {

@@ -1,8 +1,9 @@
 //! Which claims outlived their pods: a function of claims, pods, what was seen before, and the time.
 //!
-//! A claim is a *candidate* as long as its pod is absent, or is another pod of the same name. It is *due* once it was a candidate in two
-//! observations at least the grace time apart and did not change in between. What is due is released only if the API server, asked for
-//! this very pod, confirms it ([`releases`]), and only as long as it is still the object that was judged ([`Due::preconditions`]).
+//! A claim is a *candidate* as long as its pod is absent, or is another pod of the same name. In the second observation of a candidate the
+//! API server is asked for this very pod, and only once it says that it is gone ([`answered`]) the grace time begins: what is observed may
+//! be a view that fell behind. A candidate is *due* when it did not change for a grace time since. What is due is released only if the API
+//! server, asked again, confirms it ([`releases`]), and only as long as it is still the object that was judged ([`Due::preconditions`]).
 //!
 //! Nothing else is ever a reason: not an error, not a view that is not complete, not a pod that is Pending or has ended, not what an
 //! annotation of the pod says or fails to say, not a podref that cannot be read. A claim with an empty podref is reserved by hand.
@@ -73,7 +74,8 @@ pub struct Version {
 pub struct Candidate {
     /// As it was seen.
     claim: Arc<SeenClaim>,
-    since: Duration,
+    /// Since when the API server itself says that its pod is gone; `None` while only observations do.
+    gone_since: Option<Duration>,
 }
 
 /// The candidates of an observation, by the claim's name.
@@ -84,11 +86,13 @@ pub type Candidates = BTreeMap<Arc<str>, Candidate>;
 pub struct Observation {
     /// For the next one.
     pub candidates: Candidates,
+    /// Candidates for the second time, of which the API server is to be asked whether their pods are gone: see [`answered`].
+    pub doubtful: Vec<Due>,
     /// What may be released, if the API server confirms it.
     pub due: Vec<Due>,
 }
 
-/// A claim that may be released.
+/// A claim whose pod seems to be gone: it may be released if nothing speaks against it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Due {
     /// Its name.
@@ -138,13 +142,30 @@ pub fn observe<'a>(
     for claim in claims {
         let Some(due) = candidate(claim, pod_of(&claim.podref)) else { continue };
         let known = earlier.get(&claim.name).filter(|known| known.claim.version == claim.version);
-        let since = known.map_or(now, |known| known.since);
-        seen.candidates.insert(claim.name.clone(), Candidate { claim: claim.clone(), since });
-        if known.is_some() && now.saturating_sub(since) >= grace {
-            seen.due.push(due);
+        let gone_since = known.and_then(|known| known.gone_since);
+        seen.candidates.insert(claim.name.clone(), Candidate { claim: claim.clone(), gone_since });
+        match gone_since {
+            Some(since) if now.saturating_sub(since) >= grace => seen.due.push(due),
+            None if known.is_some() => seen.doubtful.push(due),
+            Some(_) | None => {}
         }
     }
     seen
+}
+
+/// Notes what the API server said of a candidate's pod at `now`. A candidate whose pod lives is none.
+pub fn answered(candidates: &mut Candidates, claim: &Due, live: &LivePod, now: Duration) {
+    match verdict(claim, live) {
+        Verdict::Keep => {
+            candidates.remove(claim.name.as_str());
+        }
+        Verdict::Release => {
+            if let Some(candidate) = candidates.get_mut(claim.name.as_str()) {
+                candidate.gone_since = Some(now);
+            }
+        }
+        Verdict::Unclear => {}
+    }
 }
 
 /// The claim, if its pod is gone as far as the view knows.
@@ -178,7 +199,7 @@ pub enum LivePod {
     Unknown,
 }
 
-/// What becomes of a claim that is due.
+/// What becomes of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Its pod is gone: it is to be deleted, under its preconditions.
@@ -189,7 +210,7 @@ pub enum Verdict {
     Unclear,
 }
 
-/// Judges a claim that is due. One that names no UID was made by Whereabouts, or for a runtime that tells none: any pod of the name may be
+/// Judges a claim whose pod was asked for. One that names no UID was made by Whereabouts, or for a runtime that tells none: any pod of the name may be
 /// its pod.
 pub fn verdict(claim: &Due, live: &LivePod) -> Verdict {
     match (live, &claim.pod_uid) {

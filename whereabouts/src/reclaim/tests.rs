@@ -5,7 +5,8 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
-    Candidates, Due, LivePod, Observation, PodIdentity, PodView, Verdict, observe, releases, verdict,
+    Candidates, Due, LivePod, Observation, PodIdentity, PodView, Verdict, answered, observe, releases,
+    verdict,
 };
 use crate::objects::{Holding, Reservation, ReservationSpec};
 use crate::packed::{Decimal, Hex};
@@ -39,21 +40,50 @@ fn names(observation: &Observation) -> Vec<&str> {
     observation.due.iter().map(|due| due.name.as_str()).collect()
 }
 
-/// The claim is due after two looks a grace time apart, with the given pods there.
+/// Looks once more, and then the API server says of each doubtful claim's pod that it is gone.
+fn confirmed(claims: &[Arc<SeenClaim>], pods: &[(&str, &str)], earlier: &Candidates, now: u64) -> Candidates {
+    let Observation { mut candidates, doubtful, .. } = look(claims, pods, earlier, now);
+    for due in doubtful {
+        answered(&mut candidates, &due, &LivePod::Gone, at(now));
+    }
+    candidates
+}
+
+/// The claim is due a grace time after the API server confirmed what two looks saw, with the given pods there.
 fn due(claim: &Arc<SeenClaim>, pods: &[(&str, &str)]) -> Option<Due> {
     let claims = [claim.clone()];
     let first = look(&claims, pods, &Candidates::new(), 0);
-    look(&claims, pods, &first.candidates, 60).due.pop()
+    look(&claims, pods, &confirmed(&claims, pods, &first.candidates, 1), 61).due.pop()
 }
 
 #[test]
-fn a_claim_is_due_after_two_observations_a_grace_time_apart() {
+fn a_claim_is_due_a_grace_time_after_the_api_server_said_that_its_pod_is_gone() {
     let claims = [claim("10.0.0.1", "a/b", Some("u1"))];
     let first = look(&claims, &[], &Candidates::new(), 100);
-    assert_eq!((first.candidates.len(), names(&first)), (1, vec![]));
-    let soon = look(&claims, &[], &first.candidates, 159);
-    assert_eq!(names(&soon), Vec::<&str>::new());
-    assert_eq!(names(&look(&claims, &[], &soon.candidates, 160)), ["10.0.0.1"]);
+    assert_eq!((first.candidates.len(), first.doubtful.len(), names(&first)), (1, 0, vec![]));
+    let later = look(&claims, &[], &first.candidates, 900);
+    assert_eq!(
+        (later.doubtful.len(), names(&later)),
+        (1, vec![]),
+        "however long it is seen so: nobody was asked"
+    );
+    let gone = confirmed(&claims, &[], &later.candidates, 1000);
+    let soon = look(&claims, &[], &gone, 1059);
+    assert_eq!((soon.doubtful.len(), names(&soon)), (0, vec![]));
+    assert_eq!(names(&look(&claims, &[], &soon.candidates, 1060)), ["10.0.0.1"]);
+}
+
+#[test]
+fn a_view_that_fell_behind_begins_no_grace_time() {
+    let claims = [claim("10.0.0.1", "a/b", Some("u1"))];
+    let first = look(&claims, &[], &Candidates::new(), 0);
+    let mut second = look(&claims, &[], &first.candidates, 50);
+    answered(&mut second.candidates, &second.doubtful[0], &LivePod::Present(pod("u1")), at(50));
+    assert!(second.candidates.is_empty(), "it lives");
+    let mut third = look(&claims, &[], &first.candidates, 60);
+    answered(&mut third.candidates, &third.doubtful[0], &LivePod::Unknown, at(60));
+    let fourth = look(&claims, &[], &third.candidates, 999);
+    assert_eq!((fourth.doubtful.len(), names(&fourth)), (1, vec![]), "asked again");
 }
 
 #[test]
@@ -61,21 +91,26 @@ fn one_observation_is_never_enough() {
     let claims = [claim("10.0.0.1", "a/b", Some("u1"))];
     let pods = BTreeMap::<&str, PodIdentity>::new();
     let view = PodView::Complete(&|podref| pods.get(podref));
-    let first = observe(&claims, view, &Candidates::new(), at(9999), Duration::ZERO);
-    assert_eq!(names(&first), Vec::<&str>::new());
-    let second = observe(&claims, view, &first.candidates, at(9999), Duration::ZERO);
-    assert_eq!(names(&second), ["10.0.0.1"]);
+    let look = |earlier: &Candidates| observe(&claims, view, earlier, at(9999), Duration::ZERO);
+    let first = look(&Candidates::new());
+    assert_eq!((first.doubtful.len(), names(&first)), (0, vec![]));
+    let Observation { mut candidates, doubtful, due } = look(&first.candidates);
+    assert_eq!(due, []);
+    answered(&mut candidates, &doubtful[0], &LivePod::Gone, at(9999));
+    assert_eq!(names(&look(&candidates)), ["10.0.0.1"]);
 }
 
 #[test]
 fn a_pod_that_is_seen_in_between_starts_the_grace_time_anew() {
     let claims = [claim("10.0.0.1", "a/b", Some("u1"))];
     let first = look(&claims, &[], &Candidates::new(), 0);
-    let seen = look(&claims, &[("a/b", "u1")], &first.candidates, 30);
+    let gone = confirmed(&claims, &[], &first.candidates, 1);
+    let seen = look(&claims, &[("a/b", "u1")], &gone, 30);
     assert!(seen.candidates.is_empty());
-    let gone = look(&claims, &[], &seen.candidates, 60);
-    assert_eq!(names(&gone), Vec::<&str>::new());
-    assert_eq!(names(&look(&claims, &[], &gone.candidates, 120)), ["10.0.0.1"]);
+    let again = look(&claims, &[], &seen.candidates, 61);
+    assert_eq!(names(&again), Vec::<&str>::new());
+    let gone = confirmed(&claims, &[], &again.candidates, 62);
+    assert_eq!(names(&look(&claims, &[], &gone, 122)), ["10.0.0.1"]);
 }
 
 #[test]
@@ -85,11 +120,14 @@ fn a_claim_that_changed_in_between_starts_the_grace_time_anew() {
     taken_over.version.1 = Some(Decimal::of("2"));
     let mut made_again = SeenClaim::clone(&old);
     made_again.version.0 = Some(Hex::of("o-other"));
-    for changed in [taken_over, made_again].map(Arc::new) {
-        let first = look(std::slice::from_ref(&old), &[], &Candidates::new(), 0);
-        let second = look(std::slice::from_ref(&changed), &[], &first.candidates, 60);
-        assert_eq!((second.candidates.len(), names(&second)), (1, vec![]));
-        assert_eq!(names(&look(&[changed], &[], &second.candidates, 120)), ["10.0.0.1"]);
+    for changed in [taken_over, made_again].map(|claim| [Arc::new(claim)]) {
+        let old = std::slice::from_ref(&old);
+        let first = look(old, &[], &Candidates::new(), 0);
+        let gone = confirmed(old, &[], &first.candidates, 1);
+        let second = look(&changed, &[], &gone, 61);
+        assert_eq!((second.candidates.len(), second.doubtful.len(), names(&second)), (1, 0, vec![]));
+        let gone = confirmed(&changed, &[], &second.candidates, 62);
+        assert_eq!(names(&look(&changed, &[], &gone, 122)), ["10.0.0.1"]);
     }
 }
 
@@ -97,7 +135,8 @@ fn a_claim_that_changed_in_between_starts_the_grace_time_anew() {
 fn an_incomplete_view_knows_of_no_absence_and_forgets_what_was_seen() {
     let claims = [claim("10.0.0.1", "a/b", Some("u1"))];
     let first = look(&claims, &[], &Candidates::new(), 0);
-    let blind = observe(&claims, PodView::Incomplete, &first.candidates, at(60), GRACE);
+    let gone = confirmed(&claims, &[], &first.candidates, 1);
+    let blind = observe(&claims, PodView::Incomplete, &gone, at(61), GRACE);
     assert_eq!(blind, Observation::default());
 }
 
@@ -188,7 +227,8 @@ fn every_claim_of_a_gone_pod_is_due_and_no_other() {
     ];
     let pods = [("a/here", "u2")];
     let first = look(&claims, &pods, &Candidates::new(), 0);
-    assert_eq!(names(&look(&claims, &pods, &first.candidates, 60)), ["10.0.0.1", "10.0.0.2"]);
+    let gone = confirmed(&claims, &pods, &first.candidates, 1);
+    assert_eq!(names(&look(&claims, &pods, &gone, 61)), ["10.0.0.1", "10.0.0.2"]);
 }
 
 #[test]

@@ -20,7 +20,10 @@ use super::{AT_ONCE, Context};
 use crate::ip;
 use crate::objects::{POOLS, RESERVATIONS};
 use crate::packed::Decimal;
-use crate::reclaim::{Candidates, Due, LivePod, PodIdentity, PodView, Verdict, observe, releases, verdict};
+use crate::reclaim::{
+    Candidates, Due, LivePod, Observation, PodIdentity, PodView, Verdict, answered, observe, releases,
+    verdict,
+};
 use crate::seen::Via;
 use crate::view::{Fate, Readings};
 
@@ -48,20 +51,34 @@ pub struct Lost {
     pub entry: Option<(String, String)>,
 }
 
-/// Looks at every claim. The candidates are for the next look; what is due comes with what there is to say about it.
-pub fn look(
-    mirrors: &Mirrors,
-    earlier: &Candidates,
-    now: Duration,
-    grace: Duration,
-) -> (Candidates, Vec<Lost>) {
+/// What a look yields.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// For the next one.
+    pub candidates: Candidates,
+    /// Whose pods are to be asked for, see [`confirm`].
+    pub doubtful: Vec<Due>,
+    /// What is due, with what there is to say about it.
+    pub lost: Vec<Lost>,
+}
+
+impl Look {
+    /// Whether there may be more to do than one pass does.
+    const fn is_cut(&self) -> bool {
+        self.lost.len() == AT_A_TIME || self.doubtful.len() == AT_A_TIME
+    }
+}
+
+/// Looks at every claim.
+pub fn look(mirrors: &Mirrors, earlier: &Candidates, now: Duration, grace: Duration) -> Look {
     let lookup = |podref: &str| mirrors.pod(podref);
     let pods = if mirrors.can_judge() { PodView::Complete(&lookup) } else { PodView::Incomplete };
     let claims = mirrors.claims().iter().map(|(_, claim)| claim);
-    let seen = observe(claims, pods, earlier, now, grace);
-    let held_back = if seen.due.is_empty() { BTreeSet::new() } else { held_back(mirrors, &seen.due) };
-    let due = seen.due.into_iter().filter(|due| !held_back.contains(&due.name)).take(AT_A_TIME);
-    (seen.candidates, due.map(|due| lost(mirrors, due)).collect())
+    let Observation { candidates, mut doubtful, due } = observe(claims, pods, earlier, now, grace);
+    doubtful.truncate(AT_A_TIME);
+    let held_back = if due.is_empty() { BTreeSet::new() } else { held_back(mirrors, &due) };
+    let due = due.into_iter().filter(|due| !held_back.contains(&due.name)).take(AT_A_TIME);
+    Look { candidates, doubtful, lost: due.map(|due| lost(mirrors, due)).collect() }
 }
 
 /// Claims that Whereabouts uses again under another container, as an entry says that was not taken over yet.
@@ -93,6 +110,27 @@ fn upstream_entry(mirrors: &Mirrors, due: &Due, address: IpAddr, pool: &str) -> 
     let entry = object.entry(&Decimal::of(&key)).filter(|entry| entry.via == Via::Absent)?;
     let podref = format!("{}/{}", due.pod.namespace, due.pod.name);
     (*entry.podref == podref).then(|| (key, entry.id.to_string()))
+}
+
+/// Asks for the pods of candidates. The grace time of those that are gone begins with the answer.
+pub async fn confirm(
+    context: &Context,
+    candidates: &mut Candidates,
+    doubtful: Vec<Due>,
+    now: impl Fn() -> Duration,
+) {
+    let deadline = Deadline::after(context.timing.request);
+    let asked = stream::iter(doubtful).map(|due| async move {
+        let live = live_pod(context, &due, deadline).await;
+        (due, live)
+    });
+    let mut asked = asked.buffered(AT_ONCE);
+    while let Some((due, live)) = asked.next().await {
+        answered(candidates, &due, &live, now());
+        if live == LivePod::Unknown {
+            break;
+        }
+    }
 }
 
 /// Asks for the pod of each claim, and deletes the claims of those that are gone. `network` names the network of a pool, for the event.
@@ -230,20 +268,24 @@ pub async fn run(context: &Context, seen: &Seen) {
     let begin = Instant::now();
     let mut candidates = Candidates::new();
     loop {
-        let (next, lost, names) = {
+        let (seen_now, names) = {
             let mirrors = seen.lock();
-            let (next, lost) = look(&mirrors, &candidates, begin.elapsed(), context.timing.grace);
-            let names = if lost.is_empty() { Default::default() } else { networks::names(&mirrors) };
-            (next, lost, names)
+            let look = look(&mirrors, &candidates, begin.elapsed(), context.timing.grace);
+            let names = if look.lost.is_empty() { Default::default() } else { networks::names(&mirrors) };
+            (look, names)
         };
+        let is_cut = seen_now.is_cut();
+        let Look { candidates: next, doubtful, lost } = seen_now;
         context.metrics.candidates(next.len());
+        // New ones are looked at again soon: then they are asked for.
+        let has_new = next.keys().any(|name| !candidates.contains_key(name));
         candidates = next;
-        let more = lost.len() == AT_A_TIME;
+        confirm(context, &mut candidates, doubtful, || begin.elapsed()).await;
         for living in pass(context, lost, |pool| names.get(pool).cloned()).await {
             candidates.remove(living.as_str());
         }
         tokio::time::sleep(APART.min(context.timing.pass)).await;
-        if !more {
+        if !is_cut && !has_new {
             let _ = tokio::time::timeout(context.timing.pass, seen.pods.notified()).await;
         }
     }

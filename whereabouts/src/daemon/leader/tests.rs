@@ -132,16 +132,23 @@ impl World {
         self.hear();
     }
 
-    /// Two looks a grace time apart, and what comes of them.
+    /// What is due a grace time after the API server said that a pod is gone.
+    async fn lost(&self) -> Vec<reclaim::Lost> {
+        let grace = self.context.timing.grace;
+        let look = |earlier: &Candidates, now| reclaim::look(&self.seen.lock(), earlier, now, grace);
+        let first = look(&Candidates::new(), Duration::ZERO);
+        assert!(first.doubtful.is_empty() && first.lost.is_empty());
+        let second = look(&first.candidates, Duration::from_secs(1));
+        assert!(second.lost.is_empty());
+        let mut candidates = second.candidates;
+        reclaim::confirm(&self.context, &mut candidates, second.doubtful, || Duration::from_secs(2)).await;
+        look(&candidates, Duration::from_secs(2) + grace).lost
+    }
+
+    /// The same, and what comes of it.
     async fn reclaim(&self) {
         self.hear();
-        let lost = {
-            let mirrors = self.seen.lock();
-            let grace = self.context.timing.grace;
-            let (candidates, lost) = reclaim::look(&mirrors, &Candidates::new(), Duration::ZERO, grace);
-            assert!(lost.is_empty());
-            reclaim::look(&mirrors, &candidates, grace, grace).1
-        };
+        let lost = self.lost().await;
         reclaim::pass(&self.context, lost, |pool| Some(format!("net-of-{pool}"))).await;
     }
 
@@ -311,12 +318,7 @@ async fn nothing_is_released_of_a_pod_that_the_mirror_has_not_heard_of() {
     world.claim("10.0.0.2", "a/gone", ID);
     world.hear();
     // Then it appears, and the mirrors are late.
-    let lost = {
-        let mirrors = world.seen.lock();
-        let grace = world.context.timing.grace;
-        let (candidates, _) = reclaim::look(&mirrors, &Candidates::new(), Duration::ZERO, grace);
-        reclaim::look(&mirrors, &candidates, grace, grace).1
-    };
+    let lost = world.lost().await;
     assert_eq!(lost.len(), 2);
     world.pod("b", "u1");
     reclaim::pass(&world.context, lost, |_| None).await;
@@ -339,12 +341,7 @@ async fn a_claim_that_is_taken_over_in_between_stays() {
     let world = World::new().await;
     world.claim("10.0.0.1", "a/b", ID);
     world.hear();
-    let lost = {
-        let mirrors = world.seen.lock();
-        let grace = world.context.timing.grace;
-        let (candidates, _) = reclaim::look(&mirrors, &Candidates::new(), Duration::ZERO, grace);
-        reclaim::look(&mirrors, &candidates, grace, grace).1
-    };
+    let lost = world.lost().await;
     world.claim("10.0.0.1", "a/b", NEXT);
     reclaim::pass(&world.context, lost, |_| None).await;
     assert_eq!(world.claimed("10.0.0.1").unwrap().container(), NEXT);
@@ -371,8 +368,8 @@ async fn mirrors_that_are_not_complete_release_nothing() {
     mirrors.apply_claim(Change::Put(SeenClaim::from(&claim)));
     mirrors.apply_claim(Change::Synced);
     let grace = Duration::from_secs(60);
-    let (candidates, lost) = reclaim::look(&mirrors, &Candidates::new(), grace, grace);
-    assert!(candidates.is_empty() && lost.is_empty());
+    let look = reclaim::look(&mirrors, &Candidates::new(), grace, grace);
+    assert!(look.candidates.is_empty() && look.lost.is_empty());
 }
 
 fn sliced(more: Value) -> Value {
