@@ -4,7 +4,7 @@
 //! That a pod is asked for itself before its claim is released is not among them: with two observations a grace time apart a stale answer
 //! harms too seldom here. The model finds it, whose every state is visited (`tests/model`).
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::http::{Answer, Ask, Request};
 use super::api::store::{DeleteIf, Key, Store};
@@ -53,7 +53,9 @@ impl Sabotage {
         if let (Sabotage::UnadoptedPools, Ask::Get { key, .. }, 200) = (self, &request.ask, answer.code)
             && key.kind.starts_with("ippools")
         {
-            answer.body["metadata"]["annotations"]["whereabouts.multus-rs/adopted"] = json!("true");
+            let mut pool: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            pool["metadata"]["annotations"]["whereabouts.multus-rs/adopted"] = json!("true");
+            answer.body = pool.to_string().into();
         }
         answer
     }

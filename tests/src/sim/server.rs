@@ -14,7 +14,6 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Bytes, Frame};
 use node::client::{ApiClient, Timeouts};
-use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 
 use super::api::http::{self as api, Answer, Ask, Request};
@@ -150,9 +149,9 @@ impl Server {
             let dark = server.climate.is_dark(server.history.now(), client);
             let _ = match (answer, fate.reply) {
                 (_, Reply::Silence) => return std::future::pending().await,
-                (Some((answer, after)), Reply::Arrives) if !dark => reply.send(Ok(response(&answer, after))),
+                (Some((answer, after)), Reply::Arrives) if !dark => reply.send(Ok(response(answer, after))),
                 (Some(_), Reply::Error(code)) if !dark => {
-                    reply.send(Ok(response(&api::status(code, "Timeout", "request did not complete"), None)))
+                    reply.send(Ok(response(api::status(code, "Timeout", "request did not complete"), None)))
                 }
                 _ => reply.send(Err(broken())),
             };
@@ -164,17 +163,17 @@ impl Server {
         match (fate.service, fate.reply) {
             (Service::NeverArrives, _) => return Err(broken()),
             (Service::Refused { code, reason, retry_after }, _) => {
-                return Ok(response(&api::status(code, reason, "try again"), retry_after));
+                return Ok(response(api::status(code, reason, "try again"), retry_after));
             }
             (Service::Served, Reply::Error(code)) => {
-                return Ok(response(&api::status(code, "Timeout", "request did not complete"), None));
+                return Ok(response(api::status(code, "Timeout", "request did not complete"), None));
             }
             (Service::Served, Reply::Breaks) => return Err(broken()),
             (Service::Served, Reply::Arrives | Reply::Silence) => {}
         }
         let Ask::Watch { after, .. } = request.ask else { return Err(broken()) };
         if let Err(refused) = self.with(|store| store.check_age(after)) {
-            return Ok(response(&api::refusal(&refused), None));
+            return Ok(response(api::refusal(&refused), None));
         }
         let life = self.state().rng.u64(5..=self.climate.watch_life.as_secs().max(6));
         let watching = Watching {
@@ -189,7 +188,7 @@ impl Server {
         let lines = futures::stream::unfold(Some(watching), |watching| async {
             let mut watching = watching?;
             match watching.next().await {
-                Ok(Some(line)) => Some((Ok(Frame::data(line_of(&line))), Some(watching))),
+                Ok(Some(line)) => Some((Ok(Frame::data(line)), Some(watching))),
                 Ok(None) => None,
                 Err(error) => Some((Err(error), None)),
             }
@@ -231,7 +230,7 @@ impl Watching {
     const BOOKMARKS: Duration = Duration::from_secs(15);
 
     /// The next line; `None` at its end.
-    async fn next(&mut self) -> io::Result<Option<Value>> {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let now = self.server.history.now();
             if self.server.climate.is_dark(now, self.client) {
@@ -263,7 +262,7 @@ impl Watching {
     }
 
     /// What is new in the server's cache, and whether the cache is behind.
-    fn look(&mut self) -> (Option<Value>, bool) {
+    fn look(&mut self) -> (Option<Bytes>, bool) {
         let Ask::Watch { from, selector, .. } = &self.request.ask else { return (None, false) };
         let state = self.server.state();
         let cached = self.server.cached(&state, self.at);
@@ -306,24 +305,20 @@ impl tower::Service<http::Request<kube::client::Body>> for Gate {
             let body = body.collect_bytes().await.map_err(io::Error::other)?;
             match Request::read(&head, &body) {
                 Ok(request) => server.process(client, request).await,
-                Err(refused) => Ok(response(&api::refusal(&refused), None)),
+                Err(refused) => Ok(response(api::refusal(&refused), None)),
             }
         })
     }
 }
 
-fn response(answer: &Answer, retry_after: Option<u64>) -> http::Response<Body> {
-    let body = Full::new(Bytes::from(answer.body.to_string())).map_err(|never| match never {}).boxed_unsync();
+fn response(answer: Answer, retry_after: Option<u64>) -> http::Response<Body> {
+    let body = Full::new(answer.body).map_err(|never| match never {}).boxed_unsync();
     let response = http::Response::builder().status(answer.code);
     let response = match retry_after {
         Some(seconds) => response.header(http::header::RETRY_AFTER, seconds),
         None => response,
     };
     response.body(body).unwrap()
-}
-
-fn line_of(value: &Value) -> Bytes {
-    Bytes::from(format!("{value}\n"))
 }
 
 fn broken() -> io::Error {

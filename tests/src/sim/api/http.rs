@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use super::select::Selector;
@@ -55,12 +56,12 @@ pub enum Age {
     Cached(u64),
 }
 
-/// An answer: HTTP status code and body.
-#[derive(Clone, Debug, PartialEq)]
+/// An answer: HTTP status code and body, which is JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Answer {
     pub code: u16,
-    pub body: Value,
+    pub body: Bytes,
 }
 
 impl Request {
@@ -161,7 +162,7 @@ impl Store {
         };
         let code = if matches!(request.ask, Ask::Create { .. }) { 201 } else { 200 };
         match found {
-            Ok(object) => Answer { code, body: shape.of(&object) },
+            Ok(object) => Answer { code, body: shape.of(&object).clone() },
             Err(refused) => refusal(&refused),
         }
     }
@@ -236,27 +237,28 @@ struct Page {
 
 impl Page {
     fn answer(&self, shape: Shape) -> Answer {
-        let items: Vec<Value> = self.items.iter().map(|object| shape.of(object)).collect();
         let mut metadata = json!({ "resourceVersion": self.revision.to_string() });
         if let Some(token) = &self.token {
             metadata["continue"] = json!(token);
         }
-        Answer {
-            code: 200,
-            body: json!({ "kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items }),
+        let mut body =
+            format!(r#"{{"kind":"List","apiVersion":"v1","metadata":{metadata},"items":["#).into_bytes();
+        for (number, object) in self.items.iter().enumerate() {
+            if number > 0 {
+                body.push(b',');
+            }
+            body.extend_from_slice(shape.of(object));
         }
+        body.extend_from_slice(b"]}");
+        Answer { code: 200, body: body.into() }
     }
 }
 
 impl Shape {
-    fn of(self, object: &Value) -> Value {
+    fn of(self, object: &Object) -> &Bytes {
         match self {
-            Shape::Whole => object.clone(),
-            Shape::Metadata => json!({
-                "kind": "PartialObjectMetadata",
-                "apiVersion": "meta.k8s.io/v1",
-                "metadata": object["metadata"],
-            }),
+            Shape::Whole => object.whole(),
+            Shape::Metadata => object.metadata(),
         }
     }
 }
@@ -272,38 +274,43 @@ pub fn status(code: u16, reason: &str, message: &str) -> Answer {
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code,
     });
-    Answer { code, body }
+    Answer { code, body: body.to_string().into() }
 }
 
 /// What a watch says of a commit, if it is about its objects. An object that the selector does not match any more is gone to it.
-pub fn watched(commit: &Commit, from: &Place, selector: &Selector, shape: Shape) -> Option<Value> {
+pub fn watched(commit: &Commit, from: &Place, selector: &Selector, shape: Shape) -> Option<Bytes> {
     let about = commit.key.kind == from.kind
         && from.namespace.as_ref().is_none_or(|namespace| *namespace == commit.key.namespace);
     if !about {
         return None;
     }
-    let meant = |object: &Option<Object>| object.clone().filter(|object| selector.matches(object));
-    let (kind, object) = match (meant(&commit.before), meant(&commit.after)) {
-        (None, None) => return None,
-        (None, Some(new)) => ("ADDED", shape.of(&new)),
-        (Some(_), Some(new)) => ("MODIFIED", shape.of(&new)),
+    let meant = |object: &&Object| selector.matches(object);
+    match (commit.before.as_ref().filter(meant), commit.after.as_ref().filter(meant)) {
+        (None, None) => None,
+        (None, Some(new)) => Some(line("ADDED", shape.of(new))),
+        (Some(_), Some(new)) => Some(line("MODIFIED", shape.of(new))),
         (Some(old), None) => {
             // Its last state, at the revision that took it away.
-            let mut object = shape.of(commit.after.as_ref().unwrap_or(&old));
+            let mut object = Value::clone(commit.after.as_ref().unwrap_or(old));
             object["metadata"]["resourceVersion"] = json!(commit.revision.to_string());
-            ("DELETED", object)
+            Some(line("DELETED", shape.of(&object.into())))
         }
-    };
-    Some(json!({ "type": kind, "object": object }))
+    }
 }
 
 /// A watch's word that it has said everything up to a revision.
-pub fn bookmark(revision: u64) -> Value {
+pub fn bookmark(revision: u64) -> Bytes {
     let metadata = json!({ "resourceVersion": revision.to_string() });
-    json!({ "type": "BOOKMARK", "object": { "kind": "Bookmark", "apiVersion": "v1", "metadata": metadata } })
+    let object = json!({ "kind": "Bookmark", "apiVersion": "v1", "metadata": metadata });
+    line("BOOKMARK", object.to_string().as_bytes())
 }
 
 /// A watch's word that it cannot go on.
-pub fn expired() -> Value {
-    json!({ "type": "ERROR", "object": refusal(&Refused::Expired).body })
+pub fn expired() -> Bytes {
+    line("ERROR", &refusal(&Refused::Expired).body)
+}
+
+/// A line of a watch.
+fn line(kind: &str, object: &[u8]) -> Bytes {
+    [br#"{"type":""#, kind.as_bytes(), br#"","object":"#, object, b"}\n"].concat().into()
 }

@@ -1,15 +1,58 @@
 //! Objects and all their earlier versions.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
-use std::sync::Arc;
+use std::ops::{Bound, Deref};
+use std::sync::{Arc, OnceLock};
 
+use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::patch::{self, PatchError};
 
 /// An object, shared by everyone who read it.
-pub type Object = Arc<Value>;
+#[derive(Clone, Debug)]
+pub struct Object(Arc<Written>);
+
+/// What is said often is written out once.
+#[derive(Debug)]
+struct Written {
+    value: Value,
+    whole: OnceLock<Bytes>,
+    metadata: OnceLock<Bytes>,
+}
+
+impl From<Value> for Object {
+    fn from(value: Value) -> Self {
+        Object(Arc::new(Written { value, whole: OnceLock::new(), metadata: OnceLock::new() }))
+    }
+}
+
+impl Deref for Object {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.0.value
+    }
+}
+
+impl Object {
+    /// All of it, as JSON.
+    pub fn whole(&self) -> &Bytes {
+        self.0.whole.get_or_init(|| self.to_string().into())
+    }
+
+    /// Its metadata, as JSON.
+    pub fn metadata(&self) -> &Bytes {
+        self.0.metadata.get_or_init(|| {
+            let partial = json!({
+                "kind": "PartialObjectMetadata",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": self["metadata"],
+            });
+            partial.to_string().into()
+        })
+    }
+}
 
 /// What an object is called.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -231,7 +274,7 @@ impl Store {
         metadata["namespace"] = json!(key.namespace);
         metadata["uid"] = json!(uid);
         metadata["resourceVersion"] = json!((self.revision + 1).to_string());
-        let object = Arc::new(object);
+        let object = Object::from(object);
         self.commit(key, Some(object.clone()));
         Ok(object)
     }

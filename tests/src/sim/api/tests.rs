@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
-use super::http::{Answer, Request, watched};
 use super::http::{Ask, bookmark};
+use super::http::{Request, watched};
 use super::store::{Key, Store};
 
 const PODS: &str = "/api/v1/namespaces/d/pods";
@@ -10,8 +10,22 @@ fn store() -> Store {
     Store::new(Box::new(|_| ()))
 }
 
+struct Answer {
+    code: u16,
+    body: Value,
+}
+
 fn send(store: &mut Store, cached: u64, method: &str, url: &str, body: Value) -> Answer {
-    store.answer(&read(method, url, "application/merge-patch+json", body), cached)
+    answer(store, cached, &read(method, url, "application/merge-patch+json", body))
+}
+
+fn answer(store: &mut Store, cached: u64, request: &Request) -> Answer {
+    let answer = store.answer(request, cached);
+    Answer { code: answer.code, body: json(&answer.body) }
+}
+
+fn json(text: &[u8]) -> Value {
+    serde_json::from_slice(text).unwrap()
 }
 
 fn read(method: &str, url: &str, content_type: &str, body: Value) -> Request {
@@ -95,7 +109,7 @@ fn patches_change_what_they_name() {
     let merged = send(&mut store, 0, "PATCH", &url, merge);
     assert_eq!(merged.body["metadata"]["labels"], json!({ "tier": "x" }));
     let mut json_patch =
-        |patch: Value| store.answer(&read("PATCH", &url, "application/json-patch+json", patch), 0);
+        |patch: Value| answer(&mut store, 0, &read("PATCH", &url, "application/json-patch+json", patch));
     let test = json!({ "op": "test", "path": "/spec/nodeName", "value": "n1" });
     let gone = json_patch(json!([test, { "op": "remove", "path": "/metadata/labels/tier" }]));
     assert_eq!((gone.code, &gone.body["metadata"]["labels"]), (200, &json!({})));
@@ -162,7 +176,7 @@ fn metadata_only_leaves_the_rest_out() {
     let accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
     let request = http::Request::builder().uri(format!("{PODS}/a")).header("accept", accept);
     let (head, ()) = request.body(()).unwrap().into_parts();
-    let answer = store.answer(&Request::read(&head, &[]).unwrap(), 0);
+    let answer = answer(&mut store, 0, &Request::read(&head, &[]).unwrap());
     assert_eq!(answer.body["metadata"]["name"], "a");
     assert!(answer.body["spec"].is_null());
 }
@@ -181,14 +195,15 @@ fn a_watch_tells_what_became_of_the_selected() {
         .commits_after(after)
         .iter()
         .filter_map(|commit| watched(commit, &from, &selector, ask.shape))
-        .map(|event| {
+        .map(|line| {
+            let event = json(&line);
             let version = event["object"]["metadata"]["resourceVersion"].as_str().unwrap();
             (event["type"].as_str().unwrap().to_owned(), version.to_owned())
         })
         .collect();
     let expected = [("ADDED", "102"), ("MODIFIED", "103"), ("DELETED", "104")];
     assert_eq!(said, expected.map(|(kind, version)| (kind.to_owned(), version.to_owned())));
-    assert_eq!(bookmark(105)["object"]["metadata"]["resourceVersion"], "105");
+    assert_eq!(json(&bookmark(105))["object"]["metadata"]["resourceVersion"], "105");
 }
 
 #[test]
