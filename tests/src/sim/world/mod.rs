@@ -31,8 +31,8 @@ use node::Node;
 /// How long pods come and go.
 pub const CHURN: Duration = Duration::from_secs(200);
 
-/// So long after the churn everyone has done what was begun.
-const SETTLED: Duration = Duration::from_secs(60);
+/// So long after the churn everyone has done what was begun, and no pod is deleted any more.
+pub const SETTLED: Duration = Duration::from_secs(60);
 
 /// How long a pod that waits for an address pauses at most before it tries again.
 pub const PATIENCE: Duration = Duration::from_secs(6);

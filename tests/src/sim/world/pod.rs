@@ -11,7 +11,7 @@ use whereabouts::session::ADD_LIMIT;
 
 use super::layout::{INTERFACE, Identity, Network, Slot, UidOf, held};
 use super::node::{Node, Power};
-use super::{CHURN, PATIENCE, World};
+use super::{CHURN, PATIENCE, SETTLED, World};
 use crate::sim::api::store::{DeleteIf, Key};
 use crate::sim::history::{Event, PodId};
 
@@ -236,8 +236,9 @@ impl Place {
             self.dies(container);
             return if self.is_evicted(pod).await { End::Vanished } else { End::Anew };
         }
-        if !self.world.churns() && self.rng.u8(..3) > 0 {
-            // It stays until the run ends.
+        // Most of the last pods stay until the run ends, and so does one for which the leader would have no time left.
+        let is_late = self.world.history.now() > CHURN + SETTLED;
+        if !self.world.churns() && (self.rng.u8(..3) > 0 || is_late) {
             return std::future::pending().await;
         }
         let end = self.end();
