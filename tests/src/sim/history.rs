@@ -163,7 +163,7 @@ pub enum Violation {
     /// A claim outlived its pod.
     #[error("the claim {claim} is still that of {podref}, which is gone")]
     Leak { claim: String, podref: String },
-    /// A pod has no address although nothing fails any more and its pool has as many as there are pods.
+    /// A pod has no address although nothing fails any more and its pool has as many as there are pods, none of them kept by the dead.
     #[error("{podref} has no address although there is one for each")]
     Starved { podref: String },
     /// The run says nothing.
@@ -340,7 +340,10 @@ impl Judge {
             self.counts.strays += usize::from(!self.live.contains_key(&owner.container));
         }
         let attached: BTreeSet<&PodId> = self.live.values().map(|(pod, _)| pod).collect();
-        match self.pods.iter().find(|pod| !attached.contains(pod)) {
+        let mut without = self.pods.iter().filter(|pod| !attached.contains(pod));
+        // A claim whose container died without a DEL (its node lost its disk) stays its pod's as long as the pod lives, which then has two
+        // addresses: another may lack one, but only one for each.
+        match without.nth(self.counts.strays) {
             Some(pod) => Err(Violation::Starved { podref: pod.podref.clone() }),
             None => Ok(()),
         }
@@ -456,6 +459,30 @@ mod tests {
     fn a_pod_without_an_address_starves() {
         let starved = Violation::Starved { podref: "d/a".into() };
         assert_eq!(judged(vec![Event::PodMade(pod("a")), Event::Over]), Err(starved));
+    }
+
+    #[test]
+    fn an_address_that_a_dead_container_keeps_excuses_one_pod() {
+        let has_two = || {
+            let pods = vec![Event::PodMade(pod("z")), commit("10.0.0.1", Some("z"))];
+            let owner = Owner {
+                podref: "d/z".into(),
+                pod_uid: Some("uid-z".into()),
+                container: "after-the-crash".into(),
+            };
+            let again = Event::Committed { claim: "10.0.0.2".into(), before: None, after: Some(owner) };
+            let attached = Event::Attached {
+                container: "after-the-crash".into(),
+                pod: pod("z"),
+                held: held("10.0.0.2"),
+            };
+            [pods, vec![again, attached]].concat()
+        };
+        let counts = judged([has_two(), vec![Event::PodMade(pod("a")), Event::Over]].concat()).unwrap();
+        assert_eq!(counts.strays, 1);
+        let two = vec![Event::PodMade(pod("a")), Event::PodMade(pod("b")), Event::Over];
+        let starved = Violation::Starved { podref: "d/b".into() };
+        assert_eq!(judged([has_two(), two].concat()), Err(starved));
     }
 
     #[test]
