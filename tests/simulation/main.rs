@@ -1,7 +1,9 @@
 //! Many seeds of the simulation: each must end without a violation, the same seed must end the same way twice, and every rule that is broken
 //! on purpose must be found out.
 //!
-//! `MRS_SEEDS=n` runs so many seeds, `MRS_FIRST=n` begins with this one; `MRS_SEED=n` runs one and tells everything that happened.
+//! Seeds are run from 0 upward for some time. `MRS_SIM_SECONDS=n` runs them for so long, `MRS_SEEDS=n` runs so many however long it takes,
+//! `MRS_FIRST=n` begins with this one; `MRS_SEED=n` runs one and tells everything that happened. For thousands of seeds there is a profile
+//! of its own: `MRS_SEEDS=10000 cargo test -p tests --test simulation --profile simulation`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,15 +17,18 @@ use std::io::{BufWriter, Write as _};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use tests::sim::history::{Counts, Detail, Verdict, judge};
 use tests::sim::sabotage::{self, Sabotage};
 use tests::sim::world::{self, Run};
 
-/// About a minute on two cores.
-const SEEDS: u64 = 24;
+/// So long seeds are run.
+const SECONDS: u64 = 40;
+
+/// So many are run however long it takes.
+const LEAST: u64 = 24;
 
 /// So many seeds may pass before a broken rule is found.
 const FOUND_WITHIN: u64 = 60;
@@ -77,6 +82,7 @@ fn replay(seed: u64) -> ExitCode {
 
 #[derive(Default)]
 struct Total {
+    seeds: usize,
     counts: Counts,
     requests: usize,
     faults: BTreeMap<&'static str, usize>,
@@ -84,6 +90,7 @@ struct Total {
 
 impl Total {
     fn add(&mut self, counts: Counts, run: &Run) {
+        self.seeds += 1;
         self.counts.adds += counts.adds;
         self.counts.failed += counts.failed;
         self.counts.killed += counts.killed;
@@ -100,40 +107,46 @@ impl Total {
 
 fn seeds() -> Result<(), Failed> {
     let first = number("MRS_FIRST").unwrap_or(0);
-    let count = number("MRS_SEEDS").unwrap_or(SEEDS);
     let start = Instant::now();
+    let lasts = Duration::from_secs(number("MRS_SIM_SECONDS").unwrap_or(SECONDS));
+    let exactly = number("MRS_SEEDS");
+    let enough = |begun| exactly.map_or(begun >= LEAST && start.elapsed() >= lasts, |count| begun >= count);
     let total = Mutex::new(Total::default());
-    let failed = search(first..first + count, Sabotage::None, |counts, run| {
+    let failed = search(first, enough, Sabotage::None, |counts, run| {
         total.lock().unwrap_or_else(PoisonError::into_inner).add(counts, run);
     });
     if let Some((seed, verdict)) = failed {
         return Err(describe(seed, Sabotage::None, &verdict).into());
     }
-    let Total { counts, requests, faults } = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Total { seeds, counts, requests, faults } =
+        total.into_inner().unwrap_or_else(PoisonError::into_inner);
     let seconds = start.elapsed().as_secs_f64();
     eprintln!(
-        "{count} seeds: {} operations, {requests} requests, faults {faults:?}, {counts:?}, {:.1} seeds/s",
+        "{seeds} seeds from {first} on: {} operations, {requests} requests, faults {faults:?}, {counts:?}, {:.1} seeds/s",
         counts.operations(),
-        count as f64 / seconds
+        seeds as f64 / seconds
     );
     Ok(())
 }
 
-/// Runs seeds on all cores. The lowest that fails of those that were run; the others are told.
+/// Runs seeds on all cores, one after the other without a gap, until so many are begun that it is enough. The lowest that fails of those
+/// that were run; the others are told.
 fn search(
-    seeds: std::ops::Range<u64>,
+    first: u64,
+    enough: impl Fn(u64) -> bool + Sync,
     rule: Sabotage,
     passed: impl Fn(Counts, &Run) + Sync,
 ) -> Option<(u64, Verdict)> {
-    let next = AtomicU64::new(seeds.start);
+    let begun = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let failed = Mutex::new(None::<(u64, Verdict)>);
     let work = || {
         while !stop.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
+            let one_more = |begun| (!enough(begun)).then_some(begun + 1);
+            let Ok(earlier) = begun.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) else {
                 return;
-            }
+            };
+            let seed = first + earlier;
             let run = world::run(seed, rule, Detail::Events);
             match judge(&run.entries, run.size.least()) {
                 Ok(counts) => passed(counts, &run),
@@ -185,7 +198,7 @@ fn twice() -> Result<(), Failed> {
 }
 
 fn found(rule: Sabotage) -> Result<(), Failed> {
-    match search(0..FOUND_WITHIN, rule, |_, _| ()) {
+    match search(0, |begun| begun >= FOUND_WITHIN, rule, |_, _| ()) {
         Some((seed, verdict)) => {
             eprintln!("{rule:?}: seed {seed}: {}", verdict.violation);
             Ok(())
