@@ -186,7 +186,7 @@ pub struct Counts {
     pub died: usize,
     /// Claims written or deleted.
     pub commits: usize,
-    /// Claims at the end whose pod lives and whose container does not.
+    /// Claims at the end whose pod lives and that no live attachment has.
     pub strays: usize,
 }
 
@@ -337,12 +337,12 @@ impl Judge {
             if !self.pods.iter().any(|pod| is_owner(&pod)) {
                 return Err(Violation::Leak { claim: claim.clone(), podref: owner.podref.clone() });
             }
-            self.counts.strays += usize::from(!self.live.contains_key(&owner.container));
+            self.counts.strays += usize::from(self.held.get(claim) != Some(&owner.container));
         }
         let attached: BTreeSet<&PodId> = self.live.values().map(|(pod, _)| pod).collect();
         let mut without = self.pods.iter().filter(|pod| !attached.contains(pod));
-        // A claim whose container died without a DEL (its node lost its disk) stays its pod's as long as the pod lives, which then has two
-        // addresses: another may lack one, but only one for each.
+        // A claim whose container died without a DEL (its node lost its disk), or whose create arrived after the ADD had taken another
+        // address, stays its pod's, which then has two: another pod may lack one, but only one for each.
         match without.nth(self.counts.strays) {
             Some(pod) => Err(Violation::Starved { podref: pod.podref.clone() }),
             None => Ok(()),
