@@ -67,16 +67,17 @@ impl World {
         };
         let once = look(&earlier, &nobody, &Candidates::new(), Duration::ZERO).candidates;
         let mut twice = look(&earlier, &nobody, &once, Duration::ZERO);
-        for due in &twice.doubtful {
-            answered(&mut twice.candidates, due, &LivePod::Gone, Duration::ZERO);
-        }
+        let gone: Vec<(Due, LivePod)> = twice.doubtful.into_iter().map(|due| (due, LivePod::Gone)).collect();
+        answered(&mut twice.candidates, &gone, Duration::ZERO);
         let present = identities(leader.stalled.unwrap_or(state.pods));
         let seen = look(&claims, &present, &twice.candidates, GRACE);
         // New candidates are looked at again at once, and asked for: the grace time is one of those only that are gone.
         let mut again = look(&claims, &present, &seen.candidates, GRACE);
-        for due in &again.doubtful {
-            answered(&mut again.candidates, due, &self.live_pod(state, due), GRACE);
-        }
+        let asked = again.doubtful.into_iter().map(|due| {
+            let live = self.live_pod(state, &due);
+            (due, live)
+        });
+        answered(&mut again.candidates, &asked.collect::<Vec<_>>(), GRACE);
         let leader = &mut state.leader;
         let is_candidate = |ip: &IpAddr| again.candidates.keys().any(|name| **name == ip.to_string());
         leader.candidates =

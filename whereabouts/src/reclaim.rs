@@ -153,18 +153,23 @@ pub fn observe<'a>(
     seen
 }
 
-/// Notes what the API server said of a candidate's pod at `now`. A candidate whose pod lives is none.
-pub fn answered(candidates: &mut Candidates, claim: &Due, live: &LivePod, now: Duration) {
-    match verdict(claim, live) {
-        Verdict::Keep => {
-            candidates.remove(claim.name.as_str());
-        }
-        Verdict::Release => {
-            if let Some(candidate) = candidates.get_mut(claim.name.as_str()) {
-                candidate.gone_since = Some(now);
+/// Notes what the API server said of candidates' pods, all answered by `now`. A candidate whose pod lives is none. One unclear answer, and
+/// no grace time begins.
+pub fn answered(candidates: &mut Candidates, answers: &[(Due, LivePod)], now: Duration) {
+    let verdicts: Vec<Verdict> = answers.iter().map(|(claim, live)| verdict(claim, live)).collect();
+    let is_clear = !verdicts.contains(&Verdict::Unclear);
+    for ((claim, _), verdict) in answers.iter().zip(verdicts) {
+        match verdict {
+            Verdict::Keep => {
+                candidates.remove(claim.name.as_str());
             }
+            Verdict::Release if is_clear => {
+                if let Some(candidate) = candidates.get_mut(claim.name.as_str()) {
+                    candidate.gone_since = Some(now);
+                }
+            }
+            Verdict::Release | Verdict::Unclear => {}
         }
-        Verdict::Unclear => {}
     }
 }
 

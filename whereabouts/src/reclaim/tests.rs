@@ -43,9 +43,8 @@ fn names(observation: &Observation) -> Vec<&str> {
 /// Looks once more, and then the API server says of each doubtful claim's pod that it is gone.
 fn confirmed(claims: &[Arc<SeenClaim>], pods: &[(&str, &str)], earlier: &Candidates, now: u64) -> Candidates {
     let Observation { mut candidates, doubtful, .. } = look(claims, pods, earlier, now);
-    for due in doubtful {
-        answered(&mut candidates, &due, &LivePod::Gone, at(now));
-    }
+    let answers: Vec<(Due, LivePod)> = doubtful.into_iter().map(|due| (due, LivePod::Gone)).collect();
+    answered(&mut candidates, &answers, at(now));
     candidates
 }
 
@@ -78,12 +77,26 @@ fn a_view_that_fell_behind_begins_no_grace_time() {
     let claims = [claim("10.0.0.1", "a/b", Some("u1"))];
     let first = look(&claims, &[], &Candidates::new(), 0);
     let mut second = look(&claims, &[], &first.candidates, 50);
-    answered(&mut second.candidates, &second.doubtful[0], &LivePod::Present(pod("u1")), at(50));
+    let lives = [(second.doubtful.remove(0), LivePod::Present(pod("u1")))];
+    answered(&mut second.candidates, &lives, at(50));
     assert!(second.candidates.is_empty(), "it lives");
     let mut third = look(&claims, &[], &first.candidates, 60);
-    answered(&mut third.candidates, &third.doubtful[0], &LivePod::Unknown, at(60));
+    answered(&mut third.candidates, &[(third.doubtful.remove(0), LivePod::Unknown)], at(60));
     let fourth = look(&claims, &[], &third.candidates, 999);
     assert_eq!((fourth.doubtful.len(), names(&fourth)), (1, vec![]), "asked again");
+}
+
+#[test]
+fn one_unclear_answer_and_no_grace_time_begins() {
+    let claims = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|name| claim(name, "a/b", Some("u1")));
+    let first = look(&claims, &[], &Candidates::new(), 0);
+    let Observation { mut candidates, doubtful, .. } = look(&claims, &[], &first.candidates, 1);
+    let lives = LivePod::Present(pod("u1"));
+    let answers: Vec<(Due, LivePod)> =
+        doubtful.into_iter().zip([LivePod::Gone, LivePod::Unknown, lives]).collect();
+    answered(&mut candidates, &answers, at(1));
+    let later = look(&claims[..2], &[], &candidates, 999);
+    assert_eq!((candidates.len(), later.doubtful.len(), names(&later)), (2, 2, vec![]));
 }
 
 #[test]
@@ -94,9 +107,9 @@ fn one_observation_is_never_enough() {
     let look = |earlier: &Candidates| observe(&claims, view, earlier, at(9999), Duration::ZERO);
     let first = look(&Candidates::new());
     assert_eq!((first.doubtful.len(), names(&first)), (0, vec![]));
-    let Observation { mut candidates, doubtful, due } = look(&first.candidates);
+    let Observation { mut candidates, mut doubtful, due } = look(&first.candidates);
     assert_eq!(due, []);
-    answered(&mut candidates, &doubtful[0], &LivePod::Gone, at(9999));
+    answered(&mut candidates, &[(doubtful.remove(0), LivePod::Gone)], at(9999));
     assert_eq!(names(&look(&candidates)), ["10.0.0.1"]);
 }
 

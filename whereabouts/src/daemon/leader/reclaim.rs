@@ -124,13 +124,8 @@ pub async fn confirm(
         let live = live_pod(context, &due, deadline).await;
         (due, live)
     });
-    let mut asked = asked.buffered(AT_ONCE);
-    while let Some((due, live)) = asked.next().await {
-        answered(candidates, &due, &live, now());
-        if live == LivePod::Unknown {
-            break;
-        }
-    }
+    let answers: Vec<(Due, LivePod)> = asked.buffered(AT_ONCE).collect().await;
+    answered(candidates, &answers, now());
 }
 
 /// Asks for the pod of each claim, and deletes the claims of those that are gone. `network` names the network of a pool, for the event.
