@@ -116,3 +116,11 @@ pub fn ips(conf: &Conf, claimed: &[IpNet], fixed: &[crate::conf::StaticAddress])
         fixed.iter().map(|given| Ip { interface: None, address: given.address, gateway: given.gateway });
     claimed.chain(fixed).collect()
 }
+
+/// The pool of a range and nothing else, for tests.
+#[cfg(test)]
+pub(crate) fn plain(range: &str) -> Pool {
+    let range = RangeSpec::parse(range, None, None, Vec::new()).unwrap();
+    let order = PoolOrder { range, network: None, overlapping: OverlappingRanges::Protected, slice: None };
+    Pool::of(&order, None).unwrap()
+}

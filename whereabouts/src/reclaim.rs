@@ -215,8 +215,8 @@ pub enum Verdict {
     Unclear,
 }
 
-/// Judges a claim whose pod was asked for. One that names no UID was made by Whereabouts, or for a runtime that tells none: any pod of the name may be
-/// its pod.
+/// Judges a claim whose pod was asked for. One that names no UID was made by Whereabouts, or for a runtime that tells none: any pod of the
+/// name may be its pod.
 pub fn verdict(claim: &Due, live: &LivePod) -> Verdict {
     match (live, &claim.pod_uid) {
         (LivePod::Gone, _) => Verdict::Release,

@@ -100,7 +100,7 @@ impl Search {
         match self.way {
             Way::Known => Vec::new(),
             Way::InOrder => vec![Note::Next(ip::add(ip, 1).unwrap_or(ip))],
-            // Others who were there before met nobody new.
+            // Nobody was met this time: what was noted of earlier meetings grows old.
             Way::Crowded(_) if self.lost.is_empty() => Vec::new(),
             Way::Crowded(spread) => vec![Note::Spread(spread)],
             Way::Ahead(spread) => self.after_losses(pool, ip, spread),

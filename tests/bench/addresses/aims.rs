@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cases::{Found, Way};
-use crate::report::{Run, each, mebibytes, median, of, p99, size};
+use crate::report::{Run, each, full, mebibytes, median, of, p99, size};
 use crate::usage::{milliseconds, quantile};
 
 /// An aim, and how near it is.
@@ -42,6 +42,7 @@ pub fn table(page: &mut String, run: &Run<'_>) {
 
 fn aims(run: &Run<'_>) -> Vec<Aim> {
     let found = run.found;
+    let many = run.scale.pods * run.scale.networks;
     let mut aims = Vec::new();
     for (way, wall, cpu) in [(Way::Direct, 12.0, 4.0), (Way::Daemon, 5.0, 1.0)] {
         let text = way.title();
@@ -70,16 +71,21 @@ fn aims(run: &Run<'_>) -> Vec<Aim> {
     for way in [Way::Direct, Way::Daemon] {
         let text = way.title();
         if let Some(measured) = of(&found.at_once, way) {
-            aims.push(at_most(format!("200 at once, {text}, p99"), 1_000.0, p99(&measured.add), "ms"));
+            aims.push(at_most(
+                format!("{} at once, {text}, p99", run.scale.nodes * run.scale.at_once),
+                1_000.0,
+                p99(&measured.add),
+                "ms",
+            ));
         }
         if let Some(measured) = of(&found.many, way) {
             let total = measured.add.done.total.as_secs_f64();
-            aims.push(at_most(format!("2,048 addresses, {text}"), 4.0, total, "s"));
+            aims.push(at_most(format!("{many} addresses, {text}"), 4.0, total, "s"));
         }
         aims.extend(growth(found, way));
     }
     for (held, resident) in
-        [("2,048", of(&found.many, Way::Daemon).map(|m| &m.resident)), ("60,000", Some(&found.resident_full))]
+        [(many, of(&found.many, Way::Daemon).map(|m| &m.resident)), (full(run), Some(&found.resident_full))]
     {
         for (who, kibibytes) in ["leader", "another"].into_iter().zip(resident.into_iter().flatten()) {
             let text = format!("memory of a daemon, {who}, {held} held");

@@ -118,8 +118,8 @@ struct Bench<'a> {
     ranges: std::ops::RangeInclusive<u8>,
 }
 
-/// The range of claims that nobody chooses.
-const BARE: &str = "172.16.0.0/12";
+/// The range of claims that nobody chose.
+const FILLED: &str = "172.16.0.0/12";
 
 /// Measures everything.
 pub fn all(api: &Api, programs: &Programs, scale: &Scale) -> Found {
@@ -131,8 +131,8 @@ pub fn all(api: &Api, programs: &Programs, scale: &Scale) -> Found {
     drop(disk_node);
     let alone: Vec<Node> =
         (0..scale.nodes).map(|n| Node::new(api, &format!("alone{n}"), Files::Memory)).collect();
-    found.bare_rate = fill::claims(&alone[0], BARE, 0..scale.bare);
-    fill::remove(&alone[0], BARE, 0..scale.bare);
+    found.bare_rate = fill::claims(&alone[0], FILLED, 0..scale.bare);
+    fill::remove(&alone[0], FILLED, 0..scale.bare);
     for way in [Way::Direct, Way::Against, Way::Claims, Way::Process] {
         bench.measure(&mut found, &alone, way);
     }
@@ -231,20 +231,19 @@ impl Bench<'_> {
 
     /// A range that others hold more and more addresses of.
     fn growth(&self, found: &mut Found) {
-        const RANGE: &str = "172.16.0.0/12";
         let leader = self.served("leader", 0);
         self.wait_for_leader("leader");
         let mut filled = 0;
         for held in self.scale.levels {
             println!("{held} held");
             if *held > filled {
-                fill::claims(&leader, RANGE, filled..*held);
+                fill::claims(&leader, FILLED, filled..*held);
                 filled = *held;
             }
             let alone = [Node::new(self.api, "fresh", Files::Memory)];
-            found.growth.push(self.level(&alone, Way::Direct, *held, RANGE));
+            found.growth.push(self.level(&alone, Way::Direct, *held, FILLED));
             let served = [self.served("fresh", 1)];
-            found.growth.push(self.level(&served, Way::Daemon, *held, RANGE));
+            found.growth.push(self.level(&served, Way::Daemon, *held, FILLED));
             let daemons = [&leader, &served[0]].map(|node| node.daemon.as_ref().map(Daemon::resident));
             found.resident_full = daemons.into_iter().flatten().collect();
         }

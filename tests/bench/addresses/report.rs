@@ -275,7 +275,8 @@ fn sizes(page: &mut String, run: &Run<'_>) {
     page.push('\n');
 }
 
-fn full(run: &Run<'_>) -> usize {
+/// How many addresses are held last.
+pub fn full(run: &Run<'_>) -> usize {
     run.scale.levels.last().map_or(0, |held| *held as usize)
 }
 

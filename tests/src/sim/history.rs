@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::world::layout::FULL;
+
 /// A pod: its name and which of all that had the name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PodId {
@@ -326,6 +328,7 @@ impl Judge {
     }
 
     fn over(&mut self) -> Result<(), Violation> {
+        let mut excused = 0;
         for (claim, owner) in &self.claims {
             // A claim without a pod is a reservation by hand.
             if owner.podref.is_empty() {
@@ -337,13 +340,15 @@ impl Judge {
             if !self.pods.iter().any(|pod| is_owner(&pod)) {
                 return Err(Violation::Leak { claim: claim.clone(), podref: owner.podref.clone() });
             }
-            self.counts.strays += usize::from(self.held.get(claim) != Some(&owner.container));
+            let is_stray = self.held.get(claim) != Some(&owner.container);
+            self.counts.strays += usize::from(is_stray);
+            excused += usize::from(is_stray && claim.starts_with(FULL));
         }
         let attached: BTreeSet<&PodId> = self.live.values().map(|(pod, _)| pod).collect();
         let mut without = self.pods.iter().filter(|pod| !attached.contains(pod));
         // A claim whose container died without a DEL (its node lost its disk), or whose create arrived after the ADD had taken another
-        // address, stays its pod's, which then has two: another pod may lack one, but only one for each.
-        match without.nth(self.counts.strays) {
+        // address, stays its pod's, which then has two: another pod may lack one, but only one for each, and only where none is to spare.
+        match without.nth(excused) {
             Some(pod) => Err(Violation::Starved { podref: pod.podref.clone() }),
             None => Ok(()),
         }
@@ -463,26 +468,29 @@ mod tests {
 
     #[test]
     fn an_address_that_a_dead_container_keeps_excuses_one_pod() {
-        let has_two = || {
-            let pods = vec![Event::PodMade(pod("z")), commit("10.0.0.1", Some("z"))];
+        let has_two = |first: &str, second: &str| {
+            let pods = vec![Event::PodMade(pod("z")), commit(first, Some("z"))];
             let owner = Owner {
                 podref: "d/z".into(),
                 pod_uid: Some("uid-z".into()),
                 container: "after-the-crash".into(),
             };
-            let again = Event::Committed { claim: "10.0.0.2".into(), before: None, after: Some(owner) };
-            let attached = Event::Attached {
-                container: "after-the-crash".into(),
-                pod: pod("z"),
-                held: held("10.0.0.2"),
-            };
+            let again = Event::Committed { claim: second.into(), before: None, after: Some(owner) };
+            let attached =
+                Event::Attached { container: "after-the-crash".into(), pod: pod("z"), held: held(second) };
             [pods, vec![again, attached]].concat()
         };
-        let counts = judged([has_two(), vec![Event::PodMade(pod("a")), Event::Over]].concat()).unwrap();
+        let counts =
+            judged([has_two("10.1.0.1", "10.1.0.2"), vec![Event::PodMade(pod("a")), Event::Over]].concat())
+                .unwrap();
         assert_eq!(counts.strays, 1);
         let two = vec![Event::PodMade(pod("a")), Event::PodMade(pod("b")), Event::Over];
         let starved = Violation::Starved { podref: "d/b".into() };
-        assert_eq!(judged([has_two(), two].concat()), Err(starved));
+        assert_eq!(judged([has_two("10.1.0.1", "10.1.0.2"), two].concat()), Err(starved));
+        let one = vec![Event::PodMade(pod("a")), Event::Over];
+        let starved = Violation::Starved { podref: "d/a".into() };
+        let elsewhere = judged([has_two("10.2.0.1", "10.2.0.2"), one].concat());
+        assert_eq!(elsewhere, Err(starved), "a pool with addresses to spare excuses nobody");
     }
 
     #[test]

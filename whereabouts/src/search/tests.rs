@@ -1,16 +1,8 @@
 use super::*;
-use crate::conf::OverlappingRanges;
-use crate::order::PoolOrder;
-use crate::range::RangeSpec;
+use crate::pool::plain as pool;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
-}
-
-fn pool(range: &str) -> Pool {
-    let range = RangeSpec::parse(range, None, None, Vec::new()).unwrap();
-    let order = PoolOrder { range, network: None, overlapping: OverlappingRanges::Protected, slice: None };
-    Pool::of(&order, None).unwrap()
 }
 
 const ALONE: Crowd = Crowd { ahead: 0, size: CrowdSize::Few };

@@ -25,6 +25,9 @@ const DEFINITIONS: &str = "network-attachment-definitions.k8s.cni.cncf.io";
 
 const POOLS: &str = "ippools.whereabouts.cni.cncf.io";
 
+/// How the names of the claims begin that are of the pool with exactly as many addresses as there are pods for it.
+pub const FULL: &str = "10.1.0.";
+
 /// The pool that Whereabouts had filled.
 const OLD_POOL: &str = "10.3.0.0-26";
 
@@ -155,7 +158,7 @@ impl Layout {
             let range = RangeSpec::parse(range, None, None, Vec::new()).unwrap();
             PoolOrder { range, network: None, overlapping, slice: None }
         };
-        let full = || pool(&format!("10.1.0.10-10.1.0.{}/24", 9 + self.full()), OverlappingRanges::Protected);
+        let full = || pool(&format!("{FULL}10-{FULL}{}/24", 9 + self.full()), OverlappingRanges::Protected);
         let low = || pool("10.2.0.0/26", OverlappingRanges::Protected);
         match network {
             Network::Full => vec![full()],

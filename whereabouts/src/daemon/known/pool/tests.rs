@@ -1,19 +1,11 @@
 use super::*;
-use crate::conf::OverlappingRanges;
 use crate::objects::{Holding, Reservation, ReservationSpec};
-use crate::order::PoolOrder;
-use crate::range::RangeSpec;
+use crate::pool::plain as pool;
 
 const NOTHING_LOST: BTreeSet<IpAddr> = BTreeSet::new();
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
-}
-
-fn pool(range: &str) -> Pool {
-    let range = RangeSpec::parse(range, None, None, Vec::new()).unwrap();
-    let order = PoolOrder { range, network: None, overlapping: OverlappingRanges::Protected, slice: None };
-    Pool::of(&order, None).unwrap()
 }
 
 fn known(range: &str) -> Arc<PoolKnown> {
