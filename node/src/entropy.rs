@@ -29,7 +29,7 @@ pub fn replay(seed: u64) {
 }
 
 /// A random time from `from` up to `to`, in steps of a microsecond; `from` if `to` is not later.
-pub(crate) fn between(from: Duration, to: Duration) -> Duration {
+pub fn between(from: Duration, to: Duration) -> Duration {
     let span = u64::try_from(to.saturating_sub(from).as_micros()).unwrap_or(u64::MAX);
     from.saturating_add(Duration::from_micros(random() % span.max(1)))
 }

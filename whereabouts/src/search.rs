@@ -43,11 +43,29 @@ pub fn raised(now: Option<IpAddr>, start: Option<IpAddr>, next: IpAddr) -> Optio
 pub struct Search {
     notes: Notes,
     used: BTreeSet<IpAddr>,
-    /// What the present candidate was chosen without.
-    lost: BTreeSet<IpAddr>,
     /// Losses before the pool was listed; none right after a list.
     old_losses: Option<usize>,
+    trail: Trail,
+}
+
+/// How one call came to its candidate, and what is to be learned from that. Of whoever sees no list of claims.
+#[derive(Clone, Debug)]
+pub struct Trail {
+    start: Option<IpAddr>,
+    /// The window that was needed a moment before.
+    spread: u32,
+    /// What the present candidate was chosen without.
+    lost: BTreeSet<IpAddr>,
     way: Way,
+}
+
+/// Why an address is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It was wished for, or the interface had it.
+    Known,
+    /// It is free, as far as is known.
+    Free,
 }
 
 /// How the present candidate was found.
@@ -63,36 +81,26 @@ enum Way {
     Ahead(u32),
 }
 
-impl Search {
-    /// Nothing tried yet.
-    pub const fn new(notes: Notes) -> Self {
-        Search { notes, used: BTreeSet::new(), lost: BTreeSet::new(), old_losses: Some(0), way: Way::Known }
+impl Trail {
+    /// Nothing tried yet: where the search begins, and the window that was needed a moment ago.
+    pub const fn new(start: Option<IpAddr>, spread: u32) -> Self {
+        Trail { start, spread, lost: BTreeSet::new(), way: Way::Known }
     }
 
-    /// The next address to try. `lost` are all that this call tried.
-    ///
-    /// # Errors
-    /// [`NoCandidate`].
-    pub fn next(
-        &mut self,
-        pool: &Pool,
-        wish: Option<Wish>,
-        lost: &BTreeSet<IpAddr>,
-        crowd: Crowd,
-        random: u64,
-    ) -> Result<IpAddr, NoCandidate> {
+    /// Where the search began.
+    pub const fn start(&self) -> Option<IpAddr> {
+        self.start
+    }
+
+    /// A candidate was chosen without `lost`, by chance among `spread` more.
+    pub fn step(&mut self, lost: &BTreeSet<IpAddr>, reason: Reason, spread: u32, crowd: CrowdSize) {
         self.lost.clone_from(lost);
-        let losses = lost.len().saturating_sub(*self.old_losses.get_or_insert(lost.len()));
-        let spread = choose::spread(self.notes.spread, crowd.size, losses);
-        self.way = match (spread, crowd.size) {
-            _ if wish.is_some() || self.notes.previous.is_some() => Way::Known,
-            (0, _) => Way::InOrder,
-            (_, CrowdSize::Few) if self.notes.spread == 0 => Way::Ahead(spread),
-            (_, _) => Way::Crowded(spread),
+        self.way = match (reason, spread, crowd) {
+            (Reason::Known, _, _) => Way::Known,
+            (Reason::Free, 0, _) => Way::InOrder,
+            (Reason::Free, _, CrowdSize::Few) if self.spread == 0 => Way::Ahead(spread),
+            (Reason::Free, _, _) => Way::Crowded(spread),
         };
-        let ahead = if spread == 0 { crowd.ahead } else { 0 };
-        let hints = Hints { wish, previous: self.notes.previous, start: self.notes.start, ahead, spread };
-        choose::next(&pool.range, &pool.free, View { used: &self.used, lost }, hints, random)
     }
 
     /// What to note when the claim of `ip` was got.
@@ -109,7 +117,7 @@ impl Search {
 
     /// The pool is dense up to the last loss before `ip`; or its first addresses are contended for.
     fn after_losses(&self, pool: &Pool, ip: IpAddr, spread: u32) -> Vec<Note> {
-        let first = self.notes.start.unwrap_or_else(|| pool.free.first());
+        let first = self.start.unwrap_or_else(|| pool.free.first());
         let in_a_row = pool.free.first_free_from(&self.lost, first).filter(|next| *next >= first);
         let Some(next) = in_a_row else { return vec![Note::Spread(spread)] };
         let above: Vec<IpAddr> = self.lost.range(next..).copied().collect();
@@ -120,12 +128,47 @@ impl Search {
             Some(_) | None => vec![Note::Next(next), Note::Spread(spread)],
         }
     }
+}
+
+impl Search {
+    /// Nothing tried yet.
+    pub const fn new(notes: Notes) -> Self {
+        let trail = Trail::new(notes.start, notes.spread);
+        Search { notes, used: BTreeSet::new(), old_losses: Some(0), trail }
+    }
+
+    /// The next address to try. `lost` are all that this call tried.
+    ///
+    /// # Errors
+    /// [`NoCandidate`].
+    pub fn next(
+        &mut self,
+        pool: &Pool,
+        wish: Option<Wish>,
+        lost: &BTreeSet<IpAddr>,
+        crowd: Crowd,
+        random: u64,
+    ) -> Result<IpAddr, NoCandidate> {
+        let losses = lost.len().saturating_sub(*self.old_losses.get_or_insert(lost.len()));
+        let spread = choose::spread(self.notes.spread, crowd.size, losses);
+        let is_known = wish.is_some() || self.notes.previous.is_some();
+        self.trail.step(lost, if is_known { Reason::Known } else { Reason::Free }, spread, crowd.size);
+        let ahead = if spread == 0 { crowd.ahead } else { 0 };
+        let hints = Hints { wish, previous: self.notes.previous, start: self.notes.start, ahead, spread };
+        choose::next(&pool.range, &pool.free, View { used: &self.used, lost }, hints, random)
+    }
+
+    /// What to note when the claim of `ip` was got.
+    pub fn won(&self, pool: &Pool, ip: IpAddr) -> Vec<Note> {
+        self.trail.won(pool, ip)
+    }
 
     /// Takes a list of the pool's claims in. Below the address that is returned all are taken.
     pub fn learn(&mut self, pool: &Pool, listing: &Listing) -> Option<IpAddr> {
         self.used.extend(listing.owners.keys());
         self.notes.previous = listing.own;
         self.notes.start = None;
+        self.trail.start = None;
         self.old_losses = None;
         pool.free.first_free(&self.used)
     }

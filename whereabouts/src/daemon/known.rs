@@ -1,6 +1,7 @@
 //! What is claimed in the pools that this node uses, followed from the API server while they are in use: where the daemon's candidates come
 //! from. It may be late or wrong; the create of a claim decides. Orders that are served at the same time here never try the same address.
 
+mod pace;
 mod pool;
 
 use std::collections::BTreeMap;
@@ -8,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use node::client::{ApiClient, ApiError, Parts, Selection, reflect};
+use node::client::{ApiClient, ApiError, Change, Parts, Selection, reflect};
 use node::names::DnsLabel;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::metrics::Metrics;
 use super::turns::Turn;
@@ -22,6 +24,7 @@ use crate::outlook::Memory;
 use crate::pool::Pool;
 use crate::record::Record;
 use crate::seen::SeenClaim;
+use pace::{Pace, Pause};
 pub use pool::{PoolKnown, Seat};
 
 /// A pool that nobody asked about for so long is not followed any more.
@@ -59,7 +62,7 @@ impl Known {
         pools.insert(pool.name.to_string(), known.clone());
         if self.started.send(known.clone()).is_err() {
             // Nobody follows: then orders teach.
-            known.never_synced();
+            known.pause();
         }
         known
     }
@@ -76,7 +79,7 @@ impl Known {
     pub fn freed(&self, record: &Record) {
         for claim in &record.claims {
             if let Some(known) = self.get(&claim.pool) {
-                known.freed(claim.address.addr());
+                known.freed(record, claim.address.addr());
             }
         }
     }
@@ -130,29 +133,55 @@ pub async fn follow(known: Arc<Known>, api: ApiClient, namespace: DnsLabel, mut 
 }
 
 async fn follow_one(known: Arc<Known>, api: ApiClient, namespace: DnsLabel, pool: Arc<PoolKnown>) {
-    let name = pool.pool().name.clone();
-    let labels = Some(format!("{LABEL_POOL}={}", label(name.as_str())));
-    let selection = Selection { labels, fields: None, parts: Parts::Whole };
-    let changes = reflect::<SeenClaim>(api, RESERVATIONS.in_namespace(&namespace), selection);
-    let mut changes = std::pin::pin!(changes);
-    let mut idle = tokio::time::interval(IDLE / 10);
-    loop {
-        tokio::select! {
-            biased;
-            change = changes.next() => match change {
-                Some(change) => pool.apply(change),
-                None => break,
-            },
-            _ = idle.tick() => {
-                pool.expire();
-                if pool.idle_for() > IDLE {
-                    break;
-                }
+    let unused = async {
+        let mut look = tokio::time::interval(IDLE / 10);
+        loop {
+            look.tick().await;
+            pool.expire();
+            if pool.idle_for() > IDLE {
+                return;
             }
         }
+    };
+    let following = async {
+        loop {
+            let pause = until_pause(&api, &namespace, &pool).await;
+            let lasts = pause.lasts();
+            tracing::debug!(pool = %pool.pool().name, ?pause, ?lasts, "is not followed for a while");
+            pool.pause();
+            tokio::time::sleep(lasts).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = following => {}
+        () = unused => {}
     }
-    tracing::debug!(pool = %name, "is not in use here any more");
-    known.forget(name.as_str());
+    tracing::debug!(pool = %pool.pool().name, "is not in use here any more");
+    known.forget(pool.pool().name.as_str());
+}
+
+/// Follows a pool as long as that is worth it.
+async fn until_pause(api: &ApiClient, namespace: &DnsLabel, pool: &PoolKnown) -> Pause {
+    let labels = Some(format!("{LABEL_POOL}={}", label(pool.pool().name.as_str())));
+    let selection = Selection { labels, fields: None, parts: Parts::Whole };
+    let changes = reflect::<SeenClaim>(api.clone(), RESERVATIONS.in_namespace(namespace), selection);
+    let mut changes = std::pin::pin!(changes);
+    let (mut pace, began, mut listing) = (Pace::default(), Instant::now(), true);
+    while let Some(change) = changes.next().await {
+        match change {
+            Change::Restarted => listing = true,
+            Change::Synced => listing = false,
+            Change::Put(_) | Change::Gone(_) => {}
+        }
+        pool.apply(change);
+        let size = pool.size();
+        let pause = if listing { Pace::listed(size) } else { pace.changed(began.elapsed(), size) };
+        if let Some(pause) = pause {
+            return pause;
+        }
+    }
+    std::future::pending().await // a reflection has no end
 }
 
 /// The address that a claim of a pool is for.

@@ -1,6 +1,13 @@
+use std::collections::BTreeSet;
+
+use super::state::UNSEEN;
 use super::*;
+use crate::choose::LOSSES_BEFORE_LIST;
+use crate::hint::SPREAD_FOR;
 use crate::objects::{Holding, Reservation, ReservationSpec};
+use crate::outlook::{Listing, Outlook as _};
 use crate::pool::plain as pool;
+use crate::record::{HeldClaim, Stage};
 
 const NOTHING_LOST: BTreeSet<IpAddr> = BTreeSet::new();
 
@@ -50,6 +57,33 @@ fn take(known: &Arc<PoolKnown>, pod: &str) -> IpAddr {
     ip
 }
 
+fn record(pod: &str) -> Record {
+    Record {
+        container_id: "c".into(),
+        if_name: "net1".into(),
+        podref: format!("default/{pod}"),
+        network: String::new(),
+        kubeconfig: None,
+        namespace: None,
+        stage: Stage::Held,
+        claims: Vec::<HeldClaim>::new(),
+    }
+}
+
+/// One order from its first try to its claim, while others hold `held`: how many tries it takes.
+fn order(known: &Arc<PoolKnown>, pod: &str, held: &mut BTreeSet<IpAddr>) -> usize {
+    let (mut seat, mut lost) = (known.seat(&who(pod), None), BTreeSet::new());
+    loop {
+        let ip = seat.next(known.pool(), None, &lost).unwrap();
+        if held.insert(ip) {
+            seat.won(ip);
+            return lost.len() + 1;
+        }
+        seat.lost(ip);
+        assert!(lost.insert(ip), "{ip} was tried twice");
+    }
+}
+
 #[tokio::test]
 async fn orders_served_at_once_try_different_addresses() {
     let known = known("10.0.0.0/29");
@@ -95,6 +129,7 @@ async fn an_interface_is_offered_what_it_has_wherever_it_was_made() {
 #[tokio::test(start_paused = true)]
 async fn meetings_spread_the_next_orders_for_a_short_while() {
     let known = known("10.0.0.0/16");
+    listed(&known, &[]);
     let (mut seat, lost) = next(&known, "a");
     seat.lost(lost);
     assert_eq!(next(&known, "b").1, ip("10.0.0.2"), "one who comes across another goes on in order");
@@ -183,7 +218,7 @@ async fn a_full_pool_is_believed_for_a_moment_and_until_something_is_freed() {
     assert!(seat.is_sure());
     assert_eq!(seat.holders(), ["namespace \"ns\": 2"]);
     assert!(seat.next(known.pool(), None, &NOTHING_LOST).is_err());
-    known.freed(ip("10.0.0.2"));
+    known.freed(&record("y"), ip("10.0.0.2"));
     assert!(!seat.is_sure());
     assert_eq!(seat.next(known.pool(), None, &NOTHING_LOST), Ok(ip("10.0.0.2")));
 }
@@ -196,4 +231,78 @@ async fn a_full_pool_is_asked_about_again_after_a_moment() {
     seat.learn(&Listing { owners: owners.into(), own: None });
     tokio::time::advance(FULL + Duration::from_millis(1)).await;
     assert!(!seat.is_sure());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_news_what_this_node_holds_stays_and_what_others_held_is_not_looked_for() {
+    let known = known("10.0.0.0/29");
+    listed(&known, &[("10.0.0.1", "x")]);
+    known.pause();
+    assert_eq!(known.used(), None, "nobody knows");
+    assert_eq!(take(&known, "a"), ip("10.0.0.2"), "what was listed still counts");
+    let (mut seat, lost) = next(&known, "b");
+    seat.lost(lost);
+    tokio::time::advance(UNSEEN + Duration::from_secs(1)).await;
+    known.expire();
+    assert_eq!(take(&known, "b"), ip("10.0.0.4"), "the search goes on where it was");
+    assert_eq!(next(&known, "a").1, ip("10.0.0.2"), "an interface keeps its address");
+    known.freed(&record("a"), ip("10.0.0.2"));
+    assert_eq!(take(&known, "c"), ip("10.0.0.2"), "what this node gives back it gives out again");
+}
+
+#[tokio::test]
+async fn without_news_a_few_tries_lead_past_any_number_of_claims_and_soon_one() {
+    let known = known("10.0.0.0/12");
+    known.pause();
+    let mut held: BTreeSet<IpAddr> =
+        (1..=60_000_u128).filter_map(|n| crate::ip::add(ip("10.0.0.0"), n)).collect();
+    let tries: Vec<usize> = (0..50).map(|n| order(&known, &format!("p{n}"), &mut held)).collect();
+    assert!(tries.iter().all(|tries| *tries <= LOSSES_BEFORE_LIST), "{tries:?}");
+    assert!(tries.iter().filter(|tries| **tries <= 2).count() > 25, "{tries:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_news_a_window_that_was_needed_narrows_with_orders_and_ends_with_time() {
+    let known = known("10.0.0.0/16");
+    known.pause();
+    let mut held: BTreeSet<IpAddr> = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(ip).into();
+    assert_eq!(order(&known, "first", &mut held), 4);
+    let needed = known.state().met.window();
+    assert_eq!(needed, 64, "others were met");
+    for n in 0..8 {
+        order(&known, &format!("p{n}"), &mut held);
+        tokio::time::advance(SPREAD_FOR / 2).await;
+    }
+    let narrowed = known.state().met.window();
+    assert!(narrowed > 0 && narrowed < needed, "{narrowed}");
+    tokio::time::advance(SPREAD_FOR).await;
+    assert_eq!(known.state().met.window(), 0);
+}
+
+#[tokio::test]
+async fn a_list_after_a_pause_is_believed_again() {
+    let known = known("10.0.0.0/29");
+    listed(&known, &[]);
+    known.pause();
+    known.apply(Change::Restarted);
+    known.apply(Change::Put(claim("10.0.0.1", "10.0.0.0-29", "x")));
+    assert_eq!((known.size(), known.used()), (1, None));
+    known.apply(Change::Synced);
+    assert_eq!(known.used(), Some(1));
+    assert_eq!(take(&known, "a"), ip("10.0.0.2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_does_not_wait_for_a_list_that_will_not_come() {
+    let known = known("10.0.0.0/29");
+    known.apply(Change::Restarted);
+    let began = Instant::now();
+    let pausing = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        known.pause();
+    };
+    tokio::join!(known.synced(), pausing);
+    assert_eq!(began.elapsed(), Duration::from_millis(50));
+    known.synced().await;
+    assert_eq!(began.elapsed(), Duration::from_millis(50));
 }
