@@ -30,7 +30,7 @@
 //! | [`seen`], [`packed`] | what does the daemon keep of the objects it watches? |
 //! | [`record`] | what does this node hold? |
 //! | [`source`], [`wire`] | who does the work, and how is it asked? |
-//! | [`session`] | how does a call get its configuration and its records? |
+//! | [`session`], [`namespace`] | how does a call get its configuration, its records and its namespace? |
 //! | [`attach`], [`plugin`] | what does each verb do? |
 //!
 //! What the leader of the daemons decides, from what is claimed in the whole cluster:
@@ -56,6 +56,7 @@ pub mod daemon;
 pub mod drain;
 pub mod hint;
 pub mod ip;
+pub mod namespace;
 pub mod naming;
 pub mod node_slice;
 pub mod objects;

@@ -15,6 +15,7 @@ use crate::claim::ClaimError;
 use crate::conf::request::{Assignment, IpArgs, Requests};
 use crate::conf::{Conf, ConfError, FlatFile, Network};
 use crate::conf_files;
+use crate::namespace;
 use crate::record::{RecordError, Records, STATE};
 use crate::release::Unavailable;
 use crate::source::Source;
@@ -130,9 +131,9 @@ pub fn source(records: &Records, kubeconfig: Option<PathBuf>, limit: Duration) -
     Source { socket: wire::socket(), kubeconfig, deadline: Deadline::after(limit), records }
 }
 
-/// Where the network's credentials say the claims are. Unreadable ones do not matter to a daemon, and fail by themselves without one.
+/// Where the network's credentials say the claims are, see [`namespace::of`].
 pub fn namespace(conf: &Conf) -> Option<DnsLabel> {
-    node::client::namespace_in(conf.kubeconfig.as_deref()?).ok().flatten()
+    namespace::of(conf.kubeconfig.as_deref()?, &Path::new(STATE).join("hints"))
 }
 
 #[cfg(test)]
