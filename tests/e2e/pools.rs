@@ -68,6 +68,12 @@ fn view(cluster: &Cluster) {
     let id = &claim["metadata"]["annotations"]["whereabouts.multus-rs/container-id"];
     assert_eq!(&object["spec"]["allocations"]["1"]["id"], id);
     assert_eq!(object["spec"]["range"], "192.168.70.0/24");
+    let whole = cluster.get(&["ippool", pool, "-n", "kube-system", "--show-managed-fields"]);
+    assert_eq!(
+        whole["metadata"]["managedFields"],
+        Value::Null,
+        "an owner for each entry is a third of a pool"
+    );
     let shown = cluster.kubectl(&["get", "ippool", pool, "-n", "kube-system", "--no-headers"]);
     let columns: Vec<&str> = shown.split_whitespace().collect();
     assert_eq!(columns[..5], [pool, "192.168.70.0/24", "254", "1", "253"], "{shown}");

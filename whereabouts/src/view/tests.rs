@@ -221,6 +221,7 @@ fn a_change_makes_the_object_what_the_view_says_and_keeps_all_else() {
     let change = change_of(&pool, &claims, Definition::Keeps).unwrap();
     let patch = change.patch("7");
     assert_eq!(patch["metadata"]["resourceVersion"], "7", "it is for what was read and for nothing later");
+    assert_eq!(patch["metadata"]["managedFields"], json!([{}]), "nobody needs to own each entry");
     assert_eq!(patch["spec"]["allocations"].get("3"), None, "what is right is not written");
     merged(&mut object, &patch);
     let ours = |podref: &str| json!({"id": ID, "podref": podref, "ifname": "net1", "via": "claim:89abcdef"});
