@@ -106,6 +106,8 @@ pub struct Found {
     pub left: usize,
     /// Claims made straight at the API server with no choice and no daemon, a second.
     pub bare_rate: f64,
+    /// How long one of them takes when nothing else is asked.
+    pub bare_times: Vec<Duration>,
     /// Resident memory of a leader and of a follower that knows them all, in KiB, with the last level held.
     pub resident_full: Vec<u64>,
 }
@@ -133,6 +135,9 @@ pub fn all(api: &Api, programs: &Programs, scale: &Scale) -> Found {
         (0..scale.nodes).map(|n| Node::new(api, &format!("alone{n}"), Files::Memory)).collect();
     found.bare_rate = fill::claims(&alone[0], FILLED, 0..scale.bare);
     fill::remove(&alone[0], FILLED, 0..scale.bare);
+    let ones = 0..u32::try_from(scale.calls).expect("not so many calls");
+    found.bare_times = fill::one_by_one(&alone[0], FILLED, ones.clone());
+    fill::remove(&alone[0], FILLED, ones);
     for way in [Way::Direct, Way::Against, Way::Claims, Way::Process] {
         bench.measure(&mut found, &alone, way);
     }

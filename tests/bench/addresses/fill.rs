@@ -32,6 +32,23 @@ pub fn claims(node: &Node, range: &str, numbers: Range<u32>) -> f64 {
     })
 }
 
+/// Makes the claims of these numbers one after the other on a warm connection; how long each took.
+pub fn one_by_one(node: &Node, range: &str, numbers: Range<u32>) -> Vec<Duration> {
+    let net: IpNet = range.parse().expect("a range");
+    let all = async move |api: ApiClient| {
+        let collection = RESERVATIONS.in_namespace(&namespace());
+        let mut times = Vec::new();
+        for number in numbers {
+            let (claim, began) = (claim(net, number), Instant::now());
+            let made = api.create::<MetadataOnly>(&collection, &claim, Deadline::after(LIMIT)).await;
+            made.expect("the API server does it");
+            times.push(began.elapsed());
+        }
+        times
+    };
+    node.run(move || with_api(all))
+}
+
 /// Removes them again.
 pub fn remove(node: &Node, range: &str, numbers: Range<u32>) {
     each(node, range, numbers, async |api, claim| {
