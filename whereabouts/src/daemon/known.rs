@@ -15,13 +15,13 @@ use tokio::sync::mpsc;
 use super::metrics::Metrics;
 use super::turns::Turn;
 use crate::hint::HintStore;
-use crate::naming;
 use crate::objects::{LABEL_POOL, RESERVATIONS, label};
 use crate::order::Who;
 use crate::outlook::Memory;
 use crate::pool::Pool;
 use crate::record::Record;
 use crate::seen::SeenClaim;
+use crate::twin::Separation;
 pub use pool::{PoolKnown, Seat};
 
 /// A pool that nobody asked about for so long is not followed any more.
@@ -101,12 +101,12 @@ impl Memory for ForOrder<'_> {
     async fn adopted(
         &self,
         pool: &Pool,
-        work: impl Future<Output = Result<(), ApiError>> + Send,
-    ) -> Result<(), ApiError> {
+        work: impl Future<Output = Result<Separation, ApiError>> + Send,
+    ) -> Result<Separation, ApiError> {
         let known = self.known.pool(pool);
-        known.adopted(work).await?;
+        let separation = known.adopted(pool.overlapping, work).await?;
         known.synced().await;
-        Ok(())
+        Ok(separation)
     }
 
     fn used(&self, pool: &Pool) -> Option<u128> {
@@ -161,5 +161,5 @@ fn address(pool: &Pool, claim: &SeenClaim) -> Option<std::net::IpAddr> {
     if claim.pool.as_deref().is_some_and(|name| name != pool.name.as_str()) {
         return None;
     }
-    naming::claimed_address(&claim.name, pool.scope()).filter(|ip| pool.range.net.contains(ip))
+    pool.withheld(&claim.name, claim.pool.as_deref())
 }
