@@ -22,6 +22,7 @@ use crate::outlook::{Listing, Outlook};
 use crate::pool::Pool;
 use crate::reclaim::{PodIdentity, PodName};
 use crate::record::{HeldClaim, Record, Stage};
+use crate::twin::Look;
 
 /// Where claims are kept, and how long may be spent on them.
 #[derive(Clone, Debug)]
@@ -97,6 +98,7 @@ struct Tried {
     /// Holders by address.
     owners: BTreeMap<IpAddr, String>,
     listed: Option<Listed>,
+    look: Look,
 }
 
 /// Which claims were listed.
@@ -131,7 +133,10 @@ const fn wish_of(wish: Option<Wish>) -> Option<IpAddr> {
 /// What came of trying an address.
 pub(crate) enum Attempt {
     Held(HeldClaim, Origin),
+    /// This pod's, where that is known.
     AnothersIs(Option<String>),
+    /// This pod's, by its other name.
+    TwinIs(String),
 }
 
 impl Claims<'_> {
@@ -160,17 +165,20 @@ impl Claims<'_> {
                 Ok(candidate) => {
                     let expected = wish_of(wish) == Some(candidate) || outlook.may_be_own(candidate);
                     let holder = if expected { Holder::MayBeUs } else { Holder::Stranger };
-                    match self.attempt(pool, who, candidate, holder).await? {
+                    let owner = match self.attempt(pool, who, candidate, (holder, tried.look)).await? {
                         Attempt::Held(claim, origin) => {
                             outlook.won(candidate);
                             return Ok(Claimed { claim, origin });
                         }
-                        Attempt::AnothersIs(owner) => {
-                            outlook.lost(candidate);
-                            tried.lost.insert(candidate);
-                            tried.owners.extend(owner.map(|owner| (candidate, owner)));
+                        Attempt::AnothersIs(owner) => owner,
+                        Attempt::TwinIs(owner) => {
+                            tried.look = Look::FirstToo;
+                            Some(owner)
                         }
-                    }
+                    };
+                    outlook.lost(candidate);
+                    tried.lost.insert(candidate);
+                    tried.owners.extend(owner.map(|owner| (candidate, owner)));
                 }
                 // What seems full is believed only of everything written so far.
                 Err(NoCandidate::Exhausted(_)) if tried.listed != Some(Listed::All) && !outlook.is_sure() => {
@@ -198,11 +206,16 @@ impl Claims<'_> {
         pool: &Pool,
         who: &Who,
         ip: IpAddr,
-        holder: Holder,
+        (holder, look): (Holder, Look),
     ) -> Result<Attempt, ClaimError> {
+        if look == Look::FirstToo
+            && let Some(owner) = self.holder_of_twin(pool, who, ip).await?
+        {
+            return Ok(Attempt::TwinIs(owner));
+        }
         match self.lock(pool, who, ip, holder).await? {
             Attempt::Held(claim, origin) => self.look_at_twin(pool, who, ip, (claim, origin)).await,
-            lost @ Attempt::AnothersIs(_) => Ok(lost),
+            lost @ (Attempt::AnothersIs(_) | Attempt::TwinIs(_)) => Ok(lost),
         }
     }
 

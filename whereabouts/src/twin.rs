@@ -176,7 +176,32 @@ pub fn sight(pool: &Pool, who: &Who, found: Option<Reservation>) -> Sight {
     }
 }
 
+/// When the other name of an address is looked at.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// After its own is taken: that is what counts.
+    #[default]
+    Afterwards,
+    /// Before, too, once an address was lost to its other name: a claim that comes and goes makes those who follow the pool believe that
+    /// the address is free.
+    FirstToo,
+}
+
 impl Claims<'_> {
+    /// The other pod that holds an address by its other name, if one does.
+    pub(crate) async fn holder_of_twin(
+        &self,
+        pool: &Pool,
+        who: &Who,
+        ip: IpAddr,
+    ) -> Result<Option<String>, ClaimError> {
+        let Some(twin) = pool.names().twin(ip)? else { return Ok(None) };
+        match sight(pool, who, self.get(&twin).await?) {
+            Sight::Anothers(owner) => Ok(Some(owner)),
+            Sight::Clear | Sight::Own(_) => Ok(None),
+        }
+    }
+
     /// Looks at the other name of an address whose claim was just got. Of two claims of the caller's own the shared one stays, since it
     /// keeps other pools off too.
     pub(crate) async fn look_at_twin(
@@ -193,7 +218,7 @@ impl Claims<'_> {
                 Sight::Clear => return Ok(Attempt::Held(mine, origin)),
                 Sight::Anothers(owner) => {
                     self.give_up(who, &mine).await?;
-                    return Ok(Attempt::AnothersIs(Some(owner)));
+                    return Ok(Attempt::TwinIs(owner));
                 }
                 Sight::Own(own) => *own,
             };

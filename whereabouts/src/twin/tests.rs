@@ -279,8 +279,21 @@ async fn toggled_to_separate_no_address_of_a_live_pod_is_given() {
     }
     world.separate_for(SETTLING);
     // On a node that knows nothing: it tries the lowest.
+    world.server.take_requests();
     let given = world.add(&Node::new(), "c", Separate).await;
     assert_eq!(given, ("10.0.0.3".into(), "10.0.0.0-29-10.0.0.3".into()));
+    let requests = [
+        "GET 10.0.0.0-29",
+        "POST 10.0.0.0-29-10.0.0.1",
+        "GET 10.0.0.1",
+        "DELETE 10.0.0.0-29-10.0.0.1",
+        // Warned, it looks before it takes too.
+        "GET 10.0.0.2",
+        "GET 10.0.0.3",
+        "POST 10.0.0.0-29-10.0.0.3",
+        "GET 10.0.0.3",
+    ];
+    assert_eq!(world.server.take_requests(), requests);
     assert_eq!(
         world.names(),
         ["10.0.0.0-29-10.0.0.3", "10.0.0.1", "10.0.0.2"],
@@ -422,7 +435,7 @@ fn adopted(world: &World, annotations: Value) {
 
 #[tokio::test]
 async fn every_entry_gets_one_claim_whatever_it_is_called() {
-    let old = json!({ SEPARATE_SINCE: "2026-01-01T00:00:00Z" });
+    let old = json!({ SEPARATE_SINCE: "2020-01-01T00:00:00Z" });
     for (overlapping, said, first) in [
         (Protected, json!({}), "10.0.0.1"),
         (Separate, json!({}), "10.0.0.1"),

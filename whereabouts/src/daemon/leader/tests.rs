@@ -265,7 +265,7 @@ async fn adopted_claims_are_named_in_their_networks_scope() {
         world.pool(pool, entry.clone());
     }
     for pool in ["settled-10.0.0.0-24", "settled-too-10.0.0.0-24"] {
-        let since = json!({"annotations": {"whereabouts.multus-rs/separate-since": "2026-01-01T00:00:00Z"}});
+        let since = json!({"annotations": {"whereabouts.multus-rs/separate-since": "2020-01-01T00:00:00Z"}});
         let spec = json!({"range": "10.0.0.0/24", "allocations": entry.clone()});
         world.server.put("ippools", "kube-system", pool, json!({"metadata": since, "spec": spec}));
     }
