@@ -162,9 +162,9 @@ fn entries_written_back(cluster: &Cluster) {
     assert!(renewed.is_some(), "the entries are still the old containers': {:?}", ids());
 }
 
-/// A network that protects overlapping ranges, or does not.
-fn overlaps(name: &str, range: &str, protected: bool) -> Value {
-    with_ipam(name, &json!({"range": range, "enable_overlapping_ranges": protected}))
+/// A network whose range stands for itself.
+fn apart(name: &str, range: &str) -> Value {
+    with_ipam(name, &json!({"range": range, "enable_overlapping_ranges": false}))
 }
 
 /// A pool that was used without that protection long since.
@@ -184,14 +184,13 @@ fn both_ways(cluster: &Cluster) {
         let network = |at: usize| if at % 4 < 2 { "shared" } else { "apart" };
         half.map(|at| pod(names[at], ["node1", "node2"][at % 2], network(at))).collect()
     };
-    let networks = |shared: bool| [overlaps("shared", range, shared), overlaps("apart", range, !shared)];
-    cluster.apply(&[long_separate(range)]);
-    cluster.apply(&[&networks(true)[..], &pods(0..4)].concat());
+    cluster.apply(&[long_separate(range), ranged("shared", range), apart("apart", range)]);
+    cluster.apply(&pods(0..4));
     cluster.wait_ready(&names[..4]);
     let held = claims(cluster);
     assert!(held.iter().any(|name| name.starts_with("192.168.78.0-28-")), "{held:?}");
     assert!(held.iter().any(|name| !name.starts_with("192.168.78.0-28-")), "{held:?}");
-    cluster.apply(&networks(false));
+    cluster.apply(&[apart("shared", range), ranged("apart", range)]);
     cluster.apply(&pods(4..8));
     cluster.wait_ready(&names);
     let given: Vec<String> = names.iter().flat_map(|name| addresses(cluster, name)).collect();
@@ -205,14 +204,13 @@ fn both_ways(cluster: &Cluster) {
 
 fn overlapping(cluster: &Cluster) {
     daemons(cluster);
-    let net = overlaps;
     cluster.apply(&[
         long_separate("192.168.75.0/24"),
         long_separate("192.168.75.0/28"),
-        net("wide", "192.168.74.0/24", true),
-        net("narrow", "192.168.74.0/28", true),
-        net("wide-apart", "192.168.75.0/24", false),
-        net("narrow-apart", "192.168.75.0/28", false),
+        ranged("wide", "192.168.74.0/24"),
+        ranged("narrow", "192.168.74.0/28"),
+        apart("wide-apart", "192.168.75.0/24"),
+        apart("narrow-apart", "192.168.75.0/28"),
         pod("wide", "node1", "wide"),
         pod("wide-apart", "node1", "wide-apart"),
     ]);

@@ -75,7 +75,7 @@ impl Sabotage {
             match self {
                 Sabotage::UnadoptedPools => annotations["whereabouts.multus-rs/adopted"] = json!("true"),
                 Sabotage::NoSettling if is_separate => {
-                    annotations[SEPARATE_SINCE] = json!("2020-01-01T00:00:00Z")
+                    annotations[SEPARATE_SINCE] = json!("2020-01-01T00:00:00Z");
                 }
                 _ => return answer,
             }

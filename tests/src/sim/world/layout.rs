@@ -83,7 +83,7 @@ impl Past {
 pub enum Size {
     /// A few nodes and pods, which get in each other's way the same: most seeds.
     Small,
-    /// 8 nodes and 64 pods.
+    /// 8 nodes and 60 pods.
     Large,
 }
 
@@ -157,8 +157,8 @@ impl Size {
     /// Places for pods of each network: Full, Both, Low, High, Mixed, Old.
     const fn places(self) -> [usize; 6] {
         match self {
-            Size::Small => [4, 2, 2, 2, 3, 4],
-            Size::Large => [16, 4, 10, 10, 12, 12],
+            Size::Small => [4, 2, 1, 2, 3, 4],
+            Size::Large => [16, 4, 8, 10, 12, 10],
         }
     }
 
