@@ -59,6 +59,7 @@ struct World {
     server: Server,
     api: node::client::ApiClient,
     namespace: DnsLabel,
+    range: &'static str,
 }
 
 /// What a node remembers.
@@ -74,7 +75,7 @@ impl World {
     async fn new() -> Self {
         let server = Server::default();
         let api = server.client().await;
-        World { server, api, namespace: DnsLabel::new("kube-system").unwrap() }
+        World { server, api, namespace: DnsLabel::new("kube-system").unwrap(), range: "10.0.0.0/29" }
     }
 
     fn claims(&self) -> Claims<'_> {
@@ -86,9 +87,9 @@ impl World {
     fn separate_for(&self, seconds: i64) -> String {
         let since = written(Timestamp::now() - k8s_openapi::jiff::SignedDuration::from_secs(seconds));
         let annotations = json!({ SEPARATE_SINCE: since, "whereabouts.multus-rs/adopted": "true" });
-        let spec = json!({ "range": "10.0.0.0/29", "allocations": {} });
+        let spec = json!({ "range": self.range, "allocations": {} });
         let pool = json!({ "metadata": { "annotations": annotations }, "spec": spec });
-        self.server.put("ippools", "kube-system", POOL, pool);
+        self.server.put("ippools", "kube-system", &self.range.replace('/', "-"), pool);
         since
     }
 
@@ -109,7 +110,7 @@ impl World {
         overlapping: OverlappingRanges,
         wish: Option<Wish>,
     ) -> Result<Claimed, String> {
-        let pools = vec![order_of("10.0.0.0/29", overlapping)];
+        let pools = vec![order_of(self.range, overlapping)];
         let order = Order { who, namespace: None, pools, wanted: vec![Claim { range: 0, wish }] };
         let hints = HintStore::open(node.0.path());
         let mut claimed = allocate::serve(&self.claims(), &order, &hints, Beginning::Fresh)
@@ -320,7 +321,7 @@ async fn toggled_back_no_address_of_a_live_pod_is_given() {
 
 #[tokio::test]
 async fn ordered_both_ways_at_once_every_pod_has_another_address() {
-    let world = World::new().await;
+    let world = World { range: "10.0.0.0/24", ..World::new().await };
     world.separate_for(SETTLING);
     let nodes = [Node::new(), Node::new(), Node::new(), Node::new()];
     let (a, b, c, d) = tokio::join!(

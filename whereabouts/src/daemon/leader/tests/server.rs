@@ -115,6 +115,12 @@ impl State {
                 false => (201, self.put(key, body)),
             };
         }
+        if method == Method::GET && key[2].is_empty() {
+            let is_meant = |of: &[String; 3]| of[..2] == key[..2];
+            let items: Vec<&Value> =
+                self.objects.iter().filter(|(of, _)| is_meant(of)).map(|(_, object)| object).collect();
+            return (200, json!({ "metadata": {}, "items": items }));
+        }
         let Some(present) = self.objects.get(&key).cloned() else { return refused(404, "NotFound") };
         match method.as_str() {
             "GET" => (200, present),
