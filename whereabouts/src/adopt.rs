@@ -66,7 +66,9 @@ pub async fn mark(claims: &Claims<'_>, pool: &DnsSubdomain, range: IpNet) -> Res
     let path = collection.object(pool);
     loop {
         let since = twin::written(node::clock::now());
-        let written: Result<PoolMetadata, ApiError> = match metadata(claims, pool).await? {
+        let found = metadata(claims, pool).await?;
+        let was_there = found.is_some();
+        let written: Result<PoolMetadata, ApiError> = match found {
             Some(metadata) if matches!(separation(&metadata), Separation::Since(_)) => return Ok(metadata),
             Some(metadata) => {
                 // The version: a time that another has written meanwhile stands.
@@ -84,7 +86,9 @@ pub async fn mark(claims: &Claims<'_>, pool: &DnsSubdomain, range: IpNet) -> Res
         match written {
             Ok(written) => return Ok(written.metadata),
             // It is read again.
-            Err(ApiError::Conflict { .. } | ApiError::AlreadyExists { .. } | ApiError::NotFound { .. }) => {}
+            Err(ApiError::Conflict { .. } | ApiError::AlreadyExists { .. }) => {}
+            Err(ApiError::NotFound { .. }) if was_there => {}
+            // Among others, that there is no such kind.
             Err(error) => return Err(error),
         }
     }
