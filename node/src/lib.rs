@@ -9,12 +9,14 @@
 //! | [`rpc`] | how does a plugin ask its node's daemon? |
 //! | [`endpoint`] | how does a daemon show its metrics and its health? |
 //! | [`event`] | how do I tell the pod's owner? |
+//! | [`clock`] | what time is it, so that a simulation can say? |
 //! | [`entropy`] | where does chance come from, so that a simulation can replay it? |
 //! | [`files`] | how do I write a file that is never half there? |
 //!
 //! Nothing here knows of CNI, network attachments or addresses.
 
 pub mod client;
+pub mod clock;
 pub mod deadline;
 pub mod endpoint;
 pub mod entropy;

@@ -16,6 +16,7 @@ pub const TESTS: &[crate::Test] = &[
     ("a_tiny_full_pool_serves_the_replacement_of_a_forced_pod_at_once", tiny_pool),
     ("entries_that_come_back_by_another_hand_are_their_pods", entries_written_back),
     ("two_networks_with_overlapping_ranges_share_or_do_not_as_configured", overlapping),
+    ("networks_that_differ_about_overlapping_give_no_address_of_one_range_twice", both_ways),
     ("networks_of_one_name_share_a_pool_and_others_do_not", network_names),
     ("dual_stack_gives_one_address_of_each_family_in_order", dual_stack),
     ("with_node_slices_each_nodes_pods_are_in_its_slice", node_slices),
@@ -167,16 +168,55 @@ fn entries_written_back(cluster: &Cluster) {
     assert!(renewed.is_some(), "the entries are still the old containers': {:?}", ids());
 }
 
+/// A network whose range stands for itself.
+fn apart(name: &str, range: &str) -> Value {
+    with_ipam(name, &json!({"range": range, "enable_overlapping_ranges": false}))
+}
+
+/// A pool that was used without that protection long since.
+fn long_separate(range: &str) -> Value {
+    let annotations = json!({"whereabouts.multus-rs/separate-since": "2020-01-01T00:00:00Z"});
+    json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
+        "metadata": {"name": range.replace('/', "-"), "namespace": "kube-system", "annotations": annotations},
+        "spec": {"range": range, "allocations": {}}})
+}
+
+/// Two networks of one range, one of each kind, then toggled while their pods run.
+fn both_ways(cluster: &Cluster) {
+    daemons(cluster);
+    let range = "192.168.78.0/28";
+    let names = ["both0", "both1", "both2", "both3", "both4", "both5", "both6", "both7"];
+    let pods = |half: std::ops::Range<usize>| -> Vec<Value> {
+        let network = |at: usize| if at % 4 < 2 { "shared" } else { "apart" };
+        half.map(|at| pod(names[at], ["node1", "node2"][at % 2], network(at))).collect()
+    };
+    cluster.apply(&[long_separate(range), ranged("shared", range), apart("apart", range)]);
+    cluster.apply(&pods(0..4));
+    cluster.wait_ready(&names[..4]);
+    let held = claims(cluster);
+    assert!(held.iter().any(|name| name.starts_with("192.168.78.0-28-")), "{held:?}");
+    assert!(held.iter().any(|name| !name.starts_with("192.168.78.0-28-")), "{held:?}");
+    cluster.apply(&[apart("shared", range), ranged("apart", range)]);
+    cluster.apply(&pods(4..8));
+    cluster.wait_ready(&names);
+    let given: Vec<String> = names.iter().flat_map(|name| addresses(cluster, name)).collect();
+    let different: BTreeSet<&String> = given.iter().collect();
+    assert_eq!((given.len(), different.len()), (8, 8), "{given:?}");
+    assert_eq!(claims(cluster).len(), 8, "nothing is held besides");
+    wait_for("entries", &8, || entries(cluster, "192.168.78.0-28").len());
+    cluster.delete_pods(&names);
+    nothing_is_left(cluster);
+}
+
 fn overlapping(cluster: &Cluster) {
     daemons(cluster);
-    let net = |name: &str, range: &str, protected: bool| {
-        with_ipam(name, &json!({"range": range, "enable_overlapping_ranges": protected}))
-    };
     cluster.apply(&[
-        net("wide", "192.168.74.0/24", true),
-        net("narrow", "192.168.74.0/28", true),
-        net("wide-apart", "192.168.75.0/24", false),
-        net("narrow-apart", "192.168.75.0/28", false),
+        long_separate("192.168.75.0/24"),
+        long_separate("192.168.75.0/28"),
+        ranged("wide", "192.168.74.0/24"),
+        ranged("narrow", "192.168.74.0/28"),
+        apart("wide-apart", "192.168.75.0/24"),
+        apart("narrow-apart", "192.168.75.0/28"),
         pod("wide", "node1", "wide"),
         pod("wide-apart", "node1", "wide-apart"),
     ]);

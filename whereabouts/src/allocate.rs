@@ -100,7 +100,7 @@ pub async fn serve(
     Ok(held)
 }
 
-/// The pool of each range, its earlier entries adopted.
+/// The pool of each range as its object says, its earlier entries adopted.
 pub async fn pools(
     claims: &Claims<'_>,
     orders: &[PoolOrder],
@@ -113,8 +113,8 @@ pub async fn pools(
             None => None,
         };
         let pool = Pool::of(order, slice)?;
-        memory.adopted(&pool, adopt::adopt(claims, &pool)).await?;
-        pools.push(pool);
+        let separation = memory.adopted(&pool, adopt::adopt(claims, &pool)).await?;
+        pools.push(pool.read(separation, node::clock::now()));
     }
     Ok(pools)
 }

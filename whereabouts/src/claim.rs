@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::choose::{LOSSES_BEFORE_LIST, NoCandidate, Wish};
 use crate::naming::NamingError;
-use crate::objects::{Holding, LABEL_CONTAINER, LABEL_POOL, RESERVATIONS, Reservation, label};
+use crate::objects::{LABEL_CONTAINER, LABEL_POOL, RESERVATIONS, Reservation, label};
 use crate::order::Who;
 use crate::outlook::{Listing, Outlook};
 use crate::pool::Pool;
 use crate::reclaim::{PodIdentity, PodName};
 use crate::record::{HeldClaim, Record, Stage};
+use crate::twin::Look;
 
 /// Where claims are kept, and how long may be spent on them.
 #[derive(Clone, Debug)]
@@ -97,6 +98,7 @@ struct Tried {
     /// Holders by address.
     owners: BTreeMap<IpAddr, String>,
     listed: Option<Listed>,
+    look: Look,
 }
 
 /// Which claims were listed.
@@ -128,9 +130,13 @@ const fn wish_of(wish: Option<Wish>) -> Option<IpAddr> {
     }
 }
 
-enum Attempt {
+/// What came of trying an address.
+pub(crate) enum Attempt {
     Held(HeldClaim, Origin),
+    /// This pod's, where that is known.
     AnothersIs(Option<String>),
+    /// This pod's, by its other name.
+    TwinIs(String),
 }
 
 impl Claims<'_> {
@@ -159,17 +165,20 @@ impl Claims<'_> {
                 Ok(candidate) => {
                     let expected = wish_of(wish) == Some(candidate) || outlook.may_be_own(candidate);
                     let holder = if expected { Holder::MayBeUs } else { Holder::Stranger };
-                    match self.attempt(pool, who, candidate, holder).await? {
+                    let owner = match self.attempt(pool, who, candidate, (holder, tried.look)).await? {
                         Attempt::Held(claim, origin) => {
                             outlook.won(candidate);
                             return Ok(Claimed { claim, origin });
                         }
-                        Attempt::AnothersIs(owner) => {
-                            outlook.lost(candidate);
-                            tried.lost.insert(candidate);
-                            tried.owners.extend(owner.map(|owner| (candidate, owner)));
+                        Attempt::AnothersIs(owner) => owner,
+                        Attempt::TwinIs(owner) => {
+                            tried.look = Look::FirstToo;
+                            Some(owner)
                         }
-                    }
+                    };
+                    outlook.lost(candidate);
+                    tried.lost.insert(candidate);
+                    tried.owners.extend(owner.map(|owner| (candidate, owner)));
                 }
                 // What seems full is believed only of everything written so far.
                 Err(NoCandidate::Exhausted(_)) if tried.listed != Some(Listed::All) && !outlook.is_sure() => {
@@ -197,23 +206,23 @@ impl Claims<'_> {
         pool: &Pool,
         who: &Who,
         ip: IpAddr,
-        holder: Holder,
+        (holder, look): (Holder, Look),
     ) -> Result<Attempt, ClaimError> {
-        let name = pool.claim_name(ip)?;
-        let holding = || Holding {
-            pool: pool.name.as_str(),
-            range: pool.range.net,
-            pod_uid: who.pod_uid.as_deref(),
-            node: who.node.as_deref(),
-            spec: who.spec(),
-        };
-        let wanted = Reservation::new(name.as_str(), holding());
-        let held = |claim: &Reservation| HeldClaim {
-            name: name.clone(),
-            resource_version: claim.metadata.resource_version.clone().unwrap_or_default(),
-            pool: pool.name.to_string(),
-            address: pool.with_prefix(ip),
-        };
+        if look == Look::FirstToo
+            && let Some(owner) = self.holder_of_twin(pool, who, ip).await?
+        {
+            return Ok(Attempt::TwinIs(owner));
+        }
+        match self.lock(pool, who, ip, holder).await? {
+            Attempt::Held(claim, origin) => self.look_at_twin(pool, who, ip, (claim, origin)).await,
+            lost @ (Attempt::AnothersIs(_) | Attempt::TwinIs(_)) => Ok(lost),
+        }
+    }
+
+    /// Tries to get the name that orders of the pool take.
+    async fn lock(&self, pool: &Pool, who: &Who, ip: IpAddr, holder: Holder) -> Result<Attempt, ClaimError> {
+        let name = pool.names().claim(ip)?;
+        let wanted = Reservation::new(name.as_str(), pool.holding(who));
         let all = self.collection();
         let mut origin = Origin::New;
         loop {
@@ -223,7 +232,7 @@ impl Claims<'_> {
                 self.api.create::<Reservation>(&all, &wanted, self.deadline)
             };
             match retry(self.deadline, Self::policy(), create).await {
-                Ok(claim) => return Ok(Attempt::Held(held(&claim), Origin::New)),
+                Ok(claim) => return Ok(Attempt::Held(pool.held(ip, &name, &claim), Origin::New)),
                 Err(ApiError::AlreadyExists { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -231,27 +240,40 @@ impl Claims<'_> {
             if holder == Holder::Stranger && sent.load(Ordering::Relaxed) == 1 {
                 return Ok(Attempt::AnothersIs(None));
             }
-            let Some(mut present) = self.get(&name).await? else { continue };
+            let Some(present) = self.get(&name).await? else { continue };
             if !present.is_of(&who.podref, &who.if_name) {
                 return Ok(Attempt::AnothersIs(Some(present.spec.podref)));
             }
             // Made by this very call, whose answer was lost, or taken over by it; or had by an earlier call for the container.
-            if present.container() == who.container_id {
-                let origin = if sent.load(Ordering::Relaxed) > 1 { origin } else { Origin::TakenOver };
-                return Ok(Attempt::Held(held(&present), origin));
+            let is_ours = present.container() == who.container_id && sent.load(Ordering::Relaxed) > 1;
+            let got = if is_ours { origin } else { Origin::TakenOver };
+            if let Some(claim) = self.take_over(pool, who, ip, &name, present).await? {
+                return Ok(Attempt::Held(claim, got));
             }
-            self.check_successor(who, &present).await?;
-            present.assign(holding());
             origin = Origin::TakenOver;
-            if let Some(claim) = self.replace(&name, &present).await? {
-                return Ok(Attempt::Held(held(&claim), Origin::TakenOver));
-            }
         }
+    }
+
+    /// Makes a claim of the same interface of the same pod the caller's. `None` where it changed since it was read.
+    pub(crate) async fn take_over(
+        &self,
+        pool: &Pool,
+        who: &Who,
+        ip: IpAddr,
+        name: &DnsSubdomain,
+        mut present: Reservation,
+    ) -> Result<Option<HeldClaim>, ClaimError> {
+        if present.container() == who.container_id {
+            return Ok(Some(pool.held(ip, name, &present)));
+        }
+        self.check_successor(who, &present).await?;
+        present.assign(pool.holding(who));
+        Ok(self.replace(name, &present).await?.map(|claim| pool.held(ip, name, &claim)))
     }
 
     /// A claim of a pod with the same name and another UID is taken over by its successor; never by a call that is late, for a pod which is
     /// gone while the successor runs.
-    async fn check_successor(&self, who: &Who, present: &Reservation) -> Result<(), ClaimError> {
+    pub(crate) async fn check_successor(&self, who: &Who, present: &Reservation) -> Result<(), ClaimError> {
         let (Some(uid), Some(other)) = (who.pod_uid.as_deref(), present.pod_uid()) else { return Ok(()) };
         let Some(pod) = PodName::parse(&who.podref).filter(|_| uid != other) else { return Ok(()) };
         let path = ResourceKind::PODS.in_namespace(&pod.namespace).object(&pod.name);
@@ -263,7 +285,7 @@ impl Claims<'_> {
         }
     }
 
-    async fn get(&self, name: &DnsSubdomain) -> Result<Option<Reservation>, ApiError> {
+    pub(crate) async fn get(&self, name: &DnsSubdomain) -> Result<Option<Reservation>, ApiError> {
         let path = self.collection().object(name);
         match retry(self.deadline, Self::policy(), || self.api.get(&path, self.deadline)).await {
             Ok(claim) => Ok(Some(claim)),
@@ -341,6 +363,20 @@ impl Claims<'_> {
     }
 
     async fn release_one(&self, record: &Record, claim: &HeldClaim) -> Result<(), ApiError> {
+        self.delete_while(claim, |present| record.owns(present)).await
+    }
+
+    /// Gives a claim back that the caller has just got.
+    pub(crate) async fn give_up(&self, who: &Who, claim: &HeldClaim) -> Result<(), ApiError> {
+        self.delete_while(claim, |present| present.container() == who.container_id).await
+    }
+
+    /// Deletes a claim in the version that is known, or in the one that it has by now if it is still the caller's.
+    async fn delete_while(
+        &self,
+        claim: &HeldClaim,
+        is_own: impl Fn(&Reservation) -> bool,
+    ) -> Result<(), ApiError> {
         let mut version = claim.resource_version.clone();
         loop {
             match self.delete(&claim.name, &version).await {
@@ -349,7 +385,7 @@ impl Claims<'_> {
                 Err(error) => return Err(error),
             }
             match self.get(&claim.name).await? {
-                Some(present) if record.owns(&present) => {
+                Some(present) if is_own(&present) => {
                     version = present.metadata.resource_version.unwrap_or_default();
                 }
                 // Deleted by now, or the address is with another container.
@@ -399,7 +435,7 @@ impl Claims<'_> {
         Ok(listings)
     }
 
-    async fn delete(&self, name: &DnsSubdomain, resource_version: &str) -> Result<(), ApiError> {
+    pub(crate) async fn delete(&self, name: &DnsSubdomain, resource_version: &str) -> Result<(), ApiError> {
         let path = self.collection().object(name);
         let exactly = Preconditions { uid: None, resource_version: Some(resource_version.to_owned()) };
         retry(self.deadline, Self::policy(), || self.api.delete(&path, &exactly, self.deadline)).await
@@ -413,15 +449,6 @@ impl Claims<'_> {
             }
         }
         Ok(None)
-    }
-}
-
-impl Record {
-    /// Whether a claim is this attachment's. The container decides, never the pod alone: a late DEL of an old sandbox must not free
-    /// the address of the pod's new one.
-    fn owns(&self, claim: &Reservation) -> bool {
-        claim.container() == self.container_id
-            && (claim.spec.ifname == self.if_name || claim.spec.ifname.is_empty())
     }
 }
 

@@ -9,9 +9,14 @@ use std::time::Duration;
 
 use crate::crowd::Place;
 use crate::search::{self, Note, Notes};
+use crate::twin::Separation;
 
 /// How long a pool that was seen adopted is not looked at again.
 const ADOPTED_FOR: Duration = Duration::from_secs(60);
+
+/// What the file of a pool says that is shared with others, and of one that does not say since when it is not.
+const SHARED: &str = "shared";
+const UNCLEAR: &str = "unclear";
 
 /// How long it matters that others were met.
 pub const SPREAD_FOR: Duration = Duration::from_secs(2);
@@ -64,14 +69,28 @@ impl HintStore {
         let _ = node::files::replace(&file, spread.to_string().as_bytes());
     }
 
-    /// Whether a pool was seen adopted a short while ago: it is looked at again from time to time only.
-    pub fn is_adopted(&self, pool: &str) -> bool {
-        self.is_younger(&adopted_file(pool), ADOPTED_FOR)
+    /// What a pool said that was seen adopted a short while ago: it is looked at again from time to time only. What cannot be read, such as
+    /// the empty files of earlier releases, is not known.
+    pub fn adopted(&self, pool: &str) -> Option<Separation> {
+        let name = adopted_file(pool);
+        if !self.is_younger(&name, ADOPTED_FOR) {
+            return None;
+        }
+        match std::fs::read_to_string(self.folder.join(name)).ok()?.as_str() {
+            SHARED => Some(Separation::Never),
+            UNCLEAR => Some(Separation::Unclear),
+            since => since.parse().ok().map(Separation::Since),
+        }
     }
 
-    /// A pool is adopted.
-    pub fn set_adopted(&self, pool: &str) {
-        let _ = node::files::replace(&self.folder.join(adopted_file(pool)), b"");
+    /// A pool is adopted, and says this.
+    pub fn set_adopted(&self, pool: &str, separation: Separation) {
+        let text = match separation {
+            Separation::Never => SHARED.to_owned(),
+            Separation::Unclear => UNCLEAR.to_owned(),
+            Separation::Since(at) => at.to_string(),
+        };
+        let _ = node::files::replace(&self.folder.join(adopted_file(pool)), text.as_bytes());
     }
 
     fn is_younger(&self, name: &str, limit: Duration) -> bool {
@@ -198,12 +217,31 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_is_adopted_once_it_was_seen_to_be() {
+    fn what_an_adopted_pool_says_is_known_for_a_minute() {
         let state = tempfile::tempdir().unwrap();
         let hints = HintStore::open(state.path());
-        assert!(!hints.is_adopted("p"));
-        hints.set_adopted("p");
-        assert!(hints.is_adopted("p") && !hints.is_adopted("q"));
+        assert_eq!(hints.adopted("p"), None);
+        let since = Separation::Since("2026-11-25T13:00:00Z".parse().unwrap());
+        for said in [Separation::Never, Separation::Unclear, since] {
+            hints.set_adopted("p", said);
+            assert_eq!((hints.adopted("p"), hints.adopted("q")), (Some(said), None));
+        }
+        let old = std::time::SystemTime::now() - ADOPTED_FOR;
+        let file = std::fs::File::options().write(true).open(state.path().join("hints/adopted-p")).unwrap();
+        file.set_modified(old).unwrap();
+        assert_eq!(hints.adopted("p"), None);
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_is_no_knowledge() {
+        let state = tempfile::tempdir().unwrap();
+        let hints = HintStore::open(state.path());
+        hints.set_adopted("p", Separation::Never);
+        // Empty is what earlier releases wrote.
+        for damaged in ["", "banana", "share", "2026-11-25"] {
+            node::files::replace(&state.path().join("hints/adopted-p"), damaged.as_bytes()).unwrap();
+            assert_eq!(hints.adopted("p"), None, "{damaged:?}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | [`slices`] | which part of a range belongs to a node? |
 //! | [`choose`] | which address to claim next? |
 //! | [`naming`] | what are the pool's and the claim's objects called? |
+//! | [`twin`] | what if a pool is used with `enable_overlapping_ranges` both true and false? |
 //! | [`pool`] | which pool, with which scope, does a range's address come from? |
 //!
 //! From what is ordered to what the API server and this node hold, in the plugin and in the daemon alike:
@@ -75,5 +76,6 @@ pub mod session;
 pub mod slice_plan;
 pub mod slices;
 pub mod source;
+pub mod twin;
 pub mod view;
 pub mod wire;

@@ -7,6 +7,8 @@
 //! | claim | the address | `10.0.0.5`, `fd00--0`, `fd00--1` |
 //! | claim of a pool whose range may overlap others | pool, address | `10.0.0.0-8-10.0.0.5` |
 //!
+//! A pool that is used both ways has claims of both forms ([`crate::twin`]).
+//!
 //! With a `network_name`, it and a "-" come first in each. An IPv6 text that begins with "::" would give a name
 //! that begins with "-", which the API server refuses (and Whereabouts fails on): it is written with a zero in front
 //! (`0--1` for `::1`), which reads back as the same address.

@@ -10,6 +10,7 @@ use node::client::ResourceKind;
 use serde::{Deserialize, Serialize};
 
 use crate::ip;
+use crate::twin::Separation;
 
 /// `OverlappingRangeIPReservation`: a claim.
 pub const RESERVATIONS: ResourceKind =
@@ -41,6 +42,10 @@ pub const POD_UID: &str = "whereabouts.multus-rs/pod-uid";
 
 /// Annotation of a pool: every entry that upstream wrote has a claim.
 pub const ADOPTED: &str = "whereabouts.multus-rs/adopted";
+
+/// Annotation of a pool: since when addresses are ordered from it with `enable_overlapping_ranges: false`, in RFC 3339. It is never taken
+/// away, and an earlier time stands. See [`crate::twin`].
+pub const SEPARATE_SINCE: &str = "whereabouts.multus-rs/separate-since";
 
 /// Longest value of a label.
 const LABEL_MAX: usize = 63;
@@ -266,6 +271,13 @@ pub struct NodeSlice {
     pub slice_range: String,
 }
 
+/// A pool's metadata, without all else.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PoolMetadata {
+    /// Name, version, annotations.
+    pub metadata: ObjectMeta,
+}
+
 /// The counts of a pool, without its entries.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct PoolCounts {
@@ -289,6 +301,23 @@ pub struct Counts {
 }
 
 impl Pool {
+    /// A pool without entries: what it says besides in annotations, as it has nothing to adopt.
+    pub fn new<'a>(name: &str, range: IpNet, said: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let annotations = said.into_iter().chain([(ADOPTED, "true")]);
+        let annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Pool {
+            api_version: "whereabouts.cni.cncf.io/v1alpha1".to_owned(),
+            kind: "IPPool".to_owned(),
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                annotations: Some(annotations),
+                ..ObjectMeta::default()
+            },
+            spec: PoolSpec { range: range.trunc().to_string(), allocations: BTreeMap::new() },
+            status: None,
+        }
+    }
+
     /// The address of each entry. One whose key or range is none is left out: nobody can hold it.
     pub fn entries(&self) -> Vec<(String, IpAddr, &Allocation)> {
         let Ok(net) = self.spec.range.parse::<IpNet>() else { return Vec::new() };
@@ -301,6 +330,12 @@ impl Pool {
 /// Whether a pool's metadata says that its entries have claims.
 pub fn is_adopted(metadata: &ObjectMeta) -> bool {
     metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(ADOPTED))
+}
+
+/// Whether a pool's metadata says that it is used separately.
+pub fn separation(metadata: &ObjectMeta) -> Separation {
+    let annotations = metadata.annotations.as_ref();
+    Separation::of(annotations.and_then(|annotations| annotations.get(SEPARATE_SINCE)).map(String::as_str))
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use node::client::ApiError;
 use crate::choose::{NoCandidate, Wish};
 use crate::crowd::Place;
 use crate::hint::HintStore;
-use crate::naming;
 use crate::objects::Reservation;
 use crate::order::Who;
 use crate::pool::Pool;
 use crate::search::{Note, Search};
+use crate::twin::Separation;
 
 /// What a list says about a pool.
 #[derive(Clone, Debug, Default)]
@@ -25,11 +25,10 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Takes a claim in, if it is of this pool.
+    /// Takes a claim in, if it withholds an address from this pool.
     pub fn add(&mut self, pool: &Pool, who: &Who, claim: Reservation) {
         let name = claim.metadata.name.as_deref().unwrap_or_default();
-        let ip = naming::claimed_address(name, pool.scope()).filter(|ip| pool.range.net.contains(ip));
-        let Some(ip) = ip else { return };
+        let Some(ip) = pool.withheld(name, claim.pool()) else { return };
         if claim.is_of(&who.podref, &who.if_name) && self.own.is_none() {
             self.own = Some(ip);
         }
@@ -45,12 +44,14 @@ pub trait Memory {
     /// The view of `pool` for an interface.
     fn outlook(&self, pool: &Pool, who: &Who) -> Self::Outlook;
 
-    /// Makes sure by `work`, unless that is known, that the entries that Whereabouts wrote in this pool have claims.
+    /// Makes sure by `work`, unless that is known, that the entries that Whereabouts wrote in this pool have claims. What the pool's object
+    /// says of its use is remembered with it, for a minute at most, and as long as it will do for this kind of order
+    /// ([`Separation::will_do`]).
     fn adopted(
         &self,
         pool: &Pool,
-        work: impl Future<Output = Result<(), ApiError>> + Send,
-    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+        work: impl Future<Output = Result<Separation, ApiError>> + Send,
+    ) -> impl Future<Output = Result<Separation, ApiError>> + Send;
 
     /// How many addresses of the pool are held, if that is known.
     fn used(&self, pool: &Pool) -> Option<u128>;
@@ -127,13 +128,15 @@ impl Memory for HintStore {
     async fn adopted(
         &self,
         pool: &Pool,
-        work: impl Future<Output = Result<(), ApiError>> + Send,
-    ) -> Result<(), ApiError> {
-        if !self.is_adopted(pool.name.as_str()) {
-            work.await?;
-            self.set_adopted(pool.name.as_str());
+        work: impl Future<Output = Result<Separation, ApiError>> + Send,
+    ) -> Result<Separation, ApiError> {
+        let name = pool.name.as_str();
+        if let Some(known) = self.adopted(name).filter(|known| known.will_do(pool.overlapping)) {
+            return Ok(known);
         }
-        Ok(())
+        let separation = work.await?;
+        self.set_adopted(name, separation);
+        Ok(separation)
     }
 
     fn used(&self, _pool: &Pool) -> Option<u128> {

@@ -1,13 +1,19 @@
 //! Which pool an address comes from.
 
+use std::net::IpAddr;
+
 use cni::result::Ip;
 use ipnet::IpNet;
+use k8s_openapi::jiff::Timestamp;
 use node::names::DnsSubdomain;
 
 use crate::conf::{Conf, OverlappingRanges};
-use crate::naming::{self, ClaimScope, NamingError};
-use crate::order::PoolOrder;
+use crate::naming::{self, NamingError};
+use crate::objects::{Holding, Reservation};
+use crate::order::{PoolOrder, Who};
 use crate::range::{Allocatable, RangeError, RangeSpec};
+use crate::record::HeldClaim;
+use crate::twin::{self, Names, Separation, Way};
 
 /// The pool of one range of a network, or of a node's slice of it.
 #[derive(Clone, Debug)]
@@ -21,7 +27,9 @@ pub struct Pool {
     /// The prefix length that its addresses have: the range's, also for a slice.
     prefix_len: u8,
     network: Option<String>,
-    overlapping: OverlappingRanges,
+    /// Among whose addresses its own are to be unique.
+    pub overlapping: OverlappingRanges,
+    way: Way,
 }
 
 /// There is no such pool.
@@ -86,24 +94,49 @@ impl Pool {
             prefix_len: order.range.net.prefix_len(),
             network: order.network.clone(),
             overlapping: order.overlapping,
+            way: twin::way(order.overlapping, Separation::Never, Timestamp::UNIX_EPOCH),
         })
     }
 
-    /// Among whose addresses its own are unique.
-    pub fn scope(&self) -> ClaimScope<'_> {
-        match self.overlapping {
-            OverlappingRanges::Protected => ClaimScope::Shared { network: self.network.as_deref() },
-            OverlappingRanges::Separate => ClaimScope::Pool(&self.name),
+    /// The pool for an order at `now`, after its object was read.
+    #[must_use]
+    pub fn read(self, separation: Separation, now: Timestamp) -> Self {
+        Pool { way: twin::way(self.overlapping, separation, now), ..self }
+    }
+
+    /// What its claims are called.
+    pub fn names(&self) -> Names<'_> {
+        Names { pool: &self.name, network: self.network.as_deref(), way: self.way }
+    }
+
+    /// The address that a claim withholds from the pool, if any. `says` is the pool that it says it is of.
+    pub fn withheld(&self, claim: &str, says: Option<&str>) -> Option<IpAddr> {
+        self.names().withheld(claim, says).filter(|ip| self.range.net.contains(ip))
+    }
+
+    /// What a claim of the pool says that is for `who`.
+    pub fn holding<'a>(&'a self, who: &'a Who) -> Holding<'a> {
+        Holding {
+            pool: self.name.as_str(),
+            range: self.range.net,
+            pod_uid: who.pod_uid.as_deref(),
+            node: who.node.as_deref(),
+            spec: who.spec(),
         }
     }
 
-    /// The name of the claim for an address.
-    pub fn claim_name(&self, ip: std::net::IpAddr) -> Result<DnsSubdomain, NamingError> {
-        naming::claim(ip, self.scope())
+    /// The claim of an address, as it was last written.
+    pub fn held(&self, ip: IpAddr, name: &DnsSubdomain, claim: &Reservation) -> HeldClaim {
+        HeldClaim {
+            name: name.clone(),
+            resource_version: claim.metadata.resource_version.clone().unwrap_or_default(),
+            pool: self.name.to_string(),
+            address: self.with_prefix(ip),
+        }
     }
 
     /// The address as the interface has it.
-    pub fn with_prefix(&self, ip: std::net::IpAddr) -> IpNet {
+    pub fn with_prefix(&self, ip: IpAddr) -> IpNet {
         IpNet::new(ip, self.prefix_len).unwrap_or_else(|_| ip.into())
     }
 }

@@ -8,6 +8,8 @@ use node::files::{Dir, FileError};
 use node::names::{DnsLabel, DnsSubdomain};
 use serde::{Deserialize, Serialize};
 
+use crate::objects::Reservation;
+
 /// Where records, tombstones and hints are.
 pub const STATE: &str = "/var/lib/cni/whereabouts";
 
@@ -137,6 +139,13 @@ impl Records {
 }
 
 impl Record {
+    /// Whether a claim is this attachment's. The container decides, never the pod alone: a late DEL of an old sandbox must not free
+    /// the address of the pod's new one.
+    pub fn owns(&self, claim: &Reservation) -> bool {
+        claim.container() == self.container_id
+            && (claim.spec.ifname == self.if_name || claim.spec.ifname.is_empty())
+    }
+
     fn file_name(&self) -> String {
         file_name(&self.container_id, &self.if_name)
     }

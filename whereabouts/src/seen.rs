@@ -11,9 +11,10 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use crate::ip;
-use crate::objects::{ADOPTED, Allocation, Counts, Reservation, ReservationSpec};
+use crate::objects::{ADOPTED, Allocation, Counts, Reservation, ReservationSpec, SEPARATE_SINCE};
 use crate::packed::{Decimal, Hex};
 use crate::reclaim::PodIdentity;
+use crate::twin::Separation;
 use crate::view;
 
 /// A claim.
@@ -156,6 +157,8 @@ pub struct SeenPool {
     pub resource_version: Option<Decimal>,
     /// Whether it says that its entries have claims.
     pub adopted: Adopted,
+    /// Whether it says that it is used separately.
+    pub separation: Separation,
     /// Its range, if that can be read.
     pub range: Option<IpNet>,
     /// Its counts.
@@ -276,11 +279,13 @@ struct ReadPoolSpec {
 
 impl From<ReadPool> for SeenPool {
     fn from(ReadPool { metadata, spec, status }: ReadPool) -> Self {
-        let adopted = metadata.annotations.is_some_and(|annotations| annotations.contains_key(ADOPTED));
+        let annotations = metadata.annotations.unwrap_or_default();
+        let adopted = annotations.contains_key(ADOPTED);
         SeenPool {
             name: metadata.name.unwrap_or_default().into(),
             resource_version: metadata.resource_version.as_deref().map(Decimal::of),
             adopted: if adopted { Adopted::Yes } else { Adopted::No },
+            separation: Separation::of(annotations.get(SEPARATE_SINCE).map(String::as_str)),
             range: spec.range.parse().ok(),
             status,
             entries: spec.allocations.into(),

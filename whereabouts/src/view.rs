@@ -16,15 +16,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::ip;
 use crate::naming::{ClaimScope, claimed_address};
-use crate::objects::{ADOPTED, Allocation, Counts};
+use crate::objects::{ADOPTED, Allocation, Counts, SEPARATE_SINCE};
 use crate::packed::Decimal;
 use crate::range::RangeSpec;
 use crate::reclaim::PodIdentity;
 use crate::seen::{Adopted, SeenClaim, SeenEntry, SeenPool, Via};
+use crate::twin::{self, Separation};
 
 /// So many entries are shown at most: Whereabouts fails at about 7,500 where an owner is noted for each field.
 pub const LIMIT: usize = 7_000;
@@ -70,6 +72,13 @@ impl<'a> Readings<'a> {
             |network: &Option<&str>| claimed_address(claim, ClaimScope::Shared { network: *network });
         self.prefixes.iter().filter_map(reading).find(|ip| self.range.contains(ip))
     }
+
+    /// Whether a claim is named after the pool itself.
+    fn is_apart(&self, claim: &str) -> bool {
+        let pool = self.prefixes.first().copied().flatten();
+        let ip = claimed_address(claim, ClaimScope::Shared { network: pool });
+        ip.is_some_and(|ip| self.range.contains(&ip))
+    }
 }
 
 /// What a pool's object is to show.
@@ -79,6 +88,17 @@ pub struct View<'a> {
     pub entries: Entries<'a>,
     /// How full it is.
     pub status: Counts,
+    /// Whether it has claims that only those look at who know that it is used separately, see [`crate::twin`].
+    pub named: Named,
+}
+
+/// What the claims of a pool are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// All after their addresses.
+    Shared,
+    /// Some after the pool.
+    SomeApart,
 }
 
 /// The entries of a view.
@@ -93,14 +113,17 @@ pub enum Entries<'a> {
 /// The view of the pool `name` with this range.
 pub fn of<'a>(name: &str, range: &IpNet, claims: impl IntoIterator<Item = &'a SeenClaim>) -> View<'a> {
     let readings = Readings::of(name, range);
-    let mut holders = BTreeMap::new();
+    let (mut holders, mut named) = (BTreeMap::new(), Named::Shared);
     for claim in claims {
+        if named == Named::Shared && readings.is_apart(&claim.name) {
+            named = Named::SomeApart;
+        }
         let offset = readings.address(&claim.name).and_then(|ip| ip::offset(ip, range.network()));
         if let Some(offset) = offset {
             holders.insert(offset, claim);
         }
     }
-    View { status: status(range, holders.len()), entries: entries(holders) }
+    View { status: status(range, holders.len()), entries: entries(holders), named }
 }
 
 fn entries(holders: BTreeMap<u128, &SeenClaim>) -> Entries<'_> {
@@ -197,6 +220,7 @@ pub struct Change {
     removed: Vec<Decimal>,
     status: Option<Counts>,
     adopted: bool,
+    separate_since: Option<Timestamp>,
 }
 
 /// What the object lacks of the view; `None` if nothing. `fate` judges its present entries ([`fate`]).
@@ -242,11 +266,12 @@ impl Change {
     /// As a merge patch of the object at `resource_version`. It also empties the list of who owns which field: with a key for each entry,
     /// that is a third of a pool's size, and nobody who applies pools from files needs it. The API server begins no new one.
     pub fn patch(&self, resource_version: &str) -> Value {
+        let adopted = self.adopted.then(|| (ADOPTED.to_owned(), json!("true")));
+        let since = self.separate_since.map(|at| (SEPARATE_SINCE.to_owned(), json!(twin::written(at))));
+        let annotations: Map<String, Value> = adopted.into_iter().chain(since).collect();
         let mut metadata = json!({ "resourceVersion": resource_version, "managedFields": [{}] });
-        if self.adopted
-            && let Some(metadata) = metadata.as_object_mut()
-        {
-            metadata.insert("annotations".to_owned(), json!({ ADOPTED: "true" }));
+        if let Some(metadata) = metadata.as_object_mut().filter(|_| !annotations.is_empty()) {
+            metadata.insert("annotations".to_owned(), annotations.into());
         }
         let mut patch = json!({ "metadata": metadata });
         let set = self.set.iter().map(|(key, entry)| (key.to_string(), whole(entry)));
@@ -265,6 +290,20 @@ impl Change {
     /// What takes the entries back that were written into an object whose definition turned out to drop `via`.
     pub fn undone(&self) -> Change {
         Change { removed: self.set.keys().copied().map(Decimal::from).collect(), ..Change::default() }
+    }
+
+    /// With it the object says that the pool is used separately, where it has claims that say so and the object does not: they are of a
+    /// release that did not write it, or somebody took it away.
+    pub fn with_separation(
+        change: Option<Change>,
+        pool: &SeenPool,
+        view: &View<'_>,
+        now: Timestamp,
+    ) -> Option<Self> {
+        if view.named == Named::Shared || pool.separation != Separation::Never {
+            return change;
+        }
+        Some(Change { separate_since: Some(now), ..change.unwrap_or_default() })
     }
 
     /// Whether it writes entries.

@@ -23,8 +23,8 @@ pub struct PodId {
 /// An address that an attachment has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// Among whose addresses it must differ from each other: one name for all pools that share, else the pool's.
-    pub scope: String,
+    /// Among whose addresses it must differ from each other: the pool's, and those of all pools that share.
+    pub scopes: Vec<String>,
     /// The address.
     pub ip: IpAddr,
     /// The name of its claim.
@@ -48,8 +48,8 @@ pub enum Event {
     PodMade(PodId),
     /// It is gone.
     PodGone(PodId),
-    /// An attachment that Whereabouts had made before the run; its addresses need not have claims yet.
-    Found { container: String, pod: PodId, held: Vec<Held> },
+    /// An attachment that Whereabouts had made before the run; its address needs no claim yet, and what it will be called is open.
+    Found { container: String, pod: PodId, scope: String, ip: IpAddr },
     /// An ADD begins; it is to end by then.
     AddStarted { container: String, pod: PodId, deadline: Duration },
     /// It succeeded: from now on the attachment has its addresses.
@@ -230,6 +230,8 @@ struct Judge {
     holders: BTreeMap<(String, IpAddr), String>,
     /// The live attachment that a claim is for.
     held: BTreeMap<String, String>,
+    /// The live attachments that Whereabouts had made.
+    found: BTreeSet<String>,
     deadlines: BTreeMap<String, Duration>,
     counts: Counts,
 }
@@ -239,7 +241,11 @@ impl Judge {
         match &entry.event {
             Event::PodMade(pod) => drop(self.pods.insert(pod.clone())),
             Event::PodGone(pod) => drop(self.pods.remove(pod)),
-            Event::Found { container, pod, held } => self.holds(container, pod, held)?,
+            Event::Found { container, pod, scope, ip } => {
+                self.found.insert(container.clone());
+                let held = Held { scopes: vec![scope.clone()], ip: *ip, claim: String::new() };
+                self.holds(container, pod, &[held])?;
+            }
             Event::AddStarted { container, deadline, .. } => {
                 self.deadlines.insert(container.clone(), *deadline);
             }
@@ -292,11 +298,13 @@ impl Judge {
     }
 
     fn holds(&mut self, container: &str, pod: &PodId, held: &[Held]) -> Result<(), Violation> {
-        for Held { scope, ip, claim } in held {
-            let earlier = self.holders.insert((scope.clone(), *ip), container.to_owned());
-            if let Some(first) = earlier {
-                let (scope, second) = (scope.clone(), container.to_owned());
-                return Err(Violation::Duplicate { ip: *ip, scope, first, second });
+        for Held { scopes, ip, claim } in held {
+            for scope in scopes {
+                let earlier = self.holders.insert((scope.clone(), *ip), container.to_owned());
+                if let Some(first) = earlier {
+                    let (scope, second) = (scope.clone(), container.to_owned());
+                    return Err(Violation::Duplicate { ip: *ip, scope, first, second });
+                }
             }
             self.held.insert(claim.clone(), container.to_owned());
         }
@@ -306,8 +314,11 @@ impl Judge {
 
     fn ends(&mut self, container: &str) {
         let Some((_, held)) = self.live.remove(container) else { return };
-        for Held { scope, ip, claim } in held {
-            self.holders.remove(&(scope, ip));
+        if self.found.remove(container) {
+            self.held.retain(|_, holder| holder != container);
+        }
+        for Held { scopes, ip, claim } in held {
+            scopes.into_iter().for_each(|scope| drop(self.holders.remove(&(scope, ip))));
             self.held.remove(&claim);
         }
     }
@@ -318,6 +329,9 @@ impl Judge {
             Some(owner) => self.claims.insert(claim.to_owned(), owner.clone()),
             None => self.claims.remove(claim),
         };
+        if let Some(owner) = after.filter(|owner| self.found.contains(&owner.container)) {
+            self.held.insert(claim.to_owned(), owner.container.clone());
+        }
         let Some(holder) = self.held.get(claim) else { return Ok(()) };
         let (claim, container) = (claim.to_owned(), holder.clone());
         match after {
@@ -364,7 +378,8 @@ mod tests {
     }
 
     fn held(ip: &str) -> Vec<Held> {
-        vec![Held { scope: "shared".into(), ip: ip.parse().unwrap(), claim: ip.into() }]
+        let scopes = vec!["p".to_owned(), "shared".to_owned()];
+        vec![Held { scopes, ip: ip.parse().unwrap(), claim: ip.into() }]
     }
 
     fn commit(claim: &str, container: Option<&str>) -> Event {
@@ -417,13 +432,21 @@ mod tests {
 
     #[test]
     fn two_that_live_must_not_share() {
-        let found = Event::Found { container: "a".into(), pod: pod("a"), held: held("10.0.0.1") };
-        let result = judged(vec![found, commit("10.0.0.1", Some("b"))]);
+        let ip = "10.0.0.1".parse().unwrap();
+        let found = || Event::Found { container: "a".into(), pod: pod("a"), scope: "p".into(), ip };
+        let adopted = commit("10.0.0.1", Some("a"));
+        let result = judged(vec![found(), adopted, commit("10.0.0.1", Some("b"))]);
         assert!(matches!(result, Err(Violation::LostOwner { .. })), "{result:?}");
-        let unclaimed = Event::Found { container: "a".into(), pod: pod("a"), held: held("10.0.0.1") };
-        let other = Held { claim: "other-name".into(), ..held("10.0.0.1").remove(0) };
-        let second = Event::Attached { container: "b".into(), pod: pod("b"), held: vec![other] };
-        let result = judged(vec![unclaimed, commit("other-name", Some("b")), second]);
+        // By a claim of another name: of the same pool, or of another that shares.
+        for scope in ["p", "shared"] {
+            let other = Held { scopes: vec![scope.into()], ip, claim: "other-name".into() };
+            let second = Event::Attached { container: "b".into(), pod: pod("b"), held: vec![other] };
+            let first = vec![commit("10.0.0.1", Some("a")), attached("a", "10.0.0.1")];
+            let result = judged([first, vec![commit("other-name", Some("b")), second.clone()]].concat());
+            assert!(matches!(result, Err(Violation::Duplicate { .. })), "{result:?}");
+        }
+        let second = Event::Attached { container: "b".into(), pod: pod("b"), held: held("10.0.0.1") };
+        let result = judged(vec![found(), commit("10.0.0.1", Some("b")), second]);
         assert!(matches!(result, Err(Violation::Duplicate { .. })), "{result:?}");
     }
 

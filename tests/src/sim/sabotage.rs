@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::api::http::{Answer, Ask, Request};
 use super::api::store::{DeleteIf, Key, Store};
+use whereabouts::objects::SEPARATE_SINCE;
 
 /// Which rule is broken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,11 +24,21 @@ pub enum Sabotage {
     UnadoptedPools,
     /// A claim is released as soon as its pod is not seen.
     NoGrace,
+    /// Who looks at the other name of an address finds nothing.
+    UnseenTwins,
+    /// A pool that is used separately says that it was always so: nobody waits until all know of it.
+    NoSettling,
 }
 
 /// Every rule that can be broken.
-pub const ALL: &[Sabotage] =
-    &[Sabotage::BlindDeletes, Sabotage::OverwritingCreates, Sabotage::UnadoptedPools, Sabotage::NoGrace];
+pub const ALL: &[Sabotage] = &[
+    Sabotage::BlindDeletes,
+    Sabotage::OverwritingCreates,
+    Sabotage::UnadoptedPools,
+    Sabotage::NoGrace,
+    Sabotage::UnseenTwins,
+    Sabotage::NoSettling,
+];
 
 impl Sabotage {
     /// Answers a request, with the broken rule broken.
@@ -49,14 +60,37 @@ impl Sabotage {
             }
             _ => {}
         }
+        if let (Sabotage::UnseenTwins, Ask::Get { key, .. }) = (self, &mut request.ask)
+            && has_twin(store, key)
+        {
+            key.name.push_str("-unseen");
+        }
         let mut answer = store.answer(&request, cached);
-        if let (Sabotage::UnadoptedPools, Ask::Get { key, .. }, 200) = (self, &request.ask, answer.code)
+        if let (Ask::Get { key, .. }, 200) = (&request.ask, answer.code)
             && key.kind.starts_with("ippools")
         {
             let mut pool: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-            pool["metadata"]["annotations"]["whereabouts.multus-rs/adopted"] = json!("true");
+            let is_separate = pool["metadata"]["annotations"][SEPARATE_SINCE].is_string();
+            let annotations = &mut pool["metadata"]["annotations"];
+            match self {
+                Sabotage::UnadoptedPools => annotations["whereabouts.multus-rs/adopted"] = json!("true"),
+                Sabotage::NoSettling if is_separate => {
+                    annotations[SEPARATE_SINCE] = json!("2020-01-01T00:00:00Z");
+                }
+                _ => return answer,
+            }
             answer.body = pool.to_string().into();
         }
         answer
     }
+}
+
+/// Whether the other name of a claim's address is taken too.
+fn has_twin(store: &Store, key: &Key) -> bool {
+    if !key.kind.starts_with("overlapping") || store.get(key).is_err() {
+        return false;
+    }
+    let address = |name: &str| name.rsplit('-').next().unwrap_or_default().to_owned();
+    let all = store.list_at(&key.kind, Some(&key.namespace), store.revision());
+    all.iter().any(|(other, _)| other.name != key.name && address(&other.name) == address(&key.name))
 }

@@ -17,13 +17,13 @@ use tokio::time::Instant;
 use super::metrics::Metrics;
 use super::turns::Turn;
 use crate::hint::HintStore;
-use crate::naming;
 use crate::objects::{LABEL_POOL, RESERVATIONS, label};
 use crate::order::Who;
 use crate::outlook::Memory;
 use crate::pool::Pool;
 use crate::record::Record;
 use crate::seen::SeenClaim;
+use crate::twin::Separation;
 use pace::{Pace, Pause};
 pub use pool::{PoolKnown, Seat};
 
@@ -104,12 +104,12 @@ impl Memory for ForOrder<'_> {
     async fn adopted(
         &self,
         pool: &Pool,
-        work: impl Future<Output = Result<(), ApiError>> + Send,
-    ) -> Result<(), ApiError> {
+        work: impl Future<Output = Result<Separation, ApiError>> + Send,
+    ) -> Result<Separation, ApiError> {
         let known = self.known.pool(pool);
-        known.adopted(work).await?;
+        let separation = known.adopted(pool.overlapping, work).await?;
         known.synced().await;
-        Ok(())
+        Ok(separation)
     }
 
     fn used(&self, pool: &Pool) -> Option<u128> {
@@ -190,5 +190,5 @@ fn address(pool: &Pool, claim: &SeenClaim) -> Option<std::net::IpAddr> {
     if claim.pool.as_deref().is_some_and(|name| name != pool.name.as_str()) {
         return None;
     }
-    naming::claimed_address(&claim.name, pool.scope()).filter(|ip| pool.range.net.contains(ip))
+    pool.withheld(&claim.name, claim.pool.as_deref())
 }

@@ -14,6 +14,7 @@ use whereabouts::outlook::{Listing, Memory, Outlook};
 use whereabouts::pool::Pool;
 use whereabouts::record::Record;
 use whereabouts::search::{self, Note, Notes, Search};
+use whereabouts::twin::Separation;
 
 const ADOPTED_FOR: Duration = Duration::from_secs(60);
 
@@ -28,7 +29,7 @@ struct Files {
     start: BTreeMap<String, IpAddr>,
     previous: BTreeMap<Owner, IpAddr>,
     spread: BTreeMap<String, (u32, Instant)>,
-    adopted: BTreeMap<String, Instant>,
+    adopted: BTreeMap<String, (Instant, Separation)>,
     /// How many look for an address of a pool.
     looking: BTreeMap<String, u32>,
 }
@@ -109,15 +110,17 @@ impl Memory for Hints {
     async fn adopted(
         &self,
         pool: &Pool,
-        work: impl Future<Output = Result<(), ApiError>> + Send,
-    ) -> Result<(), ApiError> {
+        work: impl Future<Output = Result<Separation, ApiError>> + Send,
+    ) -> Result<Separation, ApiError> {
         let name = pool.name.as_str();
-        let is_adopted = self.files().adopted.get(name).is_some_and(|at| at.elapsed() < ADOPTED_FOR);
-        if !is_adopted {
-            work.await?;
-            self.files().adopted.insert(name.to_owned(), Instant::now());
+        let known = self.files().adopted.get(name).copied();
+        let known = known.filter(|(at, said)| at.elapsed() < ADOPTED_FOR && said.will_do(pool.overlapping));
+        if let Some((_, said)) = known {
+            return Ok(said);
         }
-        Ok(())
+        let said = work.await?;
+        self.files().adopted.insert(name.to_owned(), (Instant::now(), said));
+        Ok(said)
     }
 
     fn used(&self, _pool: &Pool) -> Option<u128> {

@@ -2,12 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use serde_json::{Map, json};
+use k8s_openapi::jiff::SignedDuration;
+use serde_json::{Map, Value, json};
 use whereabouts::conf::OverlappingRanges;
 use whereabouts::conf::request::Claim;
+use whereabouts::objects::SEPARATE_SINCE;
 use whereabouts::order::PoolOrder;
 use whereabouts::range::RangeSpec;
 use whereabouts::record::HeldClaim;
+use whereabouts::twin::{SETTLING, written};
 
 use crate::sim::history::{Event, Held, History, PodId};
 use crate::sim::server::Server;
@@ -31,12 +34,48 @@ pub const FULL: &str = "10.1.0.";
 /// The pool that Whereabouts had filled.
 const OLD_POOL: &str = "10.3.0.0-26";
 
+/// The pool that is ordered from both ways.
+const MIXED_POOL: &str = "10.2.0.0-26";
+
 /// Networks and pods.
 pub struct Layout {
     /// The pods, or rather their places: one after the other is in each.
     pub slots: Vec<Slot>,
     /// So many pods of the old network run when the run begins.
     old_pods: usize,
+    past: Past,
+}
+
+/// Since when the pools that are ordered from both ways say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Past {
+    /// They do not.
+    None,
+    /// Since so many seconds of the time of day before the run: it settles while pods come and go.
+    Recent(i64),
+    /// Long since.
+    Long,
+}
+
+impl Past {
+    fn of(rng: &mut fastrand::Rng) -> Self {
+        match rng.u8(..4) {
+            0 | 1 => Past::None,
+            2 => Past::Recent(rng.i64(0..SETTLING)),
+            _ => Past::Long,
+        }
+    }
+
+    /// What a pool's object says at the beginning.
+    fn annotations(self) -> Map<String, Value> {
+        let ago = match self {
+            Past::None => return Map::new(),
+            Past::Recent(ago) => ago,
+            Past::Long => 2 * SETTLING,
+        };
+        let since = written(node::clock::now() - SignedDuration::from_secs(ago));
+        Map::from_iter([(SEPARATE_SINCE.to_owned(), json!(since))])
+    }
 }
 
 /// How large a world is.
@@ -44,7 +83,7 @@ pub struct Layout {
 pub enum Size {
     /// A few nodes and pods, which get in each other's way the same: most seeds.
     Small,
-    /// 8 nodes and 64 pods.
+    /// 8 nodes and 60 pods.
     Large,
 }
 
@@ -90,11 +129,16 @@ pub enum Network {
     Low,
     /// A range that is a part of the other's.
     High,
-    /// A range that Whereabouts had filled, which stands for itself.
+    /// The range of [`Network::Low`] too, which some pods order as one that stands for itself, and a toggled network now so, now so.
+    Mixed,
+    /// A range that Whereabouts had filled, which stands for itself, most of the time.
     Old,
     /// Two ranges: all or nothing.
     Both,
 }
+
+const NETWORKS: [Network; 6] =
+    [Network::Full, Network::Both, Network::Low, Network::High, Network::Mixed, Network::Old];
 
 impl Size {
     /// Every eighth world is a large one.
@@ -110,11 +154,11 @@ impl Size {
         }
     }
 
-    /// Places for pods of each network: Full, Both, Low, High, Old.
-    const fn places(self) -> [usize; 5] {
+    /// Places for pods of each network: Full, Both, Low, High, Mixed, Old.
+    const fn places(self) -> [usize; 6] {
         match self {
-            Size::Small => [4, 2, 2, 3, 4],
-            Size::Large => [16, 4, 14, 16, 14],
+            Size::Small => [4, 2, 1, 2, 3, 4],
+            Size::Large => [16, 4, 8, 10, 12, 10],
         }
     }
 
@@ -129,9 +173,8 @@ impl Size {
 
 impl Layout {
     /// The places of a world.
-    pub fn new(size: Size) -> Self {
-        let all = [Network::Full, Network::Both, Network::Low, Network::High, Network::Old];
-        let networks = all.into_iter().zip(size.places());
+    pub fn new(size: Size, rng: &mut fastrand::Rng) -> Self {
+        let networks = NETWORKS.into_iter().zip(size.places());
         let networks = networks.into_iter().flat_map(|(network, count)| std::iter::repeat_n(network, count));
         let slots = networks.enumerate().map(|(index, network)| Slot {
             index,
@@ -143,8 +186,8 @@ impl Layout {
                 _ => UidOf::Object,
             },
         });
-        let old_pods = size.places()[4].div_ceil(2);
-        Layout { slots: slots.collect(), old_pods }
+        let old_pods = size.places()[5].div_ceil(2);
+        Layout { slots: slots.collect(), old_pods, past: Past::of(rng) }
     }
 
     /// How many addresses the pool has that is exactly full.
@@ -165,8 +208,23 @@ impl Layout {
             Network::Low => vec![low()],
             Network::High => vec![pool("10.2.0.32/27", OverlappingRanges::Protected)],
             Network::Old => vec![pool("10.3.0.0/26", OverlappingRanges::Separate)],
+            Network::Mixed => vec![pool("10.2.0.0/26", OverlappingRanges::Separate)],
             Network::Both => vec![full(), low()],
         }
+    }
+
+    /// The same, of a network that is toggled from one sandbox to the next.
+    pub fn toggled(&self, network: Network, rng: &mut fastrand::Rng) -> Vec<PoolOrder> {
+        let mut pools = self.pools(network);
+        let is_shared = match network {
+            Network::Mixed => rng.bool(),
+            Network::Old => rng.u8(..4) == 0,
+            Network::Full | Network::Low | Network::High | Network::Both => return pools,
+        };
+        if is_shared {
+            pools.iter_mut().for_each(|pool| pool.overlapping = OverlappingRanges::Protected);
+        }
+        pools
     }
 
     /// One address of each pool.
@@ -181,20 +239,27 @@ impl Layout {
         // Not the lowest: what is given next is next to it.
         for (slot, offset) in old.zip(2_u8..) {
             let (pod, container) = old_pod(slot.index, server, history);
-            let claim = format!("{OLD_POOL}-10.3.0.{offset}");
             let ip = IpAddr::V4(Ipv4Addr::new(10, 3, 0, offset));
-            let held = vec![Held { scope: OLD_POOL.to_owned(), ip, claim }];
             entries.insert(offset.to_string(), entry(&container, &pod.podref));
-            history.note(Event::Found { container, pod, held });
+            history.note(Event::Found { container, pod, scope: OLD_POOL.to_owned(), ip });
         }
         for dead in 40..43 {
             entries.insert(dead.to_string(), entry(&format!("dead{dead}"), &format!("default/dead-{dead}")));
         }
         let pool = json!({
-            "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool", "metadata": { "name": OLD_POOL },
+            "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
+            "metadata": { "name": OLD_POOL, "annotations": self.past.annotations() },
             "spec": { "range": "10.3.0.0/26", "allocations": entries },
         });
         server.with(|store| store.create(POOLS, NAMESPACE, pool)).unwrap();
+        if self.past != Past::None {
+            let pool = json!({
+                "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
+                "metadata": { "name": MIXED_POOL, "annotations": self.past.annotations() },
+                "spec": { "range": "10.2.0.0/26", "allocations": {} },
+            });
+            server.with(|store| store.create(POOLS, NAMESPACE, pool)).unwrap();
+        }
         self.define(server);
         // Somebody keeps an address for a printer.
         let reserved = json!({
@@ -208,7 +273,7 @@ impl Layout {
 impl Layout {
     /// The networks' definitions, from which the leader learns how claims are named.
     fn define(&self, server: &Server) {
-        for network in [Network::Full, Network::Low, Network::High, Network::Old, Network::Both] {
+        for network in NETWORKS {
             let pools = self.pools(network);
             let ranges: Vec<_> = pools.iter().map(range).collect();
             let shared = pools.iter().all(|pool| pool.overlapping == OverlappingRanges::Protected);
@@ -264,8 +329,13 @@ fn entry(container: &str, podref: &str) -> serde_json::Value {
     json!({ "id": container, "podref": podref, "ifname": INTERFACE })
 }
 
-/// What the judge must know of a claim that was given.
+/// What the judge must know of a claim that was given. Whatever a claim is called, no other of its pool may have the address; one that is
+/// called after the address keeps those of all pools off.
 pub fn held(claim: &HeldClaim) -> Held {
-    let scope = if claim.pool == OLD_POOL { OLD_POOL } else { "shared" };
-    Held { scope: scope.to_owned(), ip: claim.address.addr(), claim: claim.name.to_string() }
+    let ip = claim.address.addr();
+    let mut scopes = vec![claim.pool.clone()];
+    if claim.name.as_str() == ip.to_string() {
+        scopes.push("shared".to_owned());
+    }
+    Held { scopes, ip, claim: claim.name.to_string() }
 }

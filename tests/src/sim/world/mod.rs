@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use k8s_openapi::jiff::Timestamp;
 
 use super::faults::Climate;
 use super::history::{Detail, Entry, Event, History};
@@ -42,6 +43,13 @@ pub const GRACE: Duration = Duration::from_secs(60);
 
 /// The longest time between two passes of the leader.
 pub const PASS: Duration = Duration::from_secs(15);
+
+/// When the run begins, in seconds.
+const MORNING: i64 = 1_700_000_000;
+
+/// The time of day goes so many times as fast as everything else. So the term in which everyone learns that a pool is used both ways passes
+/// within a run; it must stay longer than what is known of a pool may be old, and the time that an order takes.
+const PACE: u32 = 4;
 
 /// How many daemons believe that they lead: the safety of what they do must not hang on there being one.
 const LEADERS: usize = 2;
@@ -81,13 +89,14 @@ pub fn run(seed: u64, sabotage: Sabotage, detail: Detail) -> Run {
 }
 
 async fn simulate(seed: u64, sabotage: Sabotage, detail: Detail) -> Run {
+    ::node::clock::replay(Timestamp::from_second(MORNING).unwrap(), PACE);
     let mut rng = Rng::with_seed(seed);
     let history = History::new(detail);
     let climate = Climate::of(&mut rng, CHURN);
     history.detail(|| format!("{climate:?}"));
     let server = Server::new(climate, rng.fork(), history.clone(), sabotage);
     let size = Size::of(&mut rng);
-    let layout = Arc::new(Layout::new(size));
+    let layout = Arc::new(Layout::new(size, &mut rng));
     let count = size.nodes(&mut rng);
     let mut nodes = Vec::new();
     for number in 0..count {

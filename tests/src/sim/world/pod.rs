@@ -168,7 +168,8 @@ impl Place {
         let container = self.container();
         let patience = (self.world.churns() && self.rng.u8(..10) == 0)
             .then(|| self.seconds(3.0).mul_f64(self.rng.f64()));
-        let added = self.add(pod, &container, patience);
+        let order = self.order(pod, &container);
+        let added = self.add(pod, &order, patience);
         if pod.node.while_on(added).await.unwrap_or(Added::Not) == Added::Attached {
             if pod.node.power() == Power::On {
                 return Some(container);
@@ -189,15 +190,14 @@ impl Place {
     }
 
     /// ADD, by a plugin that is killed when `patience` ends.
-    async fn add(&self, pod: &Pod, container: &str, patience: Option<Duration>) -> Added {
+    async fn add(&self, pod: &Pod, order: &Order, patience: Option<Duration>) -> Added {
         let history = &self.world.history;
         let deadline = Deadline::after(ADD_LIMIT);
-        let order = self.order(pod, container);
-        let (name, id) = (|| container.to_owned(), pod.id.clone());
+        let (name, id) = (|| order.who.container_id.clone(), pod.id.clone());
         let at = history.at(Instant::from_std(deadline.instant()));
         history.note(Event::AddStarted { container: name(), pod: id.clone(), deadline: at });
         let limit = patience.unwrap_or(ADD_LIMIT * 4);
-        match tokio::time::timeout(limit, pod.node.add(&order)).await {
+        match tokio::time::timeout(limit, pod.node.add(order)).await {
             Ok(Ok(claims)) => {
                 let held = claims.iter().map(held).collect();
                 history.note(Event::Attached { container: name(), pod: id, held });
@@ -214,7 +214,7 @@ impl Place {
         }
     }
 
-    fn order(&self, pod: &Pod, container: &str) -> Order {
+    fn order(&mut self, pod: &Pod, container: &str) -> Order {
         let layout = &self.world.layout;
         let who = Who {
             podref: pod.id.podref.clone(),
@@ -224,7 +224,8 @@ impl Place {
             node: Some(pod.node.name.clone()),
         };
         let network = self.slot.network;
-        Order { who, namespace: None, pools: layout.pools(network), wanted: layout.wanted(network) }
+        let pools = layout.toggled(network, &mut self.rng);
+        Order { who, namespace: None, pools, wanted: layout.wanted(network) }
     }
 
     /// A sandbox that has its addresses, up to its end.

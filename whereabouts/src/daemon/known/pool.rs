@@ -16,10 +16,12 @@ use tokio::time::Instant;
 use super::super::metrics::Metrics;
 use super::super::turns::Turn;
 use super::address;
+use crate::conf::OverlappingRanges;
 use crate::order::Who;
 use crate::pool::Pool;
 use crate::record::Record;
 use crate::seen::SeenClaim;
+use crate::twin::Separation;
 pub use seat::Seat;
 use state::{News, State};
 
@@ -38,8 +40,8 @@ pub struct PoolKnown {
     pool: Pool,
     metrics: Metrics,
     state: Mutex<State>,
-    /// When the pool was seen adopted; held while someone looks.
-    adopted: AsyncMutex<Option<Instant>>,
+    /// When the pool was seen adopted, and what it said; held while someone looks.
+    adopted: AsyncMutex<Option<(Instant, Separation)>>,
     /// Told when the first list is there, or will never be.
     first_list: Notify,
 }
@@ -74,14 +76,21 @@ impl PoolKnown {
         self.state().asked.elapsed()
     }
 
-    /// Sees to it that the pool is adopted, by `work` unless that is known. Of orders at the same time one does it.
-    pub(super) async fn adopted<E>(&self, work: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+    /// Sees to it that the pool is adopted, by `work` unless that is known. Of orders at the same time one does it. What the pool said is
+    /// remembered; what will not do for this kind of order is asked for again.
+    pub(super) async fn adopted<E>(
+        &self,
+        overlapping: OverlappingRanges,
+        work: impl Future<Output = Result<Separation, E>>,
+    ) -> Result<Separation, E> {
         let mut adopted = self.adopted.lock().await;
-        if adopted.is_none_or(|at| at.elapsed() >= ADOPTED) {
-            work.await?;
-            *adopted = Some(Instant::now());
+        let known = adopted.filter(|(at, said)| at.elapsed() < ADOPTED && said.will_do(overlapping));
+        if let Some((_, said)) = known {
+            return Ok(said);
         }
-        Ok(())
+        let said = work.await?;
+        *adopted = Some((Instant::now(), said));
+        Ok(said)
     }
 
     /// Waits for the first list, but not for long.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use cni::crash_point;
 use futures::{StreamExt as _, stream};
+use ipnet::IpNet;
+use k8s_openapi::jiff::Timestamp;
 use node::client::{ApiError, OnUnknown, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::names::DnsSubdomain;
@@ -15,22 +17,41 @@ use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use super::mirrors::{Mirrors, Seen};
-use super::networks::{self, Scopes};
+use super::networks::{self, Scope, Scopes};
 use super::{AT_ONCE, Context};
-use crate::adopt::{make, of_entry};
+use crate::adopt::{Adopted, make};
 use crate::claim::Claims;
-use crate::objects::{Holding, RESERVATIONS, Reservation};
+use crate::ip;
+use crate::objects::{Holding, RESERVATIONS, Reservation, ReservationSpec};
 use crate::packed::{Decimal, Hex};
 use crate::seen::{SeenClaim, SeenEntry, SeenPool};
+use crate::twin::Separation;
 use crate::view::{self, Fate, Readings};
 
 /// What is to be done for an entry.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// This claim is to be made.
-    Make(Box<Reservation>),
+    /// A claim is to be made.
+    Make(Box<Missing>),
     /// The claim of this name, at this version, is to say what this one says.
     Follow(Box<Reservation>),
+}
+
+/// A claim that is missing.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    scope: Scope,
+    separation: Separation,
+    range: IpNet,
+    ip: IpAddr,
+    spec: ReservationSpec,
+}
+
+impl Missing {
+    fn adopted(&self, now: Timestamp) -> Adopted<'_> {
+        let names = self.scope.names(self.separation, now);
+        Adopted { names, range: self.range, ip: self.ip, spec: self.spec.clone() }
+    }
 }
 
 /// An entry of a pool, judged.
@@ -40,10 +61,10 @@ pub struct Judged<'a> {
     pub key: &'a Decimal,
     /// What it says.
     pub entry: &'a SeenEntry,
-    /// The claim on its address.
+    /// Its address.
+    pub ip: IpAddr,
+    /// The claim on it.
     pub claim: Option<&'a SeenClaim>,
-    /// What the claim that is missing is called; `None` where none is missing, or no network tells.
-    pub name: Option<DnsSubdomain>,
     /// What it calls for.
     pub fate: Fate,
 }
@@ -54,18 +75,39 @@ pub fn judge<'a>(pool: &'a SeenPool, mirrors: &'a Mirrors, scopes: &Scopes) -> V
     let Some(range) = pool.range.filter(|_| !pool.entries().is_empty()) else { return Vec::new() };
     let scope = scopes.get(name, &range, mirrors);
     let readings = Readings::of(name, &range);
-    let claims: BTreeMap<IpAddr, &SeenClaim> =
-        mirrors.claims_of(name).filter_map(|claim| Some((readings.address(&claim.name)?, claim))).collect();
+    // Two at most: one of each name.
+    let mut claims = BTreeMap::<IpAddr, (&SeenClaim, Option<&SeenClaim>)>::new();
+    for claim in mirrors.claims_of(name) {
+        let Some(ip) = readings.address(&claim.name) else { continue };
+        claims.entry(ip).and_modify(|(_, second)| *second = Some(claim)).or_insert((claim, None));
+    }
     let mut judged = Vec::with_capacity(pool.entries().len());
     for (key, ip, entry) in pool.addresses() {
-        let known = claims.get(&ip).copied();
-        let name = scope.as_ref().filter(|_| known.is_none()).and_then(|scope| scope.claim_name(ip));
-        let by_name = || mirrors.claims().content().get(name.as_ref()?.as_str()).map(Arc::as_ref);
-        let claim = known.or_else(by_name);
+        let claim = match claims.get(&ip) {
+            Some((first, Some(second))) if !is_for(first, entry) && is_for(second, entry) => Some(*second),
+            Some((first, _)) => Some(*first),
+            None => scope.as_ref().and_then(|scope| unassigned(mirrors, scope, ip, entry)),
+        };
         let fate = view::fate(entry, claim, mirrors.pod(&entry.podref));
-        judged.push(Judged { key, entry, claim, name, fate });
+        judged.push(Judged { key, entry, ip, claim, fate });
     }
     judged
+}
+
+fn is_for(claim: &SeenClaim, entry: &SeenEntry) -> bool {
+    claim.podref == entry.podref
+}
+
+/// The claim that Whereabouts made for an entry, which does not say its pool.
+fn unassigned<'a>(
+    mirrors: &'a Mirrors,
+    scope: &Scope,
+    ip: IpAddr,
+    entry: &SeenEntry,
+) -> Option<&'a SeenClaim> {
+    let name = scope.shared_name(ip)?;
+    let claim = mirrors.claims().content().get(name.as_str()).map(Arc::as_ref);
+    claim.filter(|claim| claim.pool.is_none() && is_for(claim, entry))
 }
 
 /// Pool, key and container of an entry.
@@ -92,20 +134,24 @@ impl Waiting {
             let earlier = self.leave(&name);
             let Some(pool) = mirrors.pools().content().get(&name) else { continue };
             let Some(range) = pool.range else { continue };
+            let scope = scopes.get(&name, &range, mirrors);
             for judged in judge(pool, mirrors, scopes) {
-                let holding = || of_entry(&name, range, judged.entry.held());
-                match (judged.fate, judged.claim, &judged.name) {
+                match (judged.fate, judged.claim, &scope) {
                     (Fate::Follow, Some(claim), _) => {
-                        let mut wanted = Reservation::new(&claim.name, holding());
+                        let spec = judged.entry.held();
+                        let holding = Holding { pool: &name, range, pod_uid: None, node: None, spec };
+                        let mut wanted = Reservation::new(&claim.name, holding);
                         wanted.metadata.resource_version = claim.version.1.as_ref().map(Decimal::to_string);
                         actions.push(Action::Follow(Box::new(wanted)));
                     }
-                    (Fate::Adopt, _, Some(claim_name)) => {
+                    (Fate::Adopt, _, Some(scope)) => {
                         let seen = (name.clone(), judged.key.clone(), judged.entry.id.clone());
                         let since = earlier.get(&seen).copied().unwrap_or(now);
                         if now.saturating_sub(since) >= settle {
-                            let claim = Reservation::new(claim_name.as_str(), holding());
-                            actions.push(Action::Make(Box::new(claim)));
+                            let (scope, separation) = (scope.clone(), pool.separation);
+                            let (ip, spec) = (judged.ip, judged.entry.held());
+                            let missing = Missing { scope, separation, range, ip, spec };
+                            actions.push(Action::Make(Box::new(missing)));
                         }
                         self.since.insert(seen, since);
                     }
@@ -136,21 +182,20 @@ pub async fn pass(context: &Context, actions: Vec<Action>) {
     let deadline = Deadline::after(context.timing.request);
     let done = stream::iter(actions).map(|action| async move {
         let claims = Claims { api: &context.api, namespace: &context.namespace, deadline };
-        let (claim, done) = match action {
-            Action::Make(claim) => {
-                let done = make(&claims, &claim).await;
-                (claim, done)
+        let (ip_or_name, podref, done) = match action {
+            Action::Make(missing) => {
+                let done = make(&claims, &missing.adopted(node::clock::now())).await;
+                (ip::text(missing.ip), missing.spec.podref, done)
             }
             Action::Follow(claim) => {
                 let done = follow(context, &claim, deadline).await;
-                (claim, done)
+                (claim.metadata.name.unwrap_or_default(), claim.spec.podref, done)
             }
         };
         crash_point!("leader-after-adopt");
-        let name = claim.metadata.name.as_deref().unwrap_or_default();
         match done {
-            Ok(()) => tracing::info!(claim = name, podref = %claim.spec.podref, "adopted from Whereabouts"),
-            Err(error) => tracing::warn!(claim = name, %error, "not adopted; trying again"),
+            Ok(()) => tracing::info!(claim = ip_or_name, podref, "adopted from Whereabouts"),
+            Err(error) => tracing::warn!(claim = ip_or_name, %error, "not adopted; trying again"),
         }
     });
     done.buffer_unordered(AT_ONCE).collect::<()>().await;

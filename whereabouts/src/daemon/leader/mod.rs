@@ -98,4 +98,4 @@ pub async fn run(context: &Context) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

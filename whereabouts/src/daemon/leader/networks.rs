@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use cni::json::{fold_keys, parse_object};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
 use node::client::ResourceKind;
 use node::names::DnsSubdomain;
 use serde::Deserialize;
@@ -16,6 +17,7 @@ use crate::conf::{Conf, ConfError, FlatFile, Network, OverlappingRanges};
 use crate::conf_files::{Found, find_flat_file};
 use crate::ip;
 use crate::naming::{self, ClaimScope};
+use crate::twin::{self, Names, Separation};
 
 /// NetworkAttachmentDefinitions.
 pub const DEFINITIONS: ResourceKind =
@@ -126,23 +128,24 @@ pub fn names(mirrors: &Mirrors) -> BTreeMap<String, String> {
     names
 }
 
-/// How the claims of a pool are named.
+/// How addresses of a pool are ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// After the network, if any, and the address.
-    Shared(Option<String>),
-    /// After the pool and the address.
-    Pool(DnsSubdomain),
+pub struct Scope {
+    pool: DnsSubdomain,
+    network: Option<String>,
+    overlapping: OverlappingRanges,
 }
 
 impl Scope {
-    /// The name of the claim for an address.
-    pub fn claim_name(&self, ip: IpAddr) -> Option<DnsSubdomain> {
-        let scope = match self {
-            Scope::Shared(network) => ClaimScope::Shared { network: network.as_deref() },
-            Scope::Pool(pool) => ClaimScope::Pool(pool),
-        };
-        naming::claim(ip, scope).ok()
+    /// The name that Whereabouts gives a claim.
+    pub fn shared_name(&self, ip: IpAddr) -> Option<DnsSubdomain> {
+        naming::claim(ip, ClaimScope::Shared { network: self.network.as_deref() }).ok()
+    }
+
+    /// What the pool's claims are called at `now`.
+    pub fn names(&self, separation: Separation, now: Timestamp) -> Names<'_> {
+        let way = twin::way(self.overlapping, separation, now);
+        Names { pool: &self.pool, network: self.network.as_deref(), way }
     }
 }
 
@@ -155,16 +158,14 @@ pub struct Scopes {
 impl Scopes {
     /// Of all networks. Where networks that share a pool differ, the shared scope counts: it protects more.
     pub fn of(networks: &BTreeMap<String, OurNetwork>, mirrors: &Mirrors) -> Self {
-        let mut by_pool = BTreeMap::new();
+        let mut by_pool = BTreeMap::<String, Scope>::new();
         for OurNetwork { conf, .. } in networks.values() {
             for pool in pools_of(conf, mirrors) {
+                let (name, network) = (pool.to_string(), conf.network_name.clone());
+                let scope = Scope { pool, network, overlapping: conf.overlapping };
                 match conf.overlapping {
-                    OverlappingRanges::Protected => {
-                        by_pool.insert(pool.to_string(), Scope::Shared(conf.network_name.clone()));
-                    }
-                    OverlappingRanges::Separate => {
-                        by_pool.entry(pool.to_string()).or_insert_with(|| Scope::Pool(pool.clone()));
-                    }
+                    OverlappingRanges::Protected => drop(by_pool.insert(name, scope)),
+                    OverlappingRanges::Separate => drop(by_pool.entry(name).or_insert(scope)),
                 }
             }
         }
@@ -182,7 +183,12 @@ impl Scopes {
         if mirrors.nodes.iter().any(|(node, ())| is_nodes(node)) {
             return None;
         }
-        Some(Scope::Shared(Some(front).filter(|front| !front.is_empty()).map(str::to_owned)))
+        let network = Some(front).filter(|front| !front.is_empty()).map(str::to_owned);
+        Some(Scope {
+            pool: DnsSubdomain::new(pool).ok()?,
+            network,
+            overlapping: OverlappingRanges::Protected,
+        })
     }
 }
 

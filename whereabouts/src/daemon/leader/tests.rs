@@ -1,4 +1,4 @@
-mod server;
+pub(crate) mod server;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -255,17 +255,77 @@ async fn adopted_claims_are_named_in_their_networks_scope() {
         ipam
     };
     world.network("a", "named", ipam(json!({"network_name": "blue"})));
-    world.network("a", "apart", ipam(json!({"network_name": "red", "enable_overlapping_ranges": false})));
+    let apart = |name: &str| ipam(json!({"network_name": name, "enable_overlapping_ranges": false}));
+    world.network("a", "apart", apart("red"));
+    world.network("a", "settled", apart("settled"));
+    world.network("a", "mixed", ipam(json!({"network_name": "settled-too"})));
+    world.network("a", "mixed-too", apart("settled-too"));
     let entry = json!({"5": {"id": ID, "podref": "a/b", "ifname": "net1"}});
     for pool in ["blue-10.0.0.0-24", "red-10.0.0.0-24", "gone-10.0.0.0-24", "n1-10.0.0.0-24"] {
         world.pool(pool, entry.clone());
+    }
+    for pool in ["settled-10.0.0.0-24", "settled-too-10.0.0.0-24"] {
+        let since = json!({"annotations": {"whereabouts.multus-rs/separate-since": "2020-01-01T00:00:00Z"}});
+        let spec = json!({"range": "10.0.0.0/24", "allocations": entry.clone()});
+        world.server.put("ippools", "kube-system", pool, json!({"metadata": since, "spec": spec}));
     }
     world.server.put("nodes", "", "n1", json!({}));
     world.adopt().await;
     let mut names: Vec<String> = world.server.names(RESERVATIONS);
     names.sort();
     // What is a node's slice, or a network's pool, of no known network, nobody can tell: it waits.
-    assert_eq!(names, ["blue-10.0.0.5", "gone-10.0.0.5", "red-10.0.0.0-24-10.0.0.5"]);
+    let expected = [
+        "blue-10.0.0.5",
+        "gone-10.0.0.5",
+        // As orders for it alone take the shared name until that is settled.
+        "red-10.0.0.5",
+        "settled-10.0.0.0-24-10.0.0.5",
+        "settled-too-10.0.0.5",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_whose_shared_name_is_another_pools_gets_a_claim_of_its_own() {
+    let world = World::new().await;
+    world.network("a", "n", json!({"type": "whereabouts", "range": "10.0.0.0/24"}));
+    let spec = ReservationSpec { podref: "a/other".into(), ifname: "net1".into(), containerid: ID.into() };
+    let range = "10.0.0.0/28".parse().unwrap();
+    let other =
+        Reservation::new("10.0.0.5", Holding { pool: "10.0.0.0-28", range, pod_uid: None, node: None, spec });
+    world.server.put(RESERVATIONS, "kube-system", "10.0.0.5", serde_json::to_value(other).unwrap());
+    world.pool("10.0.0.0-24", json!({"5": {"id": NEXT, "podref": "a/b", "ifname": "net1"}}));
+    world.adopt().await;
+    assert_eq!(world.claimed("10.0.0.5").unwrap().spec.podref, "a/other");
+    assert_eq!(world.claimed("10.0.0.0-24-10.0.0.5").unwrap().spec.podref, "a/b");
+    let pool = world.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
+    let since = &pool["metadata"]["annotations"]["whereabouts.multus-rs/separate-since"];
+    assert!(since.is_string(), "else nobody would look at that claim: {pool}");
+    world.write_views().await;
+    assert_eq!(world.entries()["5"]["podref"], "a/b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_with_claims_named_after_it_says_that_it_is_used_separately() {
+    let world = World::new().await;
+    world.claim("10.0.0.0-24-10.0.0.5", "a/b", ID);
+    let since = || {
+        let pool = world.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
+        pool["metadata"]["annotations"]["whereabouts.multus-rs/separate-since"].clone()
+    };
+    world.hear();
+    world.write_views().await;
+    assert!(since().is_string(), "in an object that is made");
+    world.pool("10.0.0.0-24", json!({}));
+    assert!(since().is_null());
+    world.hear();
+    world.write_views().await;
+    let first = since();
+    assert!(first.is_string(), "in one that does not say so");
+    world.claim("10.0.0.0-24-10.0.0.6", "a/c", ID);
+    world.hear();
+    world.write_views().await;
+    assert_eq!(since(), first, "once");
 }
 
 #[tokio::test(start_paused = true)]

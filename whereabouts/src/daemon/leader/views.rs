@@ -16,10 +16,11 @@ use super::adopt::judge;
 use super::mirrors::{Mirrors, Seen};
 use super::networks::Scopes;
 use super::{AT_ONCE, Context};
-use crate::objects::{ADOPTED, Counts, POOLS, Pool, PoolSpec};
+use crate::objects::{Counts, POOLS, Pool, SEPARATE_SINCE};
 use crate::packed::Decimal;
 use crate::seen::SeenPool;
-use crate::view::{self, Change, Definition, Entries, Fate, Written};
+use crate::twin;
+use crate::view::{self, Change, Definition, Entries, Fate, Named, View, Written};
 
 /// After a write that failed, other than for a change in between, its pool waits so much longer.
 const PENALTY: Duration = Duration::from_secs(10);
@@ -97,7 +98,7 @@ pub fn plan(
     let used = usize::try_from(used.unwrap_or(0)).unwrap_or(usize::MAX);
     context.metrics.pool(name, size, used);
     let Some(pool) = object else {
-        return (used > 0).then(|| (Write::Create(Box::new(new_pool(name, &range, view.status))), used));
+        return (used > 0).then(|| (Write::Create(Box::new(new_pool(name, range, &view))), used));
     };
     let judged = judge(pool, mirrors, &Scopes::default());
     let fates: BTreeMap<&Decimal, Fate> = judged.iter().map(|judged| (judged.key, judged.fate)).collect();
@@ -110,7 +111,8 @@ pub fn plan(
     }
     // A key that is none is nobody's, and none of our business.
     let fate = |key: &Decimal, _: &_| fates.get(key).copied().unwrap_or(Fate::Adopt);
-    let change = view::change(pool, &view, definition, fate)?;
+    let change = view::change(pool, &view, definition, fate);
+    let change = Change::with_separation(change, pool, &view, node::clock::now())?;
     let resource_version = pool.resource_version.as_ref()?.to_string();
     let entries = match view.entries {
         Entries::Shown(entries) => entries.len().max(pool.entries().len()),
@@ -120,17 +122,10 @@ pub fn plan(
 }
 
 /// Without entries: the first one is written alone.
-fn new_pool(name: &str, range: &IpNet, status: Counts) -> Pool {
-    let mut pool = Pool {
-        api_version: "whereabouts.cni.cncf.io/v1alpha1".to_owned(),
-        kind: "IPPool".to_owned(),
-        spec: PoolSpec { range: range.trunc().to_string(), allocations: BTreeMap::new() },
-        status: Some(status),
-        ..Pool::default()
-    };
-    pool.metadata.name = Some(name.to_owned());
-    pool.metadata.annotations = Some([(ADOPTED.to_owned(), "true".to_owned())].into());
-    pool
+fn new_pool(name: &str, range: IpNet, view: &View<'_>) -> Pool {
+    let since = twin::written(node::clock::now());
+    let said = (view.named == Named::SomeApart).then_some((SEPARATE_SINCE, since.as_str()));
+    Pool { status: Some(view.status), ..Pool::new(name, range, said) }
 }
 
 /// Makes a write. What the definition of IPPool turned out to do is returned, with the object as it is now.

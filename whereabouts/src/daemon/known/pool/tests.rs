@@ -162,18 +162,38 @@ async fn many_orders_at_once_spread_before_they_meet_anyone() {
 async fn one_order_looks_whether_a_pool_is_adopted_for_all() {
     let known = known("10.0.0.0/29");
     let looked = std::cell::Cell::new(0);
+    let said = std::cell::Cell::new(Separation::Never);
     let look = || async {
         looked.set(looked.get() + 1);
         tokio::time::sleep(Duration::from_millis(5)).await;
-        Ok::<(), ()>(())
+        Ok::<Separation, ()>(said.get())
     };
-    let (a, b) = tokio::join!(known.adopted(look()), known.adopted(look()));
-    assert_eq!((a, b, looked.get()), (Ok(()), Ok(()), 1));
+    let shared = || known.adopted(OverlappingRanges::Protected, look());
+    let apart = || known.adopted(OverlappingRanges::Separate, look());
+    let (a, b) = tokio::join!(shared(), shared());
+    assert_eq!((a, b, looked.get()), (Ok(Separation::Never), Ok(Separation::Never), 1));
     tokio::time::advance(ADOPTED).await;
-    known.adopted(look()).await.unwrap();
+    shared().await.unwrap();
     assert_eq!(looked.get(), 2);
-    let failed = known.adopted(async { Err::<(), &str>("away") }).await;
-    assert_eq!(failed, Ok(()), "seen a moment ago");
+    let failed = known.adopted(OverlappingRanges::Protected, async { Err::<Separation, &str>("away") }).await;
+    assert_eq!(failed, Ok(Separation::Never), "seen a moment ago");
+    let since = Separation::Since("2026-11-25T13:00:00Z".parse().unwrap());
+    said.set(since);
+    assert_eq!(
+        (apart().await, looked.get()),
+        (Ok(since), 3),
+        "that it is shared does not do for an order for itself"
+    );
+    assert_eq!((apart().await, shared().await, looked.get()), (Ok(since), Ok(since), 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_of_both_names_are_the_pools() {
+    let known = known("10.0.0.0/29");
+    listed(&known, &[("10.0.0.1", "a"), ("10.0.0.0-29-10.0.0.2", "b")]);
+    assert_eq!(take(&known, "c"), ip("10.0.0.3"));
+    let mut seat = known.seat(&who("b"), None);
+    assert_eq!(seat.next(known.pool(), None, &NOTHING_LOST).unwrap(), ip("10.0.0.2"), "its own");
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,6 +21,7 @@ struct State {
     version: u64,
     drops_via: bool,
     fails: Vec<String>,
+    requests: Vec<String>,
 }
 
 impl Server {
@@ -54,6 +55,11 @@ impl Server {
     /// So many writes changed something.
     pub fn writes(&self) -> u64 {
         self.state.lock().unwrap().version
+    }
+
+    /// Method and object of each request since this was last asked.
+    pub fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().unwrap().requests)
     }
 
     /// The definition of IPPool is Whereabouts' own.
@@ -101,10 +107,19 @@ impl State {
         let mut key = key(path);
         if method == Method::POST {
             key[2] = body["metadata"]["name"].as_str().unwrap().to_owned();
+        }
+        self.requests.push(format!("{method} {}", key[2]));
+        if method == Method::POST {
             return match self.objects.contains_key(&key) {
                 true => refused(409, "AlreadyExists"),
                 false => (201, self.put(key, body)),
             };
+        }
+        if method == Method::GET && key[2].is_empty() {
+            let is_meant = |of: &[String; 3]| of[..2] == key[..2];
+            let items: Vec<&Value> =
+                self.objects.iter().filter(|(of, _)| is_meant(of)).map(|(_, object)| object).collect();
+            return (200, json!({ "metadata": {}, "items": items }));
         }
         let Some(present) = self.objects.get(&key).cloned() else { return refused(404, "NotFound") };
         match method.as_str() {
