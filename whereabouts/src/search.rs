@@ -11,6 +11,9 @@ use crate::pool::Pool;
 /// So many losses in windows of growing width, with no crowd about, say that all up to there is claimed.
 const LOSSES_OF_A_DENSE_POOL: usize = 2;
 
+/// From a window as wide as this the end of what is claimed is found step by step, not by every call anew.
+const FAR: u32 = 1 << 12;
+
 /// What earlier calls on this node noted about a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
@@ -123,7 +126,9 @@ impl Trail {
         let above: Vec<IpAddr> = self.lost.range(next..).copied().collect();
         match above.iter().rfind(|lost| **lost < ip) {
             Some(last) if above.len() >= LOSSES_OF_A_DENSE_POOL => {
-                vec![Note::Next(ip::add(*last, 1).unwrap_or(ip))]
+                let next = Note::Next(ip::add(*last, 1).unwrap_or(ip));
+                // How far it is dense beyond the last loss nobody knows: where that may be far, the next calls need not find out anew.
+                if spread > FAR { vec![next, Note::Spread(spread)] } else { vec![next] }
             }
             Some(_) | None => vec![Note::Next(next), Note::Spread(spread)],
         }

@@ -31,8 +31,9 @@ const FULL: Duration = Duration::from_secs(1);
 /// How long a pool counts as adopted; the leader adopts what Whereabouts adds.
 const ADOPTED: Duration = Duration::from_secs(60);
 
-/// How long the first order of a pool waits for the list of its claims: with it the first candidate is usually free.
-const FIRST_LIST: Duration = Duration::from_secs(3);
+/// How long the first order of a pool waits for the list of its claims: with it the first candidate is usually free, without it a few tries
+/// find one.
+const FIRST_LIST: Duration = Duration::from_millis(500);
 
 /// One pool in use.
 #[derive(Debug)]

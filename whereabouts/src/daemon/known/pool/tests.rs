@@ -278,7 +278,7 @@ async fn without_news_a_few_tries_lead_past_any_number_of_claims_and_soon_one() 
         (1..=60_000_u128).filter_map(|n| crate::ip::add(ip("10.0.0.0"), n)).collect();
     let tries: Vec<usize> = (0..50).map(|n| order(&known, &format!("p{n}"), &mut held)).collect();
     assert!(tries.iter().all(|tries| *tries <= LOSSES_BEFORE_LIST), "{tries:?}");
-    assert!(tries.iter().filter(|tries| **tries <= 2).count() > 25, "{tries:?}");
+    assert!(tries.iter().filter(|tries| **tries <= 2).count() >= 40, "{tries:?}");
 }
 
 #[tokio::test(start_paused = true)]
