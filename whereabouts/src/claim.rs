@@ -254,7 +254,8 @@ impl Claims<'_> {
         }
     }
 
-    /// Makes a claim of the same interface of the same pod the caller's. `None` where it changed since it was read.
+    /// Makes a claim of the same interface of the same pod the caller's. `None` where it changed since it was read. It is written even if it
+    /// is the caller's container's already: an earlier call for it, whose daemon is gone, may have sent its deletion, which still comes.
     pub(crate) async fn take_over(
         &self,
         pool: &Pool,
@@ -264,10 +265,11 @@ impl Claims<'_> {
         mut present: Reservation,
     ) -> Result<Option<HeldClaim>, ClaimError> {
         if present.container() == who.container_id {
-            return Ok(Some(pool.held(ip, name, &present)));
+            present.renew(node::entropy::random());
+        } else {
+            self.check_successor(who, &present).await?;
+            present.assign(pool.holding(who));
         }
-        self.check_successor(who, &present).await?;
-        present.assign(pool.holding(who));
         Ok(self.replace(name, &present).await?.map(|claim| pool.held(ip, name, &claim)))
     }
 

@@ -40,6 +40,9 @@ pub const CONTAINER: &str = "whereabouts.multus-rs/container-id";
 /// Annotation of a claim: the UID of the pod it is for.
 pub const POD_UID: &str = "whereabouts.multus-rs/pod-uid";
 
+/// Annotation of a claim: which call of its container found it again. A write that changes nothing would not be one.
+const RENEWED: &str = "whereabouts.multus-rs/renewed";
+
 /// Annotation of a pool: every entry that upstream wrote has a claim.
 pub const ADOPTED: &str = "whereabouts.multus-rs/adopted";
 
@@ -122,6 +125,12 @@ impl Reservation {
         annotations.insert(CONTAINER.to_owned(), spec.containerid.clone());
         put(annotations, POD_UID, pod_uid.map(str::to_owned));
         self.spec = spec;
+    }
+
+    /// Writes that the call with this number found it again.
+    pub fn renew(&mut self, call: u64) {
+        let annotations = self.metadata.annotations.get_or_insert_default();
+        annotations.insert(RENEWED.to_owned(), format!("{call:016x}"));
     }
 
     /// The name of the pool it is of, where it says so. One that Whereabouts made does not.

@@ -356,7 +356,11 @@ async fn a_pod_keeps_its_address_when_its_network_is_toggled() {
     assert_eq!(world.names(), ["10.0.0.1"], "the shared one, which keeps other pools off too");
     assert_eq!(world.server.get(CLAIMS, "kube-system", "10.0.0.1").unwrap()["spec"]["containerid"], "c2");
     let again = order("c2", Separate).await;
-    assert_eq!((again.claim, again.origin), (kept.claim, Origin::TakenOver), "the same call once more");
+    assert_eq!(
+        (again.claim.name, again.origin),
+        (kept.claim.name, Origin::TakenOver),
+        "the same call once more"
+    );
     // And from a claim that is named after the pool.
     world.server.remove(CLAIMS, "kube-system", "10.0.0.1");
     assert_eq!(order("c3", Separate).await.claim.name.as_str(), "10.0.0.0-29-10.0.0.1");
@@ -400,6 +404,20 @@ async fn a_note_of_an_earlier_release_is_no_knowledge_of_the_pool() {
     HintStore::open(node.0.path()).set_adopted(POOL, Separation::Never);
     node::files::replace(&node.0.path().join("hints").join(format!("adopted-{POOL}")), b"").unwrap();
     assert_eq!(world.add(&node, "a", Protected).await.0, "10.0.0.2");
+}
+
+#[tokio::test]
+async fn a_deletion_that_an_earlier_call_sent_does_not_take_what_a_later_one_found_again() {
+    let world = World::new().await;
+    let node = Node::new();
+    // A daemon got it, was about to give it up, and ended; the plugin goes on by itself and finds it.
+    let before = world.order(&node, who("a", "a"), Protected, None).await.unwrap().claim;
+    let after = world.order(&node, who("a", "a"), Protected, None).await.unwrap();
+    assert_eq!((&after.claim.name, after.origin), (&before.name, Origin::TakenOver));
+    let late = world.claims().delete(&before.name, &before.resource_version).await;
+    assert!(matches!(late, Err(ApiError::Conflict { .. })), "{late:?}");
+    assert_eq!(world.names(), [before.name.as_str()]);
+    world.claims().delete(&before.name, &after.claim.resource_version).await.unwrap();
 }
 
 #[tokio::test]
