@@ -224,7 +224,7 @@ fn growth(page: &mut String, run: &Run<'_>) {
     let _ = write!(
         page,
         "### With many addresses held\n\n{} ADDs one after the other on one node, while others hold so many addresses of the range. First: on a node that has never used\n\
-         the range; a daemon then reads all its claims.\n\n![p50 of an ADD by addresses held]({})\n\n",
+         the range; a daemon then begins to read its claims.\n\n![p50 of an ADD by addresses held]({})\n\n",
         run.scale.calls,
         plot::GROWTH
     );
