@@ -1,5 +1,6 @@
-//! What is claimed in the pools that this node uses, followed from the API server while they are in use: where the daemon's candidates come
-//! from. It may be late or wrong; the create of a claim decides. Orders that are served at the same time here never try the same address.
+//! What is claimed in the pools that this node uses: where the daemon's candidates come from. It is followed from the API server while a pool
+//! is in use and that is worth it (`pace`), and else learned from what orders meet. It may be late or wrong; the create of a claim decides.
+//! Orders that are served at the same time here never try the same address.
 
 mod pace;
 mod pool;
