@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use whereabouts::choose::{self, Hints, View};
+use whereabouts::pool::choose;
+use whereabouts::pool::choose::{KnownAddresses, Preferences};
 
 use crate::world::{Claim, Look, Rules, State, World};
 
@@ -98,8 +99,8 @@ impl World {
             }
         };
         let (spec, free) = &self.pools[sandbox.pod];
-        let hints = Hints { previous, ..Hints::default() };
-        Some(match choose::next(spec, free, View { used, lost }, hints, 0) {
+        let hints = Preferences { previous, ..Preferences::default() };
+        Some(match choose::next(spec, free, KnownAddresses { used, lost }, hints, 0) {
             Ok(address) => Phase::Creating { address, lost: lost.clone() },
             // The ADD fails; the kubelet tries again.
             Err(_) => Phase::Waiting,

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use whereabouts::objects::{Holding, Reservation, ReservationSpec};
-use whereabouts::reclaim::{Candidates, Due, LivePod, PodIdentity, PodView, answered, observe, releases};
-use whereabouts::seen::SeenClaim;
+use whereabouts::crd::cached::CachedReservation;
+use whereabouts::crd::pod::PodIdentity;
+use whereabouts::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
+use whereabouts::leader::reclaim_rules::{
+    LivePod, PodView, ReclaimCandidate, TrackedClaims, observe, record_answers, releases,
+};
 
 use crate::world::{Claim, Claims, Leader, Rules, State, World};
 
@@ -22,7 +25,7 @@ impl Leader {
     }
 }
 
-fn object(address: &IpAddr, claim: &Claim) -> Arc<SeenClaim> {
+fn object(address: &IpAddr, claim: &Claim) -> Arc<CachedReservation> {
     let spec = ReservationSpec {
         podref: PODS[claim.pod].to_owned(),
         ifname: "net1".to_owned(),
@@ -30,11 +33,11 @@ fn object(address: &IpAddr, claim: &Claim) -> Arc<SeenClaim> {
     };
     let range = IpNet::new(*address, 24).unwrap().trunc();
     let pod_uid = claim.pod_uid.to_string();
-    let holding = Holding { pool: "10.0.0.0-24", range, pod_uid: Some(&pod_uid), node: None, spec };
+    let holding = ReservationOwner { pool: "10.0.0.0-24", range, pod_uid: Some(&pod_uid), node: None, spec };
     let mut object = Reservation::new(&address.to_string(), holding);
     object.metadata.uid = Some(claim.made_for.to_string());
     object.metadata.resource_version = Some(claim.container.to_string());
-    Arc::new(SeenClaim::from(&object))
+    Arc::new(CachedReservation::from(&object))
 }
 
 fn identity(uid: u8) -> PodIdentity {
@@ -45,7 +48,7 @@ fn identities(pods: [Option<u8>; 2]) -> BTreeMap<&'static str, PodIdentity> {
     PODS.into_iter().zip(pods).filter_map(|(name, uid)| Some((name, identity(uid?)))).collect()
 }
 
-fn address_of(due: &Due) -> IpAddr {
+fn address_of(due: &ReclaimCandidate) -> IpAddr {
     due.name.as_str().parse().unwrap()
 }
 
@@ -58,26 +61,28 @@ impl World {
             return None;
         }
         leader.waits = state.unannounced;
-        let claims: Vec<Arc<SeenClaim>> = state.claims.iter().map(|(ip, claim)| object(ip, claim)).collect();
+        let claims: Vec<Arc<CachedReservation>> =
+            state.claims.iter().map(|(ip, claim)| object(ip, claim)).collect();
         let nobody = BTreeMap::new();
         // As they were seen at the last observation: candidates, with nobody there, as the API server said when it was asked.
         let earlier = match self.rules {
             Rules::OneObservation => claims.clone(),
             _ => leader.candidates.iter().map(|(ip, claim)| object(ip, claim)).collect(),
         };
-        let once = look(&earlier, &nobody, &Candidates::new(), Duration::ZERO).candidates;
+        let once = look(&earlier, &nobody, &TrackedClaims::new(), Duration::ZERO).candidates;
         let mut twice = look(&earlier, &nobody, &once, Duration::ZERO);
-        let gone: Vec<(Due, LivePod)> = twice.doubtful.into_iter().map(|due| (due, LivePod::Gone)).collect();
-        answered(&mut twice.candidates, &gone, Duration::ZERO);
+        let gone: Vec<(ReclaimCandidate, LivePod)> =
+            twice.unconfirmed.into_iter().map(|due| (due, LivePod::Gone)).collect();
+        record_answers(&mut twice.candidates, &gone, Duration::ZERO);
         let present = identities(leader.stalled.unwrap_or(state.pods));
         let seen = look(&claims, &present, &twice.candidates, GRACE);
         // New candidates are looked at again at once, and asked for: the grace time is one of those only that are gone.
         let mut again = look(&claims, &present, &seen.candidates, GRACE);
-        let asked = again.doubtful.into_iter().map(|due| {
+        let asked = again.unconfirmed.into_iter().map(|due| {
             let live = self.live_pod(state, &due);
             (due, live)
         });
-        answered(&mut again.candidates, &asked.collect::<Vec<_>>(), GRACE);
+        record_answers(&mut again.candidates, &asked.collect::<Vec<_>>(), GRACE);
         let leader = &mut state.leader;
         let is_candidate = |ip: &IpAddr| again.candidates.keys().any(|name| **name == ip.to_string());
         leader.candidates =
@@ -91,7 +96,7 @@ impl World {
     }
 
     /// What the API server answers about the pod of a claim.
-    fn live_pod(&self, state: &State, due: &Due) -> LivePod {
+    fn live_pod(&self, state: &State, due: &ReclaimCandidate) -> LivePod {
         let name = format!("{}/{}", due.pod.namespace, due.pod.name);
         let pod = PODS.iter().position(|pod| *pod == name).unwrap();
         match (state.pods[pod], self.rules) {
@@ -101,7 +106,7 @@ impl World {
     }
 
     /// Whether a delete that is on its way would delete this claim.
-    fn is_met(&self, due: &Due, claim: &Claim) -> bool {
+    fn is_met(&self, due: &ReclaimCandidate, claim: &Claim) -> bool {
         let exactly = due.preconditions();
         self.rules == Rules::DeleteByNameOnly
             || (exactly.uid.is_some_and(|uid| uid.as_str() == claim.made_for.to_string())
@@ -148,10 +153,10 @@ impl State {
 }
 
 fn look(
-    claims: &[Arc<SeenClaim>],
+    claims: &[Arc<CachedReservation>],
     pods: &BTreeMap<&str, PodIdentity>,
-    earlier: &Candidates,
+    earlier: &TrackedClaims,
     now: Duration,
-) -> whereabouts::reclaim::Observation {
+) -> whereabouts::leader::reclaim_rules::Observation {
     observe(claims, PodView::Complete(&|podref| pods.get(podref)), earlier, now, GRACE)
 }

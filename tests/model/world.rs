@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use stateright::{Model, Property};
-use whereabouts::range::{Allocatable, RangeSpec};
-use whereabouts::reclaim::Due;
+use whereabouts::addr::range::{Allocatable, RangeSpec};
+use whereabouts::leader::reclaim_rules::ReclaimCandidate;
 
 use crate::pods::Sandbox;
 
@@ -76,12 +76,12 @@ pub struct State {
 pub struct Leader {
     /// The pods as its mirror has them, where it has stopped hearing of them.
     pub stalled: Option<[Option<u8>; 2]>,
-    /// Candidates of its last observation, with what they were then.
+    /// TrackedClaims of its last observation, with what they were then.
     pub candidates: Claims,
     /// It observed before the static pod was announced: the next time is a grace time later, and it will be.
     pub waits: bool,
     /// Deletes that are on their way.
-    pub deleting: Vec<Due>,
+    pub deleting: Vec<ReclaimCandidate>,
 }
 
 /// Something happens.
@@ -146,7 +146,7 @@ impl World {
     }
 
     /// Whether nothing can happen any more.
-    fn is_over(&self, state: &State) -> bool {
+    fn is_superseded(&self, state: &State) -> bool {
         let mut events = Vec::new();
         self.actions(state, &mut events);
         events.into_iter().all(|event| self.next_state(state, event).is_none())
@@ -236,7 +236,7 @@ impl Model for World {
             }),
             Property::always(HARMS[2], |world: &World, state: &State| {
                 let left = state.claims.values().any(|claim| state.pods[claim.pod].is_none());
-                !left || !world.is_over(state)
+                !left || !world.is_superseded(state)
             }),
             Property::sometimes("the successor has its predecessor's address", |_: &World, state: &State| {
                 state.sandboxes[1].address().is_some()

@@ -45,37 +45,14 @@
 //! Names, keys, forms and the texts that tools search for are those of Whereabouts, so that a cluster can change
 //! over, and back, with its pools as they are.
 
-pub mod adopt;
-pub mod allocate;
-pub mod attach;
-pub mod choose;
-pub mod claim;
+pub mod addr;
+pub mod claims;
 pub mod conf;
-pub mod conf_files;
-pub mod crowd;
+pub mod crd;
 pub mod daemon;
-pub mod drain;
-pub mod hint;
-pub mod ip;
-pub mod namespace;
-pub mod naming;
-pub mod node_slice;
-pub mod objects;
-pub mod order;
-pub mod outlook;
-pub mod packed;
+pub mod leader;
+pub mod metrics;
+pub mod node_state;
 pub mod plugin;
 pub mod pool;
-pub mod range;
-pub mod reclaim;
-pub mod record;
-pub mod release;
-pub mod search;
-pub mod seen;
-pub mod session;
-pub mod slice_plan;
-pub mod slices;
-pub mod source;
-pub mod twin;
-pub mod view;
-pub mod wire;
+pub mod rpc;

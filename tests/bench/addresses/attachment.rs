@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use node::names::DnsLabel;
 use serde_json::{Value, json};
+use whereabouts::addr::range::RangeSpec;
 use whereabouts::conf::OverlappingRanges;
 use whereabouts::conf::request::Claim;
-use whereabouts::order::{Order, PoolOrder, Who};
-use whereabouts::range::RangeSpec;
+use whereabouts::pool::request::{AllocationRequest, Claimant, PoolRequest};
 
 use crate::api::NAMESPACE;
 
@@ -70,11 +70,11 @@ impl Attachment {
     }
 
     /// What the plugin would make of it on this node.
-    pub fn order(&self, node: &str) -> Order {
+    pub fn order(&self, node: &str) -> AllocationRequest {
         let range = RangeSpec::parse(&self.range, None, None, Vec::new()).expect("a range");
         let overlapping = OverlappingRanges::Protected;
-        Order {
-            who: Who {
+        AllocationRequest {
+            claimant: Claimant {
                 podref: format!("default/{}", self.pod_name()),
                 pod_uid: Some(self.pod_uid()),
                 if_name: self.if_name.clone(),
@@ -82,8 +82,8 @@ impl Attachment {
                 node: Some(node.to_owned()),
             },
             namespace: Some(DnsLabel::new(NAMESPACE).expect("a namespace")),
-            pools: vec![PoolOrder { range, network: None, overlapping, slice: None }],
-            wanted: vec![Claim { range: 0, wish: None }],
+            pools: vec![PoolRequest { range, network: None, overlapping, slice: None }],
+            wanted: vec![Claim { range: 0, requested: None }],
         }
     }
 }

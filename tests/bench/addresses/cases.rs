@@ -231,7 +231,7 @@ impl Bench<'_> {
     /// Claims of ours that no DEL gave back.
     fn left(&self, node: &Node) -> usize {
         let name = node.name.clone();
-        node.run(move || Inside::new(&name).count(whereabouts::objects::LABEL_POOL.to_owned()))
+        node.run(move || Inside::new(&name).count(whereabouts::crd::reservation::LABEL_POOL.to_owned()))
     }
 
     /// A range that others hold more and more addresses of.

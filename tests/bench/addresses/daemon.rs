@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use whereabouts::wire::SOCKET;
+use whereabouts::rpc::wire::SOCKET;
 
 use crate::node::KUBECONFIG;
 

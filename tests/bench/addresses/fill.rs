@@ -11,8 +11,10 @@ use node::client::{ApiClient, ApiError, Credentials, MetadataOnly, Preconditions
 use node::deadline::Deadline;
 use node::names::{DnsLabel, DnsSubdomain};
 use serde_json::{Value, json};
-use whereabouts::naming::{self, ClaimScope};
-use whereabouts::objects::{Holding, POOLS, RESERVATIONS, Reservation, ReservationSpec};
+use whereabouts::crd::ip_pool::POOLS;
+use whereabouts::crd::reservation::{RESERVATIONS, Reservation, ReservationOwner, ReservationSpec};
+use whereabouts::pool::naming;
+use whereabouts::pool::naming::ClaimScope;
 
 use crate::api::NAMESPACE;
 use crate::node::{KUBECONFIG, Node};
@@ -92,7 +94,7 @@ fn claim(net: IpNet, number: u32) -> Reservation {
     let uid = format!("00000000-0000-4000-9000-{number:012x}");
     Reservation::new(
         name.as_str(),
-        Holding { pool: pool.as_str(), range: net, pod_uid: Some(&uid), node: Some("filled"), spec },
+        ReservationOwner { pool: pool.as_str(), range: net, pod_uid: Some(&uid), node: Some("filled"), spec },
     )
 }
 

@@ -12,13 +12,15 @@ use node::deadline::Deadline;
 use node::names::{DnsLabel, DnsSubdomain};
 use node::rpc;
 use serde_json::Value;
-use whereabouts::allocate::{self, Beginning};
-use whereabouts::claim::{Claimed, Claims};
+use whereabouts::claims::allocate;
+use whereabouts::claims::allocate::PriorAttempt;
+use whereabouts::claims::release;
+use whereabouts::claims::store::Claims;
 use whereabouts::daemon::LEASE;
-use whereabouts::hint::HintStore;
-use whereabouts::record::{Record, STATE, Stage};
-use whereabouts::release;
-use whereabouts::wire::{Answer, Release, Request, socket};
+use whereabouts::node_state::hints::HintStore;
+use whereabouts::node_state::record::{Record, STATE, Stage};
+use whereabouts::pool::held_claim::Claimed;
+use whereabouts::rpc::wire::{Answer, Release, Request, socket};
 
 use crate::api::NAMESPACE;
 use crate::attachment::Attachment;
@@ -178,7 +180,8 @@ impl Inside {
 
     fn claim(&self, attachment: &Attachment) -> Result<Vec<Claimed>, String> {
         let (claims, order) = (self.claims(), attachment.order(&self.node));
-        let served = self.runtime.block_on(allocate::serve(&claims, &order, &self.hints, Beginning::Fresh));
+        let served =
+            self.runtime.block_on(allocate::serve(&claims, &order, &self.hints, PriorAttempt::Absent));
         served.map_err(|failure| failure.error.to_string())
     }
 
@@ -191,7 +194,7 @@ impl Inside {
     /// How many claims of a pool there are, as the API server's store has it.
     pub fn count(&self, labels: String) -> usize {
         let query = ListQuery { labels: Some(labels), ..ListQuery::all(Freshness::Latest) };
-        let all = whereabouts::objects::RESERVATIONS.in_namespace(&self.namespace);
+        let all = whereabouts::crd::reservation::RESERVATIONS.in_namespace(&self.namespace);
         let listed = self.api.list::<MetadataOnly>(&all, &query, Deadline::after(LIMIT));
         self.runtime.block_on(listed).expect("claims can be listed").items.len()
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::api::http::{Answer, Ask, Request};
 use super::api::store::{DeleteIf, Key, Store};
-use whereabouts::objects::SEPARATE_SINCE;
+use whereabouts::crd::ip_pool::SEPARATE_SINCE;
 
 /// Which rule is broken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::api::http::{self as api, Answer, Ask, Request};
 use super::api::store::{Commit, Object, Store};
-use super::faults::{Act, Climate, Fate, Reply, Service};
+use super::faults::{Act, AllocationState, Climate, Reply, Service};
 use super::history::{Event, History, Owner};
 use super::sabotage::Sabotage;
 
@@ -101,7 +101,7 @@ impl Server {
         known.checked_sub(1).map_or(0, |last| times[last].1)
     }
 
-    fn fate(&self, client: usize, request: &Request) -> Fate {
+    fn fate(&self, client: usize, request: &Request) -> AllocationState {
         let act = match request.ask {
             Ask::Get { .. } | Ask::List { .. } | Ask::Watch { .. } => Act::Read,
             Ask::Create { .. } => Act::Create,
@@ -159,7 +159,12 @@ impl Server {
         answered.await.unwrap_or_else(|_| Err(broken()))
     }
 
-    fn open_watch(&self, client: usize, request: Request, fate: Fate) -> io::Result<http::Response<Body>> {
+    fn open_watch(
+        &self,
+        client: usize,
+        request: Request,
+        fate: AllocationState,
+    ) -> io::Result<http::Response<Body>> {
         match (fate.service, fate.reply) {
             (Service::NeverArrives, _) => return Err(broken()),
             (Service::Refused { code, reason, retry_after }, _) => {
@@ -198,7 +203,7 @@ impl Server {
 }
 
 impl Traffic {
-    fn count(&mut self, fate: &Fate) {
+    fn count(&mut self, fate: &AllocationState) {
         self.requests += 1;
         let mut add = |what| *self.faults.entry(what).or_default() += 1;
         match (fate.service, fate.reply) {

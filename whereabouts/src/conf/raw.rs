@@ -7,9 +7,10 @@ use cni::json::fold_keys;
 use cni::result::{Dns, Route};
 use serde_json::{Map, Value};
 
-use super::{ConfError, OverlappingRanges, Place, StaticAddress, Warning, wrong_type};
-use crate::ip;
-use crate::range::RangeSpec;
+use super::error::{ConfError, Place, Warning, wrong_type};
+use super::settings::{OverlappingRanges, StaticAddress};
+use crate::addr::ip;
+use crate::addr::range::RangeSpec;
 
 const KEYS: &[&str] = &[
     "type",

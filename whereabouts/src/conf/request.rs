@@ -10,9 +10,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Conf, ConfError, Place, StaticAddress, check_one_per_family, wrong_type};
-use crate::choose::Wish;
-use crate::ip;
+use super::error::{ConfError, Place, wrong_type};
+use super::resolved::{Conf, check_one_per_family};
+use super::settings::StaticAddress;
+use crate::addr::ip;
 
 /// What `CNI_ARGS` says about addresses.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,13 +38,22 @@ pub struct Requests {
     gateways: Vec<IpAddr>,
 }
 
+/// An address that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RequestedAddress {
+    /// This one or none.
+    Required(IpAddr),
+    /// This one if it can be had, else any.
+    Preferred(IpAddr),
+}
+
 /// One address to be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// Which of [`Conf::ranges`].
     pub range: usize,
     /// The address it must be, or `None` for any.
-    pub wish: Option<Wish>,
+    pub requested: Option<RequestedAddress>,
 }
 
 /// What an interface gets.
@@ -87,12 +97,12 @@ impl Requests {
     /// [`ConfError::RequestedOutside`] for an address outside every range that has no prefix length;
     /// [`ConfError::TooManyAddresses`].
     pub fn assign(&self, conf: &Conf) -> Result<Assignment, ConfError> {
-        let mut wishes: Vec<Vec<Wish>> = vec![Vec::new(); conf.ranges.len()];
+        let mut wishes: Vec<Vec<RequestedAddress>> = vec![Vec::new(); conf.ranges.len()];
         let mut addresses = conf.addresses.clone();
         for requested in &self.addresses {
             let home = conf.ranges.iter().zip(&mut wishes).find(|(range, _)| range.is_usable(requested.ip));
             match (home, requested.prefix) {
-                (Some((_, wishes)), _) => wishes.push(Wish::Must(requested.ip)),
+                (Some((_, wishes)), _) => wishes.push(RequestedAddress::Required(requested.ip)),
                 (None, Some(address)) => addresses.push(StaticAddress { address, gateway: None }),
                 (None, None) => return Err(outside(requested.ip, conf)),
             }
@@ -115,11 +125,11 @@ impl Requests {
     }
 }
 
-fn claims_in(range: usize, wishes: &[Wish]) -> Vec<Claim> {
+fn claims_in(range: usize, wishes: &[RequestedAddress]) -> Vec<Claim> {
     if wishes.is_empty() {
-        return vec![Claim { range, wish: None }];
+        return vec![Claim { range, requested: None }];
     }
-    wishes.iter().map(|wish| Claim { range, wish: Some(*wish) }).collect()
+    wishes.iter().map(|requested| Claim { range, requested: Some(*requested) }).collect()
 }
 
 fn listed(text: Option<&str>) -> impl Iterator<Item = &str> {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::request::{Claim, IpArgs, Requests};
 use super::{Conf, ConfError, FlatFile, LogLevel, Network, OverlappingRanges, Warning};
-use crate::choose::Wish;
+use crate::conf::request::RequestedAddress;
 
 const FLAT: &str = r#"{"kubernetes": {"kubeconfig": "/anywhere/whereabouts.kubeconfig"}}"#;
 
@@ -301,10 +301,11 @@ fn requested_addresses_inside_a_range_are_claimed() {
         gather(args, &json!({"ips": ["10.0.0.7/24", "fd00::7"]}), &json!({"ips": ["fd00::7/64", "fd00::8"]}))
             .unwrap();
     let assignment = requests.assign(&conf).unwrap();
-    let must = |range, ip: &str| Claim { range, wish: Some(Wish::Must(ip.parse().unwrap())) };
+    let must =
+        |range, ip: &str| Claim { range, requested: Some(RequestedAddress::Required(ip.parse().unwrap())) };
     assert_eq!(
         assignment.claims,
-        [must(0, "10.0.0.7"), must(1, "fd00::7"), must(1, "fd00::8"), Claim { range: 2, wish: None }]
+        [must(0, "10.0.0.7"), must(1, "fd00::7"), must(1, "fd00::8"), Claim { range: 2, requested: None }]
     );
     assert_eq!(assignment.addresses.len(), 1);
     assert_eq!(assignment.addresses[0].address.to_string(), "172.16.0.9/16");
@@ -315,7 +316,7 @@ fn requested_addresses_inside_a_range_are_claimed() {
 fn without_requests_each_range_gives_any_address() {
     let conf = load(json!({"range": "10.0.0.0/24", "addresses": [{"address": "10.5.0.1/24"}]})).unwrap();
     let assignment = Requests::default().assign(&conf).unwrap();
-    assert_eq!(assignment.claims, [Claim { range: 0, wish: None }]);
+    assert_eq!(assignment.claims, [Claim { range: 0, requested: None }]);
     assert_eq!(assignment.addresses, conf.addresses);
 }
 

@@ -1,23 +1,19 @@
 //! The daemon of a node: it serves the node's plugins with a connection that is warm and a view that is fresh, gives back what DELs could
 //! not, and stands for leader. It holds a credential and no privilege: it makes no interface, enters no namespace and runs no program.
 //!
-//! | module | answers |
+//! | module | question it answers |
 //! |---|---|
-//! | [`options`] | what was it told? |
-//! | [`serve`] | how is a plugin answered? |
-//! | [`turns`] | what if a newer call comes before it is answered? |
-//! | [`known`] | what is claimed in the pools this node uses? |
-//! | [`tombstones`] | what is still to be given back? |
-//! | [`leader`] | what does one daemon do for all nodes? |
-//! | [`metrics`] | what happened? |
+//! | [`options`] | which flags and variables are there? |
+//! | [`serve`] | how is a plugin's request answered? |
+//! | [`in_flight`] | what if a newer call comes before the earlier one is answered? |
+//! | [`pool_cache`] | which addresses are claimed in the pools that this node uses? |
+//! | [`tombstones`] | which claims are still to be released? |
 
-pub mod known;
-pub mod leader;
-pub mod metrics;
+pub mod in_flight;
 pub mod options;
+pub mod pool_cache;
 pub mod serve;
 pub mod tombstones;
-pub mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,12 +27,13 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::hint::HintStore;
-use crate::record::{RecordError, Records};
-use crate::source::namespace_of;
-use known::Known;
-use metrics::Metrics;
+use crate::leader;
+use crate::metrics::{self, Metrics};
+use crate::node_state::hints::HintStore;
+use crate::node_state::namespace::namespace_of;
+use crate::node_state::record::{RecordError, Records};
 use options::{Candidacy, Options};
+use pool_cache::PoolCaches;
 use serve::Service;
 
 /// The lease of our leader; Whereabouts' own is called `whereabouts`.
@@ -82,9 +79,9 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     };
     let records = Records::open(&options.state)?;
     let (metrics, registry) = Metrics::new();
-    let (known, started) = Known::new(HintStore::open(&options.state), metrics.clone());
-    let known = Arc::new(known);
-    let service = Service::new(api.clone(), namespace.clone(), known.clone(), metrics.clone());
+    let (cache, started) = PoolCaches::new(HintStore::open(&options.state), metrics.clone());
+    let cache = Arc::new(cache);
+    let service = Service::new(api.clone(), namespace.clone(), cache.clone(), metrics.clone());
     let listener = rpc::bind(&options.socket)?;
     let endpoint = match options.listen {
         Some(address) => Some(endpoint::bind(address).await?),
@@ -99,13 +96,13 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
 
     // Aborted when this function returns.
     let mut tasks = JoinSet::new();
-    tasks.spawn(known::follow(known, api.clone(), namespace.clone(), started));
+    tasks.spawn(pool_cache::follow(cache, api.clone(), namespace.clone(), started));
     tasks.spawn(tombstones::drain_always(service.clone(), records));
     if let Some(listener) = endpoint {
         tasks.spawn(endpoint::serve(listener, pages(registry, leadership.clone()), std::future::pending()));
     }
     if let Some(leadership) = leadership {
-        let context = leader::Context::new(api, namespace.clone(), metrics, options.grace);
+        let context = leader::context::Context::new(api, namespace.clone(), metrics, options.grace);
         tasks.spawn(lead(context, leadership));
     }
     tracing::info!(node = %options.node, %namespace, socket = %options.socket.display(), "serving");
@@ -141,13 +138,13 @@ fn identity(options: &Options) -> String {
 }
 
 /// Leads whenever this daemon is the leader.
-async fn lead(context: leader::Context, mut leadership: watch::Receiver<Leadership>) {
+async fn lead(context: leader::context::Context, mut leadership: watch::Receiver<Leadership>) {
     while leadership.wait_for(|now| *now == Leadership::Leading).await.is_ok() {
         lead_once(&context, &mut leadership).await;
     }
 }
 
-async fn lead_once(context: &leader::Context, leadership: &mut watch::Receiver<Leadership>) {
+async fn lead_once(context: &leader::context::Context, leadership: &mut watch::Receiver<Leadership>) {
     tracing::info!("leading");
     context.metrics().leads();
     tokio::select! {

@@ -10,8 +10,8 @@ use lexopt::ValueExt as _;
 use node::client::Credentials;
 use node::names::{DnsLabel, NameError};
 
-use crate::record::STATE;
-use crate::wire::SOCKET;
+use crate::node_state::record::STATE;
+use crate::rpc::wire::SOCKET;
 
 /// How the daemon is used.
 pub const USAGE: &str = "\

@@ -1,5 +1,6 @@
 //! Answering the node's plugins.
 
+use crate::claims::status;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +11,18 @@ use node::names::DnsLabel;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::known::{ForOrder, Known};
-use super::metrics::{Asked, Metrics, Outcome};
-use super::turns::Turns;
-use crate::allocate::{self, Beginning, Left};
-use crate::claim::Claims;
-use crate::order::Order;
-use crate::release;
-use crate::session::{ADD_LIMIT, DEL_LIMIT, STATUS_LIMIT, SessionError};
-use crate::wire::{Answer, Refusal, Release, Request, StatusQuery};
+use super::in_flight::InFlight;
+use super::pool_cache::{PoolCaches, RequestCandidates};
+use crate::claims::allocate;
+use crate::claims::allocate::PriorAttempt;
+use crate::claims::error::Cleanup;
+use crate::claims::release;
+use crate::claims::store::Claims;
+use crate::metrics::{Asked, Metrics, Outcome};
+use crate::pool::request::AllocationRequest;
+use crate::rpc::error::CallError;
+use crate::rpc::wire::{ADD_LIMIT, DEL_LIMIT, STATUS_LIMIT};
+use crate::rpc::wire::{Answer, Refusal, Release, Request, StatusQuery};
 
 /// So many orders are served at once; more wait. The API server takes about a thousand creates a second, whoever asks.
 const AT_ONCE: usize = 32;
@@ -34,18 +38,18 @@ pub struct Service {
     /// Where claims are when the plugin's configuration does not say.
     pub namespace: DnsLabel,
     /// What is known of the pools in use there.
-    pub known: Arc<Known>,
+    pub cache: Arc<PoolCaches>,
     /// The daemon's numbers.
     pub metrics: Metrics,
     permits: Arc<Semaphore>,
-    turns: Arc<Turns>,
+    in_flight: Arc<InFlight>,
 }
 
 impl Service {
     /// A service without orders.
-    pub fn new(api: ApiClient, namespace: DnsLabel, known: Arc<Known>, metrics: Metrics) -> Self {
+    pub fn new(api: ApiClient, namespace: DnsLabel, cache: Arc<PoolCaches>, metrics: Metrics) -> Self {
         let permits = Arc::new(Semaphore::new(AT_ONCE));
-        Service { api, namespace, known, metrics, permits, turns: Arc::default() }
+        Service { api, namespace, cache, metrics, permits, in_flight: Arc::default() }
     }
 
     /// Answers one request.
@@ -58,13 +62,13 @@ impl Service {
                 let claims = self.claims(record.namespace.as_ref(), DEL_LIMIT);
                 let missing = claims.first_missing(&record).await;
                 let answer = missing.map(|missing| missing.map_or(Answer::Done, Answer::Missing));
-                (Asked::Check, answer.map_err(|error| (error.into(), Left::Nothing)))
+                (Asked::Check, answer.map_err(|error| (error.into(), Cleanup::NotNeeded)))
             }
             Request::Status(query) => (Asked::Status, self.status(&query).await),
         };
         let outcome = if answer.is_ok() { Outcome::Done } else { Outcome::Refused };
         self.metrics.answered(asked, outcome, began.elapsed());
-        answer.unwrap_or_else(|(error, left)| refused(&error.to_cni(), left))
+        answer.unwrap_or_else(|(error, cleanup)| refused(&error.to_cni(), cleanup))
     }
 
     fn claims<'a>(&'a self, namespace: Option<&'a DnsLabel>, limit: Duration) -> Claims<'a> {
@@ -72,45 +76,46 @@ impl Service {
         Claims { api: &self.api, namespace: namespace.unwrap_or(&self.namespace), deadline }
     }
 
-    async fn claim(&self, order: &Order) -> Result<Answer, (SessionError, Left)> {
+    async fn claim(&self, order: &AllocationRequest) -> Result<Answer, (CallError, Cleanup)> {
         let claims = self.claims(order.namespace.as_ref(), ADD_LIMIT);
         let admission = async {
-            let turn = self.turns.begin(&order.who).await;
+            let in_flight = self.in_flight.begin(&order.claimant).await;
             // The semaphore is never closed.
-            (turn, self.permits.acquire().await)
+            (in_flight, self.permits.acquire().await)
         };
-        let Ok((turn, _permit)) = tokio::time::timeout(claims.deadline.remaining(), admission).await else {
-            return Err((SessionError::Busy, Left::Nothing));
+        let Ok((in_flight, _permit)) = tokio::time::timeout(claims.deadline.remaining(), admission).await
+        else {
+            return Err((CallError::Busy, Cleanup::NotNeeded));
         };
-        let memory = ForOrder { known: &self.known, turn: Some(Arc::new(turn)) };
-        let served = allocate::serve(&claims, order, &memory, Beginning::Fresh).await;
+        let candidates = RequestCandidates { cache: &self.cache, in_flight: Some(Arc::new(in_flight)) };
+        let served = allocate::serve(&claims, order, &candidates, PriorAttempt::Absent).await;
         match served {
             Ok(claimed) => Ok(Answer::Claimed(claimed)),
             Err(failure) => {
-                tracing::warn!(pod = %order.who.podref, interface = %order.who.if_name, "no address: {}", failure.error);
-                Err((failure.error.into(), failure.left))
+                tracing::warn!(pod = %order.claimant.podref, interface = %order.claimant.if_name, "no address: {}", failure.error);
+                Err((failure.error.into(), failure.cleanup))
             }
         }
     }
 
-    async fn release(&self, release: &Release) -> Result<Answer, (SessionError, Left)> {
+    async fn release(&self, release: &Release) -> Result<Answer, (CallError, Cleanup)> {
         let claims = self.claims(release.record.namespace.as_ref(), DEL_LIMIT);
-        self.turns.end(&release.record).await;
-        let memory = ForOrder { known: &self.known, turn: None };
-        let released = release::release(&claims, &release.record, &release.upstream, &memory).await;
-        released.map_err(|error| (error.into(), Left::Something))?;
-        self.known.freed(&release.record);
+        self.in_flight.end(&release.record).await;
+        let candidates = RequestCandidates { cache: &self.cache, in_flight: None };
+        let released = release::release(&claims, &release.record, &release.upstream, &candidates).await;
+        released.map_err(|error| (error.into(), Cleanup::Needed))?;
+        self.cache.released(&release.record);
         Ok(Answer::Done)
     }
 
-    async fn status(&self, query: &StatusQuery) -> Result<Answer, (SessionError, Left)> {
+    async fn status(&self, query: &StatusQuery) -> Result<Answer, (CallError, Cleanup)> {
         let claims = self.claims(query.namespace.as_ref(), STATUS_LIMIT);
-        let memory = ForOrder { known: &self.known, turn: None };
-        let status = release::status(&claims, &query.pools, &memory).await;
-        status.map(|()| Answer::Done).map_err(|error| (error.into(), Left::Nothing))
+        let candidates = RequestCandidates { cache: &self.cache, in_flight: None };
+        let status = status::status(&claims, &query.pools, &candidates).await;
+        status.map(|()| Answer::Done).map_err(|error| (error.into(), Cleanup::NotNeeded))
     }
 }
 
-fn refused(error: &CniError, left: Left) -> Answer {
-    Answer::Refused(Refusal::new(error, left))
+fn refused(error: &CniError, cleanup: Cleanup) -> Answer {
+    Answer::Refused(Refusal::new(error, cleanup))
 }

@@ -6,9 +6,9 @@ use futures::{StreamExt as _, stream};
 use node::deadline::Deadline;
 
 use super::serve::Service;
-use crate::claim::Claims;
-use crate::drain;
-use crate::record::{Record, Records};
+use crate::claims::store::Claims;
+use crate::claims::tombstones;
+use crate::node_state::record::{Record, Records};
 
 /// How often the node's folder is looked at: a tombstone is drained soon after the API server is back.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -26,8 +26,8 @@ pub async fn drain_always(service: Service, records: Records) {
     loop {
         period.tick().await;
         let found = records.tombstones().unwrap_or_default();
-        let left = pass(&service, &records, found).await;
-        service.metrics.tombstones(left);
+        let cleanup = pass(&service, &records, found).await;
+        service.metrics.tombstones(cleanup);
     }
 }
 
@@ -47,9 +47,9 @@ async fn pass(service: &Service, records: &Records, found: Vec<Record>) -> usize
 async fn given_back(service: &Service, records: &Records, record: Record) -> bool {
     let namespace = record.namespace.as_ref().unwrap_or(&service.namespace);
     let claims = Claims { api: &service.api, namespace, deadline: Deadline::after(LIMIT) };
-    match drain::one(&claims, records, &record).await {
+    match tombstones::one(&claims, records, &record).await {
         Ok(()) => {
-            service.known.freed(&record);
+            service.cache.released(&record);
             tracing::info!(pod = %record.podref, interface = %record.if_name, "gave back the addresses of a deleted interface");
             true
         }

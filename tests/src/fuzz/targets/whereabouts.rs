@@ -7,13 +7,16 @@ use std::path::Path;
 use cni::names::{ContainerId, IfName};
 use node::names::DnsSubdomain;
 use serde_json::{Map, Value};
-use whereabouts::choose::{self, Hints, View, Wish};
+use whereabouts::addr::ip;
+use whereabouts::conf::request::RequestedAddress;
 use whereabouts::conf::request::{IpArgs, Requests};
 use whereabouts::conf::{CONF_DIRS, Conf, FlatFile, Network};
-use whereabouts::ip;
-use whereabouts::naming::{self, ClaimScope};
-use whereabouts::objects;
-use whereabouts::record::{RecordError, Records};
+use whereabouts::crd::{ip_pool, reservation};
+use whereabouts::node_state::record::{RecordError, Records};
+use whereabouts::pool::choose;
+use whereabouts::pool::choose::{KnownAddresses, Preferences};
+use whereabouts::pool::naming;
+use whereabouts::pool::naming::ClaimScope;
 
 use super::super::{lossy, pieces, put};
 
@@ -61,11 +64,14 @@ fn assigned(conf: &Conf, asked: &[u8]) {
     for claim in &assignment.claims {
         let range = &conf.ranges[claim.range];
         let Ok(free) = range.allocatable() else { continue };
-        let hints = Hints { wish: claim.wish, ..Hints::default() };
-        match (choose::next(range, &free, View { used: &none, lost: &none }, hints, 7), claim.wish) {
-            (Ok(ip), Some(Wish::Must(wish))) => assert_eq!(ip, wish),
+        let hints = Preferences { requested: claim.requested, ..Preferences::default() };
+        match (
+            choose::next(range, &free, KnownAddresses { used: &none, lost: &none }, hints, 7),
+            claim.requested,
+        ) {
+            (Ok(ip), Some(RequestedAddress::Required(requested))) => assert_eq!(ip, requested),
             (Ok(ip), _) => assert!(free.contains(ip) && range.is_usable(ip), "{ip} of {range:?}"),
-            (Err(_), Some(wish)) => panic!("{wish:?} was assigned to {range:?}"),
+            (Err(_), Some(requested)) => panic!("{requested:?} was assigned to {range:?}"),
             (Err(_), None) => assert_eq!(free.size(), 0, "{range:?}"),
         }
     }
@@ -99,7 +105,7 @@ fn claim_reads_back(ip: IpAddr, scope: ClaimScope<'_>) {
 
 /// A pool as the original writes it: each entry is an address of the range, and no two are the same.
 pub fn whereabouts_pool(bytes: &[u8]) {
-    let Ok(pool) = serde_json::from_slice::<objects::Pool>(bytes) else { return };
+    let Ok(pool) = serde_json::from_slice::<ip_pool::Pool>(bytes) else { return };
     let entries = pool.entries();
     assert!(entries.len() <= pool.spec.allocations.len());
     let Ok(net) = pool.spec.range.parse::<ipnet::IpNet>() else { return assert!(entries.is_empty()) };
@@ -113,7 +119,7 @@ pub fn whereabouts_pool(bytes: &[u8]) {
         seen.insert((*ip, key.clone()));
     }
     assert_eq!(seen.len(), entries.len());
-    let text = objects::label(&lossy(bytes));
+    let text = reservation::label(&lossy(bytes));
     assert!(
         text.chars().count() <= 63 && text.chars().next_back().is_none_or(|c| c.is_ascii_alphanumeric()),
         "{text:?}"

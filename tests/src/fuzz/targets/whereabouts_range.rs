@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use whereabouts::ip::{self, Family};
-use whereabouts::range::{Allocatable, RangeSpec};
-use whereabouts::slices::{SliceSize, Slices};
+use whereabouts::addr::ip;
+use whereabouts::addr::ip::Family;
+use whereabouts::addr::range::{Allocatable, RangeSpec};
+use whereabouts::addr::slices::{SliceSize, Slices};
 
 use super::super::lossy;
 

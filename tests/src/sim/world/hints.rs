@@ -1,4 +1,4 @@
-//! What a plugin on its own remembers between calls: as [`whereabouts::outlook::Alone`] with [`whereabouts::hint::HintStore`], but in memory.
+//! What a plugin on its own remembers between calls: as [`whereabouts::node_state::direct::DirectCursor`] with [`whereabouts::node_state::hints::HintStore`], but in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,20 +7,22 @@ use std::time::Duration;
 
 use node::client::ApiError;
 use tokio::time::Instant;
-use whereabouts::choose::{Crowd, CrowdSize, NoCandidate, Wish};
-use whereabouts::hint::SPREAD_FOR;
-use whereabouts::order::Who;
-use whereabouts::outlook::{Listing, Memory, Outlook};
-use whereabouts::pool::Pool;
-use whereabouts::record::Record;
-use whereabouts::search::{self, Note, Notes, Search};
-use whereabouts::twin::Separation;
+use whereabouts::conf::request::RequestedAddress;
+use whereabouts::crd::ip_pool::SeparateUse;
+use whereabouts::node_state::hints::SPREAD_LIFETIME;
+use whereabouts::node_state::record::Record;
+use whereabouts::pool::candidates::{CandidateCursor, CandidateSource, Listing};
+use whereabouts::pool::choose::{CallerCount, ConcurrentCallers, NoCandidate};
+use whereabouts::pool::range_pool::Pool;
+use whereabouts::pool::request::Claimant;
+use whereabouts::pool::search;
+use whereabouts::pool::search::{Hint, PoolHints, Search};
 
-const ADOPTED_FOR: Duration = Duration::from_secs(60);
+const ADOPTION_LIFETIME: Duration = Duration::from_secs(60);
 
 /// The hints of a node. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Hints {
+pub struct SimulatedHints {
     files: Arc<Mutex<Files>>,
 }
 
@@ -29,7 +31,7 @@ struct Files {
     start: BTreeMap<String, IpAddr>,
     previous: BTreeMap<Owner, IpAddr>,
     spread: BTreeMap<String, (u32, Instant)>,
-    adopted: BTreeMap<String, (Instant, Separation)>,
+    adopted: BTreeMap<String, (Instant, SeparateUse)>,
     /// How many look for an address of a pool.
     looking: BTreeMap<String, u32>,
 }
@@ -40,7 +42,7 @@ type Owner = (String, String, String);
 /// One claim's view of its pool.
 #[derive(Debug)]
 pub struct Looking {
-    hints: Hints,
+    hints: SimulatedHints,
     owner: Owner,
     start: Option<IpAddr>,
     pool: Pool,
@@ -49,7 +51,7 @@ pub struct Looking {
     ahead: u32,
 }
 
-impl Hints {
+impl SimulatedHints {
     fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap()
     }
@@ -68,12 +70,12 @@ impl Hints {
 }
 
 impl Files {
-    fn note(&mut self, pool: &str, start: Option<IpAddr>, note: Note) {
+    fn note(&mut self, pool: &str, start: Option<IpAddr>, note: Hint) {
         match note {
-            Note::Spread(spread) => {
+            Hint::Spread(spread) => {
                 self.spread.insert(pool.to_owned(), (spread, Instant::now()));
             }
-            Note::Next(next) => {
+            Hint::Next(next) => {
                 if let Some(next) = search::raised(self.start.get(pool).copied(), start, next) {
                     self.start.insert(pool.to_owned(), next);
                 }
@@ -90,17 +92,17 @@ impl Drop for Looking {
     }
 }
 
-impl Memory for Hints {
-    type Outlook = Looking;
+impl CandidateSource for SimulatedHints {
+    type CandidateCursor = Looking;
 
-    fn outlook(&self, pool: &Pool, who: &Who) -> Looking {
+    fn cursor(&self, pool: &Pool, claimant: &Claimant) -> Looking {
         let name = pool.name.to_string();
-        let owner = (name.clone(), who.podref.clone(), who.if_name.clone());
+        let owner = (name.clone(), claimant.podref.clone(), claimant.if_name.clone());
         let mut files = self.files();
-        let met = files.spread.get(&name).filter(|(_, at)| at.elapsed() < SPREAD_FOR);
+        let met = files.spread.get(&name).filter(|(_, at)| at.elapsed() < SPREAD_LIFETIME);
         let spread = met.map_or(0, |(spread, _)| *spread);
         let start = files.start.get(&name).copied();
-        let notes = Notes { previous: files.previous.get(&owner).copied(), start, spread };
+        let notes = PoolHints { previous: files.previous.get(&owner).copied(), start, spread };
         let looking = files.looking.entry(name).or_default();
         *looking += 1;
         let ahead = *looking - 1;
@@ -110,11 +112,12 @@ impl Memory for Hints {
     async fn adopted(
         &self,
         pool: &Pool,
-        work: impl Future<Output = Result<Separation, ApiError>> + Send,
-    ) -> Result<Separation, ApiError> {
+        work: impl Future<Output = Result<SeparateUse, ApiError>> + Send,
+    ) -> Result<SeparateUse, ApiError> {
         let name = pool.name.as_str();
         let known = self.files().adopted.get(name).copied();
-        let known = known.filter(|(at, said)| at.elapsed() < ADOPTED_FOR && said.will_do(pool.overlapping));
+        let known = known
+            .filter(|(at, said)| at.elapsed() < ADOPTION_LIFETIME && said.suffices_for(pool.overlapping));
         if let Some((_, said)) = known {
             return Ok(said);
         }
@@ -128,33 +131,33 @@ impl Memory for Hints {
     }
 }
 
-impl Outlook for Looking {
+impl CandidateCursor for Looking {
     fn next(
         &mut self,
         pool: &Pool,
-        wish: Option<Wish>,
+        requested: Option<RequestedAddress>,
         lost: &BTreeSet<IpAddr>,
     ) -> Result<IpAddr, NoCandidate> {
         let together = self.hints.files().looking.get(&self.owner.0).copied().unwrap_or_default();
-        let crowd = Crowd { ahead: self.ahead, size: CrowdSize::of(together as usize) };
-        self.search.next(pool, wish, lost, crowd, node::entropy::random())
+        let callers = ConcurrentCallers { ahead: self.ahead, size: CallerCount::of(together as usize) };
+        self.search.next(pool, requested, lost, callers, node::entropy::random())
     }
 
-    fn won(&mut self, ip: IpAddr) {
+    fn allocated(&mut self, ip: IpAddr) {
         let mut files = self.hints.files();
         files.previous.insert(self.owner.clone(), ip);
-        for note in self.search.won(&self.pool, ip) {
+        for note in self.search.allocated(&self.pool, ip) {
             files.note(&self.owner.0, self.start, note);
         }
     }
 
-    fn lost(&mut self, _ip: IpAddr) {}
+    fn conflicted(&mut self, _ip: IpAddr) {}
 
-    fn may_be_own(&self, ip: IpAddr) -> bool {
-        self.search.may_be_own(ip)
+    fn may_be_callers(&self, ip: IpAddr) -> bool {
+        self.search.may_be_callers(ip)
     }
 
-    fn is_over(&self) -> bool {
+    fn is_superseded(&self) -> bool {
         false
     }
 
@@ -169,7 +172,7 @@ impl Outlook for Looking {
         }
     }
 
-    fn is_sure(&self) -> bool {
+    fn knows_full(&self) -> bool {
         false
     }
 

@@ -4,13 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Map, Value, json};
+use whereabouts::addr::range::RangeSpec;
 use whereabouts::conf::OverlappingRanges;
 use whereabouts::conf::request::Claim;
-use whereabouts::objects::SEPARATE_SINCE;
-use whereabouts::order::PoolOrder;
-use whereabouts::range::RangeSpec;
-use whereabouts::record::HeldClaim;
-use whereabouts::twin::{SETTLING, written};
+use whereabouts::crd::ip_pool::SEPARATE_SINCE;
+use whereabouts::crd::ip_pool::written;
+use whereabouts::pool::claim_names::SETTLING;
+use whereabouts::pool::held_claim::HeldClaim;
+use whereabouts::pool::request::PoolRequest;
 
 use crate::sim::history::{Event, Held, History, PodId};
 use crate::sim::server::Server;
@@ -196,10 +197,10 @@ impl Layout {
     }
 
     /// The pools that a network's pods order addresses of.
-    pub fn pools(&self, network: Network) -> Vec<PoolOrder> {
+    pub fn pools(&self, network: Network) -> Vec<PoolRequest> {
         let pool = |range: &str, overlapping| {
             let range = RangeSpec::parse(range, None, None, Vec::new()).unwrap();
-            PoolOrder { range, network: None, overlapping, slice: None }
+            PoolRequest { range, network: None, overlapping, slice: None }
         };
         let full = || pool(&format!("{FULL}10-{FULL}{}/24", 9 + self.full()), OverlappingRanges::Protected);
         let low = || pool("10.2.0.0/26", OverlappingRanges::Protected);
@@ -214,7 +215,7 @@ impl Layout {
     }
 
     /// The same, of a network that is toggled from one sandbox to the next.
-    pub fn toggled(&self, network: Network, rng: &mut fastrand::Rng) -> Vec<PoolOrder> {
+    pub fn toggled(&self, network: Network, rng: &mut fastrand::Rng) -> Vec<PoolRequest> {
         let mut pools = self.pools(network);
         let is_shared = match network {
             Network::Mixed => rng.bool(),
@@ -229,7 +230,7 @@ impl Layout {
 
     /// One address of each pool.
     pub fn wanted(&self, network: Network) -> Vec<Claim> {
-        (0..self.pools(network).len()).map(|range| Claim { range, wish: None }).collect()
+        (0..self.pools(network).len()).map(|range| Claim { range, requested: None }).collect()
     }
 
     /// What Whereabouts, and people, left behind before the run.
@@ -292,7 +293,7 @@ impl Layout {
 }
 
 /// A range as a configuration has it.
-fn range(pool: &PoolOrder) -> serde_json::Value {
+fn range(pool: &PoolRequest) -> serde_json::Value {
     let RangeSpec { net, start, end, .. } = &pool.range;
     json!({ "range": net, "range_start": start, "range_end": end })
 }

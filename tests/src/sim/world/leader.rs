@@ -5,8 +5,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use node::client::ApiClient;
 use node::names::DnsLabel;
-use whereabouts::daemon::leader::{Context, Timing, run};
-use whereabouts::daemon::metrics::Metrics;
+use whereabouts::leader::context::{Context, Timing};
+use whereabouts::leader::run;
+use whereabouts::metrics::Metrics;
 
 use super::layout::NAMESPACE;
 use super::{CHURN, PASS, World};

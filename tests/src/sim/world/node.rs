@@ -1,5 +1,5 @@
 //! A node: its disk, its plugin, and on most nodes its daemon, which may fall at any time. What the plugin does around the code that it
-//! shares with the daemon (records, tombstones, falling back) is done here as in `whereabouts::attach` and `whereabouts::source`, in memory.
+//! shares with the daemon (records, tombstones, falling back) is done here as in `whereabouts::plugin::attach` and `whereabouts::plugin::source`, in memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,19 +13,24 @@ use node::names::DnsLabel;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
-use whereabouts::allocate::{self, Beginning, Left};
-use whereabouts::claim::{Claimed, Claims};
-use whereabouts::daemon::known::{self, Known};
-use whereabouts::daemon::metrics::Metrics;
+use whereabouts::claims::allocate;
+use whereabouts::claims::allocate::PriorAttempt;
+use whereabouts::claims::error::Cleanup;
+use whereabouts::claims::release;
+use whereabouts::claims::store::Claims;
+use whereabouts::daemon::pool_cache;
+use whereabouts::daemon::pool_cache::PoolCaches;
 use whereabouts::daemon::serve::Service;
-use whereabouts::hint::HintStore;
-use whereabouts::order::{Order, PoolOrder};
-use whereabouts::record::{HeldClaim, Record, Stage};
-use whereabouts::release;
-use whereabouts::session::{ADD_LIMIT, DEL_LIMIT};
-use whereabouts::wire::{Answer, Release, Request};
+use whereabouts::metrics::Metrics;
+use whereabouts::node_state::hints::HintStore;
+use whereabouts::node_state::record::{Record, Stage};
+use whereabouts::pool::held_claim::Claimed;
+use whereabouts::pool::held_claim::HeldClaim;
+use whereabouts::pool::request::{AllocationRequest, PoolRequest};
+use whereabouts::rpc::wire::{ADD_LIMIT, DEL_LIMIT};
+use whereabouts::rpc::wire::{Answer, Release, Request};
 
-use super::hints::Hints;
+use super::hints::SimulatedHints;
 use super::layout::NAMESPACE;
 use crate::sim::history::History;
 use crate::sim::server::Server;
@@ -61,7 +66,7 @@ struct State {
     /// On disk.
     tombstones: BTreeMap<String, Record>,
     /// On disk.
-    hints: Hints,
+    hints: SimulatedHints,
     daemon: Daemon,
 }
 
@@ -93,7 +98,7 @@ impl Node {
             power: Power::On,
             records: BTreeMap::new(),
             tombstones: BTreeMap::new(),
-            hints: Hints::default(),
+            hints: SimulatedHints::default(),
             daemon,
         };
         let node = Node {
@@ -151,7 +156,7 @@ impl Node {
         if disk == Disk::Lost {
             state.records.clear();
             state.tombstones.clear();
-            state.hints = Hints::default();
+            state.hints = SimulatedHints::default();
         }
         let left = state.records.values().cloned().collect();
         state.power = Power::On;
@@ -170,11 +175,11 @@ impl Node {
         let (metrics, _) = Metrics::new();
         // A folder that is not there has no hints.
         let (known, started) =
-            Known::new(HintStore::open(std::path::Path::new("/nonexistent")), metrics.clone());
+            PoolCaches::new(HintStore::open(std::path::Path::new("/nonexistent")), metrics.clone());
         let known = Arc::new(known);
         let (api, namespace) = (self.api.clone(), (*self.namespace).clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(known::follow(known.clone(), api.clone(), namespace.clone(), started));
+        tasks.spawn(pool_cache::follow(known.clone(), api.clone(), namespace.clone(), started));
         state.daemon = Daemon::Up(Box::new(Service::new(api, namespace, known, metrics)), tasks);
     }
 
@@ -206,7 +211,7 @@ impl Node {
     }
 
     /// ADD.
-    pub async fn add(&self, order: &Order) -> Result<Vec<HeldClaim>, AddError> {
+    pub async fn add(&self, order: &AllocationRequest) -> Result<Vec<HeldClaim>, AddError> {
         let mut record = record_of(order);
         let file = file_name(&record.container_id, &record.if_name);
         self.state().records.insert(file.clone(), record.clone());
@@ -218,7 +223,7 @@ impl Node {
                 Ok(record.claims)
             }
             Err((error, left)) => {
-                if left == Left::Nothing {
+                if left == Cleanup::NotNeeded {
                     self.state().records.remove(&file);
                 }
                 Err(error)
@@ -226,25 +231,25 @@ impl Node {
         }
     }
 
-    async fn claim(&self, order: &Order) -> Result<(Vec<Claimed>, Stage), (AddError, Left)> {
+    async fn claim(&self, order: &AllocationRequest) -> Result<(Vec<Claimed>, Stage), (AddError, Cleanup)> {
         let deadline = Deadline::after(ADD_LIMIT);
         let beginning = match self.ask(Request::Claim(Box::new(order.clone())), deadline).await {
             Ok(Asked::Answered(Answer::Claimed(claimed))) => return Ok((claimed, Stage::Held)),
-            Ok(Asked::Answered(Answer::Refused(refusal))) => return Err((refusal.text, refusal.left)),
-            Ok(Asked::Answered(answer)) => return Err((format!("{answer:?}"), Left::Something)),
-            Ok(Asked::Nobody) => Beginning::Fresh,
-            Ok(Asked::Interrupted) => Beginning::Interrupted,
-            Err(unanswered) => return Err((unanswered.to_string(), Left::Something)),
+            Ok(Asked::Answered(Answer::Refused(refusal))) => return Err((refusal.text, refusal.cleanup)),
+            Ok(Asked::Answered(answer)) => return Err((format!("{answer:?}"), Cleanup::Needed)),
+            Ok(Asked::Nobody) => PriorAttempt::Absent,
+            Ok(Asked::Interrupted) => PriorAttempt::Interrupted,
+            Err(unanswered) => return Err((unanswered.to_string(), Cleanup::Needed)),
         };
         let hints = self.state().hints.clone();
         let claims = Claims { api: &self.api, namespace: &self.namespace, deadline };
         let served = allocate::serve(&claims, order, &hints, beginning).await;
-        let stage = if beginning == Beginning::Fresh { Stage::Held } else { Stage::Claiming };
-        served.map(|claimed| (claimed, stage)).map_err(|failure| (failure.error.to_string(), failure.left))
+        let stage = if beginning == PriorAttempt::Absent { Stage::Held } else { Stage::Claiming };
+        served.map(|claimed| (claimed, stage)).map_err(|failure| (failure.error.to_string(), failure.cleanup))
     }
 
     /// DEL: it always succeeds, and what could not be given back stays as a tombstone.
-    pub async fn del(&self, container: &str, if_name: &str, podref: &str, pools: &[PoolOrder]) {
+    pub async fn del(&self, container: &str, if_name: &str, podref: &str, pools: &[PoolRequest]) {
         let file = file_name(container, if_name);
         let known = self.state().records.get(&file).cloned();
         let release = known.map_or_else(
@@ -292,7 +297,7 @@ impl Node {
     }
 }
 
-/// What came of asking the daemon, as [`whereabouts::source::Source`] tells it apart.
+/// What came of asking the daemon, as [`whereabouts::plugin::source::Source`] tells it apart.
 enum Asked {
     Answered(Answer),
     Nobody,
@@ -323,11 +328,11 @@ fn file_name(container: &str, if_name: &str) -> String {
     format!("{container}@{if_name}")
 }
 
-fn record_of(order: &Order) -> Record {
+fn record_of(order: &AllocationRequest) -> Record {
     Record {
-        container_id: order.who.container_id.clone(),
-        if_name: order.who.if_name.clone(),
-        podref: order.who.podref.clone(),
+        container_id: order.claimant.container_id.clone(),
+        if_name: order.claimant.if_name.clone(),
+        podref: order.claimant.podref.clone(),
         network: "simulated".to_owned(),
         kubeconfig: None,
         namespace: None,

@@ -6,8 +6,8 @@ use fastrand::Rng;
 use node::deadline::Deadline;
 use serde_json::json;
 use tokio::time::Instant;
-use whereabouts::order::{Order, Who};
-use whereabouts::session::ADD_LIMIT;
+use whereabouts::pool::request::{AllocationRequest, Claimant};
+use whereabouts::rpc::wire::ADD_LIMIT;
 
 use super::layout::{INTERFACE, Identity, Network, Slot, UidOf, held};
 use super::node::{Node, Power};
@@ -190,10 +190,10 @@ impl Place {
     }
 
     /// ADD, by a plugin that is killed when `patience` ends.
-    async fn add(&self, pod: &Pod, order: &Order, patience: Option<Duration>) -> Added {
+    async fn add(&self, pod: &Pod, order: &AllocationRequest, patience: Option<Duration>) -> Added {
         let history = &self.world.history;
         let deadline = Deadline::after(ADD_LIMIT);
-        let (name, id) = (|| order.who.container_id.clone(), pod.id.clone());
+        let (name, id) = (|| order.claimant.container_id.clone(), pod.id.clone());
         let at = history.at(Instant::from_std(deadline.instant()));
         history.note(Event::AddStarted { container: name(), pod: id.clone(), deadline: at });
         let limit = patience.unwrap_or(ADD_LIMIT * 4);
@@ -214,9 +214,9 @@ impl Place {
         }
     }
 
-    fn order(&mut self, pod: &Pod, container: &str) -> Order {
+    fn order(&mut self, pod: &Pod, container: &str) -> AllocationRequest {
         let layout = &self.world.layout;
-        let who = Who {
+        let claimant = Claimant {
             podref: pod.id.podref.clone(),
             pod_uid: pod.told.clone(),
             if_name: INTERFACE.to_owned(),
@@ -225,7 +225,7 @@ impl Place {
         };
         let network = self.slot.network;
         let pools = layout.toggled(network, &mut self.rng);
-        Order { who, namespace: None, pools, wanted: layout.wanted(network) }
+        AllocationRequest { claimant, namespace: None, pools, wanted: layout.wanted(network) }
     }
 
     /// A sandbox that has its addresses, up to its end.

@@ -1,0 +1,98 @@
+//! How the addresses of an attachment are released, and whether they are still held.
+
+use cni::crash_point;
+use node::client::ApiError;
+use node::names::DnsSubdomain;
+
+use super::adopt;
+use super::allocate;
+use super::error::AllocateError;
+use super::store::Claims;
+use crate::node_state::record::{Record, Stage};
+use crate::pool::candidates::{CandidateSource, Listing};
+use crate::pool::range_pool::Pool;
+use crate::pool::request::{Claimant, PoolRequest};
+
+/// Deletes every claim of a record, and the allocations that Whereabouts wrote for its container in the pools `upstream`.
+pub async fn release(
+    claims: &Claims<'_>,
+    record: &Record,
+    upstream: &[PoolRequest],
+    candidates: &impl CandidateSource,
+) -> Result<(), ApiError> {
+    for pool in nameable_pools(claims, upstream, candidates).await? {
+        adopt::remove_entries(claims, &pool, &record.container_id, &record.if_name).await?;
+    }
+    claims.release(record).await
+}
+
+/// The pools of a configuration; none if they cannot be named, since then they cannot hold anything either.
+async fn nameable_pools(
+    claims: &Claims<'_>,
+    orders: &[PoolRequest],
+    candidates: &impl CandidateSource,
+) -> Result<Vec<Pool>, ApiError> {
+    match allocate::pools(claims, orders, candidates).await {
+        Ok(pools) => Ok(pools),
+        Err(AllocateError::Api(error)) => Err(error),
+        Err(AllocateError::Pool(_) | AllocateError::Claim(_) | AllocateError::NoSlice { .. }) => {
+            Ok(Vec::new())
+        }
+    }
+}
+
+impl Claims<'_> {
+    /// Deletes every claim of a record. A claim that another container holds by now stays.
+    pub async fn release(&self, record: &Record) -> Result<(), ApiError> {
+        for claim in &record.claims {
+            self.delete_own(claim, |present| record.owns(present)).await?;
+            crash_point!("release-after-delete");
+        }
+        match record.stage {
+            Stage::Held => Ok(()),
+            Stage::Claiming => self.release_by_label(record).await,
+        }
+    }
+
+    /// Deletes the container's claims that its label finds: the record was written before the claims and does not list them all.
+    async fn release_by_label(&self, record: &Record) -> Result<(), ApiError> {
+        for present in self.of_container(&record.container_id).await? {
+            if !record.owns(&present) {
+                continue;
+            }
+            let name = present.metadata.name.clone().and_then(|name| DnsSubdomain::new(name).ok());
+            let version = present.metadata.resource_version.clone().unwrap_or_default();
+            let Some(name) = name else { continue };
+            match self.delete(&name, &version).await {
+                Ok(()) | Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What an interrupted request of the same interface and container got in each pool, in the order of `pools`.
+    pub async fn resumed(&self, pools: &[Pool], claimant: &Claimant) -> Result<Vec<Listing>, ApiError> {
+        let present = self.of_container(&claimant.container_id).await?;
+        let own = present.into_iter().filter(|claim| claim.container() == claimant.container_id);
+        let mut listings = vec![Listing::default(); pools.len()];
+        for claim in own {
+            for (listing, pool) in listings.iter_mut().zip(pools) {
+                if claim.pool() == Some(pool.name.as_str()) {
+                    listing.add(pool, claimant, claim.clone());
+                }
+            }
+        }
+        Ok(listings)
+    }
+
+    /// The name of the first claim of a record that the container does not hold any more; `None` if it holds them all.
+    pub async fn first_missing(&self, record: &Record) -> Result<Option<DnsSubdomain>, ApiError> {
+        for claim in &record.claims {
+            if !self.get(&claim.name).await?.is_some_and(|present| record.owns(&present)) {
+                return Ok(Some(claim.name.clone()));
+            }
+        }
+        Ok(None)
+    }
+}

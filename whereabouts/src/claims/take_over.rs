@@ -1,0 +1,62 @@
+//! Taking over a claim that the same interface of the same pod holds already: from an earlier call, or from the pod's earlier sandbox.
+
+use node::client::{ApiError, ResourceKind, retry};
+use node::names::DnsSubdomain;
+
+use super::error::ClaimError;
+use super::store::{Claims, POLICY};
+use crate::crd::pod::{PodIdentity, PodName};
+use crate::crd::reservation::Reservation;
+use crate::pool::held_claim::HeldClaim;
+use crate::pool::range_pool::Pool;
+use crate::pool::request::Claimant;
+
+impl Claims<'_> {
+    /// Makes a claim of the same interface of the same pod the caller's. `None` if it changed since it was read.
+    ///
+    /// The claim is written even if it names the caller's container already. An earlier call for this container may have sent a deletion
+    /// before its daemon was killed, and that deletion may arrive seconds later. It carries the old resourceVersion, so a new one stops it.
+    pub(super) async fn take_over(
+        &self,
+        pool: &Pool,
+        claimant: &Claimant,
+        ip: std::net::IpAddr,
+        name: &DnsSubdomain,
+        mut present: Reservation,
+    ) -> Result<Option<HeldClaim>, ClaimError> {
+        if present.container() == claimant.container_id {
+            // The API server ignores an update that changes nothing: a nonce forces a new resourceVersion.
+            present.renew(node::entropy::random());
+        } else {
+            self.check_successor(claimant, &present).await?;
+            present.assign(pool.holding(claimant));
+        }
+        Ok(self.replace(name, &present).await?.map(|claim| pool.held(ip, name, &claim)))
+    }
+
+    /// Whether the caller's pod may take over a claim that names another UID. A pod that was made anew under the same name takes over the
+    /// claim of its predecessor. A late call for a pod that is gone must not take the claim of the pod that runs now, so the API server is
+    /// asked which of the two UIDs is the present pod.
+    pub(super) async fn check_successor(
+        &self,
+        claimant: &Claimant,
+        present: &Reservation,
+    ) -> Result<(), ClaimError> {
+        let (Some(uid), Some(other)) = (claimant.pod_uid.as_deref(), present.pod_uid()) else {
+            return Ok(());
+        };
+        let Some(pod) = PodName::parse(&claimant.podref).filter(|_| uid != other) else { return Ok(()) };
+        let path = ResourceKind::PODS.in_namespace(&pod.namespace).object(&pod.name);
+        let gone = || ClaimError::PodGone { podref: claimant.podref.clone(), uid: uid.to_owned() };
+        match retry(self.deadline, POLICY, || self.api.get_metadata(&path, self.deadline)).await {
+            Ok(metadata) if PodIdentity::of(&metadata).is(uid) => Ok(()),
+            Ok(_) | Err(ApiError::NotFound { .. }) => Err(gone()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a claim that the caller has just got.
+    pub(super) async fn give_up(&self, claimant: &Claimant, claim: &HeldClaim) -> Result<(), ApiError> {
+        self.delete_own(claim, |present| present.container() == claimant.container_id).await
+    }
+}

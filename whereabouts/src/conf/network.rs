@@ -1,0 +1,125 @@
+//! A network's configuration as it stands in the NetworkAttachmentDefinition or on standard input, before the node's flat file completes it.
+
+use std::path::{Component, Path};
+
+use serde_json::{Map, Value};
+
+use super::error::{CONF_DIRS, ConfError, Place, wrong_type};
+use super::raw::Raw;
+use super::resolved::Conf;
+
+/// A flat file as it was read.
+#[derive(Debug, Clone, Copy)]
+pub struct FlatFile<'a> {
+    /// Where it is, for messages.
+    pub path: &'a Path,
+    /// What is in it: the `ipam` object itself.
+    pub bytes: &'a [u8],
+}
+
+/// A network's configuration, not yet completed by the flat file.
+#[derive(Debug, Clone)]
+pub struct Network {
+    name: String,
+    cni_version: String,
+    raw: Raw,
+}
+
+impl Network {
+    /// Reads the configuration that a plugin gets on standard input.
+    ///
+    /// # Errors
+    /// [`ConfError::NoIpam`], [`ConfError::OtherIpam`], [`ConfError::Json`], [`ConfError::ForbiddenPath`].
+    pub fn parse(conf: &Map<String, Value>) -> Result<Self, ConfError> {
+        let head = Head::of(conf)?;
+        Self::of(head.name, head.cni_version, head.ipam)
+    }
+
+    /// Reads the configuration in a NetworkAttachmentDefinition, which may be a list of plugins: then the first
+    /// whose IPAM is whereabouts counts, with the list's name and version.
+    ///
+    /// # Errors
+    /// As for [`Network::parse`]; what is wrong with the first plugin if none is whereabouts'.
+    pub fn parse_nad(config: &Map<String, Value>) -> Result<Self, ConfError> {
+        let list = Head::of(config)?;
+        let plugins = match list.plugins {
+            Some(Value::Array(plugins)) if !list.has_type => plugins,
+            _ => return Self::of(list.name, list.cni_version, list.ipam),
+        };
+        let mut first_error = None;
+        for plugin in plugins.iter().filter_map(Value::as_object) {
+            match Self::of(list.name.clone(), list.cni_version.clone(), Head::of(plugin)?.ipam) {
+                Err(error @ (ConfError::NoIpam | ConfError::OtherIpam(_))) => {
+                    first_error.get_or_insert(error);
+                }
+                found => return found,
+            }
+        }
+        Err(first_error.unwrap_or(ConfError::NoIpam))
+    }
+
+    fn of(name: String, cni_version: String, ipam: Option<Value>) -> Result<Self, ConfError> {
+        let Some(ipam) = ipam else { return Err(ConfError::NoIpam) };
+        let Value::Object(ipam) = ipam else { return Err(wrong_type(Place::Network, "ipam", "an object")) };
+        let raw = Raw::parse(&ipam, Place::Network)?;
+        if raw.plugin_type != "whereabouts" {
+            return Err(ConfError::OtherIpam(raw.plugin_type));
+        }
+        check_path("configuration_path", &raw.configuration_path)?;
+        check_path("kubernetes.kubeconfig", &raw.kubeconfig)?;
+        Ok(Self { name, cni_version, raw })
+    }
+
+    /// Where the network wants the flat file to be looked for first: a file, or a directory with
+    /// `whereabouts.conf` in it.
+    pub fn configuration_path(&self) -> Option<&Path> {
+        (!self.raw.configuration_path.is_empty()).then(|| Path::new(&self.raw.configuration_path))
+    }
+
+    /// Fills what is empty from the flat file and checks the whole.
+    ///
+    /// # Errors
+    /// [`ConfError`].
+    pub fn complete(self, flat: Option<FlatFile<'_>>) -> Result<Conf, ConfError> {
+        let flat = flat.ok_or(ConfError::NoFlatFile)?;
+        let place = || Place::FlatFile(flat.path.to_owned());
+        let object = cni::json::parse_object(flat.bytes)
+            .map_err(|error| ConfError::Json { place: place(), reason: error.to_string() })?;
+        let merged = self.raw.completed_by(Raw::parse(&object, place())?);
+        Conf::resolve(self.name, self.cni_version, merged)
+    }
+}
+
+/// What is needed of a configuration around `ipam`.
+struct Head {
+    name: String,
+    cni_version: String,
+    ipam: Option<Value>,
+    plugins: Option<Value>,
+    has_type: bool,
+}
+
+impl Head {
+    fn of(conf: &Map<String, Value>) -> Result<Self, ConfError> {
+        let mut conf = conf.clone();
+        cni::json::fold_keys(&mut conf, &["name", "cniVersion", "type", "ipam", "plugins"]);
+        let text = |key: &'static str| match conf.get(key) {
+            None => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(_) => Err(wrong_type(Place::Network, key, "a string")),
+        };
+        let (name, cni_version) = (text("name")?, text("cniVersion")?);
+        let has_type = !text("type")?.is_empty();
+        Ok(Self { name, cni_version, has_type, ipam: conf.remove("ipam"), plugins: conf.remove("plugins") })
+    }
+}
+
+/// A path is judged by its text; what lies in these directories was put there by root.
+fn check_path(key: &'static str, text: &str) -> Result<(), ConfError> {
+    let path = Path::new(text);
+    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if text.is_empty() || (plain && CONF_DIRS.iter().any(|dir| path.starts_with(dir))) {
+        return Ok(());
+    }
+    Err(ConfError::ForbiddenPath { key, path: text.escape_debug().to_string() })
+}

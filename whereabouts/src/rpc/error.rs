@@ -1,0 +1,106 @@
+//! Why a call failed, with its CNI code: the same in the plugin and in the daemon.
+
+use cni::{CniError, Code};
+use node::client::{ApiError, BlockOnError, ConnectError};
+use node::rpc::RpcError;
+
+use crate::claims::error::{AllocateError, ClaimError};
+use crate::claims::status::Unavailable;
+use crate::conf::ConfError;
+use crate::node_state::record::RecordError;
+
+/// Why a verb failed, by what the runtime can do.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The configuration is wrong: an operator must act.
+    #[error(transparent)]
+    Conf(#[from] ConfError),
+    /// There are no usable credentials.
+    #[error("failed to create Kubernetes IPAM manager: {0}")]
+    Connect(#[from] ConnectError),
+    /// An order was not served.
+    #[error(transparent)]
+    Allocate(#[from] AllocateError),
+    /// No address can be had.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The daemon says no.
+    #[error("{}", .0.msg)]
+    Daemon(CniError),
+    /// The daemon does not answer as it should.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// Another request to the API server failed.
+    #[error("error at storage engine: {0}")]
+    Api(#[from] ApiError),
+    /// The deadline passed, or there is no runtime.
+    #[error("error at storage engine: {0}")]
+    BlockOn(#[from] BlockOnError),
+    /// The daemon has too much to do.
+    #[error("whereabouts-daemon is busy with other orders; try again")]
+    Busy,
+    /// The node's own files fail.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The flat file is there and cannot be read.
+    #[error("error opening flat configuration file: {0}")]
+    FlatFile(#[from] node::files::FileError),
+    /// `CNI_ARGS` names no pod.
+    #[error(
+        "IPAM client initialization error: no pod name: CNI_ARGS must have K8S_POD_NAME and K8S_POD_NAMESPACE"
+    )]
+    NoPod,
+    /// The node's name is not to be found.
+    #[error(
+        "node_slice_size is set, but the node's name is unknown: expected the variable NODENAME, a file \"nodename\" beside the flat file, or /etc/hostname"
+    )]
+    NoNodeName,
+}
+
+impl CallError {
+    /// As the runtime gets it.
+    pub fn to_cni(&self) -> CniError {
+        let code = match self {
+            CallError::Daemon(error) => return error.clone(),
+            CallError::Conf(ConfError::Json { .. }) => Code::Decoding,
+            CallError::Conf(_) | CallError::NoNodeName => Code::InvalidConfig,
+            CallError::Allocate(error) => allocate_code(error),
+            CallError::Unavailable(_) => Code::NotAvailable,
+            CallError::NoPod => Code::InvalidEnvironment,
+            CallError::Record(_) | CallError::FlatFile(_) => Code::Io,
+            CallError::Connect(_) | CallError::Api(_) => Code::TryAgainLater,
+            CallError::BlockOn(_) | CallError::Rpc(_) | CallError::Busy => Code::TryAgainLater,
+        };
+        CniError::new(code, self.to_string())
+    }
+}
+
+/// The code of an order that was not served.
+pub fn allocate_code(error: &AllocateError) -> Code {
+    match error {
+        AllocateError::Pool(_) | AllocateError::Claim(ClaimError::Naming(_)) => Code::InvalidConfig,
+        AllocateError::Claim(ClaimError::PodGone { .. }) => Code::UnknownContainer,
+        AllocateError::Claim(_) | AllocateError::Api(_) | AllocateError::NoSlice { .. } => {
+            Code::TryAgainLater
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_call_lacks_is_named_with_its_code() {
+        let no_pod = CallError::NoPod.to_cni();
+        assert!(no_pod.msg.starts_with("IPAM client initialization error: no pod name"));
+        assert_eq!(no_pod.code, Code::InvalidEnvironment);
+        assert_eq!(CallError::NoNodeName.to_cni().code, Code::InvalidConfig);
+    }
+
+    #[test]
+    fn what_the_daemon_says_is_passed_on_as_it_is() {
+        let said = CniError::new(Code::TryAgainLater, "the pool is full");
+        assert_eq!(CallError::Daemon(said.clone()).to_cni(), said);
+    }
+}
