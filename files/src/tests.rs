@@ -1,4 +1,4 @@
-use super::{Dir, FileError, read_bounded, remove_if_exists, write_atomic};
+use crate::{Dir, FileError, read_bounded, remove_if_exists, write_atomic};
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
