@@ -1,44 +1,45 @@
-//! CNI error objects (CNI spec 1.1.0, "Error").
+//! CNI error objects (CNI spec 1.1.0, section 5, "Error").
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::Version;
+use crate::json;
+use crate::types::version::Version;
 
-/// Why a verb failed, as the runtime sees it. Numbers 1-99 are the spec's, 8 and 999 the reference implementation's.
+/// The class of a failure. The spec reserves the numbers 1 to 99; 8 and 999 come from the reference implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// 1: the configuration's `cniVersion` is not one this plugin speaks.
+    /// 1: the plugin does not support the configuration's `cniVersion`.
     IncompatibleVersion,
-    /// 2: a field of the configuration is not supported; the message holds key and value.
+    /// 2: a field of the configuration is not supported; the message names key and value.
     UnsupportedField,
     /// 3: the container does not exist; the runtime need not clean up.
     UnknownContainer,
-    /// 4: a `CNI_*` variable is missing or holds what it must not.
+    /// 4: a `CNI_*` variable is missing or invalid.
     InvalidEnvironment,
-    /// 5: reading or writing failed.
+    /// 5: an I/O operation failed.
     Io,
-    /// 6: content that is not the JSON that was expected.
+    /// 6: the JSON cannot be decoded.
     Decoding,
-    /// 7: the configuration is well-formed but cannot be right.
+    /// 7: the configuration is well-formed JSON, but invalid.
     InvalidConfig,
-    /// 8: the network namespace is not one, or the plugin's own.
+    /// 8: the path is no network namespace, or it is the plugin's own.
     InvalidNetns,
-    /// 11: a passing condition; the runtime should try again.
+    /// 11: a transient failure; the runtime should retry later.
     TryAgainLater,
-    /// 50: STATUS only, the plugin cannot serve ADD.
+    /// 50: STATUS only; the plugin cannot serve ADD.
     NotAvailable,
-    /// 51: STATUS only, as 50, and existing containers may be cut off.
+    /// 51: STATUS only; as 50, and existing containers may lose connectivity.
     LimitedConnectivity,
     /// 999: any other failure.
     Internal,
-    /// A code of the plugin that was delegated to, passed on as it is.
+    /// Any other code of a delegate; it is passed on unchanged.
     Other(u32),
 }
 
 impl Code {
-    /// The number on the wire.
+    /// The number in the error object.
     pub fn number(self) -> u32 {
         match self {
             Code::IncompatibleVersion => 1,
@@ -77,14 +78,14 @@ impl Code {
     }
 }
 
-/// What a failed verb answers on standard output.
+/// What a plugin prints on standard output when a verb fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CniError {
     /// The class of the failure.
     pub code: Code,
-    /// One sentence: what failed, on which object, what to do.
+    /// What failed, on which object, and what to do.
     pub msg: String,
-    /// More of it, or empty.
+    /// Further details; empty if there are none.
     pub details: String,
 }
 
@@ -101,28 +102,27 @@ impl CniError {
         self
     }
 
-    /// The same error, its message led by `context` and a colon.
+    /// The same error with `context` and a colon before its message.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.msg = format!("{context}: {}", self.msg);
         self
     }
 
-    /// The error object as a plugin prints it. `cniVersion` is the one the caller asked for, where it is known.
+    /// The error object as a plugin prints it. `version` is that of the configuration, or [`Version::CURRENT`] if it is not known yet.
     pub fn to_json(&self, version: Version) -> String {
-        let mut object =
-            json!({ "cniVersion": version.as_str(), "code": self.code.number(), "msg": self.msg });
+        let mut object = serde_json::json!({ "cniVersion": version.as_str(), "code": self.code.number(), "msg": self.msg });
         if let (false, Some(map)) = (self.details.is_empty(), object.as_object_mut()) {
             map.insert("details".into(), Value::String(self.details.clone()));
         }
-        crate::json::pretty(&object)
+        json::pretty(&object)
     }
 
-    /// Reads an error object. `None` where `text` is not one (a number `code` above 0 or a `msg` is what makes one).
+    /// Reads an error object: a JSON object with a `code` above 0 or a `msg`. `None` for anything else, results included.
     pub fn from_json(text: &[u8]) -> Option<CniError> {
         let mut value: Value = serde_json::from_slice(text).ok()?;
         let map = value.as_object_mut()?;
-        crate::json::fold_keys(map, &["code", "msg", "details"]);
+        json::fold_keys(map, &["code", "msg", "details"]);
         let code = map.get("code").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
         let text = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (msg, details) = (text("msg"), text("details"));
@@ -162,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn a_result_is_not_taken_for_an_error() {
+    fn a_result_is_no_error_object() {
         assert_eq!(CniError::from_json(br#"{"cniVersion":"1.0.0","ips":[]}"#), None);
         assert_eq!(CniError::from_json(b"panic: x"), None);
     }
 
     #[test]
-    fn every_code_survives_its_number() {
+    fn every_number_is_read_back() {
         for n in (0..120).chain([999]) {
             assert_eq!(Code::from_number(n).number(), n);
         }

@@ -1,33 +1,38 @@
-//! CHECK: which part of `prevResult` is about the attachment that is checked.
+//! CHECK: the part of `prevResult` that belongs to this attachment.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::env::Attachment;
-use crate::result::{CniResult, Interface, Ip, Route};
-use crate::{CniError, Code};
+use super::env::Attachment;
+use crate::types::result::{CniResult, Interface, Ip, Route};
+use crate::types::{CniError, Code};
 
-/// What a result says of one interface.
+/// The part of a result that belongs to one interface.
 #[derive(Clone, Debug)]
 pub struct Own<'a> {
     /// The interface.
     pub interface: &'a Interface,
-    /// The interfaces before it: those of earlier plugins of the chain.
+    /// The interfaces before it in the list: those of earlier plugins of the chain.
     pub earlier: &'a [Interface],
-    /// Its addresses. Those that name no interface are its own where none names it and no interface is before it.
+    /// The addresses with the index of this interface. If there are none and the interface is the first one: the addresses without
+    /// an index.
     pub addresses: Vec<IpNet>,
-    /// Its routes: all of the result's if nothing else is in it, gateways filled in; else those whose gateway is on one of its
-    /// subnets. Whose the others are a result does not say.
+    /// The routes of this interface. If the result has no other interface and no other addresses: all routes, with gateways filled in.
+    /// Otherwise the routes with a gateway in one of its subnets: a route does not name its interface, so the others may belong to
+    /// another one.
     pub routes: Vec<Route>,
 }
 
-/// The part of `result` about `CNI_IFNAME` in `CNI_NETNS`. An error where the result has no such interface.
+/// Returns the part of `result` that belongs to `CNI_IFNAME` in `CNI_NETNS`.
+///
+/// # Errors
+/// Code 999 if the result has no such interface, or has it in another namespace.
 pub fn own<'a>(attachment: &Attachment, result: &'a CniResult) -> Result<Own<'a>, CniError> {
     let failed = |msg: String| CniError::new(Code::Internal, msg);
     let name = attachment.if_name.as_str();
     let found = result.interfaces.iter().enumerate().find(|(_, interface)| interface.name == name);
-    let (place, interface) = found.ok_or_else(|| failed(format!("prevResult has no interface {name}")))?;
+    let (index, interface) = found.ok_or_else(|| failed(format!("prevResult has no interface {name}")))?;
     let netns = attachment.netns.to_string_lossy();
     if interface.sandbox != netns {
         let sandbox = &interface.sandbox;
@@ -35,7 +40,7 @@ pub fn own<'a>(attachment: &Attachment, result: &'a CniResult) -> Result<Own<'a>
             "sandbox in prevResult {sandbox} doesn't match configured netns: {netns}"
         )));
     }
-    let addresses = addresses(result, place);
+    let addresses = addresses(result, index);
     let is_on_link = |gw: &IpAddr| addresses.iter().any(|net: &IpNet| net.contains(gw));
     let is_alone = result.interfaces.len() == 1 && addresses.len() == result.ips.len();
     let routes = if is_alone {
@@ -44,24 +49,23 @@ pub fn own<'a>(attachment: &Attachment, result: &'a CniResult) -> Result<Own<'a>
         let is_own = |route: &&Route| route.gw.as_ref().is_some_and(is_on_link);
         result.routes.iter().filter(is_own).cloned().collect()
     };
-    let earlier = result.interfaces.get(..place).unwrap_or_default();
+    let earlier = result.interfaces.get(..index).unwrap_or_default();
     Ok(Own { interface, earlier, addresses, routes })
 }
 
-fn addresses(result: &CniResult, place: usize) -> Vec<IpNet> {
+fn addresses(result: &CniResult, index: usize) -> Vec<IpNet> {
     let of = |wanted: Option<usize>| {
         let ips = result.ips.iter().filter(move |ip: &&Ip| ip.interface == wanted);
         ips.map(|ip| ip.address).collect::<Vec<_>>()
     };
-    let named = of(Some(place));
-    if named.is_empty() && place == 0 { of(None) } else { named }
+    let named = of(Some(index));
+    if named.is_empty() && index == 0 { of(None) } else { named }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::Attachment;
-    use crate::names::{ContainerId, IfName};
+    use crate::types::names::{ContainerId, IfName};
 
     fn attachment() -> Attachment {
         Attachment {
@@ -84,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_other_interfaces_and_of_none_are_not_its_own() {
+    fn addresses_of_other_interfaces_and_without_interface_are_left_out() {
         let result = CniResult {
             interfaces: vec![interface("eth0", "/run/netns/pod"), interface("net1", "/run/netns/pod")],
             ips: vec![ip(Some(0), "10.0.0.1/24"), ip(Some(1), "10.0.0.2/24"), ip(None, "10.0.0.3/24")],
@@ -97,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_name_no_interface_are_its_own_where_none_names_it() {
+    fn addresses_without_interface_belong_to_the_only_interface() {
         let interfaces = vec![interface("net1", "/run/netns/pod")];
         let result = CniResult { interfaces, ips: vec![ip(None, "10.0.0.3/24")], ..CniResult::default() };
         assert_eq!(own(&attachment(), &result).unwrap().addresses, ["10.0.0.3/24".parse().unwrap()]);
     }
 
     #[test]
-    fn of_several_interfaces_a_route_is_that_ones_on_whose_subnet_its_gateway_is() {
+    fn with_several_interfaces_a_route_belongs_to_the_one_with_its_gateways_subnet() {
         let routes = vec![
             route("0.0.0.0/0", "10.0.0.254"),
             route("10.9.0.0/16", "10.0.1.254"),
@@ -114,7 +118,7 @@ mod tests {
         let interfaces = vec![interface("eth0", "/run/netns/pod"), interface("net1", "/run/netns/pod")];
         let mut result = CniResult { interfaces, ips, routes, ..CniResult::default() };
         assert_eq!(own(&attachment(), &result).unwrap().routes, &result.routes[1..2]);
-        // Alone, they are all its own, and the one without a gateway takes that of the address.
+        // As the only interface it has all routes, and the route without a gateway gets that of the address.
         result.interfaces.remove(0);
         result.ips.remove(0);
         result.ips[0] = Ip { gateway: "10.0.1.1".parse().ok(), ..ip(Some(0), "10.0.1.2/24") };
@@ -124,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_is_missing_or_elsewhere_is_an_error() {
+    fn a_missing_interface_and_another_namespace_are_errors() {
         let of = |interfaces| CniResult { interfaces, ..CniResult::default() };
         let error = |result: &CniResult| own(&attachment(), result).unwrap_err().msg;
         assert_eq!(error(&of(vec![])), "prevResult has no interface net1");

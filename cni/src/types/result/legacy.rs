@@ -1,4 +1,5 @@
-//! Versions 0.1.0 and 0.2.0: at most one IPv4 and one IPv6 address, `ip4` and `ip6`.
+//! The JSON of versions 0.1.0 and 0.2.0: at most one IPv4 and one IPv6 address, `ip4` and `ip6`, and no interfaces (CNI spec 0.2.0,
+//! "Result").
 
 use std::net::IpAddr;
 
@@ -7,8 +8,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::modern::to_value;
-use super::{CniResult, Dns, Ip, ResultError, Route, empty_is_none};
-use crate::{Version, json};
+use super::value::{CniResult, Dns, Ip, Route, empty_is_none};
+use crate::json;
+use crate::types::version::Version;
 
 #[derive(Deserialize)]
 struct Wire {
@@ -40,24 +42,32 @@ pub(super) fn read(value: &Value) -> Result<CniResult, serde_json::Error> {
     Ok(result)
 }
 
-pub(super) fn write(result: &CniResult, version: Version) -> Result<Value, ResultError> {
+/// Writes the first address of each family with all routes of the family; interfaces and further addresses have no place in these
+/// versions. `None` if there is no address at all.
+pub(super) fn write(result: &CniResult, version: Version) -> Option<Value> {
     let mut object = Map::new();
     object.insert("cniVersion".into(), version.as_str().into());
-    for (key, is_v4) in [("ip4", true), ("ip6", false)] {
-        if let Some(ip) = result.ips.iter().find(|ip| ip.address.addr().is_ipv4() == is_v4) {
+    for key in ["ip4", "ip6"] {
+        if let Some(ip) = result.ips.iter().find(|ip| key_of(ip.address) == key) {
             object.insert(key.into(), ip_value(ip, &result.routes));
         }
     }
+    // Only `cniVersion` is there.
     if object.len() == 1 {
-        return Err(ResultError::NoAddresses);
+        return None;
     }
     object.insert("dns".into(), to_value(&result.dns));
-    Ok(Value::Object(object))
+    Some(Value::Object(object))
+}
+
+/// The key for an address or a route of this family.
+fn key_of(address: IpNet) -> &'static str {
+    if address.addr().is_ipv4() { "ip4" } else { "ip6" }
 }
 
 fn ip_value(ip: &Ip, routes: &[Route]) -> Value {
-    let is_v4 = ip.address.addr().is_ipv4();
-    let routes = routes.iter().filter(|route| route.dst.addr().is_ipv4() == is_v4);
+    let routes = routes.iter().filter(|route| key_of(route.dst) == key_of(ip.address));
+    // MTU, priority and the like came with 1.1.0; `Route::new` leaves them out.
     let routes: Vec<Value> = routes.map(|route| to_value(&Route::new(route.dst, route.gw))).collect();
     let mut object = Map::new();
     object.insert("ip".into(), ip.address.to_string().into());

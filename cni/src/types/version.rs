@@ -1,9 +1,9 @@
-//! CNI spec versions: which exist and how they compare.
+//! The versions of the CNI spec and their order.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A version of the CNI spec. The order is the order of publication.
+/// A version of the CNI spec. They are ordered by publication.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
@@ -31,7 +31,7 @@ impl Version {
     /// The newest version of the spec.
     pub const CURRENT: Version = Version::V1_1_0;
 
-    /// As written in `cniVersion`.
+    /// The text form in `cniVersion`.
     pub fn as_str(self) -> &'static str {
         match self {
             Version::V0_1_0 => "0.1.0",
@@ -44,24 +44,29 @@ impl Version {
         }
     }
 
-    /// The version that `text` spells exactly; "1.0" is not "1.0.0". An absent or empty `cniVersion` is 0.1.0.
+    /// Reads a `cniVersion`. The text must match exactly: "1.0" is not "1.0.0". An absent or empty one is 0.1.0, which had no such key.
     pub fn from_conf(text: Option<&str>) -> Result<Version, UnknownVersion> {
         text.filter(|t| !t.is_empty()).map_or(Ok(Version::V0_1_0), str::parse)
     }
 
-    /// Of `wanted` (`cniVersions` and `cniVersion` of a list), the newest that is not above [`Version::CURRENT`].
-    /// Nothing wanted is 0.1.0; text that is no version at all is an error; a version of the future is passed over.
+    /// Returns the newest version of `wanted` (`cniVersions` and `cniVersion` of a list) that we know; 0.1.0 if `wanted` is empty.
+    ///
+    /// Versions above [`Version::CURRENT`] are skipped, so that a list can name them for newer runtimes.
+    ///
+    /// # Errors
+    /// [`UnknownVersion`] for text that is no version, for a version that was never published, and if only newer ones are named.
     pub fn newest_of<'a>(wanted: impl IntoIterator<Item = &'a str>) -> Result<Version, UnknownVersion> {
-        let (mut newest, mut unknown) = (None, None);
+        let current = parse_parts(Version::CURRENT.as_str())?;
+        let (mut newest, mut too_new) = (None, None);
         for text in wanted.into_iter().filter(|t| !t.is_empty()) {
             let parts = parse_parts(text)?;
             match text.parse::<Version>() {
                 Ok(version) => newest = newest.max(Some(version)),
-                Err(error) if parts <= (1, 1, 0) => return Err(error),
-                Err(error) => unknown = Some(error),
+                Err(error) if parts <= current => return Err(error),
+                Err(error) => too_new = Some(error),
             }
         }
-        match (newest, unknown) {
+        match (newest, too_new) {
             (Some(version), _) => Ok(version),
             (None, Some(error)) => Err(error),
             (None, None) => Ok(Version::V0_1_0),
@@ -84,36 +89,39 @@ impl FromStr for Version {
     }
 }
 
-/// A `cniVersion` that is not a version of the spec.
+/// The text of a `cniVersion` is not a version of the spec.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownVersion {
-    /// It reads as a version, but no such version was published.
+    /// The text has the form of a version, but no such version was published.
     #[error(
         "unknown CNI version {version:?}: expected one of 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"
     )]
     Unknown {
-        /// What was found.
+        /// The text.
         version: String,
     },
-    /// More than major, minor and micro.
+    /// The text has more parts than major, minor and micro.
     #[error("invalid version {version:?}: too many parts")]
     TooManyParts {
-        /// What was found.
+        /// The text.
         version: String,
     },
-    /// A part that is not a number.
+    /// A part is not a number.
     #[error("failed to convert {part} version part {text:?} of {version:?}: not a number")]
     NotANumber {
         /// `major`, `minor` or `micro`.
         part: &'static str,
-        /// The part that is not a number.
+        /// The text of the part.
         text: String,
-        /// What was found.
+        /// The whole text.
         version: String,
     },
 }
 
-/// `major.minor.micro` as numbers; missing parts are 0, nothing at all is 0.1.0.
+/// Reads `major.minor.micro`. Missing parts are 0; empty text is 0.1.0.
+///
+/// # Errors
+/// [`UnknownVersion::TooManyParts`], [`UnknownVersion::NotANumber`].
 pub fn parse_parts(version: &str) -> Result<(u32, u32, u32), UnknownVersion> {
     if version.is_empty() {
         return Ok((0, 1, 0));
@@ -160,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_known_version_of_a_list_is_chosen() {
+    fn the_newest_known_version_of_a_list_is_used() {
         assert_eq!(Version::newest_of(["0.4.0", "1.0.0", "0.3.1"]), Ok(Version::V1_0_0));
         assert_eq!(Version::newest_of(["1.0.0", "9.0.0"]), Ok(Version::V1_0_0));
         assert_eq!(Version::newest_of([]), Ok(Version::V0_1_0));

@@ -1,13 +1,14 @@
-//! Names that come from outside, checked once: a value of these types is safe in a file name, an argument and a message.
+//! Names from the runtime and from configurations, as checked types: each value is safe in a file name, an argument and a message.
 
 use std::fmt;
 
-use crate::{CniError, Code};
+use crate::types::error::{CniError, Code};
 
-/// Longest name a Linux interface can have, in bytes.
-pub const IF_NAME_MAX: usize = 15;
+/// The longest interface name in bytes; the kernel's IFNAMSIZ is 16 with the final NUL.
+const IF_NAME_MAX: usize = 15;
 
-/// Longest container id, network or plugin name that is taken, in bytes: they become parts of file names.
+/// The longest container id, network or plugin name, in bytes. The name of a cache file joins a network name, a container id (64 bytes
+/// from today's runtimes) and an interface name; the kernel allows 255 bytes.
 const NAME_MAX: usize = 128;
 
 macro_rules! checked_name {
@@ -38,7 +39,7 @@ macro_rules! checked_name {
 }
 
 checked_name! {
-    /// `CNI_CONTAINERID`: starts with a letter or digit, then letters, digits, `_`, `.`, `-` (spec 1.1.0, "Parameters").
+    /// `CNI_CONTAINERID`: a letter or digit, then letters, digits, `_`, `.`, `-` (CNI spec 1.1.0, section 2, "Parameters").
     ContainerId
 }
 
@@ -48,18 +49,18 @@ checked_name! {
 }
 
 checked_name! {
-    /// A network's `name`: the same characters as a container id.
+    /// The `name` of a network: the same characters as in a container id.
     NetworkName
 }
 
 checked_name! {
-    /// A plugin's `type`, which is the name of its file: letters, digits, `_`, `.`, `-`, without a leading dot, so that it
-    /// cannot leave the folders of `CNI_PATH` (CVE-2021-20206).
+    /// The `type` of a plugin, which is its file name: letters, digits, `_`, `.`, `-`, without a leading dot. Such a name cannot leave
+    /// the folders of `CNI_PATH` (CVE-2021-20206).
     PluginType
 }
 
 impl ContainerId {
-    /// Checks a container id. Code 3 when empty, 4 when it has other characters.
+    /// Checks a container id. Code 3 if it is empty, 4 if it has other characters.
     pub fn parse(text: &str) -> Result<Self, CniError> {
         if text.is_empty() {
             return Err(CniError::new(Code::UnknownContainer, "missing containerID"));
@@ -73,7 +74,7 @@ impl ContainerId {
 }
 
 impl NetworkName {
-    /// Checks a network name. Code 7 in both cases.
+    /// Checks a network name; code 7.
     pub fn parse(text: &str) -> Result<Self, CniError> {
         if text.is_empty() {
             return Err(CniError::new(Code::InvalidConfig, "missing network name"));
@@ -123,7 +124,7 @@ impl PluginType {
     }
 }
 
-/// `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`, and short enough for a file name.
+/// Whether `text` matches `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$` and is not longer than [`NAME_MAX`].
 fn is_word(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     text.len() <= NAME_MAX
@@ -131,7 +132,7 @@ fn is_word(text: &str) -> bool {
         && text.chars().all(allowed)
 }
 
-/// `text` fit for a message: escaped and at most 64 characters of it.
+/// The first 64 characters of `text`, escaped: a name from a user must not forge a log line.
 fn shown(text: &str) -> String {
     let cut: String = text.chars().take(64).collect();
     let more = if cut.len() < text.len() { "..." } else { "" };

@@ -1,10 +1,13 @@
-//! Versions 0.3.0 to 1.1.0: `interfaces`, `ips`, `routes`, `dns`.
+//! The JSON of versions 0.3.0 to 1.1.0: `interfaces`, `ips`, `routes`, `dns` (CNI spec 1.1.0, section 5, "ADD Success").
+//!
+//! 0.3.0 to 0.4.0 have `version` ("4" or "6") in each address; 1.0.0 dropped it. 1.1.0 added `mtu`, `socketPath` and `pciID`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CniResult, Dns, Interface, Ip, Route};
-use crate::{Version, json};
+use super::value::{CniResult, Dns, Interface, Ip, Route};
+use crate::json;
+use crate::types::version::Version;
 
 #[derive(Deserialize)]
 struct Wire {
@@ -22,7 +25,7 @@ pub(super) fn read(value: &Value) -> Result<CniResult, serde_json::Error> {
     let empty = Map::new();
     let wire: Wire =
         json::decode(value.as_object().unwrap_or(&empty), &["interfaces", "ips", "routes", "dns"])?;
-    // A null interface keeps its place: addresses point at places.
+    // A null interface stays as an empty one: addresses refer to interfaces by index.
     let interfaces = wire.interfaces.unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect();
     Ok(CniResult {
         interfaces,
@@ -41,14 +44,15 @@ pub(super) fn write(result: &CniResult, version: Version) -> Value {
     insert_list(&mut object, "ips", &ips);
     insert_list(&mut object, "routes", &result.routes);
     let is_old = version <= Version::V0_4_0;
-    // Up to 0.4.0 `dns` is printed even when empty; tools that read results rely on neither, but compare bytes.
+    // Go's types print an empty `dns` up to 0.4.0, and omit it from 1.0.0 on.
     if is_old || !result.dns.is_empty() {
         object.insert("dns".into(), to_value(&result.dns));
     }
+    // Go prints the members in the order of its struct up to 0.4.0, and sorted by name from 1.0.0 on, where it encodes a map.
     if is_old { Value::Object(object) } else { json::sorted(Value::Object(object)) }
 }
 
-/// Fields that came with 1.1.0 are left out of older results.
+/// Leaves out the fields that came with 1.1.0 where `version` is older.
 fn fit(interface: &Interface, version: Version) -> Interface {
     if version >= Version::V1_1_0 {
         return interface.clone();
@@ -66,6 +70,7 @@ fn ip_value(ip: &Ip, version: Version) -> Value {
     if version > Version::V0_4_0 {
         return value;
     }
+    // Up to 0.4.0 each address names its family, as the first member.
     let family = if ip.address.addr().is_ipv4() { "4" } else { "6" };
     let mut object = Map::new();
     object.insert("version".into(), family.into());
@@ -81,7 +86,7 @@ fn insert_list<T: Serialize>(object: &mut Map<String, Value>, key: &str, items: 
     }
 }
 
-/// These types hold strings, numbers and lists only: they always have a JSON form.
+/// The JSON form. It always exists: these types hold only strings, numbers and lists.
 pub(super) fn to_value<T: Serialize>(item: &T) -> Value {
     serde_json::to_value(item).unwrap_or_default()
 }

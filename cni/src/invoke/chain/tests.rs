@@ -1,4 +1,4 @@
-//! Lists run against scripted plugins: small shell scripts that log how they were called and answer what the test says.
+//! Lists with shell scripts as plugins. Each script logs its call and prints what the test needs.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +21,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// A list of plugins `a` and `b`; each logs `<name> <verb>` and its stdin.
+    /// A list of the plugins `a` and `b`.
     fn new(version: &str) -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let list = json!({"cniVersion": version, "name": "net", "plugins": [
@@ -67,7 +67,7 @@ impl Bench {
         }
     }
 
-    /// The calls so far, as `(plugin verb, conf)`.
+    /// The calls since the last look, as `(plugin, verb, interface and args, conf)`.
     fn calls(&self) -> Vec<(String, Value)> {
         let text = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let _ = std::fs::remove_file(self.folder.path().join("log"));
@@ -84,7 +84,7 @@ impl Bench {
 }
 
 #[test]
-fn add_hands_each_result_to_the_next_and_caches_the_last() {
+fn add_gives_each_result_to_the_next_plugin_and_caches_the_last() {
     let bench = Bench::new("1.0.0");
     let result = bench.chain().add().unwrap();
     assert_eq!(result.value()["dns"]["domain"], "b");
@@ -110,7 +110,7 @@ fn a_failed_add_names_plugin_and_network_and_caches_nothing() {
 }
 
 #[test]
-fn a_missing_plugin_is_named_with_the_path() {
+fn a_missing_plugin_is_an_error_with_the_path() {
     let bench = Bench::new("1.0.0");
     std::fs::remove_file(bench.folder.path().join("b")).unwrap();
     let error = bench.chain().add().unwrap_err();
@@ -118,7 +118,7 @@ fn a_missing_plugin_is_named_with_the_path() {
 }
 
 #[test]
-fn a_plugin_that_answers_nonsense_fails_the_add() {
+fn output_that_is_no_result_fails_the_add() {
     let bench = Bench::new("1.0.0");
     bench.script("b", "echo hello");
     assert_eq!(bench.chain().add().unwrap_err().code, Code::Decoding);
@@ -127,7 +127,7 @@ fn a_plugin_that_answers_nonsense_fails_the_add() {
 }
 
 #[test]
-fn del_goes_backwards_with_the_cached_result_and_forgets_it() {
+fn del_runs_backwards_with_the_cached_result_and_removes_it() {
     let bench = Bench::new("0.4.0");
     bench.chain().add().unwrap();
     bench.calls();
@@ -141,7 +141,7 @@ fn del_goes_backwards_with_the_cached_result_and_forgets_it() {
 }
 
 #[test]
-fn del_uses_the_cached_offers_when_it_has_none() {
+fn del_uses_the_cached_capability_args_if_it_has_none() {
     let bench = Bench::new("1.0.0");
     bench.chain().add().unwrap();
     bench.calls();
@@ -160,7 +160,7 @@ fn del_before_0_4_0_passes_no_result() {
 }
 
 #[test]
-fn del_goes_on_past_a_failure_and_keeps_the_cache() {
+fn del_continues_after_a_failure_and_keeps_the_cache() {
     let bench = Bench::new("1.0.0");
     bench.chain().add().unwrap();
     bench.calls();
@@ -174,7 +174,24 @@ fn del_goes_on_past_a_failure_and_keeps_the_cache() {
 }
 
 #[test]
-fn del_with_a_torn_cache_goes_on_without_it() {
+fn a_cache_file_over_the_limit_fails_check_but_not_del() {
+    let bench = Bench::new("1.0.0");
+    bench.chain().add().unwrap();
+    bench.calls();
+    std::fs::File::create(bench.cached()).unwrap().set_len(crate::cache::MAX_FILE + 1).unwrap();
+    let error = bench.chain().check().unwrap_err();
+    assert_eq!(error.code, Code::Io);
+    let want =
+        format!("failed to get network \"net\" cached result: {} is larger than ", bench.cached().display());
+    assert!(error.msg.starts_with(&want), "{error}");
+    assert!(bench.calls().is_empty());
+    bench.chain().del().unwrap();
+    assert_eq!(bench.calls().len(), 2);
+    assert!(!bench.cached().exists());
+}
+
+#[test]
+fn del_with_a_torn_cache_runs_without_it() {
     let bench = Bench::new("1.0.0");
     bench.chain().add().unwrap();
     std::fs::File::create(bench.cached()).unwrap().write_all(b"{").unwrap();
@@ -207,7 +224,7 @@ fn check_needs_0_4_0_and_stops_at_the_first_failure() {
 }
 
 #[test]
-fn gc_reaches_every_plugin_with_both_keys() {
+fn gc_runs_every_plugin_with_both_keys() {
     let bench = Bench::new("1.1.0");
     bench.script("a", r#"echo '{"code": 120, "msg": "no"}'; exit 1"#);
     let valid = [ValidAttachment { container_id: "c9".into(), if_name: "eth0".into() }];

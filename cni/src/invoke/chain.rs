@@ -1,21 +1,22 @@
-//! Running a configuration list: each plugin's result is the next one's `prevResult`; DEL goes backwards (CNI spec 1.1.0,
-//! "Lifecycle & Ordering").
+//! Running a configuration list (CNI spec 1.1.0, section 3, "Lifecycle & Ordering"): ADD gives each plugin's result to the next one as
+//! `prevResult`, DEL runs the plugins in reverse order.
 
+use std::io::{self, Write};
 use std::time::Instant;
 
 use serde_json::{Map, Value};
 
-use crate::args::CniArgs;
-use crate::cache::{Cache, Entry, Key};
-use crate::env::Verb;
-use crate::exec::{Run, SearchPath};
-use crate::list::{Allowed, NetworkList, PluginConf};
-use crate::names::{ContainerId, IfName, PluginType};
+use super::cache::{Cache, Entry, Key};
+use super::exec::Run;
+use super::list::{Allowed, NetworkList, PluginConf};
 use crate::plugin::ValidAttachment;
-use crate::result::RawResult;
-use crate::{CniError, Code, Version};
+use crate::plugin::env::Verb;
+use crate::types::args::CniArgs;
+use crate::types::names::{ContainerId, IfName, PluginType};
+use crate::types::result::{RawResult, ResultError};
+use crate::types::{CniError, Code, SearchPath, Version};
 
-/// The attachment that a list is run for, and what it may use.
+/// A list with the attachment that it is run for.
 #[derive(Clone, Debug)]
 pub struct Chain<'a> {
     /// The network.
@@ -24,22 +25,25 @@ pub struct Chain<'a> {
     pub container_id: &'a ContainerId,
     /// The interface.
     pub if_name: &'a IfName,
-    /// The path of the network namespace; empty where it is gone.
+    /// The path of the network namespace; empty if it is gone, as in `CNI_NETNS`.
     pub netns: &'a str,
     /// `CNI_ARGS` for the plugins.
     pub args: &'a CniArgs,
-    /// What is offered for capabilities.
+    /// The runtime's values for capabilities.
     pub capability_args: &'a Map<String, Value>,
-    /// Where results are kept between ADD and DEL.
+    /// The store for results between ADD and DEL.
     pub cache: &'a Cache,
-    /// Where plugins are looked for.
+    /// The folders with the plugins.
     pub path: &'a SearchPath,
-    /// When a plugin still running is killed.
+    /// When a running plugin is killed.
     pub deadline: Instant,
 }
 
 impl Chain<'_> {
-    /// Runs ADD of every plugin and caches the last result. After a failure nothing is undone: the caller runs [`Chain::del`].
+    /// Runs ADD of every plugin and caches the last result.
+    ///
+    /// # Errors
+    /// The first failure. Nothing is undone: the caller must run [`Chain::del`].
     pub fn add(&self) -> Result<RawResult, CniError> {
         let mut result: Option<RawResult> = None;
         for plugin in &self.list.plugins {
@@ -47,8 +51,9 @@ impl Chain<'_> {
             let request = plugin.request(self.list, self.capability_args, previous);
             let output = self.run(Verb::Add, plugin, request)?;
             let read = result_of(&plugin.plugin_type, &output, self.list.cni_version);
+            // A plugin may answer in another version than the list's; the next plugin expects the list's.
             let read = read.and_then(|raw| raw.to_version(self.list.cni_version).map_err(internal));
-            result = Some(read.map_err(|e| e.context(self.failed(plugin, "add")))?);
+            result = Some(read.map_err(|e| e.context(self.failed(plugin, Verb::Add)))?);
         }
         let result = result.ok_or_else(|| CniError::new(Code::InvalidConfig, "no plugins in list"))?;
         let entry = Entry {
@@ -68,15 +73,18 @@ impl Chain<'_> {
         Ok(result)
     }
 
-    /// Runs DEL of every plugin, last one first, with the cached result; goes on past failures and returns them joined. The cache
-    /// entry goes when all succeeded.
+    /// Runs DEL of every plugin with the cached result, the last plugin first. A failure does not stop it. The cache entry is removed
+    /// once all have succeeded.
+    ///
+    /// # Errors
+    /// All failures joined.
     pub fn del(&self) -> Result<(), CniError> {
         join(self.del_each()).map_or(Ok(()), Err)
     }
 
-    /// As [`Chain::del`], with the failure of each plugin by itself; none is success.
+    /// As [`Chain::del`], with one error for each failed plugin; empty means success.
     pub fn del_each(&self) -> Vec<CniError> {
-        let cached = self.cache.read(&self.key());
+        let cached = self.cached_for_del();
         let empty = Map::new();
         let offers = match &cached {
             Some(entry) if self.capability_args.is_empty() => &entry.capability_args,
@@ -99,7 +107,25 @@ impl Chain<'_> {
         errors
     }
 
-    /// Runs CHECK of every plugin with the cached result; the first failure ends it.
+    /// The cache entry, if there is one that can be read.
+    fn cached_for_del(&self) -> Option<Entry> {
+        match self.cache.read(&self.key()) {
+            Ok(entry) => entry,
+            Err(error) => {
+                // A damaged file must not block DEL for ever: plugins have to cope with a missing `prevResult`. The runtime logs our
+                // standard error; if even that fails there is nobody to inform.
+                let name = self.list.name.as_str();
+                let _ =
+                    writeln!(io::stderr(), "deleting network {name:?} without its cached result: {error}");
+                None
+            }
+        }
+    }
+
+    /// Runs CHECK of every plugin with the cached result.
+    ///
+    /// # Errors
+    /// The first failure; code 1 for a list before 0.4.0; code 5 if the cached result cannot be read.
     pub fn check(&self) -> Result<(), CniError> {
         if self.list.cni_version < Version::V0_4_0 {
             let version = self.list.cni_version.as_str();
@@ -109,7 +135,11 @@ impl Chain<'_> {
         if self.list.check == Allowed::No {
             return Ok(());
         }
-        let previous = self.cache.read(&self.key()).and_then(|entry| self.previous(&entry));
+        let cached = self.cache.read(&self.key()).map_err(|e| {
+            let msg = format!("failed to get network {:?} cached result: {e}", self.list.name.as_str());
+            CniError::new(Code::Io, msg)
+        })?;
+        let previous = cached.and_then(|entry| self.previous(&entry));
         for plugin in &self.list.plugins {
             let request = plugin.request(self.list, self.capability_args, previous.as_ref());
             self.run(Verb::Check, plugin, request)?;
@@ -127,6 +157,12 @@ impl Chain<'_> {
             ("CNI_ARGS", self.args.to_text()),
             ("CNI_PATH", self.path.to_text()),
         ];
+        exec(plugin, &env, &Value::Object(request), self.path, self.deadline)
+            .map_err(|error| error.context(self.failed(plugin, verb)))
+    }
+
+    /// The start of an error message, in the words of libcni.
+    fn failed(&self, plugin: &PluginConf, verb: Verb) -> String {
         let word = match verb {
             Verb::Add => "add",
             Verb::Del => "delete",
@@ -135,11 +171,6 @@ impl Chain<'_> {
             Verb::Status => "status",
             Verb::Version => "version",
         };
-        exec(plugin, &env, &Value::Object(request), self.path, self.deadline)
-            .map_err(|error| error.context(self.failed(plugin, word)))
-    }
-
-    fn failed(&self, plugin: &PluginConf, word: &str) -> String {
         format!(
             "plugin type={:?} name={:?} failed ({word})",
             plugin.plugin_type.as_str(),
@@ -147,7 +178,7 @@ impl Chain<'_> {
         )
     }
 
-    /// The cached result in the list's version, where that version passes one and it can be read.
+    /// The cached result in the list's version. `None` before 0.4.0, where DEL gets no `prevResult`, and if it cannot be converted.
     fn previous(&self, entry: &Entry) -> Option<Value> {
         if self.list.cni_version < Version::V0_4_0 {
             return None;
@@ -165,7 +196,10 @@ impl Chain<'_> {
     }
 }
 
-/// Runs GC of every plugin of a list for the attachments that are still there; failures are joined.
+/// Runs GC of every plugin of a list, with the attachments that are still in use. Does nothing before 1.1.0 and if the list disables GC.
+///
+/// # Errors
+/// All failures joined.
 pub fn gc(
     list: &NetworkList,
     valid: &[ValidAttachment],
@@ -180,25 +214,29 @@ pub fn gc(
     let entries = Value::Array(entries.collect());
     let errors = list.plugins.iter().filter_map(|plugin| {
         let mut request = plugin.request(list, &Map::new(), None);
+        // The spec renamed the key; libcni sends both since v1.2.3, because plugins may read either.
         request.insert("cni.dev/valid-attachments".into(), entries.clone());
         request.insert("cni.dev/attachments".into(), entries.clone());
-        bare(Verb::Gc, plugin, request, path, deadline).err()
+        without_container(Verb::Gc, plugin, request, path, deadline).err()
     });
     join(errors.collect()).map_or(Ok(()), Err)
 }
 
-/// Runs STATUS of every plugin of a list; the first failure is returned as it is, so that its code survives.
+/// Runs STATUS of every plugin of a list. Does nothing before 1.1.0.
+///
+/// # Errors
+/// The first failure, unchanged: the runtime acts on its code.
 pub fn status(list: &NetworkList, path: &SearchPath, deadline: Instant) -> Result<(), CniError> {
     if list.cni_version < Version::V1_1_0 {
         return Ok(());
     }
     list.plugins.iter().try_for_each(|plugin| {
-        bare(Verb::Status, plugin, plugin.request(list, &Map::new(), None), path, deadline)
+        without_container(Verb::Status, plugin, plugin.request(list, &Map::new(), None), path, deadline)
     })
 }
 
-/// A verb that is about no container.
-fn bare(
+/// Runs a verb that has no container.
+fn without_container(
     verb: Verb,
     plugin: &PluginConf,
     request: Map<String, Value>,
@@ -216,36 +254,39 @@ fn exec(
     path: &SearchPath,
     deadline: Instant,
 ) -> Result<Vec<u8>, CniError> {
-    let program = path.find(&plugin.plugin_type).map_err(|e| e.to_cni())?;
+    let program = path.find(&plugin.plugin_type)?;
     let stdin = request.to_string();
-    Run { program: &program, env, stdin: stdin.as_bytes(), deadline }.output().map_err(|e| e.to_cni())
+    Ok(Run { program: &program, env, stdin: stdin.as_bytes(), deadline }.output()?)
 }
 
-/// Reads what a plugin answered to ADD; no output at all, or `null`, is an empty result.
+/// Reads a plugin's output for ADD. No output at all, or `null`, is an empty result.
+///
+/// # Errors
+/// Code 6 if it is no JSON, 999 if it is no result.
 pub fn result_of(plugin: &PluginType, output: &[u8], version: Version) -> Result<RawResult, CniError> {
     let is_empty = output.iter().all(u8::is_ascii_whitespace);
     let value = if is_empty { Ok(Value::Null) } else { serde_json::from_slice(output) };
     let value = value.map_err(|e| {
         CniError::new(
             Code::Decoding,
-            format!("plugin {:?} answered ADD with what is not JSON: {e}", plugin.as_str()),
+            format!("the output of plugin {:?} for ADD is not JSON: {e}", plugin.as_str()),
         )
     })?;
     RawResult::from_value(value, version).map_err(internal)
 }
 
-fn internal(error: crate::result::ResultError) -> CniError {
+fn internal(error: ResultError) -> CniError {
     CniError::new(Code::Internal, error.to_string())
 }
 
-/// The list as one JSON text, for the cache.
+/// The list as JSON, for the cache.
 fn config_bytes(list: &NetworkList) -> Vec<u8> {
     let plugins: Vec<Value> = list.plugins.iter().map(|p| Value::Object(p.object.clone())).collect();
     let config = serde_json::json!({ "cniVersion": list.cni_version.as_str(), "name": list.name.as_str(), "plugins": plugins });
     config.to_string().into_bytes()
 }
 
-/// Several failures as one: the first one's code, every message.
+/// Joins failures into one, with the code of the first and all messages.
 fn join(errors: Vec<CniError>) -> Option<CniError> {
     errors.into_iter().reduce(|first, next| CniError { msg: format!("{} / {}", first.msg, next), ..first })
 }

@@ -1,4 +1,6 @@
 use super::*;
+use crate::Version;
+use serde_json::Value;
 use serde_json::json;
 
 fn full() -> CniResult {
@@ -62,7 +64,7 @@ fn v0_3_1_names_the_family_and_keeps_struct_order() {
 }
 
 #[test]
-fn v0_2_0_has_one_address_a_family_with_its_routes() {
+fn v0_2_0_has_one_address_per_family_with_its_routes() {
     assert_eq!(
         printed(&full(), Version::V0_2_0),
         concat!(
@@ -80,7 +82,7 @@ fn empty_dns_is_printed_up_to_0_4_0_only() {
 }
 
 #[test]
-fn no_address_has_no_form_before_0_3_0() {
+fn a_result_without_addresses_cannot_be_written_before_0_3_0() {
     let error = CniResult::default().to_raw(Version::V0_2_0).unwrap_err();
     assert_eq!(error.to_string(), "cannot convert: no valid IP addresses");
 }
@@ -95,7 +97,7 @@ fn every_version_reads_back_what_it_wrote() {
 }
 
 #[test]
-fn a_result_without_version_has_that_of_the_conf() {
+fn a_result_without_version_has_the_version_of_the_conf() {
     let raw = RawResult::from_value(json!({"ip4": {"ip": "10.0.0.2/8"}}), Version::V0_2_0).unwrap();
     assert_eq!(raw.version(), Version::V0_2_0);
     let raw = raw.to_version(Version::V1_0_0).unwrap();
@@ -103,13 +105,13 @@ fn a_result_without_version_has_that_of_the_conf() {
 }
 
 #[test]
-fn a_null_result_is_an_empty_one() {
+fn a_null_result_is_empty() {
     let raw = RawResult::from_value(Value::Null, Version::V1_0_0).unwrap();
     assert_eq!(raw.parse().unwrap(), CniResult::default());
 }
 
 #[test]
-fn unknown_versions_and_malformed_results_are_named() {
+fn unknown_versions_and_malformed_results_are_errors() {
     let unknown = RawResult::from_value(json!({"cniVersion": "7.0.0"}), Version::V1_0_0).unwrap_err();
     assert_eq!(unknown.to_string(), "unsupported CNI result version \"7.0.0\"");
     for bad in [
@@ -135,7 +137,7 @@ fn nulls_and_empty_gateways_are_absent() {
 }
 
 #[test]
-fn a_route_without_gateway_takes_that_of_its_family() {
+fn a_route_without_gateway_gets_the_first_gateway_of_its_family() {
     let routes = full().routes_with_gateways();
     assert_eq!(routes[0].gw, Some("10.1.2.1".parse().unwrap()));
     assert_eq!(routes[1].gw, Some("fd00::1".parse().unwrap()));
@@ -145,7 +147,7 @@ fn a_route_without_gateway_takes_that_of_its_family() {
 }
 
 #[test]
-fn the_result_of_a_plugin_with_one_interface_has_all_addresses_on_it() {
+fn a_result_on_one_interface_has_all_addresses_on_it() {
     let interface = Interface { name: "net1".into(), ..Interface::default() };
     let made = full().on_interface(interface.clone(), &Dns::default());
     assert_eq!(made.interfaces, std::slice::from_ref(&interface));
@@ -156,7 +158,7 @@ fn the_result_of_a_plugin_with_one_interface_has_all_addresses_on_it() {
 }
 
 #[test]
-fn in_a_chain_the_earlier_things_keep_their_places_and_ours_come_after_them() {
+fn a_later_result_comes_after_the_earlier_one_and_changes_no_index() {
     let named = |name: &str| Interface { name: name.into(), ..Interface::default() };
     let dns = |server: &str, domain: &str| Dns {
         nameservers: vec!["10.0.0.53".into(), server.into()],
@@ -180,7 +182,7 @@ fn in_a_chain_the_earlier_things_keep_their_places_and_ours_come_after_them() {
     assert_eq!(joined.ips[0], previous.ips[0]);
     assert!(joined.ips[1..].iter().all(|ip| ip.interface == Some(2)));
     assert_eq!(joined.routes[0], previous.routes[0]);
-    // Not the earlier plugin's gateway, which would now be the first of the family.
+    // The gateway of our own address, although the earlier plugin's is now the first of the family.
     assert_eq!(joined.routes[1..], ours.routes_with_gateways());
     assert_eq!(joined.dns.nameservers, ["10.0.0.53", "10.0.0.54", "10.0.0.55"]);
     assert_eq!(joined.dns.domain, "first");

@@ -1,17 +1,18 @@
-//! `CNI_ARGS`: `KEY=VALUE` pairs separated by `;`, from the runtime.
+//! `CNI_ARGS`: `KEY=VALUE` pairs from the runtime, separated by `;`.
 
-use crate::{CniError, Code};
+use crate::types::error::{CniError, Code};
 
-/// The pairs of `CNI_ARGS`, in their order.
+/// The pairs of `CNI_ARGS`, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CniArgs {
     pairs: Vec<(String, String)>,
 }
 
 impl CniArgs {
-    /// Reads `KEY=VALUE;KEY=VALUE`. Empty text has no pairs; an empty piece between two `;` is passed over.
+    /// Reads `KEY=VALUE;KEY=VALUE`. Empty pieces are skipped.
     ///
-    /// Code 4 for a piece that has no `=` or more than one.
+    /// # Errors
+    /// Code 4 for a piece without a key, without `=`, or with more than one.
     pub fn parse(text: &str) -> Result<Self, CniError> {
         let mut pairs = Vec::new();
         for piece in text.split(';').filter(|p| !p.is_empty()) {
@@ -23,12 +24,12 @@ impl CniArgs {
         Ok(CniArgs { pairs })
     }
 
-    /// The value of `key`; of several, the last one.
+    /// The value of `key`; the last one if the key is repeated.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.pairs.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
-    /// Sets `key`, replacing every pair that had it.
+    /// Sets `key` and removes its earlier pairs.
     pub fn set(&mut self, key: &str, value: &str) {
         self.pairs.retain(|(k, _)| k != key);
         self.pairs.push((key.to_owned(), value.to_owned()));
@@ -39,12 +40,15 @@ impl CniArgs {
         &self.pairs
     }
 
-    /// Whether the caller allows keys that this plugin does not know.
+    /// Whether the runtime allows keys that the plugin does not know.
     pub fn ignores_unknown(&self) -> bool {
         matches!(self.get("IgnoreUnknown"), Some("1" | "true" | "True"))
     }
 
-    /// Refuses keys outside `known` unless `IgnoreUnknown` is set; code 4.
+    /// Checks that all keys are in `known`, unless `IgnoreUnknown` is set.
+    ///
+    /// # Errors
+    /// Code 4 with the unknown pairs.
     pub fn only(&self, known: &[&str]) -> Result<(), CniError> {
         if self.ignores_unknown() {
             return Ok(());
@@ -60,10 +64,10 @@ impl CniArgs {
             return Ok(());
         }
         Err(invalid(format!("ARGS: unknown args [{}]", unknown.join(" ")))
-            .with_details("set IgnoreUnknown=1 to have them passed over"))
+            .with_details("set IgnoreUnknown=1 to ignore unknown keys"))
     }
 
-    /// The text form, as it goes into `CNI_ARGS`.
+    /// The text form for `CNI_ARGS`.
     pub fn to_text(&self) -> String {
         self.pairs.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(";")
     }
@@ -84,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_are_read_in_order_and_the_last_wins() {
+    fn pairs_are_read_in_order_and_the_last_value_is_used() {
         let args = CniArgs::parse("IgnoreUnknown=1;A=x;A=y;").unwrap();
         assert_eq!(args.get("A"), Some("y"));
         assert_eq!(args.to_text(), "IgnoreUnknown=1;A=x;A=y");
@@ -99,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_refused_unless_the_caller_allows_them() {
+    fn unknown_keys_are_errors_unless_ignore_unknown_is_set() {
         let args = CniArgs::parse("MAC=1;NOPE=2").unwrap();
         assert_eq!(args.only(&["MAC"]).unwrap_err().msg, "ARGS: unknown args [\"NOPE=2\"]");
         assert!(CniArgs::parse("IgnoreUnknown=true;NOPE=2").unwrap().only(&[]).is_ok());
     }
 
     #[test]
-    fn setting_a_key_replaces_all_of_its_pairs() {
+    fn setting_a_key_replaces_all_its_pairs() {
         let mut args = CniArgs::parse("A=1;B=2;A=3").unwrap();
         args.set("A", "4");
         assert_eq!(args.to_text(), "B=2;A=4");

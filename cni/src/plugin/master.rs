@@ -1,27 +1,27 @@
-//! `master`: which interface a link of macvlan or ipvlan sits on, as confs write it.
+//! The key `master`: the interface below a macvlan or ipvlan link, as configurations name it.
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
-/// One way to name an interface. Which one it is here is for who has the kernel to ask.
+/// One way to name an interface. The interface crates look it up in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum Master {
-    /// `"eth1"`: by its name.
+    /// `"eth1"`: by name.
     Name(String),
-    /// `{"mac": "02:00:00:00:00:01"}`: by its MAC address, not yet checked.
+    /// `{"mac": "02:00:00:00:00:01"}`: by MAC address.
     Mac {
-        /// The address as written.
+        /// The address as written; not checked yet.
         mac: String,
     },
-    /// `{"subnet": "10.1.0.0/16"}`: by the subnet that it has an address in.
+    /// `{"subnet": "10.1.0.0/16"}`: by the subnet of one of its addresses.
     Subnet {
-        /// The subnet; host bits do not count.
+        /// The subnet; host bits are ignored.
         subnet: IpNet,
     },
 }
 
-/// The value of `master`, one or a list: interfaces in order of preference. Empty names, which stand for none, are left out.
+/// The value of `master`, one interface or a list in order of preference. Empty names are left out: they mean no interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Wire")]
 pub struct Masters(pub Vec<Master>);
@@ -67,13 +67,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_name_is_none() {
+    fn empty_names_are_left_out() {
         assert!(masters(r#""""#).is_empty());
         assert!(masters(r#"["",""]"#).is_empty());
     }
 
     #[test]
-    fn other_values_are_refused() {
+    fn other_values_are_errors() {
         for bad in ["7", r#"{"mac":7}"#, r#"{"subnet":"x"}"#, r#"[["eth0"]]"#, "{}"] {
             assert!(serde_json::from_str::<Masters>(bad).is_err(), "{bad}");
         }

@@ -1,13 +1,12 @@
-//! The `CNI_*` variables: which verb needs which (CNI spec 1.1.0, "Parameters"), read once and checked.
+//! The `CNI_*` variables, and which verb needs which (CNI spec 1.1.0, section 2, "Parameters").
 
 use std::path::PathBuf;
 
-use crate::args::CniArgs;
-use crate::exec::SearchPath;
-use crate::names::{ContainerId, IfName};
-use crate::{CniError, Code};
+use crate::types::args::CniArgs;
+use crate::types::names::{ContainerId, IfName};
+use crate::types::{CniError, Code, SearchPath};
 
-/// The variables as they are in the process, by name. Empty ones count as missing.
+/// Returns the value of an environment variable. An empty value counts as missing.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A value of `CNI_COMMAND`.
@@ -23,7 +22,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The verb as spelt in `CNI_COMMAND`.
+    /// The text form in `CNI_COMMAND`.
     pub fn as_str(self) -> &'static str {
         match self {
             Verb::Add => "ADD",
@@ -42,10 +41,10 @@ impl Verb {
     }
 }
 
-/// What the verb is about: one container and the name of one interface in it.
+/// The subject of ADD and CHECK: one interface in one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
-    /// `CNI_CONTAINERID`, for pods the id of the sandbox.
+    /// `CNI_CONTAINERID`; for pods, the id of the sandbox.
     pub container_id: ContainerId,
     /// `CNI_IFNAME`.
     pub if_name: IfName,
@@ -53,87 +52,82 @@ pub struct Attachment {
     pub netns: PathBuf,
 }
 
-/// As [`Attachment`], for DEL: the namespace may be gone.
+/// The subject of DEL. Unlike an [`Attachment`] it may have no namespace: the runtime can have removed it already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detachment {
     /// `CNI_CONTAINERID`.
     pub container_id: ContainerId,
     /// `CNI_IFNAME`.
     pub if_name: IfName,
-    /// `CNI_NETNS`, unless it is missing.
+    /// `CNI_NETNS`, if it is set.
     pub netns: Option<PathBuf>,
 }
 
 /// The verb with its subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(crate) enum Command {
     /// Attach.
     Add(Attachment),
-    /// See whether the attachment is as it was made.
+    /// Compare the attachment with the result of ADD.
     Check(Attachment),
     /// Detach.
     Del(Detachment),
-    /// Free what is attached to none of the containers that standard input names.
+    /// Free everything outside the attachments that standard input lists.
     Gc,
-    /// Say whether ADD would work.
+    /// Report whether ADD would work.
     Status,
-    /// Say which versions are spoken.
+    /// Report the supported versions.
     Version,
-    /// `CNI_COMMAND` is none of these.
+    /// Any other `CNI_COMMAND`. It is an error only after standard input was checked, as in the reference implementation.
     Unknown(String),
 }
 
 /// The environment of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// Verb and subject.
-    pub command: Command,
-    /// `CNI_ARGS`, unparsed where the verb takes none.
-    pub args: CniArgs,
+    pub(crate) command: Command,
+    /// `CNI_ARGS`; empty for verbs without a subject.
+    pub(crate) args: CniArgs,
     /// `CNI_PATH`.
-    pub path: SearchPath,
+    pub(crate) path: SearchPath,
     /// Whether `CNI_NETNS` may be the plugin's own namespace (`CNI_NETNS_OVERRIDE`).
-    pub own_netns: OwnNetns,
+    pub(crate) own_netns: OwnNetns,
 }
 
-/// What to do when `CNI_NETNS` is the namespace that the plugin runs in.
+/// Whether a plugin accepts its own network namespace as `CNI_NETNS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OwnNetns {
-    /// Refuse (code 8): the plugin would take the host for a container.
+pub(crate) enum OwnNetns {
+    /// Code 8: the plugin would change the host's interfaces.
     Refused,
-    /// Go on; tests set this.
+    /// Accepted; tests without a namespace set this.
     Allowed,
 }
 
 impl Environment {
-    /// Reads and checks the variables. Code 4 (3 for an empty container id) names what is wrong; all missing ones are named at once.
-    pub fn read(lookup: Lookup<'_>) -> Result<Environment, CniError> {
-        let text = |name: &str| lookup(name).unwrap_or_default();
-        let command = text("CNI_COMMAND");
+    /// Reads and checks the variables.
+    ///
+    /// # Errors
+    /// Code 4 with the invalid variable, or with all missing ones.
+    pub(crate) fn read(lookup: Lookup<'_>) -> Result<Environment, CniError> {
+        let present = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let command = present("CNI_COMMAND").unwrap_or_default();
         let verb = Verb::parse(&command);
-        let mut missing = Vec::new();
         let needs_subject = matches!(verb, Some(Verb::Add | Verb::Check | Verb::Del));
-        let mut need = |name: &'static str, needed: bool| -> Option<String> {
-            let value = Some(text(name)).filter(|v| !v.is_empty());
-            if value.is_none() && needed {
-                missing.push(name);
-            }
-            value
-        };
-        need("CNI_COMMAND", true);
-        let container_id = need("CNI_CONTAINERID", needs_subject).filter(|_| needs_subject);
+        // The reference implementation reports an invalid value before a missing one, so these two are parsed first.
+        let container_id = present("CNI_CONTAINERID").filter(|_| needs_subject);
         let container_id = container_id.map(|v| ContainerId::parse(&v)).transpose()?;
-        let netns = need("CNI_NETNS", needs_subject && verb != Some(Verb::Del)).map(PathBuf::from);
-        let if_name = need("CNI_IFNAME", needs_subject).filter(|_| needs_subject);
+        let if_name = present("CNI_IFNAME").filter(|_| needs_subject);
         let if_name = if_name.map(|v| IfName::parse(&v)).transpose()?;
-        let path = need("CNI_PATH", !matches!(verb, None | Some(Verb::Version))).unwrap_or_default();
+        let netns = present("CNI_NETNS").map(PathBuf::from);
+        let missing: Vec<&str> =
+            required(verb).iter().copied().filter(|name| present(name).is_none()).collect();
         if !missing.is_empty() {
             let list = missing.join(",");
-            return Err(CniError::new(
-                Code::InvalidEnvironment,
-                format!("required env variables [{list}] missing"),
-            ));
+            let msg = format!("required env variables [{list}] missing");
+            return Err(CniError::new(Code::InvalidEnvironment, msg));
         }
+        let text = |name: &str| present(name).unwrap_or_default();
         let args = if needs_subject { CniArgs::parse(&text("CNI_ARGS"))? } else { CniArgs::default() };
         let command = match (verb, container_id, if_name, netns) {
             (Some(Verb::Add), Some(container_id), Some(if_name), Some(netns)) => {
@@ -152,7 +146,19 @@ impl Environment {
         };
         let overridden = matches!(text("CNI_NETNS_OVERRIDE").to_ascii_lowercase().as_str(), "1" | "true");
         let own_netns = if overridden { OwnNetns::Allowed } else { OwnNetns::Refused };
-        Ok(Environment { command, args, path: SearchPath::parse(&path), own_netns })
+        Ok(Environment { command, args, path: SearchPath::parse(&text("CNI_PATH")), own_netns })
+    }
+}
+
+/// The variables that a verb needs, in the order in which the error lists them.
+fn required(verb: Option<Verb>) -> &'static [&'static str] {
+    match verb {
+        None | Some(Verb::Version) => &["CNI_COMMAND"],
+        Some(Verb::Add | Verb::Check) => {
+            &["CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"]
+        }
+        Some(Verb::Del) => &["CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME", "CNI_PATH"],
+        Some(Verb::Gc | Verb::Status) => &["CNI_COMMAND", "CNI_PATH"],
     }
 }
 
@@ -179,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn each_verb_needs_what_the_spec_says() {
+    fn each_verb_needs_the_variables_of_the_spec() {
         let all = ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"];
         for (verb, needed) in [
             ("ADD", &all[..]),
@@ -203,20 +209,20 @@ mod tests {
     }
 
     #[test]
-    fn all_missing_variables_are_named_at_once() {
+    fn the_error_lists_all_missing_variables() {
         let error = read(&[("CNI_COMMAND", "ADD"), ("CNI_CONTAINERID", "c")]).unwrap_err();
         assert_eq!(error.msg, "required env variables [CNI_NETNS,CNI_IFNAME,CNI_PATH] missing");
         assert_eq!(read(&[]).unwrap_err().msg, "required env variables [CNI_COMMAND] missing");
     }
 
     #[test]
-    fn a_present_but_invalid_value_is_named_first() {
+    fn an_invalid_value_is_reported_before_missing_ones() {
         let error = read(&[("CNI_COMMAND", "ADD"), ("CNI_CONTAINERID", "no way")]).unwrap_err();
         assert_eq!(error.msg, "invalid characters in containerID");
     }
 
     #[test]
-    fn an_unknown_command_needs_nothing() {
+    fn an_unknown_command_needs_no_other_variable() {
         assert_eq!(read(&[("CNI_COMMAND", "NOPE")]).unwrap().command, Command::Unknown("NOPE".into()));
     }
 

@@ -1,9 +1,13 @@
-//! The table of the reference implementation's `skel` tests (S1 to S44), and what it leaves out.
+//! The cases of the reference implementation's `skel` tests, and some more.
 
 use std::cell::RefCell;
 
+use serde_json::Value;
+
 use super::*;
-use crate::result::{CniResult, Ip};
+use crate::plugin::ValidAttachment;
+use crate::plugin::env::{Attachment, Detachment};
+use crate::types::result::{CniResult, Ip, RawResult};
 
 struct Probe {
     versions: &'static [Version],
@@ -101,7 +105,7 @@ fn environment_and_stdin_reach_the_verb() {
 }
 
 #[test]
-fn the_result_is_printed_in_the_confs_version() {
+fn the_result_has_the_version_of_the_conf() {
     for &version in Version::ALL {
         let answer = call(&Probe::new(), "ADD", &conf(version.as_str()), &[]);
         let value: Value = serde_json::from_str(&answer.stdout).unwrap();
@@ -122,7 +126,7 @@ fn version_needs_only_the_command_and_reads_no_stdin() {
 }
 
 #[test]
-fn a_bare_call_says_what_the_plugin_is() {
+fn a_call_without_command_describes_the_plugin() {
     let answer = call(&Probe::new(), "", "", &[]);
     assert!(answer.success && answer.stdout.is_empty());
     assert_eq!(
@@ -132,7 +136,7 @@ fn a_bare_call_says_what_the_plugin_is() {
 }
 
 #[test]
-fn bad_stdin_is_named_before_an_unknown_command() {
+fn bad_stdin_is_reported_before_an_unknown_command() {
     assert_eq!(call(&Probe::new(), "NOPE", "", &[]).error().code, Code::Decoding);
     assert_eq!(call(&Probe::new(), "NOPE", "{}", &[]).error().msg, "missing network name");
     let error = call(&Probe::new(), "NOPE", r#"{"name":"n"}"#, &[]).error();
@@ -155,7 +159,7 @@ fn versions_are_compared_as_text() {
 }
 
 #[test]
-fn check_gc_and_status_need_their_versions() {
+fn check_gc_and_status_are_refused_before_their_versions() {
     for (verb, too_old) in [("CHECK", "0.3.1"), ("GC", "1.0.0"), ("STATUS", "1.0.0")] {
         let error = call(&Probe::new(), verb, &conf(too_old), &[]).error();
         assert_eq!(
@@ -186,7 +190,7 @@ fn del_without_netns_reaches_the_verb() {
 }
 
 #[test]
-fn gc_without_a_list_is_told_apart_from_an_empty_one() {
+fn gc_without_a_list_differs_from_gc_with_an_empty_one() {
     let gc = |list: &str| {
         let probe = Probe::new();
         let answer = call(&probe, "GC", &format!(r#"{{"cniVersion":"1.1.0","name":"n"{list}}}"#), &[]);
@@ -203,7 +207,7 @@ fn gc_without_a_list_is_told_apart_from_an_empty_one() {
 }
 
 #[test]
-fn the_verbs_error_is_printed_with_the_confs_version() {
+fn an_error_has_the_version_of_the_conf() {
     let fails = Some(CniError::new(Code::Other(120), "no").with_details("d"));
     let answer = call(&Probe { fails, ..Probe::new() }, "ADD", &conf("0.4.0"), &[]);
     assert_eq!(
@@ -224,6 +228,14 @@ fn the_own_netns_is_refused_before_the_verb_runs() {
         let allowed = [("CNI_NETNS", "/proc/self/ns/net"), ("CNI_NETNS_OVERRIDE", "TRUE")];
         assert!(call(&probe, verb, &conf("1.0.0"), &allowed).success);
     }
+}
+
+#[test]
+fn a_conf_over_the_limit_is_code_5_and_not_cut() {
+    let stdin = format!("{}{}", conf("1.0.0"), " ".repeat(usize::try_from(MAX_STDIN).unwrap()));
+    let error = call(&Probe::new(), "ADD", &stdin, &[]).error();
+    assert_eq!(error.code, Code::Io);
+    assert_eq!(error.msg, "error reading from stdin: the configuration is larger than 8388608 bytes");
 }
 
 #[test]

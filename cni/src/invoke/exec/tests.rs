@@ -25,7 +25,7 @@ impl Script {
 const LONG: Duration = Duration::from_secs(20);
 
 fn error_of(script: &str) -> CniError {
-    Script::new(script).run(b"", LONG).unwrap_err().to_cni()
+    Script::new(script).run(b"", LONG).unwrap_err().into()
 }
 
 #[test]
@@ -41,18 +41,18 @@ fn a_large_stdin_and_stdout_do_not_block_each_other() {
 }
 
 #[test]
-fn a_plugin_that_does_not_read_its_stdin_is_fine() {
+fn a_plugin_that_does_not_read_its_stdin_succeeds() {
     assert_eq!(Script::new("echo ok").run(&vec![b'x'; 1 << 19], LONG).unwrap(), b"ok\n");
 }
 
 #[test]
-fn the_plugins_own_error_keeps_code_and_details() {
+fn an_error_object_keeps_code_and_details() {
     let error = error_of(r#"echo '{"code": 11, "msg": "later", "details": "d"}'; exit 1"#);
     assert_eq!(error, CniError::new(Code::TryAgainLater, "later").with_details("d"));
 }
 
 #[test]
-fn an_error_without_object_shows_what_was_said() {
+fn a_failure_without_error_object_shows_the_output() {
     assert_eq!(error_of("exit 3").msg, "netplugin failed with no error message: exit status 3");
     assert_eq!(error_of("echo oops >&2; exit 1").msg, "netplugin failed: \"oops\\n\": exit status 1");
     assert!(
@@ -73,14 +73,14 @@ fn a_plugin_that_hangs_is_killed_with_its_children() {
     let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
     let gone = (0..100).any(|_| {
         std::thread::sleep(Duration::from_millis(20));
-        // A killed orphan may stay a zombie where nothing reaps it.
+        // In a container without init nothing reaps a killed orphan: it stays a zombie.
         std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
     });
-    assert!(gone, "the plugin's child still runs");
+    assert!(gone, "the child of the plugin still runs");
 }
 
 #[test]
-fn a_child_that_keeps_stdout_open_does_not_hold_the_caller() {
+fn a_child_that_keeps_stdout_open_does_not_block_the_caller() {
     let started = Instant::now();
     let out = Script::new("sleep 5 & echo done").run(b"", LONG).unwrap();
     assert_eq!(out, b"done\n");
@@ -88,13 +88,23 @@ fn a_child_that_keeps_stdout_open_does_not_hold_the_caller() {
 }
 
 #[test]
-fn endless_output_is_cut_off() {
+fn output_past_the_limit_is_an_error_even_if_the_plugin_ends() {
+    for size in [MAX_OUTPUT + 1, MAX_OUTPUT + 40_000, MAX_OUTPUT + 65_536] {
+        let error = Script::new(&format!("exec head -c {size} /dev/zero")).run(b"", LONG).unwrap_err();
+        assert!(matches!(error, ExecError::TooMuchOutput { .. }), "{size}: {error}");
+    }
+    let out = Script::new(&format!("exec head -c {MAX_OUTPUT} /dev/zero")).run(b"", LONG).unwrap();
+    assert_eq!(out.len(), MAX_OUTPUT);
+}
+
+#[test]
+fn endless_output_is_an_error() {
     let error = Script::new("exec cat /dev/zero").run(b"", LONG).unwrap_err();
     assert!(matches!(error, ExecError::TooMuchOutput { .. }), "{error}");
 }
 
 #[test]
-fn a_file_that_is_open_for_writing_is_waited_for() {
+fn a_file_that_is_open_for_writing_is_retried() {
     let script = Script::new("echo ok");
     let file = script.folder.path().join("plugin");
     let writer = std::fs::File::options().append(true).open(&file).unwrap();
@@ -107,23 +117,10 @@ fn a_file_that_is_open_for_writing_is_waited_for() {
 }
 
 #[test]
-fn a_file_that_cannot_be_executed_is_named() {
+fn a_file_that_cannot_be_executed_is_an_error_with_its_path() {
     let script = Script::new("");
     let file = script.folder.path().join("plugin");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let text = script.run(b"", LONG).unwrap_err().to_string();
     assert!(text.contains(&file.display().to_string()) && text.contains("Permission denied"), "{text}");
-}
-
-#[test]
-fn the_first_folder_that_has_the_plugin_wins() {
-    let (a, b) = (Script::new(""), Script::new(""));
-    let text = format!("/nowhere:{}:{}", a.folder.path().display(), b.folder.path().display());
-    let path = SearchPath::parse(&text);
-    let plugin = PluginType::parse("plugin").unwrap();
-    assert_eq!(path.find(&plugin).unwrap(), a.folder.path().join("plugin"));
-    assert_eq!(path.with_first(b.folder.path()).find(&plugin).unwrap(), b.folder.path().join("plugin"));
-    let missing = PluginType::parse("missing").unwrap();
-    let text = SearchPath::parse("/a:/b").find(&missing).unwrap_err().to_string();
-    assert_eq!(text, "failed to find plugin \"missing\" in path [/a /b]");
 }

@@ -1,44 +1,46 @@
-//! What a plugin reads on standard input (CNI spec 1.1.0, "Plugin configuration objects").
+//! The configuration of a plugin on standard input (CNI spec 1.1.0, section 1, "Plugin configuration objects").
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::names::{NetworkName, PluginType};
-use crate::result::{CniResult, Dns, RawResult};
-use crate::{CniError, Code, Version, json};
+use crate::json;
+use crate::types::names::{NetworkName, PluginType};
+use crate::types::result::{CniResult, Dns, RawResult};
+use crate::types::{CniError, Code, Version};
 
-/// Keys of the spec; their case is folded at the top level of every conf.
+/// The keys of the spec at the top level. Configurations may write them in any case.
 const KNOWN: &[&str] =
     &["cniVersion", "name", "type", "args", "capabilities", "runtimeConfig", "ipam", "dns", "prevResult"];
 
-/// A plugin's configuration: what the spec defines as fields, everything else in [`NetConf::decode`].
+/// The configuration of a plugin: keys of the spec as fields, the plugin's own keys through [`NetConf::decode`].
 #[derive(Clone, Debug)]
 pub struct NetConf {
-    /// The version that the result must have.
+    /// The version of the configuration, and of the result.
     pub cni_version: Version,
-    /// The network's name.
+    /// The name of the network.
     pub name: NetworkName,
-    /// `ipam`, or `None` where there is none or it has no `type`: the plugin then gives no addresses.
+    /// `ipam`. `None` if it is missing or has no `type`: the plugin then assigns no addresses.
     pub ipam: Option<Ipam>,
     /// `dns`.
     pub dns: Dns,
-    /// `runtimeConfig`: what the runtime passes for the capabilities that the conf declares.
+    /// `runtimeConfig`: values from the runtime for the capabilities that the configuration declares.
     pub runtime_config: Map<String, Value>,
-    /// `args.cni`: what the user asks of this attachment.
+    /// `args.cni`: values from the user for this attachment.
     pub args_cni: Map<String, Value>,
     object: Map<String, Value>,
 }
 
-/// The part of a conf that is about addresses.
+/// The key `ipam` of a configuration.
 #[derive(Clone, Debug)]
 pub struct Ipam {
-    /// `ipam.type`, the plugin that is delegated to.
+    /// `ipam.type`: the IPAM plugin to run.
     pub plugin_type: PluginType,
-    /// All of `ipam`.
+    /// The whole object.
     pub object: Map<String, Value>,
 }
 
-/// The two fields that must be right before anything else is looked at.
+/// The two fields that are checked before all others. The version stays text here: the checks of a verb compare its number first, and
+/// only then is an unknown version an error.
 pub(crate) struct Head {
     pub(crate) object: Map<String, Value>,
     pub(crate) name: NetworkName,
@@ -46,7 +48,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Code 6 where `stdin` is not a JSON object or its fields are of the wrong type, 7 for a missing or wrong name.
+    /// Code 6 if `stdin` is not a JSON object or a field has the wrong type, 7 for a missing or invalid name.
     pub(crate) fn parse(stdin: &[u8]) -> Result<Head, CniError> {
         let mut object = json::parse_object(stdin).map_err(|e| undecodable("network config", &e))?;
         json::fold_keys(&mut object, KNOWN);
@@ -57,7 +59,11 @@ impl Head {
 }
 
 impl NetConf {
-    /// Reads a conf; see [`CniError::code`] 6 and 7 for what is refused. The version must be a published one.
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// Code 6 if `stdin` is not a JSON object or a field has the wrong type, 7 for an invalid name or IPAM type, 1 for a version that
+    /// was never published.
     pub fn parse(stdin: &[u8]) -> Result<NetConf, CniError> {
         let head = Head::parse(stdin)?;
         let version = Version::from_conf(Some(&head.version_text))
@@ -76,12 +82,18 @@ impl NetConf {
         Ok(NetConf { cni_version, name, ipam, dns, runtime_config, args_cni, object })
     }
 
-    /// Reads the plugin's own keys as `T`, their case folded to the spelling in `known`. Code 6 for a wrong type.
+    /// Reads the plugin's own keys as `T`. Keys match those in `known` in any case.
+    ///
+    /// # Errors
+    /// Code 6 for a wrong type.
     pub fn decode<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T, CniError> {
         json::decode(&self.object, known).map_err(|e| undecodable("network config", &e))
     }
 
-    /// `prevResult`, read with the conf's version where it names none. Code 6 where it is not a result.
+    /// Reads `prevResult`. Without a `cniVersion` of its own it has that of the configuration.
+    ///
+    /// # Errors
+    /// Code 6 if it is not a result.
     pub fn prev_result(&self) -> Result<Option<CniResult>, CniError> {
         let Some(value) = self.object.get("prevResult") else { return Ok(None) };
         let raw = RawResult::from_value(value.clone(), self.cni_version);
@@ -90,7 +102,7 @@ impl NetConf {
             .map_err(|e| CniError::new(Code::Decoding, format!("could not parse prevResult: {e}")))
     }
 
-    /// The whole object, the case of the spec's keys folded.
+    /// The whole object, with the spec's keys in the spec's case.
     pub fn object(&self) -> &Map<String, Value> {
         &self.object
     }
@@ -155,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_json_object_is_code_6() {
+    fn text_that_is_no_json_object_and_wrong_types_are_code_6() {
         for bad in [
             "",
             "banana",
@@ -171,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_wrong_name_is_code_7() {
+    fn a_missing_or_invalid_name_is_code_7() {
         assert_eq!(code(r#"{"cniVersion":"1.0.0"}"#), Code::InvalidConfig);
         assert_eq!(code(r#"{"name":"te%%st"}"#), Code::InvalidConfig);
     }
@@ -188,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipam_without_type_gives_no_addresses() {
+    fn an_ipam_without_type_counts_as_absent() {
         for ipam in ["{}", r#"{"type":""}"#, "null"] {
             assert!(
                 NetConf::parse(format!(r#"{{"name":"a","ipam":{ipam}}}"#).as_bytes()).unwrap().ipam.is_none()

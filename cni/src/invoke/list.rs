@@ -1,10 +1,12 @@
-//! Network configuration lists (CNI spec 1.1.0, "Network configuration format").
+//! Network configuration lists (CNI spec 1.1.0, section 1, "Network configuration format").
 
 use serde_json::{Map, Value};
 
-use crate::names::{NetworkName, PluginType};
-use crate::{CniError, Code, Version, json};
+use crate::json;
+use crate::types::names::{NetworkName, PluginType};
+use crate::types::{CniError, Code, Version};
 
+/// The keys of the spec at the top level. Configurations may write them in any case.
 const KNOWN: &[&str] = &[
     "cniVersion",
     "cniVersions",
@@ -16,16 +18,16 @@ const KNOWN: &[&str] = &[
     "plugins",
 ];
 
-/// A list of plugins that together attach one network. A single plugin's conf is a list of one.
+/// The plugins that together attach one network. The configuration of a single plugin counts as a list of one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetworkList {
-    /// The network's name.
+    /// The name of the network.
     pub name: NetworkName,
-    /// The version that every plugin of it is called with.
+    /// The version for every plugin of the list.
     pub cni_version: Version,
-    /// Whether CHECK may be called.
+    /// Whether CHECK may be called (`disableCheck`).
     pub check: Allowed,
-    /// Whether GC may be called.
+    /// Whether GC may be called (`disableGC`).
     pub gc: Allowed,
     /// The plugins, in the order of ADD; at least one.
     pub plugins: Vec<PluginConf>,
@@ -42,23 +44,26 @@ pub enum Allowed {
 /// One plugin of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PluginConf {
-    /// Its file name.
+    /// The plugin's file name.
     pub plugin_type: PluginType,
-    /// The capabilities that it declares as true.
+    /// The capabilities that the configuration declares as `true`.
     pub capabilities: Vec<String>,
-    /// Its conf as written.
+    /// The configuration as written.
     pub object: Map<String, Value>,
 }
 
 impl NetworkList {
-    /// Reads a list, or a single plugin's conf. Code 6 for what is not JSON of that shape, 7 for what cannot be right.
+    /// Reads a list, or the configuration of a single plugin.
+    ///
+    /// # Errors
+    /// Code 6 if the JSON has another shape, 7 for a missing or invalid name or type, 1 for an unknown version.
     pub fn parse(text: &[u8]) -> Result<NetworkList, CniError> {
         let object = json::parse_object(text)
             .map_err(|e| CniError::new(Code::Decoding, format!("error parsing configuration list: {e}")))?;
         NetworkList::from_object(object)
     }
 
-    /// As [`NetworkList::parse`], of JSON that was read already.
+    /// As [`NetworkList::parse`], for JSON that is read already.
     pub fn from_object(mut object: Map<String, Value>) -> Result<NetworkList, CniError> {
         json::fold_keys(&mut object, KNOWN);
         let name = match object.get("name") {
@@ -88,14 +93,14 @@ impl NetworkList {
                 )));
             }
         };
-        let allowed = |key: &str| if flag(&object, key)? { Ok(Allowed::No) } else { Ok(Allowed::Yes) };
-        let (check, gc) = (allowed("disableCheck")?, allowed("disableGC")?);
+        let (check, gc) = (allowed(&object, "disableCheck")?, allowed(&object, "disableGC")?);
         Ok(NetworkList { name, cni_version, check, gc, plugins })
     }
 }
 
 impl PluginConf {
     fn from_object(object: Map<String, Value>) -> Result<PluginConf, CniError> {
+        // The plugin reads its configuration itself, so the copy is folded and the original stays as written.
         let mut folded = object.clone();
         json::fold_keys(&mut folded, &["type", "capabilities"]);
         let plugin_type = match folded.get("type") {
@@ -117,8 +122,9 @@ impl PluginConf {
         Ok(PluginConf { plugin_type, capabilities, object })
     }
 
-    /// What the plugin reads on standard input: its conf with the list's name and version, the result so far, and of the
-    /// runtime's offers those that it declares.
+    /// The configuration for the plugin's standard input: as written, with name and version of the list, the result of the plugins
+    /// before it, and those of the runtime's `offers` whose capability it declares (CNI spec 1.1.0, section 3, "Deriving execution
+    /// configuration from plugin configuration").
     pub fn request(
         &self,
         list: &NetworkList,
@@ -126,6 +132,7 @@ impl PluginConf {
         prev_result: Option<&Value>,
     ) -> Map<String, Value> {
         let mut object = self.object.clone();
+        // Without this a "NAME" of the configuration would stand beside our "name", and the plugin might read that one.
         json::fold_keys(&mut object, &["cniVersion", "name", "prevResult", "runtimeConfig"]);
         object.insert("name".into(), list.name.as_str().into());
         object.insert("cniVersion".into(), list.cni_version.as_str().into());
@@ -150,6 +157,7 @@ fn plugin_of(value: &Value) -> Result<PluginConf, CniError> {
     }
 }
 
+/// The newest known version in `cniVersions` and `cniVersion`.
 fn version_of(object: &Map<String, Value>) -> Result<Version, CniError> {
     let mut wanted: Vec<&str> = Vec::new();
     match object.get("cniVersions") {
@@ -172,15 +180,15 @@ fn version_of(object: &Map<String, Value>) -> Result<Version, CniError> {
     Version::newest_of(wanted).map_err(|e| CniError::new(Code::IncompatibleVersion, e.to_string()))
 }
 
-/// A boolean, or "true" or "false" as text in any case.
-fn flag(object: &Map<String, Value>, key: &str) -> Result<bool, CniError> {
-    match object.get(key) {
-        None => Ok(false),
-        Some(Value::Bool(on)) => Ok(*on),
-        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
-        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(false),
+/// Reads a key that disables a verb: a boolean, or "true" or "false" as text in any case.
+fn allowed(object: &Map<String, Value>, disable: &str) -> Result<Allowed, CniError> {
+    match object.get(disable) {
+        None | Some(Value::Bool(false)) => Ok(Allowed::Yes),
+        Some(Value::Bool(true)) => Ok(Allowed::No),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(Allowed::No),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(Allowed::Yes),
         Some(other) => Err(decoding(format!(
-            "error parsing configuration list: {key:?} must be true or false, found {other}"
+            "error parsing configuration list: {disable:?} must be true or false, found {other}"
         ))),
     }
 }
@@ -210,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_list_may_be_is_named() {
+    fn each_invalid_list_has_its_error() {
         for (bad, msg) in [
             (json!({"plugins": [{"type": "a"}]}), "no name"),
             (json!({"name": "n"}), "no plugins in list"),
@@ -244,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_version_of_cni_versions_counts() {
+    fn the_newest_version_of_cni_versions_is_used() {
         let list = parse(json!({"name": "n", "cniVersion": "0.4.0", "cniVersions": ["1.0.0", "0.3.1"], "plugins": [{"type": "a"}]})).unwrap();
         assert_eq!(list.cni_version, Version::V1_0_0);
     }
