@@ -10,9 +10,10 @@
 use std::collections::BTreeMap;
 
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("cni", &[]),
+    ("files", &[]),
+    ("cni", &["files"]),
     ("netlink", &[]),
-    ("node", &[]),
+    ("node", &["files"]),
     ("netlink/attach", &["cni", "netlink"]),
     ("macvlan", &["cni", "netlink", "netlink/attach"]),
     ("ipvlan", &["cni", "netlink", "netlink/attach"]),

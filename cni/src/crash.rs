@@ -1,12 +1,12 @@
 //! Places at which a fault test may kill the process.
 //!
-//! `crash_point!("after-record")` does nothing, and compiles to nothing, unless the crate is built with the
-//! feature `crash-points` and the environment names that very place in [`ENV`].
+//! Without the feature `crash-points`, `crash_point!("after-record")` compiles to nothing. With it, the process dies there if the
+//! environment variable [`ENV`] has that name.
 
 /// The environment variable that names the place.
 pub const ENV: &str = "MULTUS_RS_CRASH_AT";
 
-/// Kills the process here, without any clean-up, if the environment asks for it (feature `crash-points`).
+/// Kills the process here, without any clean-up, if [`ENV`](crate::crash::ENV) has this name (feature `crash-points`).
 #[macro_export]
 macro_rules! crash_point {
     ($name:literal) => {
@@ -14,17 +14,17 @@ macro_rules! crash_point {
     };
 }
 
-/// What [`crash_point!`](crate::crash_point) expands to.
+/// The expansion of [`crash_point!`](crate::crash_point).
 #[cfg(not(feature = "crash-points"))]
 #[inline(always)]
 pub const fn reached(_name: &str) {}
 
-/// What [`crash_point!`](crate::crash_point) expands to.
+/// The expansion of [`crash_point!`](crate::crash_point).
 #[cfg(feature = "crash-points")]
 pub fn reached(name: &str) {
     use nix::sys::signal::{Signal, kill};
     if std::env::var_os(ENV).is_some_and(|at| at == name) {
-        // SIGKILL cannot be caught: no destructor, no exit handler, as with a power cut or the OOM killer.
+        // SIGKILL cannot be caught: no destructor and no exit handler runs, as when the OOM killer ends the process.
         let _ = kill(nix::unistd::getpid(), Signal::SIGKILL);
     }
 }
@@ -36,8 +36,8 @@ mod tests {
 
     const SIGKILL: i32 = 9;
 
-    /// Runs `victim` below in a process of its own.
-    #[expect(clippy::disallowed_methods, reason = "a test kills a process of its own making")]
+    /// Runs the test `victim` in a separate process.
+    #[expect(clippy::disallowed_methods, reason = "the test starts its own binary")]
     fn run_victim(crash_at: &str) -> std::process::ExitStatus {
         std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "crash::tests::victim", "--ignored", "-q"])
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "run by the other tests here, in a process of its own"]
+    #[ignore = "the other tests run it in a separate process"]
     fn victim() {
         crate::crash_point!("victim");
     }

@@ -1,16 +1,17 @@
-//! JSON as the field writes it. Confs in use were only ever read by Go, which matches object keys in any case, takes `null` for
-//! absent, lets the last of two equal keys win and keeps quiet about keys it does not know; here the same is done on purpose.
+//! JSON as Go reads it. Existing configurations were written for Go's decoder, which matches object keys in any case, treats `null` as
+//! absent, uses the last of two equal keys and ignores unknown keys. This module does the same, so that those configurations keep working.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Renames the keys of `object` that spell one of `known` in another case, later ones winning over earlier ones, and drops
-/// `null` members. Unknown keys stay as they are.
+/// Renames each key of `object` that differs from one of `known` only in case, and removes `null` members. Of several such keys the
+/// last value is kept. Unknown keys stay unchanged.
 pub fn fold_keys(object: &mut Map<String, Value>, known: &[&str]) {
     if is_folded(object, known) {
         return;
     }
+    // The map keeps insertion order, and inserting an existing key keeps its position: "last one is kept" follows from the loop.
     let old = std::mem::take(object);
     for (key, value) in old {
         let name = known.iter().find(|k| k.eq_ignore_ascii_case(&key)).map_or(key, |k| (*k).to_owned());
@@ -20,13 +21,17 @@ pub fn fold_keys(object: &mut Map<String, Value>, known: &[&str]) {
     }
 }
 
+/// Whether [`fold_keys`] would change nothing. Nearly every object is like that, and then it is not copied.
 fn is_folded(object: &Map<String, Value>, known: &[&str]) -> bool {
-    let misspelt =
+    let has_other_case =
         |key: &String| !known.contains(&key.as_str()) && known.iter().any(|k| k.eq_ignore_ascii_case(key));
-    !object.iter().any(|(key, value)| value.is_null() || misspelt(key))
+    !object.iter().any(|(key, value)| value.is_null() || has_other_case(key))
 }
 
-/// Reads `object` as `T` after folding `known` keys (see [`fold_keys`]).
+/// Reads `object` as `T` after [`fold_keys`] with `known`.
+///
+/// # Errors
+/// A member has the wrong type or is missing.
 pub fn decode<T: DeserializeOwned>(
     object: &Map<String, Value>,
     known: &[&str],
@@ -40,24 +45,27 @@ pub fn decode<T: DeserializeOwned>(
 }
 
 /// Parses `text` as one JSON object.
+///
+/// # Errors
+/// `text` is no JSON, or another kind of value.
 pub fn parse_object(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     serde_json::from_slice(text)
 }
 
-/// `value` with the indent of four spaces that results, errors and network-status have; no newline at the end.
+/// The text of `value` with an indent of four spaces, as in Go's results, error objects and network-status. No newline at the end.
 pub fn pretty<T: Serialize>(value: &T) -> String {
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
-    // Writing to memory fails only for maps whose keys are not strings; the types printed here have none.
+    // Writing to memory fails only for maps with keys other than strings; no caller prints one.
     if value.serialize(&mut serializer).is_err() {
         return String::from("{}");
     }
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// The same value with the members of every object in the order of their names.
-pub fn sorted(value: Value) -> Value {
+/// The same value with the members of every object sorted by name.
+pub(crate) fn sorted(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let mut members: Vec<(String, Value)> = map.into_iter().map(|(k, v)| (k, sorted(v))).collect();
@@ -80,13 +88,13 @@ mod tests {
     }
 
     #[test]
-    fn keys_match_in_any_case_and_the_last_wins() {
+    fn keys_match_in_any_case_and_the_last_value_is_kept() {
         let value = folded(json!({"CNIVERSION": "1", "cniversion": "2", "Other": 3}), &["cniVersion"]);
         assert_eq!(value, json!({"cniVersion": "2", "Other": 3}));
     }
 
     #[test]
-    fn null_is_absent() {
+    fn null_members_are_removed() {
         assert_eq!(folded(json!({"name": "a", "NAME": null, "x": null}), &["name"]), json!({"name": "a"}));
     }
 

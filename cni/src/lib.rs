@@ -1,43 +1,36 @@
-//! The Container Network Interface protocol, spec 0.1.0 to 1.1.0: what a plugin, and a program that runs plugins, need of it.
+//! The Container Network Interface protocol, spec 0.1.0 to 1.1.0, for plugins and for programs that run plugins.
 //!
-//! | module | question it answers |
-//! |---|---|
-//! | [`names`] | which container ids, interface, network and plugin names are allowed |
-//! | [`version`] | which spec versions exist, how they compare |
-//! | [`json`] | how the field's JSON is read: keys in any case, `null` is absent |
-//! | [`env`] | what the `CNI_*` variables must hold for each verb |
-//! | [`args`] | what is in `CNI_ARGS` |
-//! | [`conf`], [`master`] | what a plugin reads on standard input; its key `master` |
-//! | [`result`] | the result of ADD, in every version's form |
-//! | [`error`] | error objects and their codes |
-//! | [`plugin`] | how a plugin binary runs: environment, stdin, gates, verbs, answer |
-//! | [`exec`] | how another plugin is found and run: deadline, bounded output |
-//! | [`check`] | which part of `prevResult` an attachment is compared with |
-//! | [`delegate`] | IPAM delegation from inside a plugin |
-//! | [`list`], [`chain`] | network configuration lists, and running one |
-//! | [`cache`] | the result cache that runtimes and meta-plugins share |
-//! | [`crash`] | where a fault test may kill this process |
+//! The folders `types/`, `plugin/` and `invoke/` group the files; `plugin/` uses `types/`, and `invoke/` uses both. Other crates use the
+//! module names below, without the folder.
 //!
-//! Must never: know Kubernetes, talk netlink, be async.
+//! | folder | module | question it answers |
+//! |---|---|---|
+//! | `types/` | [`names`] | which container ids, interface, network and plugin names are allowed? |
+//! | | [`version`] | which spec versions exist, and how do they compare? |
+//! | | [`args`] | what is in `CNI_ARGS`? |
+//! | | [`result`] | what is a result of ADD, in every version's form? |
+//! | | `error` | what is an error object, and which codes exist? |
+//! | | `path` | in which folders are plugins? |
+//! | `plugin/` | [`plugin`] | how does a plugin binary run: environment, stdin, version checks, verb, answer? |
+//! | | [`env`](mod@env) | which `CNI_*` variables does each verb need? |
+//! | | [`conf`], [`master`] | what does a plugin read on standard input, and in its key `master`? |
+//! | | [`check`] | which part of `prevResult` does CHECK compare an attachment with? |
+//! | `invoke/` | [`exec`] | how is another plugin run: deadline, bounded output, process group? |
+//! | | [`delegate`] | how does a plugin run its IPAM plugin? |
+//! | | [`list`], [`chain`] | what is a network configuration list, and how is one run? |
+//! | | [`cache`] | where do runtimes and meta-plugins keep results between ADD and DEL? |
+//! | `src/` | [`json`] | how do Go programs read JSON: keys in any case, `null` is absent? |
+//! | | [`crash`] | where can a fault test kill this process? |
+//!
+//! This crate must not know Kubernetes, use netlink or be async.
 
-pub mod args;
-pub mod cache;
-pub mod chain;
-pub mod check;
-pub mod conf;
 pub mod crash;
-pub mod delegate;
-pub mod env;
-pub mod error;
-pub mod exec;
-mod files;
 pub mod json;
-pub mod list;
-pub mod master;
-pub mod names;
 pub mod plugin;
-pub mod result;
-pub mod version;
 
-pub use error::{CniError, Code};
-pub use version::Version;
+mod invoke;
+mod types;
+
+pub use invoke::{cache, chain, delegate, exec, list};
+pub use plugin::{check, conf, env, master};
+pub use types::{CniError, Code, Version, args, names, result, version};

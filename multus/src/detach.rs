@@ -6,6 +6,7 @@ use cni::crash_point;
 use cni::list::NetworkList;
 use cni::names::{ContainerId, IfName};
 use node::deadline::Deadline;
+use node::files::FileError;
 use serde_json::Map;
 
 use crate::conf::{Conf, DefaultNetworks};
@@ -92,11 +93,19 @@ impl Detach<'_> {
 
 /// The networks that have a cached result for this sandbox, by the configuration they were attached with.
 fn cached(cache: &Cache, container_id: &ContainerId) -> Vec<Recorded> {
-    cache.of_container(container_id).into_iter().filter_map(|key| of_entry(cache, key)).collect()
+    let found = cache.of_container(container_id).into_iter();
+    let networks = found.filter_map(|key| match key.and_then(|key| of_entry(cache, key)) {
+        Ok(network) => network,
+        Err(error) => {
+            warn(&error);
+            None
+        }
+    });
+    networks.collect()
 }
 
-fn of_entry(cache: &Cache, key: Key) -> Option<Recorded> {
-    let entry = cache.read(&key)?;
+fn of_entry(cache: &Cache, key: Key) -> Result<Option<Recorded>, FileError> {
+    let Some(entry) = cache.read(&key)? else { return Ok(None) };
     let object = cni::json::parse_object(&entry.config).ok();
     let runs_multus = |object: &Map<String, serde_json::Value>| {
         NetworkList::from_object(object.clone())
@@ -104,16 +113,16 @@ fn of_entry(cache: &Cache, key: Key) -> Option<Recorded> {
     };
     // The runtime keeps its own result, of this very program, where both share a folder.
     if object.as_ref().is_some_and(runs_multus) {
-        return None;
+        return Ok(None);
     }
     let Some(network) = object.and_then(|object| Network::from_object(object, None).ok()) else {
         let Key { network, if_name, .. } = key;
         warn(&format_args!(
             "the cached result of network {network} on {if_name} names no plugins: it cannot be deleted"
         ));
-        return None;
+        return Ok(None);
     };
-    Some(Recorded { network, if_name: key.if_name, capability_args: entry.capability_args })
+    Ok(Some(Recorded { network, if_name: key.if_name, capability_args: entry.capability_args }))
 }
 
 fn is_same(one: &Recorded, other: &Recorded) -> bool {

@@ -125,7 +125,7 @@ impl<'a> Sandbox<'a> {
     fn never_attached(&self, part: Part<'_>) -> bool {
         let (network, if_name) = (part.list.name.clone(), part.if_name.clone());
         let key = Key { network, container_id: self.container_id.clone(), if_name };
-        self.cache.read(&key).is_none()
+        matches!(self.cache.read(&key), Ok(None))
     }
 
     /// The head of a message about one network: `[<pod>:<network>]: <what> "<network>"`.

@@ -21,10 +21,11 @@ pub mod deadline;
 pub mod endpoint;
 pub mod entropy;
 pub mod event;
-pub mod files;
 pub mod lease;
 pub mod names;
 pub mod rpc;
+
+pub use files;
 
 mod race;
 mod text;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cni::exec::{ExecError, Run, SearchPath};
 use cni::names::PluginType;
-use cni::{Code, Version, chain};
+use cni::{CniError, Code, Version, chain};
 use serde_json::{Value, json};
 use tests::driver::write_script;
 
@@ -96,7 +96,6 @@ fn find_without_folders_or_without_the_plugin_names_both() {
         ("/a:/b", "failed to find plugin \"missing\" in path [/a /b]"),
     ] {
         let error = SearchPath::parse(path).find(&plugin("missing")).unwrap_err();
-        assert!(matches!(error, ExecError::NotFound { .. }));
         assert_eq!(error.to_string(), text);
     }
 }
@@ -123,7 +122,7 @@ fn raw_exec_passes_stdin_and_variables_and_returns_stdout() {
 fn raw_exec_a_failure_is_the_error_that_the_plugin_printed() {
     let script =
         Script::new(r#"echo remark >&2; echo '{"code": 120, "msg": "banana", "details": "d"}'; exit 1"#);
-    let error = script.run(&[], b"").unwrap_err().to_cni();
+    let error = CniError::from(script.run(&[], b"").unwrap_err());
     assert_eq!((error.code, error.msg.as_str(), error.details.as_str()), (Code::Other(120), "banana", "d"));
 }
 
@@ -138,7 +137,7 @@ fn raw_exec_a_failure_without_an_error_object_shows_what_was_printed() {
         ),
         ("kill -SEGV $$", "netplugin failed with no error message: signal 11"),
     ] {
-        let error = Script::new(body).run(&[], b"").unwrap_err().to_cni();
+        let error = CniError::from(Script::new(body).run(&[], b"").unwrap_err());
         assert_eq!((error.code, error.msg.as_str()), (Code::Internal, msg), "{body}");
     }
 }
@@ -154,7 +153,7 @@ fn raw_exec_a_file_that_cannot_be_executed_is_named() {
 }
 
 /// What a caller makes of a plugin's answer to ADD, with the version of its conf.
-fn result(output: &str, version: Version) -> Result<Value, cni::CniError> {
+fn result(output: &str, version: Version) -> Result<Value, CniError> {
     chain::result_of(&plugin("some-plugin"), output.as_bytes(), version).map(|raw| raw.value().clone())
 }
 

@@ -50,7 +50,7 @@ fn add_list_converts_a_result_of_another_version_for_the_next_plugin() {
 fn add_list_caches_the_result() {
     let bench = list();
     bench.chain().add().unwrap();
-    assert_eq!(bench.cache.read(&bench.key()).unwrap().result, Some(result("1.0.0", "third")));
+    assert_eq!(bench.cache.read(&bench.key()).unwrap().unwrap().result, Some(result("1.0.0", "third")));
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn a_chain_of_macvlan_and_tuning_is_made_checked_and_unmade() {
                 network.on_the_node(|chain| chain.del()).unwrap();
                 assert_eq!((bench.net1(), bench.held()), (None, vec![]), "{} {version}", subject.name);
             }
-            assert_eq!(network.cache.of_container(&network.id), []);
+            assert!(network.cache.of_container(&network.id).is_empty());
         }
     }
 }
@@ -117,7 +117,7 @@ fn a_chain_that_fails_in_its_second_plugin_is_unmade_by_del() {
         let error = network.on_the_node(|chain| chain.add()).unwrap_err();
         let text = "plugin type=\"tuning\" name=\"spec\" failed (add): ";
         assert!(error.msg.starts_with(text), "{}: {error}", subject.name);
-        assert_eq!(network.cache.of_container(&network.id), []);
+        assert!(network.cache.of_container(&network.id).is_empty());
         network.on_the_node(|chain| chain.del()).unwrap();
         assert_eq!((bench.net1(), bench.held()), (None, vec![]), "{}", subject.name);
     }

@@ -57,7 +57,8 @@ pub(super) fn cached_result(
         container_id: attachment.container_id.clone(),
         if_name: delegate.if_name.clone(),
     };
-    let mut entry = cache.read(&key).ok_or_else(|| failed(&"the result that was just written is gone"))?;
+    let entry = cache.read(&key).map_err(|e| failed(&e))?;
+    let mut entry = entry.ok_or_else(|| failed(&"the result that was just written is gone"))?;
     if let Some(result) = &mut entry.result {
         let version =
             RawResult::from_value(result.clone(), list.cni_version).map_err(|e| failed(&e))?.version();

@@ -117,7 +117,7 @@ fn the_cached_result_shows_what_is_there() {
     cache.write(&key, &entry).unwrap();
     cached_result(&cache, &attachment, &delegate).unwrap();
     assert_eq!(
-        cache.read(&key).unwrap().result.unwrap()["routes"],
+        cache.read(&key).unwrap().unwrap().result.unwrap()["routes"],
         json!([{"dst": "0.0.0.0/0", "gw": "10.0.0.1"}])
     );
 }

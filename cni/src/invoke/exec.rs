@@ -1,0 +1,182 @@
+//! One run of another plugin. Only this module starts processes. Each run has a deadline, bounded output and its own process group,
+//! so that a plugin that hangs, prints without end or leaves children cannot block its caller.
+
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::pipes::{MAX_OUTPUT, Outcome, Pipes};
+use crate::types::{CniError, Code};
+pub use crate::types::{PluginNotFound, SearchPath};
+
+/// How long a start is retried while another process writes to the plugin's file. An upgrade copies a binary in less.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// The pause between two such starts.
+const BUSY_RETRY: Duration = Duration::from_millis(100);
+
+/// A run gave no output.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// The plugin could not be started, or a pipe failed.
+    #[error("plugin {} could not be run: {source}", program.display())]
+    Io {
+        /// The plugin's file.
+        program: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The plugin was killed at the deadline.
+    #[error("plugin {} did not answer within its {} s and was killed", program.display(), limit.as_secs())]
+    TimedOut {
+        /// The plugin's file.
+        program: PathBuf,
+        /// The time from start to deadline.
+        limit: Duration,
+    },
+    /// The plugin wrote too much on standard output or standard error. It was killed unless it had ended.
+    #[error("plugin {} wrote more than {MAX_OUTPUT} bytes, the limit of a plugin's output", program.display())]
+    TooMuchOutput {
+        /// The plugin's file.
+        program: PathBuf,
+    },
+    /// The plugin ended with a failure. This is its error object; see [`failure`].
+    #[error("{0}")]
+    Failed(CniError),
+}
+
+impl From<ExecError> for CniError {
+    /// The error for the caller of a delegating plugin. The code and the details of a delegate's own error are kept.
+    fn from(error: ExecError) -> Self {
+        match error {
+            ExecError::Failed(error) => error,
+            ExecError::TimedOut { .. } => CniError::new(Code::TryAgainLater, error.to_string()),
+            ExecError::Io { .. } | ExecError::TooMuchOutput { .. } => {
+                CniError::new(Code::Internal, error.to_string())
+            }
+        }
+    }
+}
+
+/// One run of a plugin.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// The plugin's file.
+    pub program: &'a Path,
+    /// Variables that are added to this process's environment, or replace its values. The rest is inherited.
+    pub env: &'a [(&'a str, String)],
+    /// The bytes for standard input.
+    pub stdin: &'a [u8],
+    /// When the plugin is killed.
+    pub deadline: Instant,
+}
+
+impl Run<'_> {
+    /// Runs the plugin and returns its standard output. If it succeeds, its standard error is copied to ours.
+    ///
+    /// # Errors
+    /// [`ExecError`]. The plugin does not run any more when this returns.
+    pub fn output(&self) -> Result<Vec<u8>, ExecError> {
+        let started = Instant::now();
+        let mut child = self.spawn().map_err(|source| self.io(source))?;
+        let result =
+            Pipes::of(&mut child, self.stdin).and_then(|pipes| pipes.pump(&mut child, self.deadline));
+        match result {
+            Ok(Outcome::Ended { status, stdout, stderr }) if status.success() => {
+                // The runtime logs a plugin's standard error. If it cannot be written, the remarks are lost, but the attachment
+                // is made: that is no reason to fail.
+                let _ = io::stderr().write_all(&stderr);
+                Ok(stdout)
+            }
+            Ok(Outcome::Ended { status, stdout, stderr }) => {
+                Err(ExecError::Failed(failure(status, &stdout, &stderr)))
+            }
+            Ok(Outcome::TimedOut) => {
+                kill(&mut child);
+                let limit = self.deadline.saturating_duration_since(started);
+                Err(ExecError::TimedOut { program: self.program.to_owned(), limit })
+            }
+            Ok(Outcome::TooMuch) => {
+                kill(&mut child);
+                Err(ExecError::TooMuchOutput { program: self.program.to_owned() })
+            }
+            Err(source) => {
+                kill(&mut child);
+                Err(self.io(source))
+            }
+        }
+    }
+
+    /// Starts the process, with retries while the file is busy.
+    #[allow(clippy::disallowed_methods)] // the one place that may start a process
+    fn spawn(&self) -> io::Result<Child> {
+        let give_up = self.deadline.min(Instant::now() + BUSY_WAIT);
+        loop {
+            let started = std::process::Command::new(self.program)
+                .envs(self.env.iter().map(|(k, v)| (*k, v.as_str())))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                // A new group with the child's own pid. `kill` then reaches the plugin's children too, and a signal for our group
+                // does not reach the plugin.
+                .process_group(0)
+                .spawn();
+            match started {
+                // ETXTBSY: another process has the file open for writing, or a thread of ours forked while it had. Both pass.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < give_up => {
+                    std::thread::sleep(BUSY_RETRY);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn io(&self, source: io::Error) -> ExecError {
+        ExecError::Io { program: self.program.to_owned(), source }
+    }
+}
+
+/// Kills the plugin and every process in its group, and reaps the plugin.
+fn kill(child: &mut Child) {
+    // Once it is reaped, the kernel can give its pid to another process, and the signal would hit that one.
+    let is_reaped = matches!(child.try_wait(), Ok(Some(_)));
+    if let (false, Ok(pid)) = (is_reaped, i32::try_from(child.id())) {
+        // SIGKILL, because a plugin that ignored its deadline may ignore SIGTERM. An error means that the group is gone.
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    // Without this the plugin would stay a zombie. It does not block: the process was killed.
+    let _ = child.wait();
+}
+
+/// Makes an error of a failed plugin's output: its own error object if it printed one. Otherwise code 999 and at most 1024 characters
+/// of its output, in the words of the reference implementation.
+pub fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> CniError {
+    if let Some(error) = CniError::from_json(stdout) {
+        return error;
+    }
+    let how = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(1024).collect::<String>();
+    let msg = if stdout.iter().any(|b| !b.is_ascii_whitespace()) {
+        format!(
+            "netplugin failed but error parsing its diagnostic message {:?}: not a CNI error object",
+            text(stdout)
+        )
+    } else if stderr.is_empty() {
+        format!("netplugin failed with no error message: {how}")
+    } else {
+        format!("netplugin failed: {:?}: {how}", text(stderr))
+    };
+    CniError::new(Code::Internal, msg)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! One file: an atomic write, a read with a limit, a removal that may be repeated.
+
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::error::{FileError, failed};
+
+/// The start of every temp file's name. The leading dot keeps it out of [`Dir::names`](crate::Dir::names).
+pub(crate) const TEMP_PREFIX: &str = ".tmp-";
+
+/// Writes `bytes` to `path` with exactly the permission bits `mode`. The write is atomic, and the file survives a power cut once
+/// this returns.
+///
+/// # Errors
+/// [`FileError::Io`]; the old file, if any, is then still there and the temp file is gone.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    path.file_name().ok_or_else(|| FileError::NotAFilePath { path: path.to_owned() })?;
+    let dir = directory_of(path)?;
+    let temp = temp_file(dir, bytes, mode)?;
+    // Without this flush the rename can reach the disk before the bytes: a power cut would leave an empty file under the final name.
+    temp.as_file().sync_all().map_err(failed("flush", temp.path()))?;
+    rename(temp, path)?;
+    // The rename itself is an entry of the directory, which has a flush of its own.
+    sync_dir(dir)
+}
+
+/// Writes `bytes` to `path` with mode 0600. The write is atomic, but does not wait for the disk: after a power cut the old file, or
+/// none, may be there. Use it for files that can be made again. Creates the directory (0700) if it is missing.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let dir = directory_of(path)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("create", dir))?;
+    rename(temp_file(dir, bytes, 0o600)?, path)
+}
+
+/// Removes the file at `path` and flushes the directory, so that the file stays removed after a power cut. A missing file is no error.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn remove_if_exists(path: &Path) -> Result<(), FileError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => sync_dir(directory_of(path)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed("remove", path)(error)),
+    }
+}
+
+/// Returns the bytes of the file at `path`, at most `max` of them.
+///
+/// # Errors
+/// [`FileError::TooLarge`] past `max`; [`FileError::Io`] (see [`FileError::is_not_found`]).
+pub fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    let file = File::open(path).map_err(failed("open", path))?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells "too large" from "exactly at the limit". The size in the inode would not do: it can change
+    // while we read, and device files have none.
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed("read", path))?;
+    if bytes.len() as u64 > max {
+        return Err(FileError::TooLarge { path: path.to_owned(), max });
+    }
+    Ok(bytes)
+}
+
+/// The directory of `path`; "." for a bare file name.
+fn directory_of(path: &Path) -> Result<&Path, FileError> {
+    let parent = path.parent().ok_or_else(|| FileError::NotAFilePath { path: path.to_owned() })?;
+    Ok(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+}
+
+/// Writes `bytes` to a new temp file in `dir`: a rename is atomic only within one file system. The file is removed when the value is
+/// dropped before the rename.
+fn temp_file(dir: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile, FileError> {
+    let mut temp = tempfile::Builder::new()
+        .prefix(TEMP_PREFIX)
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(dir)
+        .map_err(failed("create a file in", dir))?;
+    // open(2) clears the bits of the umask; chmod does not.
+    temp.as_file()
+        .set_permissions(Permissions::from_mode(mode))
+        .map_err(failed("set the mode of", temp.path()))?;
+    let written = temp.write_all(bytes);
+    written.map_err(failed("write", temp.path()))?;
+    Ok(temp)
+}
+
+fn rename(temp: NamedTempFile, path: &Path) -> Result<(), FileError> {
+    temp.persist(path).map_err(|error| failed("replace", path)(error.error))?;
+    Ok(())
+}
+
+fn sync_dir(dir: &Path) -> Result<(), FileError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("flush", dir))
+}

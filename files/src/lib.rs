@@ -1,0 +1,21 @@
+//! Files that a reader sees whole or not at all, and reads that have a limit.
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | `file` | how is one file written atomically, read up to a limit, removed? |
+//! | `dir` | how does a private directory of records work? |
+//! | `error` | why did a file operation fail? |
+//!
+//! A write goes to a temp file in the same directory and ends with a rename. After a crash a reader finds the old bytes or the new
+//! ones, never a part of them.
+
+mod dir;
+mod error;
+mod file;
+
+pub use dir::Dir;
+pub use error::FileError;
+pub use file::{read_bounded, remove_if_exists, replace, write_atomic};
+
+#[cfg(test)]
+mod tests;
