@@ -6,7 +6,7 @@ export CARGO_TERM_COLOR ?= auto
 # The scripts look for the binaries in target/.
 unexport CARGO_TARGET_DIR
 
-.PHONY: help build demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling unit fuzz bench clean
+.PHONY: help build demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling unit audit fuzz bench clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -46,6 +46,9 @@ lint-spelling:
 # netlink and multus make network namespaces in unit tests: tests/unit/root gives them the rights.
 unit: ## Unit tests of every crate: no cluster, no root where users may make user namespaces
 	cargo test --locked --workspace --lib --config 'target."cfg(unix)".runner = ["$(CURDIR)/tests/unit/root"]'
+
+audit: ## For nights and releases: licences, sources, duplicates and advisories of dependencies, and unused ones
+	@tests/audit/run
 
 fuzz: ## Every reader of untrusted bytes under libFuzzer, FUZZ_SECONDS=60 each; failing inputs go into tests/corpus
 	@tests/fuzz/run
