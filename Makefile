@@ -1,17 +1,17 @@
-# What one types. Every target sets up what it needs by itself.
+# Every target sets up what it needs by itself.
 
 TARGET  := x86_64-unknown-linux-musl
 PLUGINS := -p multus -p macvlan -p ipvlan -p whereabouts
 export CARGO_TERM_COLOR ?= auto
-# The scripts find the binaries in this folder.
+# The scripts look for the binaries in target/.
 unexport CARGO_TARGET_DIR
 
-.PHONY: help build demo demo-down test lint unit fuzz bench clean
+.PHONY: help build demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling unit audit fuzz bench clean
 
-help: ## This list
+help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
-build: ## Release binaries, static, in target/x86_64-unknown-linux-musl/release
+build: ## Static release binaries, in target/x86_64-unknown-linux-musl/release
 	@tests/cluster/setup
 	cargo build --release --locked --target $(TARGET) $(PLUGINS)
 
@@ -21,23 +21,42 @@ demo: ## A real two-node cluster, three pods, net1 on each
 demo-down: ## Remove what make demo made
 	@tests/cluster/down demo
 
-test: ## Everything that CI runs
+test: ## Everything that CI runs: lints, all tests, a virtual machine, two real clusters; needs root
 	@tests/run
 
-lint: ## Format and lints
+lint: lint-format lint-clippy lint-doc lint-shell lint-spelling ## Format, lints, links in documentation, shell scripts, spelling
+
+lint-format:
 	cargo fmt --all --check
+
+lint-clippy:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-unit: ## Unit tests only: no root, no cluster
-	cargo test --locked -p files -p cni -p node -p whereabouts -p multus --lib
+# The crates are not published, so their readers are developers: private items are documented too, and a link to one is no fault.
+lint-doc:
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
+		cargo doc --locked --workspace --no-deps --document-private-items
 
-fuzz: ## Every reader of foreign bytes under libFuzzer, FUZZ_SECONDS=60 each; what fails goes into tests/corpus
+lint-shell:
+	@tests/lint/shell
+
+lint-spelling:
+	@tests/lint/spelling
+
+# netlink and multus make network namespaces in unit tests: tests/unit/root gives them the rights.
+unit: ## Unit tests of every crate: no cluster, no root where users may make user namespaces
+	cargo test --locked --workspace --lib --config 'target."cfg(unix)".runner = ["$(CURDIR)/tests/unit/root"]'
+
+audit: ## For nights and releases: licences, sources, duplicates and advisories of dependencies, and unused ones
+	@tests/audit/run
+
+fuzz: ## Every reader of untrusted bytes under libFuzzer, FUZZ_SECONDS=60 each; failing inputs go into tests/corpus
 	@tests/fuzz/run
 
-bench: ## Plugins beside Debian's Go plugins, addresses on a real API server; writes docs/benchmarks.md (BENCH_QUICK=1)
+bench: ## Our plugins and Debian's Go plugins, addresses on a real API server; writes docs/benchmarks.md (BENCH_QUICK=1)
 	@tests/bench/run
 
-clean: ## Build output and clusters; not the cache with Kubernetes
+clean: ## Remove build output and clusters; keep the cache with Kubernetes and tools
 	-tests/cluster/down demo
 	-tests/cluster/down test
 	cargo clean

@@ -1,7 +1,7 @@
 # The nodes' control groups: mrs-INSTANCE-nodeN at the top of every hierarchy. Sourced.
 
 # The folder of each hierarchy: one on a cgroup2-only host, several on v1 and hybrid hosts.
-# (Hybrid hosts also mount cgroup2 somewhere; nothing is to be limited there.)
+# (Hybrid hosts also mount cgroup2 somewhere; no limits are set there.)
 cgroup_hierarchies() {
     if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then
         echo /sys/fs/cgroup
@@ -10,7 +10,7 @@ cgroup_hierarchies() {
     fi
 }
 
-# The kubelet wants its cgroupRoot to exist.
+# The kubelet does not start unless its cgroupRoot exists.
 make_node_cgroups() {
     local name=$1 dir
     while read -r dir; do
@@ -29,13 +29,13 @@ make_node_cgroups() {
     done < <(cgroup_hierarchies)
 }
 
-# cgroup2: a child has only those controllers that its parent hands down.
+# cgroup2: a child has only the controllers that its parent enables for it.
 hand_down_controllers() {
     local controller
     for controller in $(<"$1/cgroup.controllers"); do
         case $controller in cpu | cpuset | io | memory | pids | hugetlb) ;; *) continue ;; esac
         echo "+$controller" >"$1/cgroup.subtree_control" ||
-            die "$1 cannot hand down the cgroup controller '$controller': in a container, move its processes to a child group first"
+            die "$1 cannot enable the cgroup controller '$controller': in a container, move its processes to a child group first"
     done
 }
 

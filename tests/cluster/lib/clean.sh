@@ -1,7 +1,7 @@
-# Removing an instance. Sourced. Needs nothing but the name: state files may be missing, pieces may
-# have been killed, an earlier removal may have stopped half-way.
+# Removing an instance. Sourced. Needs only the name: state files may be missing, processes may have been
+# killed, an earlier removal may have stopped half-way.
 
-# Processes that carry our mark, and whatever else was run in our network namespaces.
+# Processes with our mark in their environment, and all other processes in our network namespaces.
 instance_pids() {
     local place
     grep -lsz "^MRS_DAEMON=$INSTANCE\$" /proc/[0-9]*/environ | cut -d/ -f3
@@ -19,7 +19,7 @@ kill_instance() {
     return 1
 }
 
-# The node's mounts went with its mount namespace; a netns goes when its last user has gone.
+# The node's mounts disappear with its mount namespace; a netns disappears with its last user.
 remove_network() {
     local place ns
     for place in "${NODES[@]}" cp; do

@@ -1,7 +1,7 @@
 # What runs beside the nodes: etcd, API server, controllers, scheduler. Sourced.
 
-# start_daemon NAME CMD...: in the control plane's network, in a session of its own (Ctrl-C is not for
-# it), with no pipe of the caller's open. The mark in its environment is how `down` finds it.
+# start_daemon NAME CMD...: starts CMD in the control plane's network, in its own session (Ctrl-C does not reach
+# it), without the caller's pipes. `down` finds it by the mark in its environment.
 start_daemon() {
     local name=$1
     shift
@@ -14,7 +14,7 @@ require_daemon() {
     kill -0 "$(cat "$STATE/cp/$1.pid")" 2>/dev/null || die_with_log "$STATE/cp/$1.log" "$1 has stopped"
 }
 
-# api GET|POST PATH [BODY]: the API as admin, without the weight of a kubectl.
+# api GET|POST PATH [BODY]: a request to the API server as admin; curl starts faster than kubectl.
 api() {
     in_cp curl --silent --fail --max-time 5 --request "$1" --cacert "$STATE/pki/ca.crt" \
         --cert "$STATE/pki/admin.crt" --key "$STATE/pki/admin.key" \
@@ -61,7 +61,7 @@ apiserver_ready() {
     api GET /readyz >/dev/null
 }
 
-# Without the controllers nobody makes the service accounts that pods need.
+# Pods need default service accounts. The controllers create them, and do not run here.
 make_default_accounts() {
     local namespace account
     account='{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}}'

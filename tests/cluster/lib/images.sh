@@ -1,9 +1,9 @@
-# The images of the test pods, made here, kept in the cache. Sourced.
+# The images of the test pods: built here, kept in the cache. Sourced.
 
 BUSYBOX_IMAGE=docker.io/library/busybox:mrs
 PAUSE_IMAGE=registry.k8s.io/pause:mrs
 
-# find_images: sets IMAGES, the folder with one tar per image; makes it if its inputs are new.
+# find_images: sets IMAGES, the folder with one tar per image; builds it if its inputs changed.
 find_images() {
     local key
     key=$(cat /bin/busybox "$CLUSTER/images/pause.c" "$CLUSTER/images/tar" "$LIB/images.sh" | sha256sum | cut -c1-16)
@@ -17,7 +17,7 @@ find_images() {
     make_busybox "$work"
     make_pause "$work"
     rm -rf "$CACHE"/images-*
-    # Another instance may have been as fast.
+    # Another instance may have built it meanwhile.
     mv -T "$work/out" "$IMAGES" 2>/dev/null || [[ -d $IMAGES ]]
     rm -rf "$work"
 }

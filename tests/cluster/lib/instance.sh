@@ -1,6 +1,6 @@
 # Which cluster: names, folders and addresses of one instance. Sourced, after say.sh.
-# An instance is known by its name alone: everything it makes carries the name, so that it can be
-# found and removed even when its folder is gone.
+# The name alone identifies an instance. Everything that an instance creates carries the name, so `down` finds
+# and removes it even without the instance's folder.
 
 NODES=(node1 node2)
 
@@ -31,15 +31,15 @@ netns_of() { echo "mrs-$INSTANCE-$1"; }
 # node_number node1 -> 1
 node_number() { echo "${1#node}"; }
 
-# A predictable path in a folder that everyone may write: take it only if it is ours.
+# Everyone may write to the parent folder, and the path is predictable: use it only if it belongs to root.
 make_state_root() {
     mkdir -p -m 0700 "$STATE_ROOT"
     [[ -d $STATE_ROOT && ! -L $STATE_ROOT && -O $STATE_ROOT ]] ||
         die "$STATE_ROOT is not a folder owned by root: remove it and try again"
 }
 
-# Only one `up` or `down` of an instance at a time. The lock file is removed by its holder, hence the
-# check that the locked file still is the one behind the name.
+# Only one `up` or `down` of an instance at a time. The holder removes the lock file, so check that the locked
+# file is still the one at that path.
 lock_instance() {
     local file=$STATE_ROOT/.lock-$INSTANCE
     make_state_root
@@ -54,7 +54,7 @@ lock_instance() {
     done
 }
 
-# The last one out removes the common folder too.
+# The last instance removes the common folder too.
 unlock_instance() {
     rm -f "$STATE_ROOT/.lock-$INSTANCE"
     exec {LOCK_FD}>&-
@@ -62,7 +62,7 @@ unlock_instance() {
 }
 
 # Each instance has 172.30.I.0/24 of its own: a link named I points to the instance that holds it.
-# Creating a link fails if it exists, so two instances cannot take the same.
+# Creating a link fails if it exists, so two instances cannot take the same subnet.
 claim_subnet() {
     local i
     mkdir -p "$STATE_ROOT/.subnets"
@@ -104,7 +104,7 @@ require_up() {
 in_cp() { nsenter --net="/run/netns/$CP_NS" -- "$@"; }
 
 # node_pid NODE: the host's process id of the node's init; false when the node is not running.
-# Ids are used again, so the process must carry our mark.
+# The kernel reuses process ids, so check that the process carries our mark.
 node_pid() {
     local pid
     pid=$(cat "$STATE/$1/init.pid" 2>/dev/null) &&

@@ -1,8 +1,8 @@
 # How the machines are wired: one bridge in the control plane's namespace, one eth0 per node. Sourced.
-# Everything is made inside the namespaces; the host's network never sees a link of ours.
+# All links are created inside the namespaces; the host's network has none of them.
 
 # Pods and nodes reach the API server as in any cluster, at the service address 10.96.0.1:443, without
-# kube-proxy: the control plane simply owns that address, and is everyone's default route.
+# kube-proxy: the control plane has that address and is the default route of all nodes.
 make_control_plane_network() {
     ip netns add "$CP_NS"
     ip -n "$CP_NS" -batch - <<EOF
@@ -15,7 +15,7 @@ EOF
     forward_in "$CP_NS"
 }
 
-# macvlan children of eth0 have MAC addresses of their own: a veth and a plain bridge let them pass.
+# macvlan children of eth0 have their own MAC addresses; a veth and a plain bridge forward their frames.
 make_node_network() {
     local node=$1 other ns address
     ns=$(netns_of "$node") address=$(node_address "$node")

@@ -26,7 +26,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "$PAUSE_IMAGE"
   disable_apparmor = true
-  # Without CAP_SYS_RESOURCE runc dies when it has to lower an oom score.
+  # Without CAP_SYS_RESOURCE runc fails when it has to lower an oom score.
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "$snapshotter"
@@ -55,11 +55,11 @@ cgroupRoot: /$(netns_of "$node")
 failCgroupV1: false
 failSwapOn: false
 enforceNodeAllocatable: []
-# Images come from files: never throw one away.
+# Images come from files, so the kubelet must never remove one.
 imageMinimumGCAge: 1000h
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 100Mi, nodefs.available: "1%", imagefs.available: "1%"}
-# No services, hence no need of iptables.
+# There are no services, so iptables is not needed.
 makeIPTablesUtilChains: false
 hairpinMode: none
 clusterDNS: [$SERVICE_NET.10]
@@ -68,7 +68,7 @@ maxPods: 250
 EOF
 }
 
-# The primary network: the Go plugins of Debian, as an operator without multus has them.
+# The primary network: Debian's Go plugins, as on a cluster without multus.
 # MRS_CNI_EXTRA names more of them to copy (as "static tuning").
 prepare_primary_network() {
     local number plugin fs=$STATE/$1/fs
@@ -98,7 +98,7 @@ prepare_primary_network() {
 EOF
 }
 
-# --kill-child: whoever kills the unshare kills the node's init, and with it all that runs in the node.
+# --kill-child: when unshare is killed, the node's init is killed, and with it everything in the node.
 start_node() {
     local node=$1
     MRS_DAEMON=$INSTANCE NODE=$node ADDRESS=$(node_address "$node") FOLDER=$STATE/$node API_URL=$API_URL \
@@ -109,7 +109,7 @@ start_node() {
     echo $! >"$STATE/$node/unshare.pid"
 }
 
-# A component that keeps stopping will not make it: do not wait for the deadline then.
+# A component that keeps stopping will not become ready: do not wait for the deadline then.
 require_node() {
     local component log=$STATE/$1/fs/var/log
     kill -0 "$(cat "$STATE/$1/unshare.pid")" 2>/dev/null || die_with_log "$log/init.log" "the init of $1 has stopped"
@@ -119,7 +119,7 @@ require_node() {
     done
 }
 
-# Ready, and no taint left that keeps pods away.
+# Ready, and without a taint that keeps pods away.
 node_ready() {
     require_node "$1"
     api GET "/api/v1/nodes/$1" | jq -e '

@@ -1,4 +1,4 @@
-# Who may talk to whom: one CA per instance, made anew by every `up`, kept in $STATE/pki only. Sourced.
+# Certificates: one CA per instance, created by every `up`, kept in $STATE/pki only. Sourced.
 
 # One openssl call per key pair. CA and leaf differ in their extensions only.
 openssl_pair() { # NAME SUBJECT EXTENSIONS [openssl options...]
@@ -36,7 +36,7 @@ make_pki() {
     openssl pkey -in "$STATE/pki/sa.key" -pubout -out "$STATE/pki/sa.pub"
 }
 
-# make_kubeconfig CERT FILE: everything inside the file, nothing to look up.
+# make_kubeconfig CERT FILE: certificates and keys are inside the file.
 make_kubeconfig() {
     local pki=$STATE/pki
     (

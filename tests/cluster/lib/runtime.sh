@@ -1,7 +1,7 @@
-# What a node's containerd says about itself. Sourced.
+# The status of a node's containerd. Sourced.
 
-# The CRI call Status(verbose), by hand: a gRPC message is a byte for "not compressed", four of length, and
-# here the two of {verbose: true}. Debian has no crictl; the answer has the configuration as JSON text in it.
+# The CRI call Status(verbose) without crictl, which Debian lacks: a gRPC message is one byte for "not
+# compressed", four bytes of length, and here the two bytes of {verbose: true}. The response contains the configuration as JSON text.
 runtime_status() {
     printf '\0\0\0\0\2\10\1' | in_node "$1" curl --silent --max-time 5 --http2-prior-knowledge \
         --unix-socket /run/containerd/containerd.sock --header 'content-type: application/grpc' \

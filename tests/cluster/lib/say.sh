@@ -1,11 +1,11 @@
-# What the scripts say, and how they wait. Sourced. Everything here goes to stderr.
+# Messages and waiting. Sourced. All output goes to stderr.
 
 # Microseconds since the epoch; EPOCHREALTIME has a decimal comma in some locales.
 now_us() { printf '%s' "${EPOCHREALTIME//[!0-9]/}"; }
 
 START_US=$(now_us)
 
-# say TEXT: one line, led by the seconds since the script started.
+# say TEXT: one line that begins with the seconds since the script started.
 say() {
     local us=$(($(now_us) - START_US))
     printf '%4d.%d s  %s\n' $((us / 1000000)) $((us % 1000000 / 100000)) "$*" >&2
@@ -16,7 +16,7 @@ die() {
     exit 1
 }
 
-# die_with_log LOGFILE TEXT: the end of the guilty component's log belongs to the error.
+# die_with_log LOGFILE TEXT: prints the end of the failed component's log with the error.
 die_with_log() {
     local log=$1
     shift
@@ -28,7 +28,7 @@ die_with_log() {
     die "$*"
 }
 
-# wait_until SECONDS CMD...: true as soon as CMD is; false when the time is over.
+# wait_until SECONDS CMD...: true as soon as CMD succeeds; false after SECONDS.
 wait_until() {
     local deadline=$(($(now_us) + $1 * 1000000))
     shift
