@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, IMAGE, NETWORKS, wait_for};
 
-/// The network of VMware's page, as users write it.
+/// The example network of VMware's documentation, as users write it.
 pub const MACVLAN_CONF: &str = r#"{ "cniVersion": "0.3.1", "plugins": [ { "type": "macvlan", "capabilities": { "ips": true }, "master": "eth0", "mode": "bridge", "ipam": { "type": "whereabouts", "range": "192.168.20.0/24", "range_start": "192.168.20.10", "range_end": "192.168.20.100", "gateway": "192.168.20.1" } } ] }"#;
 
 /// A NetworkAttachmentDefinition in the namespace `default`.
@@ -19,7 +19,7 @@ pub fn ranged(name: &str, range: &str) -> Value {
     network(name, &config.to_string())
 }
 
-/// A pod on `node` that asks for `networks`.
+/// A pod on `node` whose annotation requests `networks`.
 pub fn pod(name: &str, node: &str, networks: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "labels": {"made-by": "e2e"}, "annotations": {NETWORKS: networks}},
@@ -36,7 +36,7 @@ pub fn with_ipam(name: &str, ipam: &Value) -> Value {
     network(name, &config.to_string())
 }
 
-/// A StatefulSet, or with `kind` another set, of pods that ask for `networks`.
+/// A StatefulSet or ReplicaSet of pods whose annotation requests `networks`.
 pub fn set(kind: &str, name: &str, replicas: usize, networks: &str) -> Value {
     let template = pod(name, "", networks);
     let mut spec = template["spec"].clone();
@@ -53,7 +53,7 @@ pub fn set(kind: &str, name: &str, replicas: usize, networks: &str) -> Value {
     set
 }
 
-/// The addresses on net1, net2, ... of a pod, by network-status.
+/// The addresses of a pod on its additional networks, from network-status.
 pub fn addresses(cluster: &Cluster, pod: &str) -> Vec<String> {
     let status = cluster.network_status(pod);
     let further = status.iter().filter(|entry| entry["default"] != json!(true));
@@ -70,19 +70,20 @@ pub fn claims(cluster: &Cluster) -> Vec<String> {
     items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// What a node holds of attachments: records, cached results, claims on disk, the primary network's addresses, and namespaces.
+/// Every file that attachments leave on a node: records, cached results, tombstones, addresses of the primary network, namespaces.
 pub fn traces(cluster: &Cluster, node: &str) -> Vec<String> {
+    // find and ls fail for what does not exist, which is no trace.
     let command = "find /var/lib/cni/multus /var/lib/cni/whereabouts -type f 2>/dev/null; \
         find /var/lib/cni/networks -type f -name '10.*' 2>/dev/null; ls -d /run/netns/cni-* 2>/dev/null; true";
     cluster.sh(node, command).lines().filter(|line| !is_lasting(line)).map(str::to_owned).collect()
 }
 
-/// Files that outlive attachments on purpose.
+/// Whether a file outlives attachments on purpose.
 fn is_lasting(file: &str) -> bool {
     file.contains("/whereabouts/hints/") || file.ends_with(".lock")
 }
 
-/// Nothing is held by anyone, on any node.
+/// Waits until there is no claim in the cluster and no trace of an attachment on any node.
 #[track_caller]
 pub fn nothing_is_left(cluster: &Cluster) {
     wait_for("claims", &Vec::new(), || claims(cluster));
@@ -91,7 +92,8 @@ pub fn nothing_is_left(cluster: &Cluster) {
     }
 }
 
-/// Removes what a test made, so that the next one starts from nothing.
+/// Removes what a test created. Panics if claims or traces are left although the pods are gone, after it has removed these too: the next
+/// test starts from an empty cluster in any case.
 pub fn clean_up(cluster: &Cluster) {
     for args in [
         &["delete", "statefulsets,replicasets", "--all", "--timeout=60s"][..],
@@ -103,11 +105,12 @@ pub fn clean_up(cluster: &Cluster) {
         let _ = cluster.try_kubectl(args, "");
     }
     let freed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| nothing_is_left(cluster)));
-    if freed.is_err() {
+    if let Err(leak) = freed {
         let _ = cluster.try_kubectl(&["delete", "overlappingrangeipreservations", "--all", "-A"], "");
         for node in ["node1", "node2"] {
             let forget = "rm -rf /var/lib/cni/multus/* /var/lib/cni/whereabouts/* /var/lib/cni/networks/*";
             let _ = cluster.on(node, &["sh", "-c", forget], "");
         }
+        std::panic::resume_unwind(leak);
     }
 }
