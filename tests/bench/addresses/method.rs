@@ -1,5 +1,5 @@
-//! The ways to an address: a plugin as a process, which goes to the API server or to the daemon as it finds; the daemon's socket without a
-//! process; the claims themselves without process and daemon.
+//! The methods of getting an address: a plugin as a process, which uses the daemon if there is one; the daemon's socket without a process; the
+//! allocation in this process without a daemon.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -24,52 +24,52 @@ use crate::api::NAMESPACE;
 use crate::attachment::Attachment;
 use crate::node::KUBECONFIG;
 
-/// As long as a runtime waits for a plugin.
+/// The deadline of a call. Runtimes wait longer for a plugin.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A way to an address.
+/// A method of getting an address.
 #[derive(Clone, Debug)]
-pub enum Means {
-    /// This program, once for each call.
+pub enum Method {
+    /// A process of this program for each call.
     Plugin(PathBuf),
-    /// This program, asked for its version: what a process costs that does nothing.
+    /// A process of this program with the verb VERSION, to measure the process alone.
     Version(PathBuf),
     /// The daemon of the node, over its socket.
     Socket,
-    /// [`allocate::serve`], with a connection that stays and the hints of the node.
+    /// [`allocate::serve`] in this process, with a connection that stays open and the hints of the node.
     Claims,
 }
 
-/// What was got.
+/// The outcome of an ADD.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// For whom.
+    /// The attachment.
     pub attachment: Attachment,
-    /// Which address, where one was asked for.
+    /// Its address; none for [`Method::Version`].
     pub address: Option<IpAddr>,
     record: Option<Record>,
 }
 
-/// A way to an address that is ready to be gone, on one thread of a node.
+/// A method with what it needs on one thread of a node.
 pub enum Worker {
-    /// See [`Means::Plugin`].
+    /// See [`Method::Plugin`].
     Plugin(PathBuf),
-    /// See [`Means::Version`].
+    /// See [`Method::Version`].
     Version(PathBuf),
-    /// See [`Means::Socket`].
+    /// See [`Method::Socket`].
     Socket(String),
-    /// See [`Means::Claims`].
+    /// See [`Method::Claims`].
     Claims(Box<Inside>),
 }
 
-impl Means {
-    /// Makes it ready on this thread, which is of the node.
+impl Method {
+    /// Opens connections. The calling thread must be of the node.
     pub fn ready(&self, node: &str) -> Worker {
         match self {
-            Means::Plugin(program) => Worker::Plugin(program.clone()),
-            Means::Version(program) => Worker::Version(program.clone()),
-            Means::Socket => Worker::Socket(node.to_owned()),
-            Means::Claims => Worker::Claims(Box::new(Inside::new(node))),
+            Method::Plugin(program) => Worker::Plugin(program.clone()),
+            Method::Version(program) => Worker::Version(program.clone()),
+            Method::Socket => Worker::Socket(node.to_owned()),
+            Method::Claims => Worker::Claims(Box::new(Inside::new(node))),
         }
     }
 }
@@ -103,7 +103,7 @@ impl Worker {
 
     /// DEL.
     pub fn del(&mut self, held: &Held) -> Result<(), String> {
-        let record = || held.record.clone().ok_or_else(|| "nothing to give back".to_owned());
+        let record = || held.record.clone().ok_or_else(|| "there is no record to release".to_owned());
         match self {
             Worker::Plugin(program) => run(program, "DEL", &held.attachment).map(drop),
             Worker::Version(_) => Ok(()),
@@ -120,7 +120,7 @@ impl Worker {
 }
 
 impl Worker {
-    /// DEL after an ADD that failed and may have left something. What comes of it is seen by what is left in the end.
+    /// DEL after a failed ADD. Its outcome does not matter here: the report counts the claims that are left.
     pub fn undo(&mut self, attachment: &Attachment) {
         let record = Record { stage: Stage::Claiming, ..record(attachment, Vec::new()) };
         let held = Held { attachment: attachment.clone(), address: None, record: Some(record) };
@@ -132,7 +132,7 @@ fn ask(request: &Request) -> Result<Answer, String> {
     rpc::call(socket(), request, Deadline::after(LIMIT)).map_err(|error| error.to_string())
 }
 
-/// What a plugin would note.
+/// The record that a plugin would write.
 fn record(attachment: &Attachment, claimed: Vec<Claimed>) -> Record {
     Record {
         container_id: attachment.container_id(),
@@ -146,7 +146,7 @@ fn record(attachment: &Attachment, claimed: Vec<Claimed>) -> Record {
     }
 }
 
-/// Claims made in this process, with the node's own credentials.
+/// The allocation in this process, with the credentials of the node.
 pub struct Inside {
     node: String,
     runtime: tokio::runtime::Runtime,
@@ -156,7 +156,7 @@ pub struct Inside {
 }
 
 impl Inside {
-    /// On a thread of the node.
+    /// Connects. The calling thread must be of the node.
     pub fn new(node: &str) -> Inside {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let credentials = Credentials::Kubeconfig(KUBECONFIG.into());
@@ -188,7 +188,7 @@ impl Inside {
         released.map_err(|error| error.to_string())
     }
 
-    /// How many claims of a pool there are, as the API server's store has it.
+    /// The number of claims with these labels, read from etcd.
     pub fn count(&self, labels: String) -> usize {
         let query = ListQuery { labels: Some(labels), ..ListQuery::all(Freshness::Latest) };
         let all = whereabouts::objects::RESERVATIONS.in_namespace(&self.namespace);
@@ -197,15 +197,15 @@ impl Inside {
     }
 }
 
-/// The connection is there from now on. What is asked for does not matter, and is not counted.
+/// Opens the connection by a request that the figures do not count.
 async fn connected(api: &ApiClient) {
     let leases = ResourceKind::LEASES.in_namespace(&DnsLabel::new(NAMESPACE).expect("a namespace"));
     let lease = leases.object(&DnsSubdomain::new(LEASE).expect("a name"));
     let _ = api.get_metadata(&lease, Deadline::after(LIMIT)).await;
 }
 
-/// One call of a plugin, on this thread's node.
-#[allow(clippy::disallowed_methods)] // the benchmark stands in for the runtime
+/// Runs a plugin on the node of the calling thread.
+#[allow(clippy::disallowed_methods)] // the benchmark takes the place of the runtime
 fn run(program: &Path, verb: &str, attachment: &Attachment) -> Result<Output, String> {
     let mut child = Command::new(program)
         .env_clear()
@@ -216,12 +216,12 @@ fn run(program: &Path, verb: &str, attachment: &Attachment) -> Result<Output, St
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
-    // VERSION does not read it.
+    // VERSION closes the pipe without reading it.
     let _ = child.stdin.take().expect("a pipe").write_all(attachment.conf().to_string().as_bytes());
     let output = child.wait_with_output().expect("the plugin ends");
-    let said =
+    let printed =
         || [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
-    if output.status.success() { Ok(output) } else { Err(format!("{verb}: {}", said())) }
+    if output.status.success() { Ok(output) } else { Err(format!("{verb}: {}", printed())) }
 }
 
 fn address(output: &Output) -> Result<IpAddr, String> {
