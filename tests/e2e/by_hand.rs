@@ -161,7 +161,7 @@ fn killed_at_any_time(cluster: &Cluster) {
     nothing_is_left(cluster);
 }
 
-/// The shell code that makes the variables of an ADD of `container`.
+/// Shell code that exports the variables of an ADD of `container`.
 fn exported(container: &str) -> String {
     format!(
         "export CNI_COMMAND=ADD CNI_CONTAINERID={container} CNI_NETNS=/run/netns/by-hand CNI_IFNAME=net1 CNI_PATH=/opt/cni/bin \
@@ -169,14 +169,14 @@ fn exported(container: &str) -> String {
     )
 }
 
-/// How long an ADD takes that nobody kills, measured on the node.
+/// The length of an uninterrupted ADD, measured on the node.
 fn length_of_an_add(cluster: &Cluster, stdin: &str) -> Duration {
     let script = format!(
         "{}; began=$(date +%s%N); /opt/cni/bin/macvlan >/dev/null || exit; echo $(($(date +%s%N) - began))",
         exported("whole")
     );
     let output = cluster.on("node1", &["sh", "-c", &script], stdin);
-    assert!(output.status.success(), "an ADD that nobody kills: {}", text(&output.stderr));
+    assert!(output.status.success(), "an uninterrupted ADD: {}", text(&output.stderr));
     Call::new(cluster, "DEL", "whole").run("macvlan", stdin).unwrap();
     let nanoseconds = text(&output.stdout).trim().parse();
     Duration::from_nanos(nanoseconds.expect("date +%s%N prints nanoseconds"))

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tests::cluster::{Cluster, wait, wait_for};
 
 use crate::by_hand::{ApiServerAway, Call, conf};
-use crate::objects::{addresses, claims, nothing_is_left, pod, ranged, traces};
+use crate::objects::{addresses, claims, create_pods, nothing_is_left, pod, ranged, traces};
 
 pub const TESTS: &[crate::Test] = &[
     ("the_daemon_has_no_privilege", no_privilege),
@@ -69,15 +68,6 @@ fn through_the_daemon(cluster: &Cluster) {
     assert!(after[1] > before[1], "release requests before {before:?}, after {after:?}");
 }
 
-/// Creates the pods `name0`, `name1`, ... on both nodes in turn.
-fn pods(cluster: &Cluster, name: &str, count: usize, network: &str) -> Vec<String> {
-    let names: Vec<String> = (0..count).map(|n| format!("{name}{n}")).collect();
-    let node = |n: usize| if n.is_multiple_of(2) { "node1" } else { "node2" };
-    let objects: Vec<Value> = names.iter().enumerate().map(|(n, name)| pod(name, node(n), network)).collect();
-    cluster.apply(&objects);
-    names
-}
-
 /// Each pod has one address, and no two the same.
 #[track_caller]
 fn each_has_its_own(cluster: &Cluster, names: &[String]) {
@@ -91,14 +81,14 @@ fn each_has_its_own(cluster: &Cluster, names: &[String]) {
 fn concurrent(cluster: &Cluster) {
     daemons(cluster);
     cluster.apply(&[ranged("concurrent", "192.168.61.0/27")]);
-    let names = pods(cluster, "concurrent", 20, "concurrent");
+    let names = create_pods(cluster, "concurrent", 20, "concurrent");
     each_has_its_own(cluster, &names);
 }
 
 fn killed_daemon(cluster: &Cluster) {
     daemons(cluster);
     cluster.apply(&[ranged("killed-daemon", "192.168.62.0/24")]);
-    let names = pods(cluster, "survives", 12, "killed-daemon");
+    let names = create_pods(cluster, "survives", 12, "killed-daemon");
     let mut kills = 0;
     for _ in 0..4 {
         let killed = cluster.on("node1", &["pkill", "-KILL", "-x", "whereabouts-dae"], "");

@@ -7,7 +7,7 @@ use serde_json::json;
 use tests::cluster::{Cluster, text, wait_for};
 
 use crate::by_hand::{Call, Sandbox, conf, links_in_the_sandbox};
-use crate::objects::{claims, nothing_is_left, pod, ranged};
+use crate::objects::{claims, ip_pool, nothing_is_left, pod, ranged};
 
 pub const TESTS: &[crate::Test] = &[
     ("whereabouts_killed_at_any_point_of_add_or_del_leaves_nothing_after_del", whereabouts_killed),
@@ -108,10 +108,7 @@ fn leader_killed(cluster: &Cluster) {
     let pool = "192.168.57.0-24";
     let entry = json!({"id": "0123abc", "podref": "default/never-was", "ifname": "net1"});
     for point in ["leader-after-adopt", "leader-after-view", "leader-after-reclaim"] {
-        let upstream = json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-            "metadata": {"name": pool, "namespace": "kube-system"},
-            "spec": {"range": "192.168.57.0/24", "allocations": {"7": entry}}});
-        cluster.apply(&[upstream]);
+        cluster.apply(&[ip_pool("192.168.57.0/24", json!({"7": entry}))]);
         {
             let daemon = Daemon::start(cluster, Some(point));
             wait_for(&format!("death at {point}"), &true, || daemon.is_dead());

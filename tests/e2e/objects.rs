@@ -1,4 +1,4 @@
-//! The objects that tests make, and their removal.
+//! The objects that tests create, the traces that attachments leave, and their removal.
 
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, IMAGE, NETWORKS, wait_for};
@@ -51,6 +51,29 @@ pub fn set(kind: &str, name: &str, replicas: usize, networks: &str) -> Value {
         set["spec"]["podManagementPolicy"] = json!("Parallel");
     }
     set
+}
+
+/// Creates the pods `name0`, `name1`, ... on both nodes in turn, and returns their names.
+pub fn create_pods(cluster: &Cluster, name: &str, count: usize, networks: &str) -> Vec<String> {
+    let names: Vec<String> = (0..count).map(|n| format!("{name}{n}")).collect();
+    let node = |n: usize| if n.is_multiple_of(2) { "node1" } else { "node2" };
+    let objects: Vec<Value> =
+        names.iter().enumerate().map(|(n, name)| pod(name, node(n), networks)).collect();
+    cluster.apply(&objects);
+    names
+}
+
+/// The IPPool of a range with these entries, as Whereabouts writes it.
+pub fn ip_pool(range: &str, allocations: Value) -> Value {
+    json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
+        "metadata": {"name": range.replace('/', "-"), "namespace": "kube-system"},
+        "spec": {"range": range, "allocations": allocations}})
+}
+
+/// A reservation of an address, as Whereabouts writes it.
+pub fn reservation(ip: &str, podref: &str, if_name: &str) -> Value {
+    json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "OverlappingRangeIPReservation",
+        "metadata": {"name": ip, "namespace": "kube-system"}, "spec": {"podref": podref, "ifname": if_name}})
 }
 
 /// The addresses of a pod on its additional networks, from network-status.

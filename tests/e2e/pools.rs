@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::cluster::{Cluster, wait, wait_for};
 
 use crate::daemon::daemons;
-use crate::objects::{addresses, claims, nothing_is_left, pod, ranged, set, with_ipam};
+use crate::objects::{addresses, claims, ip_pool, nothing_is_left, pod, ranged, reservation, set, with_ipam};
 
 pub const TESTS: &[crate::Test] = &[
     ("the_ippool_shows_every_claim_with_its_pod", view),
@@ -149,11 +149,8 @@ fn entries_written_back(cluster: &Cluster) {
     }
     let patch = json!({"spec": {"allocations": allocations}}).to_string();
     cluster.kubectl(&["patch", "ippool", pool, "-n", "kube-system", "--type=merge", "-p", &patch]);
-    let reservation = |ip: &String, ifname: &str| {
-        json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "OverlappingRangeIPReservation",
-            "metadata": {"name": ip, "namespace": "kube-system"}, "spec": {"podref": "default/back-0", "ifname": ifname}})
-    };
-    cluster.apply(&[reservation(&before[0], "net1"), reservation(&before[1], "net2")]);
+    let reservations = [(&before[0], "net1"), (&before[1], "net2")];
+    cluster.apply(&reservations.map(|(ip, if_name)| reservation(ip, "default/back-0", if_name)));
     scale(cluster, "statefulset", "back", 1);
     assert_eq!(addresses(cluster, "back-0"), before);
     let ids = || {
@@ -177,10 +174,9 @@ fn apart(name: &str, range: &str) -> Value {
 
 /// A pool that has been used with `enable_overlapping_ranges: false` for years, so that no node still needs the shared claim name.
 fn long_separate(range: &str) -> Value {
-    let annotations = json!({"whereabouts.multus-rs/separate-since": "2020-01-01T00:00:00Z"});
-    json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-        "metadata": {"name": range.replace('/', "-"), "namespace": "kube-system", "annotations": annotations},
-        "spec": {"range": range, "allocations": {}}})
+    let mut pool = ip_pool(range, json!({}));
+    pool["metadata"]["annotations"] = json!({"whereabouts.multus-rs/separate-since": "2020-01-01T00:00:00Z"});
+    pool
 }
 
 /// Two networks of one range with different settings, which are then exchanged while the pods run.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::cluster::{Cluster, wait, wait_for};
 
 use crate::daemon::{GRACE, daemons};
-use crate::objects::{addresses, claims, nothing_is_left, pod, ranged, set};
+use crate::objects::{addresses, claims, nothing_is_left, pod, ranged, reservation, set};
 use crate::pools::entries;
 
 pub const TESTS: &[crate::Test] = &[
@@ -22,7 +22,7 @@ struct Frozen<'a>(&'a Cluster, &'static str);
 
 impl<'a> Frozen<'a> {
     fn new(cluster: &'a Cluster, node: &'static str) -> Self {
-        // All processes of the node's pid namespace except the caller. kill fails for none of them, or for all.
+        // -1 means every process of the node's pid namespace except this shell and process 1.
         cluster.sh(node, "kill -STOP -1; true");
         Frozen(cluster, node)
     }
@@ -149,15 +149,11 @@ fn kept(cluster: &Cluster) {
     let mut pending = pod("pending", "node1", "none");
     pending["spec"]["schedulingGates"] = json!([{"name": "tests/never"}]);
     cluster.apply(&[pending]);
-    let reservation = |ip: &str, podref: &str| {
-        json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "OverlappingRangeIPReservation",
-            "metadata": {"name": ip, "namespace": "kube-system"}, "spec": {"podref": podref, "ifname": "net1"}})
-    };
     cluster.apply(&[
-        reservation("192.168.93.1", ""),
-        reservation("192.168.93.2", "default/pending"),
-        reservation("192.168.93.3", "no pod's name"),
-        reservation("192.168.93.4", "default/never-was"),
+        reservation("192.168.93.1", "", "net1"),
+        reservation("192.168.93.2", "default/pending", "net1"),
+        reservation("192.168.93.3", "no pod's name", "net1"),
+        reservation("192.168.93.4", "default/never-was", "net1"),
     ]);
     wait_for("claims", &3, || claims(cluster).len());
     std::thread::sleep(Duration::from_secs(GRACE * 2));

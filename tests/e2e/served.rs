@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, NETWORK_STATUS, text, wait_for};
 
-use crate::objects::{MACVLAN_CONF, claims, network, nothing_is_left, pod, ranged};
+use crate::objects::{MACVLAN_CONF, claims, create_pods, ip_pool, network, nothing_is_left, pod, ranged};
 
 pub const TESTS: &[crate::Test] = &[
     ("three_pods_on_two_nodes_reach_each_other_over_net1", three_pods),
@@ -117,11 +117,7 @@ fn deletion(cluster: &Cluster) {
 
 fn twenty_pods(cluster: &Cluster) {
     cluster.apply(&[network("macvlan-conf", MACVLAN_CONF)]);
-    let names: Vec<String> = (0..20).map(|n| format!("many{n}")).collect();
-    let node = |n: usize| if n.is_multiple_of(2) { "node1" } else { "node2" };
-    let pods: Vec<Value> =
-        names.iter().enumerate().map(|(n, name)| pod(name, node(n), "macvlan-conf")).collect();
-    cluster.apply(&pods);
+    let names = create_pods(cluster, "many", 20, "macvlan-conf");
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     cluster.wait_ready(&names);
     let addresses: BTreeSet<String> = names.iter().map(|name| address(cluster, name)).collect();
@@ -183,9 +179,9 @@ fn no_annotation(cluster: &Cluster) {
 
 fn upstream_pool(cluster: &Cluster) {
     let entry = |podref: &str| json!({"id": "0123abc", "podref": podref, "ifname": "net1"});
-    let pool = json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-        "metadata": {"name": "192.168.33.0-24", "namespace": "kube-system"},
-        "spec": {"range": "192.168.33.0/24", "allocations": {"1": entry("other/a"), "2": entry("other/b"), "4": {"id": "x", "podref": "other/c"}}}});
+    let entries =
+        json!({"1": entry("other/a"), "2": entry("other/b"), "4": {"id": "x", "podref": "other/c"}});
+    let pool = ip_pool("192.168.33.0/24", entries);
     cluster.apply(&[pool, ranged("old", "192.168.33.0/24")]);
     cluster.apply(&[pod("new0", "node1", "old"), pod("new1", "node2", "old")]);
     cluster.wait_ready(&["new0", "new1"]);

@@ -1,12 +1,12 @@
 //! All links of a master have one mode, one flag and one kind (macvlan or ipvlan): how ADD treats a master that has links.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cni::Code;
 use netlink::lab::Lab;
 use netlink::{IpvlanFlag, IpvlanMode, IpvlanSpec};
 use serde_json::json;
+use tests::cluster::wait;
 use tests::driver::{Subject, merged};
 
 use crate::ipvlan::support::{Neighbour, add, conf, exchange, kind_of_net1, ours};
@@ -78,15 +78,16 @@ fn add_undoes_a_link_whose_mode_another_link_changed_meanwhile() {
     let bench = Bench::new();
     let folder = bench.folder.path();
     let (reached, go) = (folder.join("reached"), folder.join("go"));
-    let wait = format!("touch {}\nuntil [ -e {} ]; do sleep 0.05; done", reached.display(), go.display());
+    let block = format!("touch {}\nuntil [ -e {} ]; do sleep 0.05; done", reached.display(), go.display());
     let result = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.1.2.9/24"}]});
-    let slow = scripted(&bench, &[("ADD", &format!("{wait}\necho '{result}'"))]);
+    let slow = scripted(&bench, &[("ADD", &format!("{block}\necho '{result}'"))]);
     let slow = conf(&bench, json!({"ipam": slow}));
     let other = Neighbour::new("other");
     let error = std::thread::scope(|scope| {
         let adding = scope.spawn(|| bench.call().run(&Subject::ours(), "ADD", &slow).error());
         // The plugin has created its link and waits for IPAM.
-        wait_for(&reached);
+        let in_ipam = wait(Duration::from_secs(20), || reached.exists().then_some(()));
+        assert!(in_ipam.is_some(), "the plugin did not run IPAM within 20 s");
         let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
         let spec = IpvlanSpec::new("net1", master.index, IpvlanMode::L3);
         bench.host.create_ipvlan(&spec, &other.socket).unwrap();
@@ -96,14 +97,6 @@ fn add_undoes_a_link_whose_mode_another_link_changed_meanwhile() {
     assert_eq!(error.code, Code::TryAgainLater, "{error}");
     assert!(error.msg.contains("from mode l2") && error.msg.contains("to mode l3"), "{error}");
     nothing_is_left(&bench);
-}
-
-fn wait_for(file: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !file.exists() {
-        assert!(Instant::now() < deadline, "{} did not appear within 20 s", file.display());
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
