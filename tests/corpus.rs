@@ -1,5 +1,5 @@
-//! Replays every input of `tests/corpus` through its target (see `tests::fuzz`): what once failed stays mended, and the code that a fuzzer
-//! reached is reached without one. Inputs with names are files in the target's folder; the others are lines of `<target>.found`, in base64.
+//! Replays every input of `tests/corpus` through its target (see `tests::fuzz`). Inputs that once failed must not fail again, and the others
+//! reach the code that fuzzing has reached. Named inputs are files in the target's folder; the rest are lines of `<target>.found`, in base64.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,7 +20,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tests::fuzz::{ALL, Target, corpus};
 use tests::place;
 
-/// No input may take longer; a machine that does other work at the same time included.
+/// The longest time for one input. An input takes milliseconds; the rest allows for a busy machine.
 const LIMIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 fn replay(target: &Target) -> Result<(), Failed> {
     let files = files(&corpus().join(target.name));
     if files.is_empty() {
-        return Err("its folder has no input".into());
+        return Err(format!("tests/corpus/{} has no input", target.name).into());
     }
     for file in files {
         run(target, &std::fs::read(&file)?, &file.display().to_string())?;
@@ -48,14 +48,15 @@ fn replay(target: &Target) -> Result<(), Failed> {
 fn run(target: &Target, input: &[u8], place: &str) -> Result<(), Failed> {
     let start = Instant::now();
     if catch_unwind(|| (target.run)(input)).is_err() {
-        return Err(format!("{place} fails it").into());
+        return Err(format!("{place} makes the target panic, see above").into());
     }
     match start.elapsed() {
-        time if time > LIMIT => Err(format!("{place} took {time:?}, at most {LIMIT:?} is fine").into()),
+        time if time > LIMIT => Err(format!("{place} took {time:?}, the limit is {LIMIT:?}").into()),
         _ => Ok(()),
     }
 }
 
+/// The target names of the code, of `tests/corpus` and of `tests/fuzz/fuzz_targets` are the same.
 fn names_agree() -> Result<(), Failed> {
     let targets: BTreeSet<String> = ALL.iter().map(|target| target.name.to_owned()).collect();
     let stems = |folder: PathBuf| -> BTreeSet<String> {

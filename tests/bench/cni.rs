@@ -2,7 +2,7 @@
 //!
 //! usage: cni-bench DATE MACHINE FILE; the environment variable BENCH_N is the number of calls of each kind (100 if unset)
 //!
-//! Calls alternate between the two, each ADD in a pod namespace of its own, so that whatever else the machine does meets both.
+//! Calls alternate between the two, each ADD in a new pod namespace, so that other load on the machine affects both.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -24,19 +24,19 @@ use serde_json::{Value, json};
 use tests::driver::Subject;
 use tests::place;
 
-/// So many calls measure the memory: it hardly varies.
+/// The number of calls that measure the memory. It hardly varies.
 const MEMORY_CALLS: usize = 10;
 
-/// What is called.
+/// What a call runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Case {
-    /// `macvlan` answers VERSION: what it costs to start it.
+    /// VERSION of `macvlan`: the cost of starting it.
     Start,
     /// `macvlan` without IPAM.
     Layer2,
-    /// `macvlan` with `static` as IPAM, Debian's for both.
+    /// `macvlan` with Debian's `static` as IPAM.
     Static,
-    /// `static` alone, Debian's: what the case before has in it that is not `macvlan`.
+    /// Debian's `static` alone: the part of the previous case that is not `macvlan`.
     StaticAlone,
 }
 
@@ -77,10 +77,10 @@ impl Case {
     }
 }
 
-/// The costs of one verb of one case.
+/// The costs by case, verb and subject.
 type Costs = BTreeMap<(Case, &'static str, &'static str), Vec<Cost>>;
 
-/// The most memory that a plugin's own process had, in KiB, by case and subject.
+/// The peak memory of the plugin's own process in KiB, by case and subject.
 type Memory = BTreeMap<(Case, &'static str), u64>;
 
 fn main() {
@@ -90,7 +90,7 @@ fn main() {
     assert!(rounds > 0, "BENCH_N must be at least 1");
     let lab = Lab::new().expect("network namespaces can be made: be root");
     let (mut costs, mut memory, mut pods) = (Costs::new(), Memory::new(), Vec::new());
-    // One round to warm the caches counts for nothing.
+    // The first round fills the caches and is not counted.
     round(&lab, 0, &mut Costs::new(), &mut pods);
     for number in 1..=rounds {
         round(&lab, number, &mut costs, &mut pods);
@@ -106,7 +106,7 @@ fn main() {
     write(Path::new(file), &text);
 }
 
-/// Every case of both, once. Who is first changes, and the namespaces live on: to end one is work for the kernel.
+/// Runs every case of both once, in alternating order. The namespaces stay until the end: the kernel needs CPU time to remove one.
 fn round(lab: &Lab, number: usize, costs: &mut Costs, pods: &mut Vec<NamedNetns>) {
     for case in Case::ALL {
         let mut subjects = Subject::all();
@@ -153,7 +153,7 @@ fn call<'a>(
     }
 }
 
-/// The report is whole or not written.
+/// Writes the report atomically.
 fn write(file: &Path, text: &str) {
     let folder = file.parent().expect("a file in a folder");
     std::fs::create_dir_all(folder).expect("the report's folder can be made");

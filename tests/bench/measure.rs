@@ -1,4 +1,4 @@
-//! One call, and what it cost.
+//! One call and its cost.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,26 +12,26 @@ use crate::usage::children;
 /// One call of a plugin.
 #[derive(Debug)]
 pub struct Call<'a> {
-    /// The node's namespace.
+    /// The network namespace of the node.
     pub host: &'a Netns,
-    /// The plugin.
+    /// The program of the plugin.
     pub program: PathBuf,
-    /// Its variables.
+    /// The variables.
     pub env: [(&'static str, String); 5],
-    /// Its conf.
+    /// The conf.
     pub stdin: String,
 }
 
-/// What a call cost.
+/// The cost of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// From before the process was made until it was gone.
+    /// The time from before the start of the process until its end.
     pub wall: Duration,
-    /// User and system time of the plugin and of every process it waited for.
+    /// User and system time of the plugin and of every process that it waited for.
     pub cpu: Duration,
 }
 
-/// Runs the call alone and times it.
+/// Runs the call and measures it. No other child may run at the same time.
 pub fn timed(call: &Call<'_>) -> Cost {
     let measure = || {
         let (before, start) = (children(), Instant::now());
@@ -45,8 +45,8 @@ pub fn timed(call: &Call<'_>) -> Cost {
     call.host.run(measure).expect("the node's namespace can be entered")
 }
 
-/// The most memory that the plugin's own process had, in KiB: the kernel's high-water mark, looked at until the process is gone. (What
-/// `getrusage` says would be that of this process, which the plugin's began as.)
+/// The peak memory of the plugin's own process, in KiB: the kernel's high-water mark, read until the process ends. `getrusage` would return
+/// that of this process if it is larger, because the plugin's process begins as a copy of it.
 pub fn peak_memory(call: &Call<'_>) -> u64 {
     let measure = || {
         let mut child = spawn(call);
@@ -63,13 +63,13 @@ pub fn peak_memory(call: &Call<'_>) -> u64 {
     call.host.run(measure).expect("the node's namespace can be entered")
 }
 
-/// `VmHWM` of a process; none once it has ended.
+/// `VmHWM` of a process; none after its end.
 fn high_water_mark(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-#[allow(clippy::disallowed_methods)] // the benchmark stands in for the runtime
+#[allow(clippy::disallowed_methods)] // the benchmark takes the place of the runtime
 fn spawn(call: &Call<'_>) -> Child {
     Command::new(&call.program)
         .env_clear()
@@ -83,6 +83,6 @@ fn spawn(call: &Call<'_>) -> Child {
 }
 
 fn feed(child: &mut Child, call: &Call<'_>) {
-    // VERSION does not read it.
+    // VERSION closes the pipe without reading it.
     let _ = child.stdin.take().expect("a pipe").write_all(call.stdin.as_bytes());
 }

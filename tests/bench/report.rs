@@ -9,20 +9,20 @@ use crate::measure::Cost;
 use crate::usage::{self, milliseconds};
 use crate::{Case, Costs, Memory};
 
-/// Whose sizes are compared; those that Debian has no Go plugin of stand alone.
+/// The programs whose sizes the page lists; the last two have no Go plugin in Debian.
 const BINARIES: &[&str] = &["macvlan", "ipvlan", "whereabouts", "multus"];
 
-/// Everything a page is made of.
+/// What a page is made of.
 pub struct Run<'a> {
-    /// When, as the caller says.
+    /// The date, from the command line.
     pub date: &'a str,
-    /// Where, as the caller says.
+    /// The machine, from the command line.
     pub machine: &'a str,
-    /// Calls of each kind.
+    /// The number of calls of each kind.
     pub rounds: usize,
-    /// What they cost.
+    /// Their costs.
     pub costs: &'a Costs,
-    /// What memory they took.
+    /// Their peak memory.
     pub memory: &'a Memory,
 }
 
@@ -34,9 +34,9 @@ pub fn markdown(run: &Run<'_>) -> String {
         page,
         "# What one CNI call costs\n\n\
          Written by `make bench` on {date}: {machine}. {rounds} calls of each kind, ours and Debian's Go plugins in turn in one run, each ADD in a\n\
-         pod namespace of its own. Absolute times hold for that machine and that hour; the ratios are what to compare.\n\n\
-         Wall: from before the process is made until it is gone. CPU: user and system time of the plugin and its IPAM plugin. `static` is Debian's\n\
-         in both columns: this project has none. Ratio: ours / Go's.\n\n"
+         new pod namespace. Absolute times depend on the machine and its load; compare the ratios.\n\n\
+         Wall: from before the start of the process until its end. CPU: user and system time of the plugin and its IPAM plugin. `static` is Debian's\n\
+         in both columns: this project has no such plugin. Ratio: ours / Go's.\n\n"
     );
     page.push_str("| case | verb | | ours, ms | Go, ms | ratio |\n|---|---|---|---|---|---|\n");
     for case in [Case::Start, Case::Layer2, Case::Static] {
@@ -66,7 +66,7 @@ type Figure = fn(&Cost) -> Duration;
 const WALL: Figure = |cost| cost.wall;
 const CPU: Figure = |cost| cost.cpu;
 
-/// What is told of each verb: its name, which quantile in thousandths, of what.
+/// The figures of each verb: name, quantile in thousandths, measured time.
 const FIGURES: &[(&str, usize, Figure)] = &[
     ("wall, median", 500, WALL),
     ("wall, p99", 990, WALL),
@@ -82,7 +82,7 @@ fn quantile(costs: &[Cost], of: Figure, per_mille: usize) -> Duration {
 /// `macvlan + static` less `static`.
 fn plugin_alone(page: &mut String, run: &Run<'_>) {
     page.push_str(
-        "\n`macvlan + static` less `static` called alone (medians): the plugin itself, with what it takes to run another.\n\n\
+        "\n`macvlan + static` less `static` called alone (medians): the plugin itself, including the start of its IPAM plugin.\n\n\
          | verb | | static alone, ms | ours, ms | Go, ms | ratio |\n|---|---|---|---|---|---|\n",
     );
     for verb in Case::Static.verbs() {
@@ -96,13 +96,13 @@ fn plugin_alone(page: &mut String, run: &Run<'_>) {
     }
 }
 
-/// What the figures are to be at most. The CPU time is that of a machine without other work.
+/// The aims. The CPU time assumes a machine without other load.
 fn aims(page: &mut String, run: &Run<'_>) {
     let median = |case, name, of| milliseconds(quantile(&run.costs[&(case, "ADD", name)], of, 500));
     let cpu = median(Case::Static, "ours", CPU) - median(Case::StaticAlone, "go", CPU);
     let wall = median(Case::Layer2, "ours", WALL) / median(Case::Layer2, "go", WALL);
     let met = |is_met| if is_met { "met" } else { "missed" };
-    page.push_str("\n| aim | found | |\n|---|---|---|\n");
+    page.push_str("\n| aim | measured | |\n|---|---|---|\n");
     let _ = writeln!(
         page,
         "| ADD of the plugin itself, CPU: at most 1.2 ms | {cpu:.2} ms | {} |\n| ADD without IPAM, wall: at most 0.35 of Go's | {wall:.2} | {} |",
@@ -118,7 +118,7 @@ fn aims(page: &mut String, run: &Run<'_>) {
 
 fn memory(page: &mut String, run: &Run<'_>) {
     page.push_str(
-        "\nMost memory of the plugin's own process during ADD (resident, the file's pages included).\n\n",
+        "\nPeak memory of the plugin's own process during ADD (resident, including the pages of its file).\n\n",
     );
     page.push_str("| case | ours, MiB | Go, MiB | ratio |\n|---|---|---|---|\n");
     for case in [Case::Layer2, Case::Static] {
@@ -130,7 +130,7 @@ fn memory(page: &mut String, run: &Run<'_>) {
 }
 
 fn sizes(page: &mut String) {
-    page.push_str("\nSize of the files. Ours need nothing beside them; Debian's are linked to libc.\n\n");
+    page.push_str("\nSize of the files. Ours are static; Debian's are linked to libc.\n\n");
     page.push_str("| file | ours, MB | Go, MB | ratio |\n|---|---|---|---|\n");
     let [ours, go] = Subject::all();
     for name in BINARIES {
@@ -141,7 +141,7 @@ fn sizes(page: &mut String) {
     }
 }
 
-/// The size of a binary in MB, if it is there.
+/// The size of a program in MB; none if there is no such file.
 fn size(subject: &Subject, name: &str) -> Option<f64> {
     let bytes = std::fs::metadata(subject.folder.join(name)).ok()?.len();
     Some(f64::from(u32::try_from(bytes).ok()?) / 1e6)

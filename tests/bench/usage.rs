@@ -1,18 +1,18 @@
-//! Time: what processes used of it, and how to sum it up.
+//! CPU time of child processes, and quantiles of times.
 
 use std::time::Duration;
 
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
-/// CPU time of all children that were waited for.
+/// CPU time of all children that have been waited for.
 pub fn children() -> Duration {
-    let usage: Usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("usage can be asked");
+    let usage: Usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("getrusage works");
     let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    Duration::from_micros(microseconds.try_into().expect("time goes forward"))
+    Duration::from_micros(microseconds.try_into().expect("CPU time is not negative"))
 }
 
-/// The smallest time that so many thousandths of all are at or below. `times` has at least one.
+/// The smallest time that at least `per_mille` thousandths of all times do not exceed. Panics if `times` is empty.
 pub fn quantile(times: &[Duration], per_mille: usize) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();

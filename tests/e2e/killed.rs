@@ -1,46 +1,43 @@
-//! The plugins killed by SIGKILL at every point where something was just made or taken away, against the real API server: the runtime's DEL
-//! clears all of it.
+//! SIGKILL at every point where a plugin or the daemon has just created or removed something, with the real API server: the runtime's DEL, or
+//! the next leader, clears it.
 
 use std::os::unix::process::ExitStatusExt;
 
 use serde_json::json;
 use tests::cluster::{Cluster, text, wait_for};
 
-use crate::by_hand::{Call, Sandbox, conf};
-use crate::objects::{claims, nothing_is_left, pod, ranged};
+use crate::by_hand::{Call, Sandbox, conf, links_in_the_sandbox};
+use crate::objects::{claims, ip_pool, nothing_is_left, pod, ranged};
 
 pub const TESTS: &[crate::Test] = &[
-    ("whereabouts_killed_anywhere_in_add_or_del_leaves_nothing_after_del", whereabouts_killed),
-    ("multus_killed_anywhere_in_add_or_del_leaves_nothing_after_del", multus_killed),
-    ("whereabouts_daemon_killed_anywhere_in_an_order_costs_nobody_an_address", daemon_killed),
-    (
-        "whereabouts_daemon_killed_anywhere_in_the_leaders_work_leaves_what_the_next_one_completes",
-        leader_killed,
-    ),
+    ("whereabouts_killed_at_any_point_of_add_or_del_leaves_nothing_after_del", whereabouts_killed),
+    ("multus_killed_at_any_point_of_add_or_del_leaves_nothing_after_del", multus_killed),
+    ("a_daemon_killed_while_it_serves_a_request_leaks_no_address", daemon_killed),
+    ("the_next_leader_completes_the_work_of_one_killed_at_any_point", leader_killed),
 ];
 
-/// The plugins built with the feature `crash-points`; a node sees this project's folder at its usual path.
+/// A program built with the feature `crash-points`. A node sees this project's folder under the same path as the host.
 fn crash_binary(plugin: &str) -> String {
     let file = tests::place::root().join("target/crash-points").join(plugin);
     assert!(
         file.is_file(),
-        "{} is missing: `make test` builds it there, by cargo build --features crash-points",
+        "{} is missing: `make test` builds it there, with cargo build --features crash-points",
         file.display()
     );
     file.display().to_string()
 }
 
-/// Runs a verb that must not survive `point`.
+/// Runs a verb with a crash point, which must kill it.
 #[track_caller]
 fn dies(call: &Call<'_>, plugin: &str, point: &str, stdin: &str) {
     let output = call.output(&crash_binary(plugin), &[format!("{}={point}", cni::crash::ENV)], stdin);
-    // The command runs below nsenter, which passes the signal on or reports it as a shell does.
+    // The command runs under nsenter, which dies of the same signal or exits with 128 + its number.
     let killed = output.status.signal() == Some(9) || output.status.code() == Some(137);
     assert!(killed, "{point}: {:?} {}{}", output.status, text(&output.stdout), text(&output.stderr));
 }
 
 fn whereabouts_killed(cluster: &Cluster) {
-    // One address only: whoever comes next gets the same.
+    // A range of one address: the next caller gets the same.
     let stdin = conf("192.168.54.1/32");
     for point in ["add-after-record", "add-after-claim", "add-after-claims"] {
         dies(&Call::new(cluster, "ADD", "c1"), "whereabouts", point, &stdin);
@@ -50,7 +47,7 @@ fn whereabouts_killed(cluster: &Cluster) {
     }
     Call::new(cluster, "ADD", "c1").run("whereabouts", &stdin).unwrap();
     dies(&Call::new(cluster, "DEL", "c1"), "whereabouts", "release-after-delete", &stdin);
-    // The address may be another's by the time the runtime tries again: that one must keep it.
+    // Another pod may have the address when the runtime repeats the DEL: that pod keeps it.
     let other = Call { pod: "other", ..Call::new(cluster, "ADD", "c2") };
     other.run("whereabouts", &stdin).unwrap();
     Call::new(cluster, "DEL", "c1").run("whereabouts", &stdin).unwrap();
@@ -59,11 +56,11 @@ fn whereabouts_killed(cluster: &Cluster) {
     nothing_is_left(cluster);
 }
 
-/// A daemon on node1, outside any pod, as long as this lives.
+/// A daemon on node1, outside any pod; stopped on drop.
 struct Daemon<'a>(&'a Cluster);
 
 impl<'a> Daemon<'a> {
-    /// One that is to be killed at `point`; with none, one that works.
+    /// Starts a daemon with a crash point, or with none, and waits until it serves.
     fn start(cluster: &'a Cluster, point: Option<&str>) -> Self {
         let script = format!(
             "rm -f /tmp/daemon.log; {}={} setsid {} --kubeconfig /etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig --node node1 --grace 1 \
@@ -96,7 +93,7 @@ fn daemon_killed(cluster: &Cluster) {
     let del = || Call::new(cluster, "DEL", "c1").run("whereabouts", &stdin);
     {
         let daemon = Daemon::start(cluster, Some("add-after-claim"));
-        // The plugin goes on by itself, and finds the claim that was made for it.
+        // The plugin continues without the daemon and reuses the claim that the daemon created for it.
         add().unwrap();
         assert!(daemon.is_dead());
         assert_eq!(claims(cluster), ["192.168.56.1"]);
@@ -111,15 +108,12 @@ fn leader_killed(cluster: &Cluster) {
     let pool = "192.168.57.0-24";
     let entry = json!({"id": "0123abc", "podref": "default/never-was", "ifname": "net1"});
     for point in ["leader-after-adopt", "leader-after-view", "leader-after-reclaim"] {
-        let upstream = json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-            "metadata": {"name": pool, "namespace": "kube-system"},
-            "spec": {"range": "192.168.57.0/24", "allocations": {"7": entry}}});
-        cluster.apply(&[upstream]);
+        cluster.apply(&[ip_pool("192.168.57.0/24", json!({"7": entry}))]);
         {
             let daemon = Daemon::start(cluster, Some(point));
             wait_for(&format!("death at {point}"), &true, || daemon.is_dead());
         }
-        // Nobody has to wait until the dead one's lease runs out.
+        // Without the lease of the dead leader the next one need not wait for its end.
         cluster.kubectl(&[
             "delete",
             "lease",
@@ -129,7 +123,7 @@ fn leader_killed(cluster: &Cluster) {
             "--ignore-not-found",
         ]);
         let _next = Daemon::start(cluster, None);
-        // What Whereabouts left is adopted, shown, and reclaimed: its pod is not there.
+        // The leader adopts the entry that Whereabouts wrote, and reclaims it because its pod does not exist.
         wait_for(&format!("claims after {point}"), &Vec::new(), || claims(cluster));
         wait_for(&format!("entries after {point}"), &json!({}), || {
             cluster.get(&["ippool", pool, "-n", "kube-system"])["spec"]["allocations"].clone()
@@ -161,6 +155,5 @@ fn multus_killed(cluster: &Cluster) {
 #[track_caller]
 fn nothing_but_the_sandbox_is_left(cluster: &Cluster, point: &str) {
     nothing_is_left(cluster);
-    let links = cluster.sh("node1", "ip -n by-hand -o link show | grep -cv ' lo:' || true");
-    assert_eq!(links, "0", "killed at {point}");
+    assert_eq!(links_in_the_sandbox(cluster), Vec::<String>::new(), "links after SIGKILL at {point}");
 }

@@ -1,8 +1,8 @@
-//! The whole stack on a real cluster: two kubelets, containerd, an API server, and the plugins as they are released. The cluster is
-//! started once, the tests run one after the other, and it is taken down whatever comes of them.
+//! The whole stack on a real cluster: two kubelets, containerd, an API server, and the release builds of the plugins. The program starts the
+//! cluster once, runs the tests one after the other, and takes the cluster down even if tests fail.
 //!
-//! `cargo test -p tests --test e2e -- FILTER` runs some of them; `MRS_E2E_CLUSTER` names the cluster (default `test`), `MRS_E2E_ONLY` is
-//! `plugins` or `daemons` for one half of them, so that two clusters can share the work.
+//! `cargo test -p tests --test e2e -- FILTER` runs some of them. `MRS_E2E_CLUSTER` names the cluster (default `test`). `MRS_E2E_ONLY` selects
+//! one half of the tests, `plugins` or `daemons`, so that two clusters can share the work.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,15 +30,15 @@ type Test = (&'static str, fn(&Cluster));
 
 fn main() {
     let mut arguments = Arguments::from_args();
-    // One cluster: each test starts from one without pods.
+    // All tests share the cluster, and each starts from one without pods.
     arguments.test_threads = Some(1);
-    // Each with the name of its file in front.
+    // A test's name begins with the name of its file.
     let modules: [(&str, &[Test]); 8] = [
         ("served", served::TESTS),
         ("refused", refused::TESTS),
         ("by_hand", by_hand::TESTS),
         ("killed", killed::TESTS),
-        // From here on with the daemons.
+        // The tests below start the daemons.
         ("daemon", daemon::TESTS),
         ("pools", pools::TESTS),
         ("reclaim", reclaim::TESTS),
@@ -57,10 +57,14 @@ fn main() {
     let trials = tests.map(|(name, test)| {
         let cluster = cluster.clone();
         Trial::test(name, move || {
-            let cluster = cluster.expect("tests run with a cluster");
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&cluster)));
-            objects::clean_up(&cluster);
-            outcome.map_err(|panic| message_of(&*panic).into())
+            let cluster = cluster.expect("a test runs with a cluster");
+            let caught = |run: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+            let outcome = caught(&|| test(&cluster));
+            let cleaned = caught(&|| objects::clean_up(&cluster));
+            outcome.map_err(|panic| message_of(&*panic))?;
+            cleaned
+                .map_err(|panic| format!("after the test, with its pods deleted: {}", message_of(&*panic)))?;
+            Ok(())
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());

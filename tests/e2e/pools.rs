@@ -1,31 +1,31 @@
-//! Whereabouts' own end-to-end cases, and the view that the leader keeps: what users and tools that know Whereabouts look at.
+//! The cases of Whereabouts' own end-to-end tests, and the IPPools that the leader writes for users and tools that know Whereabouts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::cluster::{Cluster, text, wait, wait_for};
+use tests::cluster::{Cluster, wait, wait_for};
 
 use crate::daemon::daemons;
-use crate::objects::{addresses, claims, nothing_is_left, pod, ranged, set, with_ipam};
+use crate::objects::{addresses, claims, ip_pool, nothing_is_left, pod, ranged, reservation, set, with_ipam};
 
 pub const TESTS: &[crate::Test] = &[
-    ("the_view_shows_who_holds_what", view),
-    ("a_replica_set_filled_and_emptied_leaves_the_view_as_it_was", fill_and_thrash),
-    ("a_stateful_set_scales_up_and_down_without_two_of_one_address", stateful_set),
-    ("a_tiny_full_pool_serves_the_replacement_of_a_forced_pod_at_once", tiny_pool),
-    ("entries_that_come_back_by_another_hand_are_their_pods", entries_written_back),
-    ("two_networks_with_overlapping_ranges_share_or_do_not_as_configured", overlapping),
-    ("networks_that_differ_about_overlapping_give_no_address_of_one_range_twice", both_ways),
-    ("networks_of_one_name_share_a_pool_and_others_do_not", network_names),
-    ("dual_stack_gives_one_address_of_each_family_in_order", dual_stack),
-    ("with_node_slices_each_nodes_pods_are_in_its_slice", node_slices),
+    ("the_ippool_shows_every_claim_with_its_pod", view),
+    ("the_ippool_follows_a_replica_set_that_fills_and_empties_its_range", fill_and_empty),
+    ("a_scaled_stateful_set_has_no_address_twice", stateful_set),
+    ("a_full_pool_serves_the_replacement_of_a_force_deleted_pod_within_seconds", tiny_pool),
+    ("entries_that_another_writer_restores_keep_their_pods_addresses", entries_written_back),
+    ("enable_overlapping_ranges_decides_whether_two_ranges_share_addresses", overlapping),
+    ("networks_of_one_range_with_different_overlap_settings_assign_no_address_twice", both_ways),
+    ("networks_with_the_same_network_name_share_a_pool", network_names),
+    ("dual_stack_assigns_one_address_of_each_family_in_order", dual_stack),
+    ("pods_get_addresses_of_their_nodes_slice", node_slices),
 ];
 
-/// The entries of a pool: offset to pod and interface.
+/// The entries of a pool, from offset to pod and interface; none before the leader has created the pool.
+#[track_caller]
 pub fn entries(cluster: &Cluster, pool: &str) -> BTreeMap<String, (String, String)> {
-    let output = cluster.try_kubectl(&["get", "ippool", pool, "-n", "kube-system", "-o", "json"], "");
-    let object: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    let object = cluster.find(&["ippool", pool, "-n", "kube-system"]).unwrap_or(Value::Null);
     let allocations = object["spec"]["allocations"].as_object().cloned().unwrap_or_default();
     let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
     allocations.iter().map(|(key, e)| (key.clone(), (text(e, "podref"), text(e, "ifname")))).collect()
@@ -45,7 +45,7 @@ fn scale(cluster: &Cluster, kind: &str, name: &str, replicas: usize) {
     wait_for(&format!("ready replicas of {name}"), &(replicas as u64), || ready(cluster, kind, name));
 }
 
-/// Claims and view of a pool agree with the pods that are there.
+/// Claims, pool and existing pods agree.
 #[track_caller]
 fn consistent(cluster: &Cluster, pool: &str, count: usize) {
     wait_for("claims", &count, || claims(cluster).len());
@@ -55,7 +55,7 @@ fn consistent(cluster: &Cluster, pool: &str, count: usize) {
     let items = pods["items"].as_array().unwrap();
     let there: BTreeSet<String> =
         items.iter().map(|pod| format!("default/{}", pod["metadata"]["name"].as_str().unwrap())).collect();
-    assert_eq!(held, there);
+    assert_eq!(held, there, "pods of {pool}, and pods that exist");
 }
 
 fn view(cluster: &Cluster) {
@@ -67,13 +67,14 @@ fn view(cluster: &Cluster) {
     let object = cluster.get(&["ippool", pool, "-n", "kube-system"]);
     let claim = cluster.get(&["overlappingrangeipreservation", "192.168.70.1", "-n", "kube-system"]);
     let id = &claim["metadata"]["annotations"]["whereabouts.multus-rs/container-id"];
+    assert!(id.is_string(), "the claim names no container: {claim}");
     assert_eq!(&object["spec"]["allocations"]["1"]["id"], id);
     assert_eq!(object["spec"]["range"], "192.168.70.0/24");
     let whole = cluster.get(&["ippool", pool, "-n", "kube-system", "--show-managed-fields"]);
     assert_eq!(
         whole["metadata"]["managedFields"],
         Value::Null,
-        "an owner for each entry is a third of a pool"
+        "the leader writes pools without managedFields, which would be a third of them"
     );
     let shown = cluster.kubectl(&["get", "ippool", pool, "-n", "kube-system", "--no-headers"]);
     let columns: Vec<&str> = shown.split_whitespace().collect();
@@ -82,12 +83,12 @@ fn view(cluster: &Cluster) {
     wait_for("entries", &BTreeMap::new(), || entries(cluster, pool));
 }
 
-fn fill_and_thrash(cluster: &Cluster) {
+fn fill_and_empty(cluster: &Cluster) {
     daemons(cluster);
     let pool = "192.168.71.0-28";
-    cluster.apply(&[ranged("thrash", "192.168.71.0/28"), set("ReplicaSet", "thrash", 0, "thrash")]);
+    cluster.apply(&[ranged("filled", "192.168.71.0/28"), set("ReplicaSet", "filled", 0, "filled")]);
     for replicas in [14, 0, 14, 7, 0] {
-        scale(cluster, "replicaset", "thrash", replicas);
+        scale(cluster, "replicaset", "filled", replicas);
         consistent(cluster, pool, replicas);
     }
 }
@@ -125,12 +126,12 @@ fn tiny_pool(cluster: &Cluster) {
         let (podref, now) = container();
         (podref == format!("default/{name}") && now != before).then(|| deleted.elapsed())
     });
-    let replaced = replaced.expect("the replacement gets the address of the pod it replaces");
-    assert!(replaced < Duration::from_secs(5), "{replaced:?}");
+    let replaced = replaced.expect("the replacement gets the address of the deleted pod");
+    assert!(replaced < Duration::from_secs(5), "the replacement had the address after {replaced:?}");
 }
 
-/// Whereabouts' test of its reconciler: with the pods gone, their old entries and reservations are put back by plain writes; the new pods
-/// of the same names get the same addresses, under their own containers.
+/// Whereabouts' test of its reconciler: after the pods are gone, plain writes restore their entries and reservations. New pods with the same
+/// names get the same addresses, and the entries then name the new containers.
 fn entries_written_back(cluster: &Cluster) {
     daemons(cluster);
     let pool = "192.168.73.0-24";
@@ -143,15 +144,13 @@ fn entries_written_back(cluster: &Cluster) {
     wait_for("entries", &0, || entries(cluster, pool).len());
     let mut allocations = object["spec"]["allocations"].clone();
     for entry in allocations.as_object_mut().unwrap().values_mut() {
+        // `via` marks an entry that our leader wrote.
         entry.as_object_mut().unwrap().remove("via");
     }
     let patch = json!({"spec": {"allocations": allocations}}).to_string();
     cluster.kubectl(&["patch", "ippool", pool, "-n", "kube-system", "--type=merge", "-p", &patch]);
-    let reservation = |ip: &String, ifname: &str| {
-        json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "OverlappingRangeIPReservation",
-            "metadata": {"name": ip, "namespace": "kube-system"}, "spec": {"podref": "default/back-0", "ifname": ifname}})
-    };
-    cluster.apply(&[reservation(&before[0], "net1"), reservation(&before[1], "net2")]);
+    let reservations = [(&before[0], "net1"), (&before[1], "net2")];
+    cluster.apply(&reservations.map(|(ip, if_name)| reservation(ip, "default/back-0", if_name)));
     scale(cluster, "statefulset", "back", 1);
     assert_eq!(addresses(cluster, "back-0"), before);
     let ids = || {
@@ -165,23 +164,22 @@ fn entries_written_back(cluster: &Cluster) {
         let now = ids();
         (now.keys().eq(old.keys()) && now.iter().all(|(key, id)| old[key] != *id)).then_some(())
     });
-    assert!(renewed.is_some(), "the entries are still the old containers': {:?}", ids());
+    assert!(renewed.is_some(), "the entries still name the old containers: {:?}", ids());
 }
 
-/// A network whose range stands for itself.
+/// A network with `enable_overlapping_ranges: false`.
 fn apart(name: &str, range: &str) -> Value {
     with_ipam(name, &json!({"range": range, "enable_overlapping_ranges": false}))
 }
 
-/// A pool that was used without that protection long since.
+/// A pool that has been used with `enable_overlapping_ranges: false` for years, so that no node still needs the shared claim name.
 fn long_separate(range: &str) -> Value {
-    let annotations = json!({"whereabouts.multus-rs/separate-since": "2020-01-01T00:00:00Z"});
-    json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-        "metadata": {"name": range.replace('/', "-"), "namespace": "kube-system", "annotations": annotations},
-        "spec": {"range": range, "allocations": {}}})
+    let mut pool = ip_pool(range, json!({}));
+    pool["metadata"]["annotations"] = json!({"whereabouts.multus-rs/separate-since": "2020-01-01T00:00:00Z"});
+    pool
 }
 
-/// Two networks of one range, one of each kind, then toggled while their pods run.
+/// Two networks of one range with different settings, which are then exchanged while the pods run.
 fn both_ways(cluster: &Cluster) {
     daemons(cluster);
     let range = "192.168.78.0/28";
@@ -199,10 +197,10 @@ fn both_ways(cluster: &Cluster) {
     cluster.apply(&[apart("shared", range), ranged("apart", range)]);
     cluster.apply(&pods(4..8));
     cluster.wait_ready(&names);
-    let given: Vec<String> = names.iter().flat_map(|name| addresses(cluster, name)).collect();
-    let different: BTreeSet<&String> = given.iter().collect();
-    assert_eq!((given.len(), different.len()), (8, 8), "{given:?}");
-    assert_eq!(claims(cluster).len(), 8, "nothing is held besides");
+    let assigned: Vec<String> = names.iter().flat_map(|name| addresses(cluster, name)).collect();
+    let distinct: BTreeSet<&String> = assigned.iter().collect();
+    assert_eq!((assigned.len(), distinct.len()), (8, 8), "{assigned:?}");
+    assert_eq!(claims(cluster).len(), 8, "one claim for each pod");
     wait_for("entries", &8, || entries(cluster, "192.168.78.0-28").len());
     cluster.delete_pods(&names);
     nothing_is_left(cluster);
@@ -257,9 +255,9 @@ fn dual_stack(cluster: &Cluster) {
         pod("dual1", "node2", "dual"),
     ]);
     cluster.wait_ready(&["dual0", "dual1"]);
-    let mut given = [addresses(cluster, "dual0"), addresses(cluster, "dual1")];
-    given.sort();
-    assert_eq!(given, [["192.168.77.1", "fd00:77::1"], ["192.168.77.2", "fd00:77::2"]]);
+    let mut assigned = [addresses(cluster, "dual0"), addresses(cluster, "dual1")];
+    assigned.sort();
+    assert_eq!(assigned, [["192.168.77.1", "fd00:77::1"], ["192.168.77.2", "fd00:77::2"]]);
     let ping =
         cluster.kubectl(&["exec", "dual0", "--", "ping", "-6", "-c", "3", &addresses(cluster, "dual1")[1]]);
     assert!(ping.contains(" 0% packet loss"), "{ping}");
@@ -272,9 +270,7 @@ fn node_slices(cluster: &Cluster) {
     let sliced = with_ipam("sliced", &json!({"range": "192.168.80.0/24", "node_slice_size": "/27"}));
     cluster.apply(&[sliced]);
     let slices = || {
-        let output =
-            cluster.try_kubectl(&["get", "nodeslicepool", "sliced", "-n", "kube-system", "-o", "json"], "");
-        let object: Value = serde_json::from_str(&text(&output.stdout)).unwrap_or(Value::Null);
+        let object = cluster.find(&["nodeslicepool", "sliced", "-n", "kube-system"]).unwrap_or(Value::Null);
         let all = object["status"]["allocations"].as_array().cloned().unwrap_or_default();
         let pair = |s: &Value| {
             (s["nodeName"].as_str().unwrap().to_owned(), s["sliceRange"].as_str().unwrap().to_owned())
@@ -282,7 +278,7 @@ fn node_slices(cluster: &Cluster) {
         all.iter().map(pair).filter(|(node, _)| !node.is_empty()).collect::<BTreeMap<_, _>>()
     };
     let planned = wait(Duration::from_secs(30), || Some(slices()).filter(|slices| slices.len() == 2));
-    let planned = planned.expect("the leader gives each node a slice");
+    let planned = planned.expect("the leader assigns a slice to each node");
     assert_ne!(planned["node1"], planned["node2"]);
     cluster.apply(&[pod("sliced1", "node1", "sliced"), pod("sliced2", "node2", "sliced")]);
     cluster.wait_ready(&["sliced1", "sliced2"]);
@@ -291,7 +287,7 @@ fn node_slices(cluster: &Cluster) {
         let ip: std::net::IpAddr = addresses(cluster, pod).concat().parse().unwrap();
         assert!(slice.contains(&ip), "{ip} of {pod} is not in {slice} of {node}");
     }
-    assert_eq!(slices(), planned, "slices stay where they are");
+    assert_eq!(slices(), planned, "slices stay with their nodes");
     cluster.delete_pods(&["sliced1", "sliced2"]);
     wait_for("claims", &Vec::new(), || claims(cluster));
 }

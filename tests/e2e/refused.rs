@@ -1,5 +1,4 @@
-//! Pods that cannot get what they ask for: they stay in ContainerCreating with an event that says exactly why, and once deleted nothing
-//! is left of them.
+//! Pods whose networks fail: they stay in ContainerCreating, an event names the reason, and nothing is left after their deletion.
 
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, wait_for};
@@ -7,35 +6,37 @@ use tests::cluster::{Cluster, wait_for};
 use crate::objects::{MACVLAN_CONF, network, nothing_is_left, pod, ranged};
 
 pub const TESTS: &[crate::Test] = &[
-    ("a_network_that_does_not_exist_is_named", missing_network),
-    ("malformed_annotations_say_where", malformed_annotations),
-    ("an_exhausted_range_says_so_and_serves_again_when_freed", exhausted_range),
-    ("confs_that_cannot_be_right_say_why", wrong_confs),
-    ("a_requested_address_that_is_taken_or_outside_is_refused", requested_addresses),
-    ("one_failing_network_of_two_gives_back_the_other", half_a_pod),
-    ("a_network_of_another_namespace_is_named_when_missing", other_namespace),
+    ("the_event_of_a_missing_network_names_it", missing_network),
+    ("the_event_of_a_malformed_annotation_names_the_fault", malformed_annotations),
+    ("the_event_of_an_exhausted_range_names_it_and_a_release_serves_the_next_pod", exhausted_range),
+    ("the_event_of_an_invalid_conf_names_the_fault", wrong_confs),
+    ("a_requested_address_that_is_allocated_or_outside_the_range_is_refused", requested_addresses),
+    ("a_failing_second_network_releases_the_first", failing_second),
+    ("the_event_of_a_missing_network_names_its_namespace", other_namespace),
 ];
 
-const WHY: &str = "FailedCreatePodSandBox";
+/// The reason of the events in which the kubelet reports a failed ADD.
+const REASON: &str = "FailedCreatePodSandBox";
 
-/// The pod is refused with a message that has all of `parts`, does not run, and leaves nothing.
+/// A pod that requests `networks` does not run, has an event with all of `parts`, and leaves nothing after its deletion.
 #[track_caller]
-fn refused(cluster: &Cluster, objects: &[Value], asks: &str, parts: &[&str]) {
-    cluster.apply(&[objects, &[pod("refused", "node1", asks)]].concat());
+fn refused(cluster: &Cluster, objects: &[Value], networks: &str, parts: &[&str]) {
+    cluster.apply(&[objects, &[pod("refused", "node1", networks)]].concat());
     let (first, rest) = parts.split_first().unwrap();
-    let message = cluster.wait_event("refused", WHY, first);
+    let message = cluster.wait_event("refused", REASON, first);
     for part in rest {
         assert!(message.contains(part), "{part:?} is not in: {message}");
     }
-    assert!(message.len() < 1200, "an event one can read has fewer than {} bytes: {message}", message.len());
+    assert!(message.len() < 1200, "an event of {} bytes is too long to read: {message}", message.len());
     // The kubelet sends the event before it writes the pod's status.
-    wait_for("the pod waits", &json!(["Pending", "ContainerCreating"]), || {
+    wait_for("phase and reason of the pod", &json!(["Pending", "ContainerCreating"]), || {
         let status = &cluster.get(&["pod", "refused"])["status"];
         json!([status["phase"], status["containerStatuses"][0]["state"]["waiting"]["reason"]])
     });
     cluster.delete_pods(&["refused"]);
     nothing_is_left(cluster);
-    let _ = cluster.try_kubectl(&["delete", "events", "--all"], "");
+    // The next pod of this name must not find the event of this one.
+    cluster.kubectl(&["delete", "events", "--all"]);
 }
 
 fn missing_network(cluster: &Cluster) {
@@ -69,7 +70,7 @@ fn exhausted_range(cluster: &Cluster) {
     cluster.apply(&[pod("one", "node1", "tiny"), pod("two", "node2", "tiny")]);
     cluster.wait_ready(&["one", "two"]);
     cluster.apply(&[pod("three", "node1", "tiny")]);
-    let message = cluster.wait_event("three", WHY, "Could not allocate IP in range");
+    let message = cluster.wait_event("three", REASON, "Could not allocate IP in range");
     assert!(message.contains("192.168.40.0/30"), "{message}");
     cluster.delete_pods(&["one"]);
     cluster.wait_ready(&["three"]);
@@ -107,19 +108,19 @@ fn wrong_confs(cluster: &Cluster) {
 }
 
 fn requested_addresses(cluster: &Cluster) {
-    cluster.apply(&[ranged("asked", "192.168.42.0/24")]);
-    let asks = |ip: &str| json!([{"name": "asked", "ips": [ip]}]).to_string();
-    cluster.apply(&[pod("holder", "node2", &asks("192.168.42.7"))]);
+    cluster.apply(&[ranged("requested", "192.168.42.0/24")]);
+    let requests = |ip: &str| json!([{"name": "requested", "ips": [ip]}]).to_string();
+    cluster.apply(&[pod("holder", "node2", &requests("192.168.42.7"))]);
     cluster.wait_ready(&["holder"]);
-    cluster.apply(&[pod("refused", "node1", &asks("192.168.42.7"))]);
-    let message = cluster.wait_event("refused", WHY, "192.168.42.7");
-    assert!(message.contains("default/holder"), "the holder is not named: {message}");
+    cluster.apply(&[pod("refused", "node1", &requests("192.168.42.7"))]);
+    let message = cluster.wait_event("refused", REASON, "192.168.42.7");
+    assert!(message.contains("default/holder"), "the event does not name the holder: {message}");
     cluster.delete_pods(&["refused", "holder"]);
     nothing_is_left(cluster);
-    refused(cluster, &[], &asks("10.99.99.99"), &["10.99.99.99", "192.168.42.0/24"]);
+    refused(cluster, &[], &requests("10.99.99.99"), &["10.99.99.99", "192.168.42.0/24"]);
 }
 
-fn half_a_pod(cluster: &Cluster) {
+fn failing_second(cluster: &Cluster) {
     cluster.apply(&[network("macvlan-conf", MACVLAN_CONF)]);
     let broken =
         network("broken", r#"{"cniVersion": "0.3.1", "type": "macvlan", "master": "eth9", "ipam": {}}"#);

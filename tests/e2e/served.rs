@@ -1,22 +1,22 @@
-//! Pods that get what they ask for, and give it back.
+//! Pods that get the networks they request, and release them.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, NETWORK_STATUS, text, wait_for};
 
-use crate::objects::{MACVLAN_CONF, claims, network, nothing_is_left, pod, ranged};
+use crate::objects::{MACVLAN_CONF, claims, create_pods, ip_pool, network, nothing_is_left, pod, ranged};
 
 pub const TESTS: &[crate::Test] = &[
     ("three_pods_on_two_nodes_reach_each_other_over_net1", three_pods),
-    ("network_status_has_upstreams_bytes", network_status_bytes),
-    ("kubectl_describe_shows_what_was_added", events_of_added_interfaces),
-    ("deleting_a_pod_frees_its_claim_and_leaves_nothing", deletion),
-    ("twenty_pods_at_once_get_twenty_addresses", twenty_pods),
-    ("the_json_form_names_interface_address_and_mac", json_form),
-    ("two_networks_are_net1_and_net2", two_networks),
+    ("network_status_has_the_same_bytes_as_multus", network_status_bytes),
+    ("kubectl_describe_shows_the_added_interfaces", events_of_added_interfaces),
+    ("deleting_a_pod_releases_its_claim_and_leaves_nothing", deletion),
+    ("twenty_concurrent_pods_get_twenty_addresses", twenty_pods),
+    ("the_json_form_sets_interface_address_and_mac", json_form),
+    ("two_networks_become_net1_and_net2", two_networks),
     ("a_pod_without_annotation_gets_the_primary_network_only", no_annotation),
-    ("addresses_of_an_upstream_pool_are_never_handed_out", upstream_pool),
+    ("addresses_in_a_whereabouts_pool_are_never_assigned", upstream_pool),
 ];
 
 fn net1(cluster: &Cluster, pod: &str) -> Value {
@@ -58,12 +58,12 @@ fn three_pods(cluster: &Cluster) {
             reaches(cluster, from, to);
         }
     }
-    let mut held = claims(cluster);
-    held.sort();
+    let mut claimed = claims(cluster);
+    claimed.sort();
     let mut wanted = addresses.to_vec();
     wanted.sort();
-    assert_eq!(held, wanted);
-    assert_eq!(held, ["192.168.20.10", "192.168.20.11", "192.168.20.12"], "lowest free first");
+    assert_eq!(claimed, wanted);
+    assert_eq!(claimed, ["192.168.20.10", "192.168.20.11", "192.168.20.12"], "the lowest free addresses");
 }
 
 fn network_status_bytes(cluster: &Cluster) {
@@ -109,7 +109,7 @@ fn deletion(cluster: &Cluster) {
     let first = address(cluster, "pod0");
     cluster.delete_pods(&["pod0", "pod2"]);
     nothing_is_left(cluster);
-    // What was freed is lowest again.
+    // The released address is the lowest free one.
     cluster.apply(&[pod("pod3", "node1", "macvlan-conf")]);
     cluster.wait_ready(&["pod3"]);
     assert_eq!(address(cluster, "pod3"), first);
@@ -117,11 +117,7 @@ fn deletion(cluster: &Cluster) {
 
 fn twenty_pods(cluster: &Cluster) {
     cluster.apply(&[network("macvlan-conf", MACVLAN_CONF)]);
-    let names: Vec<String> = (0..20).map(|n| format!("many{n}")).collect();
-    let node = |n: usize| if n.is_multiple_of(2) { "node1" } else { "node2" };
-    let pods: Vec<Value> =
-        names.iter().enumerate().map(|(n, name)| pod(name, node(n), "macvlan-conf")).collect();
-    cluster.apply(&pods);
+    let names = create_pods(cluster, "many", 20, "macvlan-conf");
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     cluster.wait_ready(&names);
     let addresses: BTreeSet<String> = names.iter().map(|name| address(cluster, name)).collect();
@@ -135,13 +131,13 @@ fn json_form(cluster: &Cluster) {
     cluster.apply(&[ranged("wide", "192.168.30.0/24")]);
     let element = json!([{"name": "wide", "namespace": "default", "interface": "data0",
         "ips": ["192.168.30.77"], "mac": "02:23:45:67:89:01"}]);
-    cluster.apply(&[pod("asked", "node1", &element.to_string())]);
-    cluster.wait_ready(&["asked"]);
-    let status = cluster.network_status("asked");
+    cluster.apply(&[pod("requested", "node1", &element.to_string())]);
+    cluster.wait_ready(&["requested"]);
+    let status = cluster.network_status("requested");
     assert_eq!(status[1]["interface"], "data0");
     assert_eq!(status[1]["ips"], json!(["192.168.30.77"]));
     assert_eq!(status[1]["mac"], "02:23:45:67:89:01");
-    let shown = cluster.kubectl(&["exec", "asked", "--", "ip", "addr", "show", "dev", "data0"]);
+    let shown = cluster.kubectl(&["exec", "requested", "--", "ip", "addr", "show", "dev", "data0"]);
     assert!(shown.contains("192.168.30.77/24") && shown.contains("02:23:45:67:89:01"), "{shown}");
     assert_eq!(claims(cluster), ["192.168.30.77"]);
 }
@@ -183,21 +179,24 @@ fn no_annotation(cluster: &Cluster) {
 
 fn upstream_pool(cluster: &Cluster) {
     let entry = |podref: &str| json!({"id": "0123abc", "podref": podref, "ifname": "net1"});
-    let pool = json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-        "metadata": {"name": "192.168.33.0-24", "namespace": "kube-system"},
-        "spec": {"range": "192.168.33.0/24", "allocations": {"1": entry("other/a"), "2": entry("other/b"), "4": {"id": "x", "podref": "other/c"}}}});
+    let entries =
+        json!({"1": entry("other/a"), "2": entry("other/b"), "4": {"id": "x", "podref": "other/c"}});
+    let pool = ip_pool("192.168.33.0/24", entries);
     cluster.apply(&[pool, ranged("old", "192.168.33.0/24")]);
     cluster.apply(&[pod("new0", "node1", "old"), pod("new1", "node2", "old")]);
     cluster.wait_ready(&["new0", "new1"]);
-    let given = [address(cluster, "new0"), address(cluster, "new1")];
-    assert_ne!(given[0], given[1]);
+    let assigned = [address(cluster, "new0"), address(cluster, "new1")];
+    assert_ne!(assigned[0], assigned[1]);
     for old in ["192.168.33.1", "192.168.33.2", "192.168.33.4"] {
-        assert!(!given.contains(&old.to_owned()), "{old} is an old pod's: {given:?}");
+        assert!(
+            !assigned.contains(&old.to_owned()),
+            "{old} has a holder in the pool, assigned: {assigned:?}"
+        );
     }
     cluster.delete_pods(&["new0", "new1"]);
-    let own = |claims: Vec<String>| claims.into_iter().filter(|c| given.contains(c)).collect::<Vec<_>>();
+    let own = |claims: Vec<String>| claims.into_iter().filter(|c| assigned.contains(c)).collect::<Vec<_>>();
     wait_for("claims of the new pods", &Vec::new(), || own(claims(cluster)));
-    // The old pods' addresses stay theirs.
+    // The entries of the old pods stay.
     let still = cluster.get(&["ippool", "192.168.33.0-24", "-n", "kube-system"]);
     assert_eq!(still["spec"]["allocations"].as_object().unwrap().len(), 3);
     cluster.kubectl(&["delete", "overlappingrangeipreservations", "--all", "-A"]);

@@ -1,4 +1,4 @@
-//! A plugin that is killed in the middle of ADD, at every point where something has just been made: DEL clears it all away.
+//! SIGKILL in the middle of ADD, at every point where the plugin has just changed something: the DEL that follows clears it.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -10,10 +10,11 @@ use tests::driver::{Subject, run_in};
 use crate::support::{Bench, path_text};
 
 const SIGKILL: i32 = 9;
-/// All digits: the counting IPAM plugin makes an address of it.
+/// A number, because the counting IPAM plugin calculates the address from it.
 const CONTAINER: &str = "1";
 
-/// A point of ADD, and what is there when it is reached: the link, addresses that IPAM holds, addresses on the link.
+/// A point of ADD, and what exists when the plugin reaches it: the link, the number of addresses that IPAM has given out, the number of
+/// addresses on the link.
 const POINTS: [(&str, bool, usize, usize); 4] = [
     ("after-create", true, 0, 0),
     ("after-ipam", true, 1, 0),
@@ -21,14 +22,14 @@ const POINTS: [(&str, bool, usize, usize); 4] = [
     ("before-answer", true, 1, 1),
 ];
 
-/// The folder of plugins that can be killed.
+/// The folder of the plugins that are built with the feature `crash-points`.
 fn crash_binaries(plugin: &str) -> PathBuf {
     let folder = std::env::var_os("MRS_CRASH_BIN").map(PathBuf::from);
     let folder = folder.filter(|folder| folder.join(plugin).is_file());
     folder.unwrap_or_else(|| {
         panic!(
-            "MRS_CRASH_BIN must name a folder with plugins built for this test: \
-             cargo build -p {plugin} --features crash-points, then MRS_CRASH_BIN=target/debug"
+            "MRS_CRASH_BIN must name a folder with plugins that have crash points: \
+             run cargo build -p {plugin} --features crash-points, then set MRS_CRASH_BIN=target/debug"
         )
     })
 }
@@ -47,32 +48,31 @@ fn add_killed_at(bench: &Bench, point: &str, conf: &Value) -> Output {
     run_in(bench.lab.host.netns(), &crash_binaries(plugin).join(plugin), &env, conf.to_string().as_bytes())
 }
 
-fn nothing_is_left(bench: &Bench, point: &str) {
-    assert_eq!((bench.net1(), bench.held()), (None, Vec::<String>::new()), "{point}");
+fn nothing_is_left_after(bench: &Bench, point: &str) {
+    assert_eq!((bench.net1(), bench.held()), (None, Vec::<String>::new()), "killed at {point}");
 }
 
-/// ADD of what `conf` says is killed at each point, cleared away by DEL, and done again.
-pub fn an_add_killed_anywhere_is_cleared_away(conf: impl Fn(&Bench) -> Value) {
+/// Kills ADD at each point, runs DEL, and repeats the ADD.
+pub fn del_clears_an_add_killed_at_any_point(conf: impl Fn(&Bench) -> Value) {
     for (point, link, held, addresses) in POINTS {
         let bench = Bench::new();
         let conf = conf(&bench);
         let output = add_killed_at(&bench, point, &conf);
         assert_eq!(output.status.signal(), Some(SIGKILL), "{point}: {output:?}");
         assert!(output.stdout.is_empty(), "{point}");
-        // It got just as far as the point says.
         let reached = (bench.net1().is_some(), bench.held().len(), bench.addresses_of_net1().len());
-        assert_eq!(reached, (link, held, addresses), "{point}");
+        assert_eq!(reached, (link, held, addresses), "link, addresses given out, addresses set at {point}");
         let mut call = bench.call();
         call.container_id = CONTAINER;
         call.run(&Subject::ours(), "DEL", &conf).ok();
-        nothing_is_left(&bench, point);
+        nothing_is_left_after(&bench, point);
         call.round_trip(&Subject::ours(), &conf);
-        nothing_is_left(&bench, point);
+        nothing_is_left_after(&bench, point);
     }
 }
 
-/// The plugin is killed by the point that is named alone.
-pub fn a_point_that_is_not_there_kills_nothing(conf: impl Fn(&Bench) -> Value) {
+/// An ADD whose crash point does not exist succeeds.
+pub fn an_unknown_crash_point_kills_nothing(conf: impl Fn(&Bench) -> Value) {
     let bench = Bench::new();
     assert!(add_killed_at(&bench, "nowhere", &conf(&bench)).status.success());
 }

@@ -1,4 +1,4 @@
-//! Thousands of attachments while the node's links come and go: none fails, nothing is left.
+//! Thousands of attachments while links appear on the node and disappear: none fails, nothing is left.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -17,42 +17,41 @@ use crate::support::Bench;
 
 const THREADS: usize = 4;
 
-/// Of one thread's attachments every hundredth has its addresses of an IPAM plugin.
+/// Every hundredth attachment of a thread gets its addresses from an IPAM plugin.
 const WITH_IPAM: usize = 100;
 
-/// When it is enough.
+/// When the run ends.
 #[derive(Clone, Copy, Debug)]
-#[allow(dead_code)] // macvlan's goes to the end, ipvlan's does not
 pub enum Until {
-    /// All of `$MRS_ENDURANCE` is done.
+    /// After `$MRS_ENDURANCE` pairs of ADD and DEL.
     AllDone,
-    /// It is, or the time is over and at least so many pairs were done.
+    /// After as many pairs, or earlier: when the time is over and at least `least` pairs are done.
     Enough {
-        /// The time.
+        /// The time limit.
         time: Duration,
-        /// How many pairs are done however long they take.
+        /// The number of pairs to do whatever time they take.
         least: usize,
     },
 }
 
-/// What is attached, and for how long.
+/// One run.
 pub struct Endurance<'a> {
-    /// The node.
+    /// The node that all threads attach to.
     pub bench: &'a Bench,
-    /// The confs of a thread: one that needs no IPAM plugin, and one that does.
+    /// The confs of a thread: one without an IPAM plugin, and one with it.
     pub confs: &'a (dyn Fn(usize) -> [Value; 2] + Sync),
-    /// When it is enough.
+    /// When the run ends.
     pub until: Until,
 }
 
-/// How many pairs of ADD and DEL: `$MRS_ENDURANCE`.
+/// The number of pairs of ADD and DEL: `$MRS_ENDURANCE`, 2,000 by default.
 fn pairs() -> usize {
     std::env::var("MRS_ENDURANCE")
         .map_or(2_000, |count| count.parse().expect("MRS_ENDURANCE must be a number"))
 }
 
 impl Until {
-    /// After this time, of one thread that has done so many.
+    /// Whether a thread that has done `done` pairs in `elapsed` stops.
     fn is_enough(self, elapsed: Duration, done: usize) -> bool {
         match self {
             Until::AllDone => false,
@@ -62,17 +61,17 @@ impl Until {
 }
 
 impl Endurance<'_> {
-    /// Attaches and detaches, and says how often. How often something had to be done again.
+    /// Attaches and detaches, prints the numbers, and returns how many verbs had to be retried.
     pub fn run(&self) -> usize {
         let pods: Vec<NamedNetns> = (0..THREADS).map(|_| NamedNetns::new().unwrap()).collect();
         let host = self.bench.lab.host.netns();
         let namespaces: Vec<&Netns> = pods.iter().map(NamedNetns::netns).chain([host]).collect();
         let before = (holders(Of::Us, &namespaces), self.bench.host.links().unwrap().len());
-        let (stop, done, again) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (stop, done, retried) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
         let started = Instant::now();
         let churned = std::thread::scope(|scope| {
             let churn = scope.spawn(|| churn(self.bench, &stop));
-            let counts = [&done, &again];
+            let counts = [&done, &retried];
             let attach = |(thread, pod)| scope.spawn(move || self.attach_and_detach(thread, pod, counts));
             let workers: Vec<_> = pods.iter().enumerate().map(attach).collect();
             let failed = workers.into_iter().map(|worker| worker.join()).filter(Result::is_err).count();
@@ -80,9 +79,9 @@ impl Endurance<'_> {
             assert_eq!(failed, 0, "threads failed, see above");
             churn.join().unwrap()
         });
-        assert!(churned > 10, "the node was quiet: {churned} links");
-        // The last plugins' announcements may go on for a moment after their answers, and other tests start programs all the time: what is
-        // left by us stays, so that one look without it is enough.
+        assert!(churned > 10, "only {churned} links were made and deleted beside the attachments");
+        // Children of the last plugins may still announce addresses, and programs that other tests start hold copies of our descriptors for
+        // a moment. A leaked descriptor stays, so one look without it is enough.
         let patience = Instant::now() + Duration::from_secs(10);
         let mut left = holders(Of::All, &namespaces);
         while left != before.0 && Instant::now() < patience {
@@ -94,18 +93,19 @@ impl Endurance<'_> {
         for pod in &pods {
             assert_eq!(names(pod), ["lo"]);
         }
-        let (done, again) = (done.into_inner(), again.into_inner());
-        // Not by `println!`, which is shown of failures only.
+        let (done, retried) = (done.into_inner(), retried.into_inner());
+        assert!(done > 0, "no attachment was made: MRS_ENDURANCE must be at least {THREADS}");
+        // libtest hides what `println!` writes unless the test fails.
         let time = started.elapsed().as_secs();
         let text = format!(
-            "{done} pairs of ADD and DEL, {again} verbs done again, {churned} other links, {time} s\n"
+            "{done} pairs of ADD and DEL, {retried} verbs retried, {churned} other links, {time} s\n"
         );
         std::io::stdout().write_all(text.as_bytes()).unwrap();
-        again
+        retried
     }
 
     fn attach_and_detach(&self, thread: usize, pod: &NamedNetns, counts: [&AtomicUsize; 2]) {
-        let [done, again] = counts;
+        let [done, retried] = counts;
         let [plain, with_ipam] = (self.confs)(thread);
         let started = Instant::now();
         for number in 0..pairs() / THREADS {
@@ -113,21 +113,21 @@ impl Endurance<'_> {
                 return;
             }
             let conf = if number % WITH_IPAM == 0 { &with_ipam } else { &plain };
-            // All digits: the counting IPAM plugin makes an address of it.
+            // A number, because the counting IPAM plugin calculates the address from it.
             let id = thread.to_string();
             let call = Call { container_id: &id, netns: Some(pod.path()), ..self.bench.call() };
-            let (result, adds) = patiently(&call, "ADD", conf);
+            let (result, adds) = with_retries(&call, "ADD", conf);
             assert_eq!(result["interfaces"][0]["name"], "net1");
-            let (_, dels) = patiently(&call, "DEL", conf);
-            again.fetch_add(adds + dels, Ordering::Relaxed);
+            let (_, dels) = with_retries(&call, "DEL", conf);
+            retried.fetch_add(adds + dels, Ordering::Relaxed);
             done.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-/// A verb as a runtime does it: what may be tried again is, an ADD after a DEL. Where the host gives a virtual machine little, the kernel in
-/// it does not answer all in time. The result, and how often it was done again.
-pub fn patiently(call: &Call<'_>, verb: &str, conf: &Value) -> (Value, usize) {
+/// Runs a verb as a runtime does: code 11 (try again later) means up to four retries, those of an ADD after a DEL. On a busy host the
+/// kernel of a virtual machine does not answer every request in time. Returns the result and the number of retries.
+pub fn with_retries(call: &Call<'_>, verb: &str, conf: &Value) -> (Value, usize) {
     for tries in 0..5 {
         let answer = call.run(&Subject::ours(), verb, conf);
         if answer.output.status.success() {
@@ -136,13 +136,13 @@ pub fn patiently(call: &Call<'_>, verb: &str, conf: &Value) -> (Value, usize) {
         let error = answer.error();
         assert_eq!(error.code, Code::TryAgainLater, "{verb}: {error}");
         if verb == "ADD" {
-            patiently(call, "DEL", conf);
+            with_retries(call, "DEL", conf);
         }
     }
     panic!("{verb} did not succeed in five tries");
 }
 
-/// Makes and deletes links on the node, so that every listing of them changes under way now and then.
+/// Makes and deletes links on the node every 5 ms, so that some dumps of links change while the plugins read them. Returns how many.
 fn churn(bench: &Bench, stop: &AtomicBool) -> usize {
     let (host, peer) = (bench.lab.host.socket().unwrap(), bench.lab.peer.socket().unwrap());
     let mut made = 0;
@@ -160,17 +160,17 @@ fn names(pod: &NamedNetns) -> Vec<String> {
     pod.socket().unwrap().links().unwrap().into_iter().map(|link| link.name).collect()
 }
 
-/// Whose descriptors.
+/// Whose descriptors are counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Of {
-    /// Of this process.
+    /// Those of this process.
     Us,
-    /// Of all processes but those that run this program too. They are children of other tests before they start theirs, and have copies of
-    /// our descriptors for a moment. For another moment they do while they are starting it.
+    /// Those of all processes except other copies of this program: a child that another test has forked holds our descriptors until its
+    /// exec closes them.
     All,
 }
 
-/// How many descriptors hold one of these namespaces; a process that is in one counts too.
+/// Counts the descriptors that refer to one of these namespaces, and the processes that are in one.
 fn holders(of: Of, namespaces: &[&Netns]) -> usize {
     let own =
         |netns: &&Netns| std::fs::read_link(format!("/proc/self/fd/{}", netns.as_fd().as_raw_fd())).unwrap();

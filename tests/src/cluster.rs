@@ -1,4 +1,4 @@
-//! A real cluster, by the scripts of `tests/cluster`; down again when the value is dropped.
+//! A real cluster, made by the scripts of `tests/cluster` and taken down when the value is dropped.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -11,10 +11,10 @@ use crate::place;
 /// The image that pods run.
 pub const IMAGE: &str = "docker.io/library/busybox:mrs";
 
-/// The annotation that asks for networks.
+/// The annotation that requests networks.
 pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 
-/// The annotation that says what a pod got.
+/// The annotation that reports a pod's networks.
 pub const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
 /// A running cluster with our plugins installed.
@@ -34,19 +34,19 @@ impl Cluster {
         cluster
     }
 
-    /// What the cluster is called; its folder has this name.
+    /// The name of the cluster, which is also that of its folder.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Starts the daemons from the manifests that users apply, with more arguments for whereabouts-daemon.
+    /// Starts the daemons from the manifests that users apply, with additional arguments for whereabouts-daemon.
     pub fn start_daemons(&self, arguments: &str) {
         let mut script = script_command("daemons");
         let status = script.env("MRS_DAEMON_ARGS", arguments).args([self.name.as_str(), "up"]).status();
         assert!(status.expect("a script can be run").success(), "tests/cluster/daemons failed, see above");
     }
 
-    /// Runs kubectl; standard output of a success.
+    /// Runs kubectl, which must succeed, and returns its standard output.
     #[track_caller]
     pub fn kubectl(&self, args: &[&str]) -> String {
         let output = self.try_kubectl(args, "");
@@ -54,7 +54,7 @@ impl Cluster {
         text(&output.stdout)
     }
 
-    /// Runs kubectl with standard input; whatever comes of it.
+    /// Runs kubectl with standard input and returns its outcome.
     pub fn try_kubectl(&self, args: &[&str], stdin: &str) -> Output {
         run(script_command("kubectl").env("MRS_CLUSTER", &self.name).args(args), stdin)
     }
@@ -66,6 +66,15 @@ impl Cluster {
         serde_json::from_str(&self.kubectl(&all)).unwrap()
     }
 
+    /// An object as JSON; none if it does not exist.
+    #[track_caller]
+    pub fn find(&self, args: &[&str]) -> Option<Value> {
+        let all: Vec<&str> =
+            ["get", "--ignore-not-found", "-o", "json"].iter().chain(args).copied().collect();
+        let text = self.kubectl(&all);
+        (!text.is_empty()).then(|| serde_json::from_str(&text).unwrap())
+    }
+
     /// Applies objects.
     #[track_caller]
     pub fn apply(&self, objects: &[Value]) {
@@ -74,12 +83,12 @@ impl Cluster {
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
 
-    /// Runs a command on `node1`, `node2` or `cp`; whatever comes of it.
+    /// Runs a command on `node1`, `node2` or `cp` (the control plane) and returns its outcome.
     pub fn on(&self, machine: &str, args: &[&str], stdin: &str) -> Output {
         run(script_command("on").env("MRS_CLUSTER", &self.name).arg(machine).args(args), stdin)
     }
 
-    /// Standard output of a shell command on a machine.
+    /// Runs a shell command on a machine, which must succeed, and returns its standard output.
     #[track_caller]
     pub fn sh(&self, machine: &str, command: &str) -> String {
         let output = self.on(machine, &["sh", "-c", command], "");
@@ -87,7 +96,7 @@ impl Cluster {
         text(&output.stdout).trim_end().to_owned()
     }
 
-    /// What network-status says of a pod, entry by entry; none where it has no such annotation.
+    /// The entries of a pod's network-status; none if it has no such annotation.
     #[track_caller]
     pub fn network_status(&self, pod: &str) -> Vec<Value> {
         let pod = self.get(&["pod", pod]);
@@ -108,7 +117,7 @@ impl Cluster {
         }
     }
 
-    /// Deletes pods and waits until the API has them no more.
+    /// Deletes pods and waits until the API server has removed them.
     #[track_caller]
     pub fn delete_pods(&self, pods: &[&str]) {
         let args: Vec<&str> =
@@ -120,11 +129,11 @@ impl Cluster {
     pub fn events(&self, pod: &str, reason: &str) -> Vec<String> {
         let selector = format!("involvedObject.name={pod},reason={reason}");
         let events = self.get(&["events", "--field-selector", &selector]);
-        let items = events["items"].as_array().cloned().unwrap_or_default();
+        let items = events["items"].as_array().expect("a list has items");
         items.iter().filter_map(|event| event["message"].as_str()).map(str::to_owned).collect()
     }
 
-    /// Waits for an event of the pod whose message has `part` in it, and returns that message.
+    /// Waits up to a minute for an event of the pod whose message contains `part`, and returns that message.
     #[track_caller]
     pub fn wait_event(&self, pod: &str, reason: &str, part: &str) -> String {
         let mut seen = Vec::new();
@@ -132,7 +141,7 @@ impl Cluster {
             seen = self.events(pod, reason);
             seen.iter().find(|message| message.contains(part)).cloned()
         });
-        found.unwrap_or_else(|| panic!("no event {reason} of {pod} says {part:?}: {seen:#?}"))
+        found.unwrap_or_else(|| panic!("no event {reason} of {pod} contains {part:?}: {seen:#?}"))
     }
 }
 
@@ -142,7 +151,8 @@ impl Drop for Cluster {
     }
 }
 
-/// Calls `probe` until it has an answer or the time is over.
+/// Calls `probe` every 200 ms until it returns something or the time is over.
+#[must_use = "none means that the time is over"]
 pub fn wait<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + limit;
     loop {
@@ -154,7 +164,7 @@ pub fn wait<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<
     }
 }
 
-/// Waits until `state` is `wanted`; shows the last state if it never is.
+/// Waits up to a minute until `state` is `wanted`.
 #[track_caller]
 pub fn wait_for<T: PartialEq + std::fmt::Debug>(what: &str, wanted: &T, mut state: impl FnMut() -> T) {
     let mut last = None;
@@ -167,7 +177,7 @@ pub fn wait_for<T: PartialEq + std::fmt::Debug>(what: &str, wanted: &T, mut stat
     assert!(done.is_some(), "{what}: expected {wanted:?}, still {last:?} after a minute");
 }
 
-#[allow(clippy::disallowed_methods)] // the tests drive the cluster from outside
+#[allow(clippy::disallowed_methods)] // runs scripts, not plugins
 fn script_command(name: &str) -> Command {
     Command::new(place::cluster_script(name))
 }
@@ -175,7 +185,7 @@ fn script_command(name: &str) -> Command {
 fn run(command: &mut Command, stdin: &str) -> Output {
     let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = spawned.expect("a script can be run");
-    // A command that does not read its input is fine.
+    // A command that does not read its input closes the pipe.
     let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
     child.wait_with_output().expect("the script ends")
 }

@@ -1,4 +1,4 @@
-//! Runs a plugin, ours or another's, as a container runtime does: environment, conf on standard input, answer read back.
+//! Runs a plugin, ours or Go's, as a container runtime does: variables, conf on standard input, result or error on standard output.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use crate::place;
 pub struct Subject {
     /// `ours` or `go`.
     pub name: &'static str,
-    /// Where its binaries are.
+    /// The folder of its binaries.
     pub folder: PathBuf,
-    /// The spec versions it speaks.
+    /// The versions of the CNI spec that it supports.
     pub versions: &'static [&'static str],
 }
 
@@ -28,7 +28,7 @@ impl Subject {
         Subject { name: "ours", folder: place::binaries(), versions }
     }
 
-    /// Debian's Go plugins, which are of before spec 1.1.0.
+    /// Debian's Go plugins, which are older than spec 1.1.0.
     pub fn go() -> Subject {
         let versions = &["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"];
         Subject { name: "go", folder: place::go_plugins(), versions }
@@ -40,32 +40,32 @@ impl Subject {
     }
 }
 
-/// One attachment as the runtime names it, and the namespace that stands for the node.
+/// One attachment by the runtime's names, and the network namespace of the node.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
-    /// The node's network namespace: the plugin runs in it.
+    /// The node's network namespace, in which the plugin runs.
     pub host: &'a Netns,
     /// `CNI_CONTAINERID`.
     pub container_id: &'a str,
-    /// `CNI_NETNS`; none leaves the variable out.
+    /// `CNI_NETNS`; without a value the plugin does not get the variable.
     pub netns: Option<&'a Path>,
     /// `CNI_IFNAME`.
     pub if_name: &'a str,
     /// `CNI_ARGS`.
     pub args: &'a str,
-    /// A folder between the subject's plugins and Debian's in `CNI_PATH`.
+    /// A folder of further plugins, in `CNI_PATH` after the subject's and before Debian's.
     pub helpers: Option<&'a Path>,
 }
 
-/// What a plugin answered.
+/// The outcome of a plugin's run.
 #[derive(Debug)]
 pub struct Answer {
-    /// The process's output.
+    /// Exit status, standard output and standard error.
     pub output: Output,
 }
 
 impl Answer {
-    /// The JSON on standard output of a success; `null` where there is none.
+    /// The JSON on standard output, `null` if there is none. Panics if the plugin failed.
     #[track_caller]
     pub fn ok(&self) -> Value {
         let text = String::from_utf8_lossy(&self.output.stdout);
@@ -74,7 +74,7 @@ impl Answer {
         if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
     }
 
-    /// The error object of a failure.
+    /// The error object. Panics if the plugin succeeded or printed none.
     #[track_caller]
     pub fn error(&self) -> CniError {
         let text = String::from_utf8_lossy(&self.output.stdout);
@@ -84,7 +84,7 @@ impl Answer {
 }
 
 impl<'a> Call<'a> {
-    /// An attachment of interface `net1` in the namespace at `netns`.
+    /// The attachment of interface `net1` in the namespace at `netns`.
     pub fn new(host: &'a Netns, container_id: &'a str, netns: &'a Path) -> Self {
         Call { host, container_id, netns: Some(netns), if_name: "net1", args: "", helpers: None }
     }
@@ -95,7 +95,7 @@ impl<'a> Call<'a> {
         self.run_raw(subject, plugin, verb, conf.to_string().as_bytes())
     }
 
-    /// As [`Call::run`], with a conf that may be no conf.
+    /// The same as [`Call::run`] with any standard input.
     pub fn run_raw(&self, subject: &Subject, plugin: &str, verb: &str, stdin: &[u8]) -> Answer {
         let go = place::go_plugins();
         let folders = [Some(subject.folder.as_path()), self.helpers, Some(&go)];
@@ -112,7 +112,7 @@ impl<'a> Call<'a> {
         Answer { output: run_in(self.host, &subject.folder.join(plugin), &env, stdin) }
     }
 
-    /// ADD, CHECK with its result where the version has it, DEL twice; the result of ADD.
+    /// Runs ADD, CHECK with its result (since 0.4.0), and DEL twice, which must all succeed. Returns the result of ADD.
     #[track_caller]
     pub fn round_trip(&self, subject: &Subject, conf: &Value) -> Value {
         let result = self.run(subject, "ADD", conf).ok();
@@ -128,8 +128,8 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Runs a program in the network namespace `host` with exactly these variables beside PATH.
-#[allow(clippy::disallowed_methods)] // the tests stand in for the runtime
+/// Runs a program in the network namespace `host` with PATH and these variables only.
+#[allow(clippy::disallowed_methods)] // a test takes the place of the runtime
 pub fn run_in(host: &Netns, program: &Path, env: &[(&str, String)], stdin: &[u8]) -> Output {
     let spawn = || {
         Command::new(program)
@@ -141,9 +141,9 @@ pub fn run_in(host: &Netns, program: &Path, env: &[(&str, String)], stdin: &[u8]
             .stderr(Stdio::piped())
             .spawn()
     };
-    let child = host.run(spawn).expect("the namespace can be entered");
+    let child = host.run(spawn).expect("a process can be started in the namespace");
     let mut child = child.unwrap_or_else(|e| panic!("{} cannot be run: {e}", program.display()));
-    // A plugin that fails early does not read its conf.
+    // A plugin that fails early closes the pipe before it has read the conf.
     let _ = child.stdin.take().expect("a pipe").write_all(stdin);
     child.wait_with_output().expect("the plugin ends")
 }
@@ -151,12 +151,12 @@ pub fn run_in(host: &Netns, program: &Path, env: &[(&str, String)], stdin: &[u8]
 /// Writes an executable shell script.
 pub fn write_script(file: &Path, body: &str) {
     use std::os::unix::fs::PermissionsExt;
-    let mut out = std::fs::File::create(file).expect("the file can be made");
-    write!(out, "#!/bin/sh\n{body}\n").expect("the file can be written");
-    out.set_permissions(std::fs::Permissions::from_mode(0o755)).expect("the mode can be set");
+    let mut out = std::fs::File::create(file).expect("the script can be created");
+    write!(out, "#!/bin/sh\n{body}\n").expect("the script can be written");
+    out.set_permissions(std::fs::Permissions::from_mode(0o755)).expect("the script can be made executable");
 }
 
-/// `conf` with the members of `more` laid over it.
+/// `conf` with the keys of `more` added or replaced.
 pub fn merged(conf: &Value, more: Value) -> Value {
     let mut object = conf.as_object().expect("an object").clone();
     object.extend(more.as_object().expect("an object").clone());

@@ -1,17 +1,18 @@
-//! What the tests of the whole stack share.
+//! Helpers of the tests of the whole stack.
 //!
 //! | module | question it answers |
 //! |---|---|
-//! | [`place`] | where the binaries, the scripts and Debian's plugins are |
-//! | [`driver`] | how a plugin is run as a runtime runs it |
-//! | [`cluster`] | how a real cluster is started, asked and taken down |
-//! | [`sim`] | how the allocation of addresses is simulated: API server, faults, world, judge |
-//! | [`fuzz`] | what is fuzzed, and what must hold of any input |
+//! | [`place`] | where are the binaries, the scripts and Debian's plugins? |
+//! | [`driver`] | how does a test run a plugin, as a runtime does? |
+//! | [`cluster`] | how does a test start, query and take down a real cluster? |
+//! | [`sim`] | how is the allocation of addresses simulated: API server, faults, nodes, checks? |
+//! | [`fuzz`] | what is fuzzed, and what must hold for any input? |
 //!
-//! The tests themselves: `layout.rs` (which crate may use which), `spec/` (behaviour by CNI version, ours beside the Go plugins, in
-//! network namespaces), `e2e/` (a real two-node cluster). `cluster/` is how such a cluster is made, `demo/` what `make demo` does.
+//! The tests: `layout.rs` (which crate may use which), `corpus.rs` (kept fuzzing inputs), `spec/` (plugins and library in network namespaces,
+//! ours beside Debian's Go plugins), `simulation/` and `model/` (the allocation of addresses under faults), `e2e/` (a real two-node cluster).
+//! `cluster/` has the scripts that make such a cluster, `vm/` those that run tests in a virtual machine, `demo/` those of `make demo`.
 
-// A test that cannot go on fails by panicking.
+// A helper that cannot continue panics, which fails the test.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

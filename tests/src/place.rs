@@ -1,4 +1,4 @@
-//! Where things are.
+//! The folders of the project and of Debian's plugins.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ pub fn root() -> PathBuf {
     here.parent().map_or_else(|| here.clone(), PathBuf::from)
 }
 
-/// The folder of our plugins: `$MRS_BIN`, else where `make build` puts the release binaries.
+/// The folder of our plugins: `$MRS_BIN`, by default where `make build` puts the release binaries. Panics if they are not there.
 pub fn binaries() -> PathBuf {
     let built = || root().join("target/x86_64-unknown-linux-musl/release");
     let folder = std::env::var_os("MRS_BIN").map_or_else(built, PathBuf::from);
@@ -20,7 +20,7 @@ pub fn binaries() -> PathBuf {
     folder
 }
 
-/// The folder of Debian's Go plugins (package containernetworking-plugins).
+/// The folder of Debian's Go plugins (package containernetworking-plugins). Panics if they are not there.
 pub fn go_plugins() -> PathBuf {
     let folder = PathBuf::from("/usr/lib/cni");
     assert!(
@@ -31,7 +31,7 @@ pub fn go_plugins() -> PathBuf {
     folder
 }
 
-/// A script of `tests/cluster`.
+/// The path of a script of `tests/cluster`.
 pub fn cluster_script(name: &str) -> PathBuf {
     root().join("tests/cluster").join(name)
 }

@@ -1,4 +1,4 @@
-//! What the figures are to be, beside what they are.
+//! The aims, and whether the figures meet them.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::cases::{Found, Way};
 use crate::report::{Run, each, full, mebibytes, median, of, p99, size};
 use crate::usage::{milliseconds, quantile};
 
-/// An aim, and how near it is.
+/// An aim and the figure that was measured.
 struct Aim {
     text: String,
     limit: Limit,
@@ -21,14 +21,14 @@ enum Limit {
     AtLeast(f64),
 }
 
-/// The table. The rates were set for a machine whose API server makes a thousand claims a second: the share says what they are of this one's.
+/// The table. The rates assume an API server that creates a thousand claims a second, so the table also has their share of this one's rate.
 pub fn table(page: &mut String, run: &Run<'_>) {
     let many = run.scale.pods * run.scale.networks;
     let _ = write!(
         page,
-        "### Aims\n\nThe rates and times were set for a machine whose API server makes 1,000 claims a second; this one's made {:.0}: so many\n\
-         that {many} take it {:.1} s, whoever asks. One alone, on a warm connection, took it {:.1} ms (median of {}), which is part of every\n\
-         time below.\n\n| aim | found | |\n|---|---|---|\n",
+        "### Aims\n\nThe rates and times assume an API server that creates 1,000 claims a second. This one created {:.0} a second, so {many} take\n\
+         at least {:.1} s whoever requests them. A single one on an open connection took {:.1} ms (median of {}), which is part of every time\n\
+         below.\n\n| aim | measured | |\n|---|---|---|\n",
         run.found.bare_rate,
         many as f64 / run.found.bare_rate,
         milliseconds(quantile(&run.found.bare_times, 500)),
@@ -105,7 +105,7 @@ const fn at_most(text: String, limit: f64, found: f64, unit: &'static str) -> Ai
     Aim { text, limit: Limit::AtMost(limit), found, unit }
 }
 
-/// How much longer an ADD takes with most addresses held than with none.
+/// How much longer an ADD takes at the highest number of allocated addresses than at none.
 fn growth(found: &Found, way: Way) -> Option<Aim> {
     let p50 = |times: &[Duration]| milliseconds(quantile(times, 500));
     let mut levels = found.growth.iter().filter(|level| level.way == way);

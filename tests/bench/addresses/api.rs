@@ -1,4 +1,4 @@
-//! The API server that the nodes claim from: a cluster of its own without nodes, and what was asked of it.
+//! The API server of the benchmark: a cluster without nodes, and the number of requests that it served.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -12,13 +12,13 @@ use tests::place;
 /// The cluster's name.
 const CLUSTER: &str = "bench";
 
-/// Where claims and pools are.
+/// The namespace of claims and pools.
 pub const NAMESPACE: &str = "kube-system";
 
-/// The running API server; down again when the value is dropped.
+/// The running API server; taken down when the value is dropped.
 pub struct Api {
     _down: Down,
-    /// The network from which it is reached.
+    /// The network namespace from which it is reachable.
     pub netns: Netns,
     /// Credentials of the service account `whereabouts`.
     pub kubeconfig: String,
@@ -33,7 +33,7 @@ impl Drop for Down {
 }
 
 impl Api {
-    /// Starts etcd, which waits for the disk as in production, and the API server, with our custom resources and rights.
+    /// Starts etcd, with fsync as in production, and the API server, and applies our custom resources and roles.
     pub fn up() -> Api {
         let down = Down;
         let status = script("up").arg(CLUSTER).envs([("UP_ONLY", "api"), ("ETCD_FSYNC", "1")]).status();
@@ -46,12 +46,12 @@ impl Api {
         Api { _down: down, netns: netns.expect("the control plane's namespace"), kubeconfig: kubeconfig() }
     }
 
-    /// What was asked for claims and pools since the server's start. (The only question of the benchmark's own that an administrator asks.)
-    pub fn asked(&self) -> Asked {
-        Asked::parse(&kubectl(&["get", "--raw", "/metrics"]))
+    /// The requests for claims and pools since the start of the API server.
+    pub fn requests(&self) -> Requests {
+        Requests::parse(&kubectl(&["get", "--raw", "/metrics"]))
     }
 
-    /// Who leads the daemons.
+    /// The holder of the daemons' lease.
     pub fn leader(&self) -> Option<String> {
         let lease =
             try_kubectl(&["--namespace", NAMESPACE, "get", "lease", "whereabouts-daemon", "-o", "json"]);
@@ -59,7 +59,7 @@ impl Api {
         lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
     }
 
-    /// Removes a pool's object, which the service account may not.
+    /// Removes a pool as administrator: the service account must not.
     pub fn remove_pool(&self, name: &str) {
         kubectl(&[
             "--namespace",
@@ -72,7 +72,7 @@ impl Api {
     }
 }
 
-/// The form that `tests/cluster/install` gives it.
+/// A kubeconfig in the form that `tests/cluster/install` writes.
 fn kubeconfig() -> String {
     let admin: Value = serde_json::from_str(&kubectl(&["config", "view", "--raw", "-o", "json"])).unwrap();
     let cluster = &admin["clusters"][0]["cluster"];
@@ -89,14 +89,14 @@ fn kubeconfig() -> String {
     )
 }
 
-/// Requests for claims and pools, by verb and HTTP code.
+/// Numbers of requests for claims and pools, by verb and HTTP code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked(BTreeMap<(String, String), u64>);
+pub struct Requests(BTreeMap<(String, String), u64>);
 
-impl Asked {
-    /// From the server's metrics. A watch is counted when it ends, and is none of any call.
-    fn parse(metrics: &str) -> Asked {
-        let mut asked = Asked::default();
+impl Requests {
+    /// Reads the metrics of the API server. Watches do not count: they belong to no call.
+    fn parse(metrics: &str) -> Requests {
+        let mut requests = Requests::default();
         for line in metrics.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
             let label = |key: &str| line.split(&format!("{key}=\"")).nth(1)?.split('"').next();
             let (Some(verb), Some(code)) = (label("verb"), label("code")) else { continue };
@@ -104,25 +104,25 @@ impl Asked {
                 continue;
             }
             let count = line.rsplit(' ').next().and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
-            *asked.0.entry((verb.to_owned(), code.to_owned())).or_default() += count as u64;
+            *requests.0.entry((verb.to_owned(), code.to_owned())).or_default() += count as u64;
         }
-        asked
+        requests
     }
 
-    /// What was asked since `before`.
-    pub fn since(&self, before: &Asked) -> Asked {
+    /// The requests since `before`.
+    pub fn since(&self, before: &Requests) -> Requests {
         let count = |(key, count): (&(String, String), &u64)| {
             (key.clone(), count - before.0.get(key).copied().unwrap_or_default())
         };
-        Asked(self.0.iter().map(count).filter(|(_, count)| *count > 0).collect())
+        Requests(self.0.iter().map(count).filter(|(_, count)| *count > 0).collect())
     }
 
-    /// All together.
+    /// Their number.
     pub fn total(&self) -> u64 {
         self.0.values().sum()
     }
 
-    /// As `POST 201: 50, GET 404: 1`.
+    /// Text such as `POST 201: 50, GET 404: 1`.
     pub fn text(&self) -> String {
         let all: Vec<String> =
             self.0.iter().map(|((verb, code), count)| format!("{verb} {code}: {count}")).collect();
@@ -130,7 +130,7 @@ impl Asked {
     }
 }
 
-/// Standard output of a success.
+/// Runs kubectl, which must succeed, and returns its standard output.
 fn kubectl(args: &[&str]) -> String {
     let output = try_kubectl(args);
     assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));

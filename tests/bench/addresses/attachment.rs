@@ -1,4 +1,4 @@
-//! What is asked for: an interface of a pod on a network, as conf and variables for a plugin and as an order for a daemon.
+//! What a caller requests: an interface of a pod on a network, as conf and variables for a plugin, or as a request for a daemon.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,13 +13,13 @@ use crate::api::NAMESPACE;
 
 static PODS: AtomicU64 = AtomicU64::new(1);
 
-/// An interface of a pod.
+/// An interface of a pod on a network.
 #[derive(Clone, Debug)]
 pub struct Attachment {
     pod: u64,
-    /// Its name.
+    /// The name of the interface.
     pub if_name: String,
-    /// The network's range.
+    /// The range of the network.
     pub range: String,
 }
 
@@ -35,7 +35,7 @@ pub fn pod(ranges: &[String]) -> Vec<Attachment> {
 }
 
 impl Attachment {
-    /// The sandbox, in the usual form.
+    /// The id of the sandbox: 64 hexadecimal digits, as runtimes have it.
     pub fn container_id(&self) -> String {
         format!("{:064x}", self.pod)
     }
@@ -48,14 +48,14 @@ impl Attachment {
         format!("00000000-0000-4000-8000-{:012x}", self.pod)
     }
 
-    /// The conf that a main plugin hands on.
+    /// The conf that an interface plugin passes to its IPAM plugin.
     pub fn conf(&self) -> Value {
         let ipam = json!({ "type": "whereabouts", "range": self.range });
         let name = format!("net-{}", self.range.replace('/', "-"));
         json!({ "cniVersion": "1.0.0", "name": name, "type": "macvlan", "master": "eth0", "ipam": ipam })
     }
 
-    /// The variables.
+    /// The variables of a CNI call.
     pub fn env(&self, verb: &str) -> [(&'static str, String); 6] {
         let (name, uid) = (self.pod_name(), self.pod_uid());
         let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={name};K8S_POD_UID={uid}");
@@ -69,7 +69,7 @@ impl Attachment {
         ]
     }
 
-    /// What the plugin would make of it on this node.
+    /// What the plugin would send to the daemon of this node.
     pub fn order(&self, node: &str) -> AllocationRequest {
         let range = RangeSpec::parse(&self.range, None, None, Vec::new()).expect("a range");
         let overlapping = OverlappingRanges::Protected;

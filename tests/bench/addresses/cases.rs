@@ -1,36 +1,36 @@
-//! What is measured, in order: all that needs no daemon, all that does, then both again while more and more addresses are held.
+//! The measurements in their order: without daemons, with daemons, then both with more and more allocated addresses.
 
 use std::time::Duration;
 
-use crate::api::{Api, Asked};
+use crate::api::{Api, Requests};
 use crate::daemon::Daemon;
 use crate::fill;
-use crate::means::{Held, Inside, Means};
+use crate::method::{Held, Inside, Method};
 use crate::node::{Files, Node};
 use crate::work::{self, Done, Pods};
 use crate::{Programs, Scale};
 
-/// A way to addresses.
+/// A row of the tables: a method on nodes with or without daemons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Our plugin without a daemon.
     Direct,
-    /// The same with its records on disk.
+    /// Our plugin without a daemon, with its records on disk.
     DirectOnDisk,
     /// Our plugin with a daemon.
     Daemon,
     /// Another plugin.
     Against,
-    /// The claims alone, see [`Means::Claims`].
+    /// [`Method::Claims`].
     Claims,
-    /// The daemon's socket, see [`Means::Socket`].
+    /// [`Method::Socket`].
     Socket,
-    /// Processes that do nothing.
+    /// [`Method::Version`].
     Process,
 }
 
 impl Way {
-    /// As tables call it.
+    /// Its name in the tables.
     pub const fn title(self) -> &'static str {
         match self {
             Way::Direct => "direct",
@@ -43,76 +43,76 @@ impl Way {
         }
     }
 
-    /// The means; none for another plugin where there is none.
-    fn means(self, programs: &Programs) -> Option<Means> {
+    /// Its method; none if there is no other plugin.
+    fn method(self, programs: &Programs) -> Option<Method> {
         match self {
-            Way::Direct | Way::DirectOnDisk | Way::Daemon => Some(Means::Plugin(programs.plugin.clone())),
-            Way::Against => programs.against.clone().map(Means::Plugin),
-            Way::Claims => Some(Means::Claims),
-            Way::Socket => Some(Means::Socket),
-            Way::Process => Some(Means::Version(programs.plugin.clone())),
+            Way::Direct | Way::DirectOnDisk | Way::Daemon => Some(Method::Plugin(programs.plugin.clone())),
+            Way::Against => programs.against.clone().map(Method::Plugin),
+            Way::Claims => Some(Method::Claims),
+            Way::Socket => Some(Method::Socket),
+            Way::Process => Some(Method::Version(programs.plugin.clone())),
         }
     }
 }
 
-/// One way in one case.
+/// One row of a case.
 pub struct Measured {
-    /// The way.
+    /// The row.
     pub way: Way,
     /// Its ADDs.
     pub add: Side,
-    /// Its DELs; none where nothing was to be given back.
+    /// Its DELs; none if the ADDs allocated nothing.
     pub del: Option<Side>,
-    /// Resident memory of the daemons of the first two nodes between the two, in KiB: the leader's, a follower's.
+    /// Resident memory of two daemons after the ADDs, in KiB: the leader's and another one's.
     pub resident: Vec<u64>,
 }
 
 /// All calls of one verb.
 pub struct Side {
-    /// What came of them.
+    /// Times and failures.
     pub done: Done,
-    /// What the API server was asked.
-    pub asked: Asked,
-    /// CPU time of all daemons.
+    /// The requests that the API server counted.
+    pub requests: Requests,
+    /// CPU time that all daemons used.
     pub daemons: Duration,
 }
 
-/// One way while so many addresses are held.
+/// Single calls with many allocated addresses.
 pub struct Level {
-    /// How many.
+    /// The number of allocated addresses.
     pub held: u32,
-    /// The way.
+    /// The row.
     pub way: Way,
-    /// The first call on a node that knows nothing yet.
+    /// The time of the first call on a node that has never used the range.
     pub first: Duration,
-    /// Those after it.
+    /// The times of the calls after it.
     pub times: Vec<Duration>,
 }
 
-/// All that was found.
+/// All figures.
 #[derive(Default)]
 pub struct Found {
-    /// Calls one after the other on one node.
+    /// Single calls on one node.
     pub single: Vec<Measured>,
-    /// Many at once from many nodes on one range.
+    /// Concurrent calls on many nodes and one range.
     pub at_once: Vec<Measured>,
-    /// Many networks a pod.
+    /// Pods with many networks.
     pub many: Vec<Measured>,
-    /// As many as possible for some seconds.
+    /// As many calls as possible for some seconds.
     pub rate: Vec<Measured>,
-    /// By how many are held.
+    /// Single calls by number of allocated addresses.
     pub growth: Vec<Level>,
-    /// Claims that were left after all DELs.
+    /// The number of claims that are left after all DELs.
     pub left: usize,
-    /// Claims made straight at the API server with no choice and no daemon, a second.
+    /// Claims a second that the API server creates when nobody chooses an address.
     pub bare_rate: f64,
-    /// How long one of them takes when nothing else is asked.
+    /// The time of one such creation on an idle API server.
     pub bare_times: Vec<Duration>,
-    /// Resident memory of a leader and of a follower that knows them all, in KiB, with the last level held.
+    /// Resident memory of the leader and of another daemon at the highest number of allocated addresses, in KiB.
     pub resident_full: Vec<u64>,
 }
 
-/// What every case needs.
+/// What the cases share.
 struct Bench<'a> {
     api: &'a Api,
     programs: &'a Programs,
@@ -120,7 +120,7 @@ struct Bench<'a> {
     ranges: std::ops::RangeInclusive<u8>,
 }
 
-/// The range of claims that nobody chose.
+/// The range of the claims that [`fill`] creates.
 const FILLED: &str = "172.16.0.0/12";
 
 /// Measures everything.
@@ -147,7 +147,7 @@ pub fn all(api: &Api, programs: &Programs, scale: &Scale) -> Found {
     for way in [Way::Daemon, Way::Socket] {
         bench.measure(&mut found, &served, way);
     }
-    // Those that were left before are still there.
+    // Claims that an earlier row left still exist, so the larger count includes them.
     found.left = found.left.max(bench.left(&served[0]));
     drop(served);
     bench.growth_of_other(&mut found);
@@ -167,48 +167,48 @@ impl Bench<'_> {
         format!("10.{}.0.0/16", self.ranges.next().expect("a range is left"))
     }
 
-    /// Every case of a way.
+    /// Every case of a row.
     fn measure(&mut self, found: &mut Found, nodes: &[Node], way: Way) {
-        let Some(means) = way.means(self.programs) else { return };
+        let Some(method) = way.method(self.programs) else { return };
         let scale = self.scale;
         println!("{}", way.title());
         if !matches!(way, Way::Claims | Way::Socket) {
-            // The second is no leader.
+            // The first node's daemon leads, so the second node is the typical one.
             found.single.extend(self.single(&nodes[1..2], way));
             if way != Way::Process {
                 let ranges: Vec<String> = (0..scale.networks).map(|_| self.range()).collect();
                 let pods = Pods::new(scale.pods, &ranges);
-                found.many.push(self.both(&nodes[..2], way, scale.pods_at_once, &means, || pods.clone()));
+                found.many.push(self.both(&nodes[..2], way, scale.pods_at_once, &method, || pods.clone()));
             }
         }
         let range = [self.range()];
         let these = || Pods::new(scale.at_once, &range);
-        found.at_once.push(self.both(nodes, way, scale.at_once, &means, these));
+        found.at_once.push(self.both(nodes, way, scale.at_once, &method, these));
         let range = [self.range()];
         let new = || Pods::NewFor(scale.span, range.to_vec());
-        found.rate.push(self.both(nodes, way, scale.under_way, &means, new));
+        found.rate.push(self.both(nodes, way, scale.under_way, &method, new));
     }
 
-    /// One after the other, after one that warms up.
+    /// Single calls, after one that opens connections and fills caches.
     fn single(&mut self, nodes: &[Node], way: Way) -> Option<Measured> {
-        let means = way.means(self.programs)?;
+        let method = way.method(self.programs)?;
         let range = [self.range()];
-        self.both(nodes, way, 1, &means, || Pods::new(1, &range));
-        Some(self.both(nodes, way, 1, &means, || Pods::new(self.scale.calls, &range)))
+        self.both(nodes, way, 1, &method, || Pods::new(1, &range));
+        Some(self.both(nodes, way, 1, &method, || Pods::new(self.scale.calls, &range)))
     }
 
-    /// ADDs, and the DELs of what they got.
+    /// ADDs, and the DELs of the addresses that they got.
     fn both(
         &self,
         nodes: &[Node],
         way: Way,
         workers: usize,
-        means: &Means,
+        method: &Method,
         pods: impl Fn() -> Pods,
     ) -> Measured {
         let served = || nodes.iter().filter(|n| n.daemon.is_some()).map(claims_served).sum::<u64>();
         let before = served();
-        let mut add = self.side(nodes, || work::add(nodes, workers, means, &pods));
+        let mut add = self.side(nodes, || work::add(nodes, workers, method, &pods));
         let got = add.done.times.len() as u64;
         if matches!(way, Way::Daemon | Way::Socket) {
             let served = served() - before;
@@ -217,30 +217,30 @@ impl Bench<'_> {
         let resident = nodes.iter().take(2).filter_map(|n| n.daemon.as_ref()).map(Daemon::resident).collect();
         let held: Vec<Vec<Held>> = std::mem::take(&mut add.done.held);
         let del = (add.done.addresses > 0)
-            .then(|| self.side(nodes, || work::del(nodes, workers, means, held.clone())));
+            .then(|| self.side(nodes, || work::del(nodes, workers, method, held.clone())));
         Measured { way, add, del, resident }
     }
 
     fn side(&self, nodes: &[Node], work: impl Fn() -> Done) -> Side {
         let cpu = || nodes.iter().filter_map(|n| n.daemon.as_ref()).map(Daemon::cpu).sum::<Duration>();
-        let (asked, daemons) = (self.api.asked(), cpu());
+        let (requests, daemons) = (self.api.requests(), cpu());
         let done = work();
-        Side { done, daemons: cpu() - daemons, asked: self.api.asked().since(&asked) }
+        Side { done, daemons: cpu() - daemons, requests: self.api.requests().since(&requests) }
     }
 
-    /// Claims of ours that no DEL gave back.
+    /// The number of our claims that no DEL released.
     fn left(&self, node: &Node) -> usize {
         let name = node.name.clone();
         node.run(move || Inside::new(&name).count(whereabouts::crd::reservation::LABEL_POOL.to_owned()))
     }
 
-    /// A range that others hold more and more addresses of.
+    /// Single calls on a range of which more and more addresses are allocated.
     fn growth(&self, found: &mut Found) {
         let leader = self.served("leader", 0);
         self.wait_for_leader("leader");
         let mut filled = 0;
         for held in self.scale.levels {
-            println!("{held} held");
+            println!("{held} allocated");
             if *held > filled {
                 fill::claims(&leader, FILLED, filled..*held);
                 filled = *held;
@@ -254,7 +254,7 @@ impl Bench<'_> {
         }
     }
 
-    /// The same for another plugin, whose pool is an object with an entry an address.
+    /// The same for the other plugin, whose pool is one object with an entry for each address.
     fn growth_of_other(&self, found: &mut Found) {
         const RANGE: &str = "172.0.0.0/12";
         if self.programs.against.is_none() {
@@ -272,9 +272,9 @@ impl Bench<'_> {
     }
 
     fn level(&self, nodes: &[Node], way: Way, held: u32, range: &str) -> Level {
-        let means = way.means(self.programs).expect("there is one");
+        let method = way.method(self.programs).expect("there is one");
         let range = [range.to_owned()];
-        let done = self.both(nodes, way, 1, &means, || Pods::new(self.scale.calls + 1, &range)).add.done;
+        let done = self.both(nodes, way, 1, &method, || Pods::new(self.scale.calls + 1, &range)).add.done;
         let (first, times) =
             done.times.split_first().unwrap_or_else(|| panic!("no ADD succeeded: {:?}", done.failures));
         Level { held, way, first: *first, times: times.to_vec() }

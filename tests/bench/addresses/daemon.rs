@@ -1,4 +1,4 @@
-//! A node's daemon as a real process.
+//! The daemon of a node as a process.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -14,23 +14,24 @@ use whereabouts::rpc::wire::SOCKET;
 
 use crate::node::KUBECONFIG;
 
-/// No claim outlives its pod for so long that a run sees it: the pods here are names only.
+/// Longer than a run: the pods of the benchmark do not exist, and the leader must not reclaim their addresses.
 const GRACE_SECONDS: &str = "86400";
 
-/// How long a daemon may take to start and to end.
+/// The time in which a daemon must start, and end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The kernel counts in hundredths of a second, on every machine.
+/// The unit of CPU times in /proc: USER_HZ, which is 100 on every Linux architecture we support.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// A running daemon; ends with the value, and with the benchmark however that ends.
+/// A running daemon. It ends when the value is dropped, and by the kernel when the benchmark dies.
 pub struct Daemon {
     child: Child,
     port: u16,
 }
 
 impl Daemon {
-    /// Starts the daemon of the node `name` on one of its threads, which must live as long, and waits until it serves.
+    /// Starts the daemon of the node `name` and waits until it serves. The calling thread must be of the node and must live as long as the
+    /// daemon: the kernel kills the daemon when the thread that started it ends (PR_SET_PDEATHSIG).
     #[allow(clippy::disallowed_methods)] // the benchmark stands in for the kubelet
     pub fn start(program: &Path, name: &str, port: u16) -> Daemon {
         let log = File::create("/run/bench/daemon.log").expect("the node's own folder");
@@ -56,10 +57,10 @@ impl Daemon {
         daemon
     }
 
-    /// User and system time since its start.
+    /// User and system time since the start.
     pub fn cpu(&self) -> Duration {
         let stat = self.proc("stat");
-        // The name of the program may have blanks in it; what follows it has not.
+        // Fields 14 and 15 of /proc/PID/stat. The second field, the name in parentheses, may contain blanks, so count after it.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks: u64 = [11, 12].map(|n: usize| fields[n].parse::<u64>().unwrap()).iter().sum();
         Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
@@ -76,9 +77,9 @@ impl Daemon {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("the daemon lives")
     }
 
-    /// A number that it shows, added up over its labels. To be called inside the node.
+    /// The sum of a metric over its labels. The calling thread must be of the node.
     pub fn shown(port: u16, name: &str) -> u64 {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the daemon shows its numbers");
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the daemon serves its metrics");
         write!(stream, "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
         let mut page = String::new();
         stream.read_to_string(&mut page).unwrap();
@@ -87,7 +88,7 @@ impl Daemon {
         values.filter_map(|value| value.trim().parse::<f64>().ok()).sum::<f64>() as u64
     }
 
-    /// Where it shows its numbers.
+    /// The port of its metrics.
     pub const fn port(&self) -> u16 {
         self.port
     }
@@ -95,7 +96,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It gives up its lease, so that the next one need not wait.
+        // On SIGTERM a leader releases its lease, so the next one need not wait for its end.
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
         let _ = kill(pid, Signal::SIGTERM);
         let end = Instant::now() + PATIENCE;

@@ -1,4 +1,4 @@
-//! A cluster that holds many addresses already: claims made straight at the API server, and a pool as Whereabouts keeps it.
+//! Many allocated addresses: claims created directly at the API server, and a pool as Whereabouts writes it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
@@ -19,14 +19,14 @@ use whereabouts::pool::naming::ClaimScope;
 use crate::api::NAMESPACE;
 use crate::node::{KUBECONFIG, Node};
 
-/// So many clients, each with a connection for each of so many requests at once: the API server is not faster with more.
+/// The numbers of clients, and of concurrent requests of each. More of either do not make the API server faster.
 const CLIENTS: u32 = 2;
 const AT_ONCE: usize = 16;
 
-/// Time enough for any of it.
+/// The deadline of every request: longer than any takes.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// Makes the claims of a range's addresses with these numbers; how many a second.
+/// Creates the claims of the addresses with these numbers in a range; returns the claims a second.
 pub fn claims(node: &Node, range: &str, numbers: Range<u32>) -> f64 {
     each(node, range, numbers, async |api, claim| {
         let collection = RESERVATIONS.in_namespace(&namespace());
@@ -34,7 +34,7 @@ pub fn claims(node: &Node, range: &str, numbers: Range<u32>) -> f64 {
     })
 }
 
-/// Makes the claims of these numbers one after the other on a warm connection; how long each took.
+/// Creates the claims with these numbers one after the other on one connection; returns the time of each.
 pub fn one_by_one(node: &Node, range: &str, numbers: Range<u32>) -> Vec<Duration> {
     let net: IpNet = range.parse().expect("a range");
     let all = async move |api: ApiClient| {
@@ -43,7 +43,7 @@ pub fn one_by_one(node: &Node, range: &str, numbers: Range<u32>) -> Vec<Duration
         for number in numbers {
             let (claim, began) = (claim(net, number), Instant::now());
             let made = api.create::<MetadataOnly>(&collection, &claim, Deadline::after(LIMIT)).await;
-            made.expect("the API server does it");
+            made.expect("the API server creates a claim");
             times.push(began.elapsed());
         }
         times
@@ -51,7 +51,7 @@ pub fn one_by_one(node: &Node, range: &str, numbers: Range<u32>) -> Vec<Duration
     node.run(move || with_api(all))
 }
 
-/// Removes them again.
+/// Deletes the claims with these numbers.
 pub fn remove(node: &Node, range: &str, numbers: Range<u32>) {
     each(node, range, numbers, async |api, claim| {
         let name = DnsSubdomain::new(claim.metadata.name.expect("its name")).expect("a name");
@@ -60,7 +60,7 @@ pub fn remove(node: &Node, range: &str, numbers: Range<u32>) {
     });
 }
 
-/// Does something with each; how many a second.
+/// Runs `work` for the claim of each number; returns the calls a second.
 fn each<W>(node: &Node, range: &str, numbers: Range<u32>, work: W) -> f64
 where
     W: AsyncFn(&ApiClient, Reservation) -> Result<(), ApiError> + Copy + Send + 'static,
@@ -72,12 +72,12 @@ where
         let all = move |api| async move {
             let one = |number| work(&api, claim(net, number));
             let results = stream::iter(mine.map(one)).buffer_unordered(AT_ONCE);
-            results.for_each(async |result| result.expect("the API server does it")).await;
+            results.for_each(async |result| result.expect("the API server serves the request")).await;
         };
         node.spawn(move || with_api(all))
     };
     let clients: Vec<_> = (0..CLIENTS).map(part).collect();
-    clients.into_iter().for_each(|client| client.join().expect("claims can be made"));
+    clients.into_iter().for_each(|client| client.join().expect("a client ends without a panic"));
     f64::from(numbers.len() as u32) / began.elapsed().as_secs_f64()
 }
 
@@ -98,7 +98,7 @@ fn claim(net: IpNet, number: u32) -> Reservation {
     )
 }
 
-/// Makes the pool of a range with so many entries, as Whereabouts keeps them, or writes it anew; false if the API server does not take it.
+/// Creates or replaces the pool of a range with this many entries, as Whereabouts writes them; false if the API server refuses the object.
 pub fn pool(node: &Node, range: &str, entries: usize) -> bool {
     let net: IpNet = range.parse().expect("a range");
     let entry = |n: usize| {

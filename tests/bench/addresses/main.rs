@@ -1,18 +1,18 @@
-//! What addresses cost: `whereabouts` and `whereabouts-daemon` as real processes on a real API server, with the rights of their service account.
+//! What an address costs: `whereabouts` and `whereabouts-daemon` as processes with a real API server and the rights of their service account.
 //!
 //! usage: addresses-bench DATE MACHINE FILE [--against FOLDER]
 //!
-//! Writes the section "Addresses" of FILE, anew if it is there, and the figures beside it. With a folder of other plugins, its `whereabouts`
-//! is measured in the same run, without a daemon. `BENCH_N` is the number of single calls (50 if unset); `BENCH_QUICK=1` makes everything
-//! small, to see that it works. `MRS_BIN` names the folder of our binaries.
+//! Writes or replaces the section "Addresses" of FILE, and writes the figures beside FILE. With `--against` it also measures the `whereabouts` of
+//! that folder, without a daemon. `BENCH_N` is the number of single calls (default 50). `BENCH_QUICK=1` makes every case small, to check that
+//! it works. `MRS_BIN` names the folder of our binaries.
 //!
 //! | module | question it answers |
 //! |---|---|
-//! | [`api`] | which API server is asked, and how often was it? |
-//! | [`node`], [`daemon`] | what is a node here? |
-//! | [`attachment`], [`means`] | what is asked for, and which ways lead to it? |
-//! | [`work`] | what comes of much work at once? |
-//! | [`fill`] | how does a cluster come to hold many addresses? |
+//! | [`api`] | how is the API server started, and how many requests did it serve? |
+//! | [`node`], [`daemon`] | what is a node of the benchmark? |
+//! | [`attachment`], [`method`] | what does a caller request, and by which method? |
+//! | [`work`] | how do many callers work at the same time? |
+//! | [`fill`] | how are many addresses allocated beforehand? |
 //! | [`cases`] | what is measured? |
 //! | [`report`], [`aims`], [`plot`] | how is it shown? |
 #![allow(
@@ -29,7 +29,7 @@ mod attachment;
 mod cases;
 mod daemon;
 mod fill;
-mod means;
+mod method;
 mod node;
 mod plot;
 mod report;
@@ -43,37 +43,37 @@ use std::time::Duration;
 use ::node::files as node_files;
 use tests::place;
 
-/// Where the programs are.
+/// The programs to measure.
 pub struct Programs {
     /// Our plugin.
     pub plugin: PathBuf,
     /// Our daemon.
     pub daemon: PathBuf,
-    /// Another plugin to measure beside it.
+    /// Another `whereabouts` to compare with.
     pub against: Option<PathBuf>,
 }
 
-/// How much is done.
+/// The size of each case.
 pub struct Scale {
-    /// Single calls.
+    /// The number of single calls.
     pub calls: usize,
-    /// Nodes that work at the same time.
+    /// The number of nodes that work at the same time.
     pub nodes: usize,
-    /// ADDs that each of them makes at once.
+    /// The number of concurrent ADDs on each of them.
     pub at_once: usize,
-    /// Pods with many networks.
+    /// The number of pods with many networks.
     pub pods: usize,
-    /// So many.
+    /// The number of networks of such a pod.
     pub networks: usize,
-    /// How many of these pods are under way at once, on each of two nodes.
+    /// The number of such pods that each of two nodes serves at the same time.
     pub pods_at_once: usize,
-    /// How long the rate is measured.
+    /// The time over which the rate is measured.
     pub span: Duration,
-    /// ADDs that each node has under way then.
+    /// The number of concurrent ADDs on each node during that time.
     pub under_way: usize,
-    /// Claims made to see what the API server can do.
+    /// The number of claims that measure the API server alone.
     pub bare: u32,
-    /// How many addresses are held while the calls of [`Scale::calls`] are measured.
+    /// The numbers of allocated addresses with which single calls are measured.
     pub levels: &'static [u32],
 }
 
@@ -146,7 +146,7 @@ fn programs(against: Option<&Path>) -> Programs {
         });
         assert!(
             !path.starts_with("/run") && !path.starts_with("/var/lib"),
-            "a node does not see {}",
+            "{} is in a folder that the benchmark's nodes replace: choose another one",
             path.display()
         );
         path
@@ -160,7 +160,7 @@ fn programs(against: Option<&Path>) -> Programs {
     }
 }
 
-/// The page with this section in place of an earlier one; whole or not written.
+/// Writes the page atomically, with this section in place of an earlier one.
 fn write(file: &Path, section: &str) {
     let page = std::fs::read_to_string(file).unwrap_or_default();
     let before = page.split(report::TITLE).next().unwrap_or_default().trim_end();

@@ -1,5 +1,5 @@
-//! A node of the benchmark: a mount namespace with records, hints, socket and configuration of its own, in the network from which the API
-//! server is reached. What is started from it, threads and processes, is in it. With the value everything goes.
+//! A node of the benchmark: a mount namespace with its own records, hints, socket and configuration, in the network namespace from which the API
+//! server is reachable. Threads and processes that the node starts are in it. Everything ends when the value is dropped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,18 +13,18 @@ use node::files::write_atomic;
 use crate::api::Api;
 use crate::daemon::Daemon;
 
-/// Where a plugin looks for its flat file by itself.
+/// The folder in which a plugin looks for its flat file by default.
 const CONF: &str = "/etc/cni/net.d/whereabouts.d";
 
 /// The credentials of plugin and daemon.
 pub const KUBECONFIG: &str = "/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig";
 
-/// Where the records of a node are.
+/// The file system of a node's records.
 #[derive(Clone, Debug)]
 pub enum Files {
-    /// In memory: many nodes on one disk would wait for each other's writes as real ones do not.
+    /// Memory. On one disk many nodes would wait for each other's writes, which real nodes do not.
     Memory,
-    /// In this folder, on disk, as on a real node.
+    /// A folder on disk, as on a real node.
     Disk(PathBuf),
 }
 
@@ -56,7 +56,7 @@ impl Node {
         node
     }
 
-    /// A node with a daemon that serves.
+    /// A node with a daemon that is ready to serve.
     pub fn with_daemon(api: &Api, name: &str, program: &Path, port: u16) -> Node {
         let mut node = Node::new(api, name, Files::Memory);
         let (program, own) = (program.to_owned(), node.name.clone());
@@ -64,9 +64,9 @@ impl Node {
         node
     }
 
-    /// Starts a thread that is in the node.
+    /// Starts a thread in the node.
     pub fn spawn<T: Send + 'static>(&self, task: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        // A thread has the namespaces of the thread that starts it.
+        // A new thread has the namespaces of the thread that starts it.
         self.run(move || std::thread::spawn(task))
     }
 
@@ -76,7 +76,7 @@ impl Node {
         let job = move || drop(answer.send(task()));
         let jobs = self.jobs.as_ref().expect("the node lives");
         jobs.send(Box::new(job)).expect("the node lives");
-        answered.recv().expect("the node is made and the task ends")
+        answered.recv().expect("the task ends without a panic")
     }
 }
 
@@ -88,7 +88,7 @@ impl Drop for Node {
     }
 }
 
-/// Makes this thread a node: the host's files to read, what matters laid over them.
+/// Makes this thread a node: it sees the host's files, with its own /run and /var/lib and an overlay on /etc.
 fn make(name: &str, kubeconfig: &str, files: &Files) {
     let none: Option<&str> = None;
     unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).expect("a mount namespace can be made: be root");

@@ -12,11 +12,11 @@ use plotters::prelude::{
 use crate::cases::{Found, Way};
 use crate::usage::{milliseconds, quantile};
 
-/// p50 by addresses held.
+/// p50 by number of allocated addresses.
 pub const GROWTH: &str = "addresses-held.svg";
 /// Allocations a second.
 pub const RATE: &str = "addresses-rate.svg";
-/// How many of those at once have ended.
+/// The share of concurrent ADDs that have ended, over time.
 pub const AT_ONCE: &str = "addresses-at-once.svg";
 
 const SIZE: (u32, u32) = (760, 380);
@@ -25,7 +25,7 @@ const BLACK: RGBColor = RGBColor(40, 40, 40);
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Each way has its colour in all figures, to be told apart by everyone.
+/// The colour of a row in all figures. The palette is safe for colour-blind readers (Okabe and Ito).
 const fn color(way: Way) -> RGBColor {
     match way {
         Way::Direct | Way::DirectOnDisk => RGBColor(0, 114, 178),
@@ -37,7 +37,7 @@ const fn color(way: Way) -> RGBColor {
     }
 }
 
-/// Draws all into `folder`, each whole or not at all.
+/// Draws all figures into `folder`, each file atomically.
 pub fn all(folder: &Path, found: &Found) {
     draw(&folder.join(GROWTH), |canvas| growth(canvas, found));
     draw(&folder.join(RATE), |canvas| rate(canvas, found));
@@ -97,7 +97,7 @@ fn growth(canvas: &Canvas<'_>, found: &Found) {
         .x_labels(levels.len() * 2)
         .x_label_formatter(&name)
         .light_line_style(WHITE);
-    mesh.x_desc("addresses held").y_desc("p50 of an ADD, ms").draw().unwrap();
+    mesh.x_desc("allocated addresses").y_desc("p50 of an ADD, ms").draw().unwrap();
     for way in [Way::Direct, Way::Daemon, Way::Against] {
         let points: Vec<(f64, f64)> = found
             .growth
@@ -136,7 +136,7 @@ fn at_once(canvas: &Canvas<'_>, found: &Found) {
     let mut mesh = chart.configure_mesh();
     mesh.label_style(FONT)
         .light_line_style(WHITE)
-        .x_desc("ms since all were released")
+        .x_desc("ms since the common start")
         .y_desc("% of the ADDs ended")
         .draw()
         .unwrap();

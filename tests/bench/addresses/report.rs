@@ -1,4 +1,4 @@
-//! What was found, as a section of a page.
+//! The figures as a section of a page.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -13,15 +13,15 @@ pub const TITLE: &str = "## Addresses";
 
 /// Everything the section is made of.
 pub struct Run<'a> {
-    /// When, as the caller says.
+    /// The date, from the command line.
     pub date: &'a str,
-    /// Where, as the caller says.
+    /// The machine, from the command line.
     pub machine: &'a str,
-    /// What was run.
+    /// What was measured.
     pub programs: &'a Programs,
-    /// How much of it.
+    /// The size of each case.
     pub scale: &'a Scale,
-    /// What was found.
+    /// The figures.
     pub found: &'a Found,
 }
 
@@ -45,41 +45,41 @@ fn introduction(page: &mut String, run: &Run<'_>) {
         page,
         "{TITLE}\n\n\
          Written by `make bench` on {date}: {machine}. `whereabouts` and `whereabouts-daemon` as processes, with the rights of their service\n\
-         account, on a real API server with etcd that waits for the disk; all of it on that one machine. A node is a mount namespace with\n\
-         records (in memory unless said otherwise), hints, socket and configuration of its own. `direct`: no daemon on the node. `daemon`: one on\n\
-         each node, all standing for leader. Requests: those for claims and pools that the API server counted, for each ADD or DEL.\n"
+         account, with a real API server and etcd with fsync; everything runs on that machine. A node is a mount namespace with its own records (in\n\
+         memory unless the row says otherwise), hints, socket and configuration. `direct`: no daemon on the node. `daemon`: a daemon on each node,\n\
+         one of which leads. Requests: those for claims and pools that the API server counted for each ADD or DEL.\n"
     );
     if run.programs.against.is_some() {
-        page.push_str("`other`: another plugin, without a daemon, in the same run. Ratio: ours / other's.\n");
+        page.push_str("`other`: another plugin without a daemon, in the same run. Ratio: ours / other's.\n");
     }
     let _ = writeln!(page, "Claims left after all DELs: {}.\n", run.found.left);
 }
 
-/// One way of a case, if it was measured.
+/// A row of a case, if it was measured.
 pub fn of(all: &[Measured], way: Way) -> Option<&Measured> {
     all.iter().find(|measured| measured.way == way)
 }
 
-/// Of all calls, in milliseconds.
+/// The median time of a call, in milliseconds.
 pub fn median(side: &Side) -> f64 {
     side.done.times.first().map_or(f64::NAN, |_| milliseconds(quantile(&side.done.times, 500)))
 }
 
-/// The same.
+/// The 99th percentile, in milliseconds.
 pub fn p99(side: &Side) -> f64 {
     side.done.times.first().map_or(f64::NAN, |_| milliseconds(quantile(&side.done.times, 990)))
 }
 
-/// Of each call that succeeded, in milliseconds.
+/// A total divided by the successful calls, in milliseconds.
 pub fn each(side: &Side, time: Duration) -> f64 {
     milliseconds(time) / side.done.times.len() as f64
 }
 
 fn requests(side: &Side) -> f64 {
-    side.asked.total() as f64 / side.done.times.len() as f64
+    side.requests.total() as f64 / side.done.times.len() as f64
 }
 
-/// The cells after a table's own ones: what failed, and how much faster ours is, where that can be.
+/// The last cell of a row, if another plugin is measured: ours / other's.
 fn ratio(run: &Run<'_>, ours: f64, others: Option<f64>) -> String {
     match others {
         Some(others) => format!(" {:.3} |", ours / others),
@@ -177,9 +177,9 @@ fn together(page: &mut String, run: &Run<'_>, all: &[Measured]) {
         }
     }
     page.push('\n');
-    page.push_str("What the API server was asked for the ADDs:\n\n");
+    page.push_str("Requests to the API server for the ADDs:\n\n");
     for measured in all.iter().filter(|m| m.way != Way::Process) {
-        let _ = writeln!(page, "- {}: {}", measured.way.title(), measured.add.asked.text());
+        let _ = writeln!(page, "- {}: {}", measured.way.title(), measured.add.requests.text());
     }
     page.push('\n');
 }
@@ -188,9 +188,9 @@ fn at_once(page: &mut String, run: &Run<'_>) {
     let Scale { nodes, at_once, .. } = run.scale;
     let _ = write!(
         page,
-        "### {} at once\n\n{at_once} ADDs on each of {nodes} nodes, released at the same moment, on one range; then their DELs in the same way. No address was\n\
-         given twice. To start so many processes takes this machine as long as the row VERSION says; the rows without a process are the\n\
-         allocation itself.\n\n![How many ADDs have ended]({})\n\n",
+        "### {} at once\n\n{at_once} ADDs on each of {nodes} nodes, started at the same moment, on one range; then their DELs in the same way. No address was\n\
+         assigned twice. The row VERSION shows how long this machine takes to start as many processes; the rows without a process show the\n\
+         allocation alone.\n\n![How many ADDs have ended]({})\n\n",
         nodes * at_once,
         plot::AT_ONCE
     );
@@ -201,8 +201,8 @@ fn rate(page: &mut String, run: &Run<'_>) {
     let Scale { nodes, under_way, span, .. } = run.scale;
     let _ = write!(
         page,
-        "### Rate\n\nAs many ADDs as possible for {} s on one range: {under_way} under way on each of {nodes} nodes; then the DELs of all they got. This\n\
-         machine's API server, with nobody else about, makes {:.0} claims a second when no address is chosen and nothing is met: what can be had.\n\n![Allocations a second]({})\n\n",
+        "### Rate\n\nAs many ADDs as possible for {} s on one range: {under_way} at a time on each of {nodes} nodes; then the DELs of all addresses. The limit\n\
+         is the API server: on this machine it creates {:.0} claims a second when nothing else runs and no address has to be chosen.\n\n![Allocations a second]({})\n\n",
         span.as_secs(),
         run.found.bare_rate,
         plot::RATE
@@ -214,7 +214,7 @@ fn many(page: &mut String, run: &Run<'_>) {
     let Scale { pods, networks, pods_at_once, .. } = run.scale;
     let _ = write!(
         page,
-        "### {} addresses\n\n{pods} pods with {networks} networks each, on 2 nodes, at most {pods_at_once} pods under way on each; a pod's networks one after the other.\n\n",
+        "### {} addresses\n\n{pods} pods with {networks} networks each, on 2 nodes, at most {pods_at_once} pods at a time on each; a pod's networks one after the other.\n\n",
         pods * networks
     );
     together(page, run, &run.found.many);
@@ -223,12 +223,12 @@ fn many(page: &mut String, run: &Run<'_>) {
 fn growth(page: &mut String, run: &Run<'_>) {
     let _ = write!(
         page,
-        "### With many addresses held\n\n{} ADDs one after the other on one node, while others hold so many addresses of the range. First: on a node that has never used\n\
-         the range; a daemon then begins to read its claims.\n\n![p50 of an ADD by addresses held]({})\n\n",
+        "### With many allocated addresses\n\n{} ADDs one after the other on one node, while others hold that many addresses of the range. First: the first call on a node that\n\
+         has never used the range; a daemon then begins to read its claims.\n\n![p50 of an ADD by allocated addresses]({})\n\n",
         run.scale.calls,
         plot::GROWTH
     );
-    let columns = ["held", "", "first, ms", "p50, ms", "p99, ms"];
+    let columns = ["allocated", "", "first, ms", "p50, ms", "p99, ms"];
     header(page, run, &columns, "ratio of p50");
     for level in &run.found.growth {
         let p50 = |level: &Level| milliseconds(quantile(&level.times, 500));
@@ -249,7 +249,7 @@ fn growth(page: &mut String, run: &Run<'_>) {
     page.push('\n');
 }
 
-/// What it says.
+/// KiB in MiB.
 pub fn mebibytes(kibibytes: u64) -> f64 {
     kibibytes as f64 / 1024.0
 }
@@ -260,7 +260,7 @@ fn sizes(page: &mut String, run: &Run<'_>) {
     let rows = [(run.scale.pods * run.scale.networks, many), (full(run), &run.found.resident_full)];
     for (held, resident) in rows {
         let cells: Vec<String> = resident.iter().map(|kib| format!("{:.1}", mebibytes(*kib))).collect();
-        let _ = writeln!(page, "| {held} held | {} |", cells.join(" | "));
+        let _ = writeln!(page, "| {held} allocated | {} |", cells.join(" | "));
     }
     page.push_str("\n| file | MB |\n|---|---|\n");
     let files = [
@@ -275,12 +275,12 @@ fn sizes(page: &mut String, run: &Run<'_>) {
     page.push('\n');
 }
 
-/// How many addresses are held last.
+/// The highest number of allocated addresses.
 pub fn full(run: &Run<'_>) -> usize {
     run.scale.levels.last().map_or(0, |held| *held as usize)
 }
 
-/// In MB.
+/// The size of a file in MB.
 pub fn size(file: &Path) -> f64 {
-    std::fs::metadata(file).expect("the program is there").len() as f64 / 1e6
+    std::fs::metadata(file).expect("the program exists").len() as f64 / 1e6
 }

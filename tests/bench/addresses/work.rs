@@ -1,4 +1,4 @@
-//! Work on many nodes at once, and what came of it.
+//! Concurrent calls on many nodes, and their times.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,21 +7,21 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::attachment::{Attachment, pod};
-use crate::means::{Held, Means, Worker};
+use crate::method::{Held, Method, Worker};
 use crate::node::Node;
 use crate::usage::children;
 
-/// The pods that a node's workers take from.
+/// The pods that the workers of a node attach.
 #[derive(Clone, Debug)]
 pub enum Pods {
-    /// These, each once.
+    /// These pods, each once.
     These(Arc<Mutex<Vec<Vec<Attachment>>>>),
-    /// New ones in these ranges until the time is over.
+    /// New pods in these ranges until the time is over.
     NewFor(Duration, Vec<String>),
 }
 
 impl Pods {
-    /// So many new ones, in these ranges.
+    /// `count` new pods in these ranges.
     pub fn new(count: usize, ranges: &[String]) -> Pods {
         Pods::These(Arc::new(Mutex::new((0..count).map(|_| pod(ranges)).collect())))
     }
@@ -34,30 +34,30 @@ impl Pods {
     }
 }
 
-/// What came of it.
+/// The outcome of concurrent calls.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// From the release of all to the end of the last.
+    /// The time from the common start to the end of the last call.
     pub total: Duration,
-    /// Of each success: from the end of the worker's call before, the first from the release.
+    /// The time of each successful call, from the end of the worker's previous call or from the common start.
     pub times: Vec<Duration>,
-    /// What was got, by node.
+    /// What the ADDs got, by node.
     pub held: Vec<Vec<Held>>,
-    /// How many addresses that was.
+    /// The number of addresses that they got.
     pub addresses: usize,
-    /// Why calls failed.
+    /// The errors of the failed calls.
     pub failures: Vec<String>,
-    /// CPU time of all processes that were started for it.
+    /// CPU time of all processes that the calls started.
     pub cpu: Duration,
 }
 
 impl Done {
-    /// How many a second.
+    /// Successful calls a second.
     pub fn rate(&self) -> f64 {
         self.times.len() as f64 / self.total.as_secs_f64()
     }
 
-    /// A call ended that began at `start`; the next one begins now.
+    /// Notes a call that began at `start`, and sets `start` to now for the next one.
     fn ended(&mut self, outcome: Result<(), String>, start: &mut Instant) {
         let now = Instant::now();
         match outcome {
@@ -75,10 +75,11 @@ impl Done {
     }
 }
 
-/// ADDs on all nodes, `workers` at once on each; a pod's one after the other. All begin at the same moment. No address may come twice.
-pub fn add(nodes: &[Node], workers: usize, means: &Means, pods: impl Fn() -> Pods) -> Done {
+/// ADDs on all nodes by `workers` threads on each, which start at the same moment. A pod's ADDs run one after the other. Panics if two ADDs
+/// get the same address.
+pub fn add(nodes: &[Node], workers: usize, method: &Method, pods: impl Fn() -> Pods) -> Done {
     let mut done =
-        all(nodes.iter().map(|node| (node, pods())), workers, means, |worker, pods: &Pods, began, done| {
+        all(nodes.iter().map(|node| (node, pods())), workers, method, |worker, pods: &Pods, began, done| {
             let mut start = began;
             while let Some(pod) = pods.next(began) {
                 for attachment in &pod {
@@ -87,7 +88,7 @@ pub fn add(nodes: &[Node], workers: usize, means: &Means, pods: impl Fn() -> Pod
                     let failed = outcome.is_err();
                     done.ended(outcome, &mut start);
                     if failed {
-                        // As a runtime does.
+                        // A runtime runs DEL after a failed ADD.
                         worker.undo(attachment);
                         start = Instant::now();
                     }
@@ -96,12 +97,12 @@ pub fn add(nodes: &[Node], workers: usize, means: &Means, pods: impl Fn() -> Pod
         });
     let all: Vec<IpAddr> = done.held.iter().flatten().filter_map(|held| held.address).collect();
     let distinct: BTreeSet<&IpAddr> = all.iter().collect();
-    assert_eq!(distinct.len(), all.len(), "an address was given twice");
+    assert_eq!(distinct.len(), all.len(), "two ADDs got the same address");
     done.addresses = all.len();
     done
 }
 
-/// The moment at which all workers begin: when the last of them is ready, not when each is run next.
+/// The common start of all workers: the moment when the last one is ready. A worker that the kernel schedules later counts from that moment.
 struct Start {
     ready: Barrier,
     at: OnceLock<Instant>,
@@ -114,10 +115,10 @@ impl Start {
     }
 }
 
-/// DELs of what is held, on the nodes that hold it.
-pub fn del(nodes: &[Node], workers: usize, means: &Means, held: Vec<Vec<Held>>) -> Done {
+/// DELs of what the ADDs got, on the nodes of the ADDs.
+pub fn del(nodes: &[Node], workers: usize, method: &Method, held: Vec<Vec<Held>>) -> Done {
     let left = held.into_iter().map(|held| Arc::new(Mutex::new(held)));
-    all(nodes.iter().zip(left), workers, means, |worker, left: &Arc<Mutex<Vec<Held>>>, began, done| {
+    all(nodes.iter().zip(left), workers, method, |worker, left: &Arc<Mutex<Vec<Held>>>, began, done| {
         let mut start = began;
         let next = || left.lock().unwrap().pop();
         while let Some(held) = next() {
@@ -129,7 +130,7 @@ pub fn del(nodes: &[Node], workers: usize, means: &Means, held: Vec<Vec<Held>>) 
 fn all<'a, S: Clone + Send + 'static>(
     shares: impl ExactSizeIterator<Item = (&'a Node, S)>,
     workers: usize,
-    means: &Means,
+    method: &Method,
     work: impl Fn(&mut Worker, &S, Instant, &mut Done) + Copy + Send + 'static,
 ) -> Done {
     let start = Arc::new(Start { ready: Barrier::new(shares.len() * workers), at: OnceLock::new() });
@@ -138,9 +139,9 @@ fn all<'a, S: Clone + Send + 'static>(
     for (node, share) in shares {
         let name = &node.name;
         let one = |_| {
-            let (name, share, start, means) = (name.clone(), share.clone(), start.clone(), means.clone());
+            let (name, share, start, method) = (name.clone(), share.clone(), start.clone(), method.clone());
             node.spawn(move || {
-                let mut worker = means.ready(&name);
+                let mut worker = method.ready(&name);
                 let mut done = Done { held: vec![Vec::new()], ..Done::default() };
                 let began = start.wait();
                 work(&mut worker, &share, began, &mut done);

@@ -1,7 +1,7 @@
-//! What fuzzing runs: one function for each reader of bytes that come from outside. A target must not panic on any input, must end soon,
-//! and asserts what holds of whatever was accepted.
+//! The fuzz targets: one function for each reader of bytes that come from outside. A target must not panic on any input and must end within a
+//! second. It asserts what must hold for every input that the reader accepts.
 //!
-//! `tests/fuzz` feeds them with libFuzzer (`make fuzz`); `tests/corpus.rs` replays what is kept in `tests/corpus` (`make test`).
+//! `tests/fuzz` runs them with libFuzzer (`make fuzz`); `tests/corpus.rs` replays the inputs of `tests/corpus` (`make test`).
 
 pub mod targets;
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 pub struct Target {
     /// The name.
     pub name: &'static str,
-    /// Runs it on one input; panics where a property does not hold.
+    /// Runs the target on one input; panics if a property does not hold.
     pub run: fn(&[u8]),
 }
 
@@ -51,12 +51,12 @@ targets! {
     whereabouts_record
 }
 
-/// The folder of the inputs that are kept.
+/// The folder of the kept inputs.
 pub fn corpus() -> PathBuf {
     crate::place::root().join("tests/corpus")
 }
 
-/// The pieces of an input that has several: they are separated by zero bytes, which neither JSON nor a variable holds.
+/// Splits an input into `N` pieces at zero bytes, which neither JSON nor a variable contains. Missing pieces are empty.
 fn pieces<const N: usize>(bytes: &[u8]) -> [&[u8]; N] {
     let mut rest = bytes.splitn(N, |byte| *byte == 0);
     std::array::from_fn(|_| rest.next().unwrap_or_default())
@@ -72,7 +72,7 @@ fn put(file: &Path, bytes: &[u8]) {
         .expect("an input can be written to a temporary file");
 }
 
-/// Whether two values say the same. Fractions may differ in their last digit: they are read in the faster way that allows it.
+/// Whether two values are equal. Fractions are not compared: serde_json's fast reader may change their last digit.
 fn same(one: &Value, two: &Value) -> bool {
     match (one, two) {
         (Value::Number(a), Value::Number(b)) => a == b || (a.is_f64() && b.is_f64()),
@@ -84,7 +84,7 @@ fn same(one: &Value, two: &Value) -> bool {
     }
 }
 
-/// A container id or network name, checked by other means than the code under test.
+/// Whether a text is a container id or network name, by other code than the code under test.
 fn is_word(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
     text.len() <= 128
@@ -92,13 +92,14 @@ fn is_word(text: &str) -> bool {
         && text.bytes().all(inner)
 }
 
-/// A name that stays in its folder.
+/// Whether a name as a path stays in its folder.
 fn is_file_name(text: &str) -> bool {
     Path::new("/folder").join(text).parent() == Some(Path::new("/folder"))
         && !text.contains(['/', '\0'])
         && text != ".."
 }
 
+/// Whether a text is an interface name, by other code than the code under test.
 fn is_interface_name(text: &str) -> bool {
     is_file_name(text)
         && (1..=15).contains(&text.len())

@@ -1,4 +1,4 @@
-//! What a plugin is called with, and what one that was called answers.
+//! The input of a plugin, and the output of a delegate.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::super::{is_interface_name, is_word, lossy, pieces};
 
-/// `CNI_ARGS`: what is read is the same after it is written again, and a pair cannot hold another.
+/// `CNI_ARGS`: what is read survives a round trip, and no key or value contains a separator.
 pub fn cni_args(bytes: &[u8]) {
     let Ok(mut args) = CniArgs::parse(&lossy(bytes)) else { return };
     let again = CniArgs::parse(&args.to_text()).expect("what was read can be read again");
@@ -36,8 +36,8 @@ pub fn cni_args(bytes: &[u8]) {
     }
 }
 
-/// A whole call: the variables, one a line, and after a zero byte standard input. The answer is a result of the conf's version, an error
-/// object with a code, or, of verbs without result, nothing.
+/// A whole call: the variables, one a line, and after a zero byte standard input. The output is a result of the conf's version, an error
+/// object with a code, or nothing for verbs without a result.
 pub fn cni_call(bytes: &[u8]) {
     let [variables, stdin] = pieces(bytes);
     let variables = lossy(variables);
@@ -49,7 +49,11 @@ pub fn cni_call(bytes: &[u8]) {
     let code = cni::plugin::run(&Echo, &lookup, &mut &*stdin, &mut stdout, &mut stderr);
     let succeeded = format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS);
     let command = lookup("CNI_COMMAND").unwrap_or_default();
-    assert_eq!(command.is_empty(), !stderr.is_empty(), "standard error is for who runs it without a command");
+    assert_eq!(
+        command.is_empty(),
+        !stderr.is_empty(),
+        "only a call without CNI_COMMAND writes to standard error"
+    );
     if !succeeded {
         let error =
             CniError::from_json(&stdout).unwrap_or_else(|| panic!("no error object: {:?}", lossy(&stdout)));
@@ -71,7 +75,7 @@ pub fn cni_call(bytes: &[u8]) {
     }
 }
 
-/// A plugin that does nothing, and answers ADD with the result it was given.
+/// A plugin that changes nothing and answers ADD with `prevResult`.
 struct Echo;
 
 impl Plugin for Echo {
@@ -98,12 +102,12 @@ impl Plugin for Echo {
     }
 
     fn gc(&self, _: Option<&[ValidAttachment]>, call: &Call) -> Result<(), CniError> {
-        assert!(call.conf.cni_version >= Version::V1_1_0, "GC is of version 1.1.0");
+        assert!(call.conf.cni_version >= Version::V1_1_0, "GC exists since version 1.1.0");
         Ok(())
     }
 
     fn status(&self, call: &Call) -> Result<(), CniError> {
-        assert!(call.conf.cni_version >= Version::V1_1_0, "STATUS is of version 1.1.0");
+        assert!(call.conf.cni_version >= Version::V1_1_0, "STATUS exists since version 1.1.0");
         Ok(())
     }
 }
@@ -113,8 +117,8 @@ fn are_checked(container_id: &str, if_name: &str) {
     assert!(is_interface_name(if_name), "interface name {if_name:?}");
 }
 
-/// A delegate's output: four bytes of wait status, standard output, a zero byte, standard error. A failure is an error of bounded length
-/// unless it is the delegate's own, a success a result or an error.
+/// A delegate's output: four bytes of wait status, standard output, a zero byte, standard error. The error of a failed delegate is its own
+/// error object, or one of bounded length; standard output of a success is a result or an error.
 pub fn cni_exec_output(bytes: &[u8]) {
     let Some((status, output)) = bytes.split_first_chunk::<4>() else { return };
     let [stdout, stderr] = pieces(output);
@@ -123,7 +127,7 @@ pub fn cni_exec_output(bytes: &[u8]) {
         Some(own) => assert_eq!(error, own, "a delegate's own error is passed on as it is"),
         None => {
             assert_eq!(error.code, Code::Internal);
-            // 1024 characters, each escaped with at most ten, and the sentence around them.
+            // 1024 characters, each escaped as at most ten, and a sentence around them.
             assert!(error.msg.len() < 11 * 1024 && error.details.is_empty(), "{} bytes", error.msg.len());
             assert!(error.msg.starts_with("netplugin failed"), "{error}");
         }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::{is_file_name, is_word, same};
 
-/// One plugin's configuration: names in it are checked, and it is the same when it is written and read again.
+/// One plugin's configuration: its names are checked, and it survives a round trip.
 pub fn cni_conf(bytes: &[u8]) {
     let conf = match NetConf::parse(bytes) {
         Ok(conf) => conf,
@@ -34,8 +34,8 @@ fn check(conf: &NetConf) {
     }
 }
 
-/// A network configuration list: what each of its plugins is given names the list's network and version, and nothing that the plugin did
-/// not declare.
+/// A network configuration list: the request of each plugin has the list's name and version, and only the capabilities that the plugin
+/// declares.
 pub fn cni_list(bytes: &[u8]) {
     let Ok(list) = NetworkList::parse(bytes) else { return };
     assert!(is_word(list.name.as_str()), "network name {:?}", list.name);
@@ -57,7 +57,7 @@ fn check_request(list: &NetworkList, plugin: &PluginConf, offers: &Map<String, V
     assert_eq!(&request["prevResult"], previous);
     let passed = request.get("runtimeConfig").and_then(Value::as_object);
     if plugin.capabilities.iter().any(|key| offers.contains_key(key)) {
-        let passed = passed.expect("what is declared and offered is passed");
+        let passed = passed.expect("a capability that is declared and given is passed");
         assert!(passed.keys().all(|key| plugin.capabilities.contains(key)), "undeclared: {passed:?}");
     }
     let text = Value::Object(request).to_string();
@@ -66,10 +66,10 @@ fn check_request(list: &NetworkList, plugin: &PluginConf, offers: &Map<String, V
             check(&conf);
             assert_eq!((&conf.name, conf.cni_version), (&list.name, list.cni_version));
             let read = conf.prev_result().expect("the result so far is one");
-            // Early versions read it as theirs, without addresses.
+            // 0.1.0 and 0.2.0 have no `ips`: they read a result without addresses.
             assert_eq!(read.is_some_and(|r| r.ips.is_empty()), list.cni_version >= Version::V0_1_0);
         }
-        // A key of the plugin's own, such as a wrong IPAM type.
+        // One of the plugin's own keys is invalid, such as the type of its IPAM plugin.
         Err(error) => assert!(matches!(error.code, Code::Decoding | Code::InvalidConfig), "{error:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Results, the ones in `prevResult` and in the cache included, and error objects.
+//! Results, also those in `prevResult` and in the cache, and error objects.
 
 use cni::cache::{Cache, Key};
 use cni::check;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::super::{is_interface_name, is_word, put, same};
 
-/// A result in any version, the first byte choosing that of the conf: written in each version and read again it is the same.
+/// A result in any version; the first byte selects the version of the conf. The result survives a round trip in each version.
 pub fn cni_result(bytes: &[u8]) {
     let Some((choice, text)) = bytes.split_first() else { return };
     let version = Version::ALL[usize::from(*choice) % Version::ALL.len()];
@@ -21,8 +21,12 @@ pub fn cni_result(bytes: &[u8]) {
     let unchanged = raw.to_version(raw.version()).expect("a result has its own version");
     assert_eq!(unchanged, raw);
     written_in_every_version(&result);
-    let newest = result.to_raw(Version::CURRENT).expect("the newest version has room for everything");
-    assert_eq!(newest.parse().expect("and reads it"), result, "nothing is lost in the newest version");
+    let newest = result.to_raw(Version::CURRENT).expect("the newest version can represent every result");
+    assert_eq!(
+        newest.parse().expect("the newest version can be read"),
+        result,
+        "nothing is lost in the newest version"
+    );
     for route in result.routes_with_gateways() {
         let fits = |gateway: std::net::IpAddr| gateway.is_ipv4() == route.dst.addr().is_ipv4();
         assert!(
@@ -44,15 +48,15 @@ fn written_in_every_version(result: &CniResult) {
         };
         assert_eq!(raw.value()["cniVersion"], version.as_str());
         let text = cni::json::pretty(raw.value());
-        let value = serde_json::from_str(&text).expect("what is printed is JSON");
+        let value = serde_json::from_str(&text).expect("the printed result is JSON");
         let read = RawResult::from_value(value, Version::V0_1_0).expect("it names its version");
         assert_eq!(read, raw);
         let again = read.parse().unwrap_or_else(|e| panic!("{version}: {e}: {text}"));
-        assert_eq!(again.to_raw(version).expect("it has addresses still"), raw);
+        assert_eq!(again.to_raw(version).expect("the addresses are kept"), raw);
     }
 }
 
-/// A conf with `prevResult`: what CHECK compares with is the interface asked for, and addresses that are its own.
+/// A conf with `prevResult`: CHECK compares the attachment's own interface and its own addresses.
 pub fn cni_prev_result(bytes: &[u8]) {
     let Ok(conf) = NetConf::parse(bytes) else { return };
     let Ok(Some(result)) = conf.prev_result() else { return };
@@ -71,7 +75,7 @@ pub fn cni_prev_result(bytes: &[u8]) {
     assert!(own.addresses.iter().all(is_own), "{:?} of {result:?}", own.addresses);
 }
 
-/// An error object: written in any version and read again it is the same.
+/// An error object survives a round trip in any version.
 pub fn cni_error(bytes: &[u8]) {
     let Some(error) = CniError::from_json(bytes) else { return };
     for &version in Version::ALL {
@@ -83,7 +87,7 @@ pub fn cni_error(bytes: &[u8]) {
     }
 }
 
-/// A file of the result cache: what is read from it is the same after it is written again, and names no other container's attachment.
+/// A file of the result cache: its content survives a round trip, and no container gets another one's attachment.
 pub fn cni_cache(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let cache = Cache::new(folder.path());

@@ -1,4 +1,4 @@
-//! The confs of macvlan and ipvlan: their own keys, and those that both have.
+//! The confs of macvlan and ipvlan.
 
 use cni::args::CniArgs;
 use cni::conf::NetConf;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::super::{lossy, pieces};
 
-/// The keys that macvlan and ipvlan read, each as both spell it.
+/// The keys of macvlan's and ipvlan's own confs.
 const KEYS: &[&str] = &[
     "master",
     "mtu",
@@ -26,7 +26,7 @@ const KEYS: &[&str] = &[
     "flag",
 ];
 
-/// A call with this conf and these `CNI_ARGS`, which come after a zero byte; none where the gates before a plugin's own keys refuse it.
+/// A call with this conf and, after a zero byte, these `CNI_ARGS`; none if the input fails before a plugin reads its own keys.
 fn call(bytes: &[u8]) -> Option<Call> {
     let [stdin, args] = pieces(bytes);
     let (conf, args) = (NetConf::parse(stdin).ok()?, CniArgs::parse(&lossy(args)).ok()?);
@@ -36,28 +36,29 @@ fn call(bytes: &[u8]) -> Option<Call> {
 /// The same call with the plugin's own keys in capitals.
 fn loud(call: &Call) -> Call {
     let mut object = Map::new();
-    // Where a key comes twice in different cases the last one that is not null counts, before and after.
+    // Of a key that occurs twice in different cases the last one that is not null counts. Capitals must not change which one that is.
     for (key, value) in call.conf.object().iter().filter(|(_, value)| !value.is_null()) {
         let own = KEYS.iter().any(|own| own.eq_ignore_ascii_case(key));
         object.insert(if own { key.to_ascii_uppercase() } else { key.clone() }, value.clone());
     }
     let stdin = Value::Object(object).to_string().into_bytes();
-    let conf = NetConf::parse(&stdin).expect("the spec's own keys are as they were");
+    let conf = NetConf::parse(&stdin).expect("the keys of the spec are unchanged");
     Call { conf, stdin, ..call.clone() }
 }
 
+/// A refused conf has one of these codes and a message.
 fn refused_well(error: &CniError) {
     let expected = matches!(error.code, Code::InvalidEnvironment | Code::Decoding | Code::InvalidConfig);
     assert!(expected && !error.msg.is_empty(), "a conf is refused with code 4, 6 or 7, not {error:?}");
 }
 
-/// The value of a key of the conf that is text; the last one where several spell it in different cases.
+/// The text of a key of the conf; the last one if the key occurs in several cases, empty if there is none.
 fn text<'a>(call: &'a Call, key: &str) -> &'a str {
     let members = call.conf.object().iter().filter(|(name, _)| name.eq_ignore_ascii_case(key));
     members.filter_map(|(_, value)| value.as_str()).next_back().unwrap_or_default()
 }
 
-/// A conf of macvlan and `CNI_ARGS`: its words are the kernel's, its MAC address is that of the first place that asks for one.
+/// A conf of macvlan, and `CNI_ARGS`: the mode is the kernel's word, and the MAC address is that of the first source which has one.
 pub fn macvlan_conf(bytes: &[u8]) {
     let Some(call) = call(bytes) else { return };
     let conf = match macvlan::conf::Conf::parse(&call) {
@@ -65,8 +66,8 @@ pub fn macvlan_conf(bytes: &[u8]) {
         Err(error) => return refused_well(&error),
     };
     assert_eq!(macvlan::conf::Conf::parse(&loud(&call)).as_ref(), Ok(&conf), "keys match in any case");
-    assert_ne!(conf.common.mtu, Some(0), "0 is the master's");
-    assert_ne!(conf.bc_queue_len, Some(0), "0 is the kernel's");
+    assert_ne!(conf.common.mtu, Some(0), "0 means the master's MTU");
+    assert_ne!(conf.bc_queue_len, Some(0), "0 means the kernel's queue length");
     match text(&call, "mode") {
         "" => assert_eq!(conf.mode.to_string(), "bridge"),
         mode => assert_eq!(conf.mode.to_string(), mode),
@@ -76,12 +77,12 @@ pub fn macvlan_conf(bytes: &[u8]) {
     let asked = places.into_iter().flatten().find(|mac| !mac.is_empty());
     match (conf.mac, asked) {
         (MacSource::Given(mac), Some(asked)) => assert_eq!(Ok(mac), asked.parse(), "{asked:?}"),
-        (MacSource::Given(mac), None) => panic!("nobody asked for {mac}"),
+        (MacSource::Given(mac), None) => panic!("no source has the MAC address {mac}"),
         (MacSource::Kernel | MacSource::Pod, asked) => assert_eq!(asked, None),
     }
 }
 
-/// A conf of ipvlan: its words are the kernel's.
+/// A conf of ipvlan: mode and flag are the kernel's words.
 pub fn ipvlan_conf(bytes: &[u8]) {
     let Some(call) = call(bytes) else { return };
     let conf = match ipvlan::conf::Conf::parse(&call) {
@@ -89,7 +90,7 @@ pub fn ipvlan_conf(bytes: &[u8]) {
         Err(error) => return refused_well(&error),
     };
     assert_eq!(ipvlan::conf::Conf::parse(&loud(&call)).as_ref(), Ok(&conf), "keys match in any case");
-    assert_ne!(conf.common.mtu, Some(0), "0 is the master's");
+    assert_ne!(conf.common.mtu, Some(0), "0 means the master's MTU");
     for (key, found, default) in
         [("mode", conf.mode.to_string(), "l2"), ("flag", conf.flag.to_string(), "bridge")]
     {

@@ -16,8 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::{is_file_name, is_interface_name, is_word, lossy, put, same};
 
-/// The annotation of a pod: whatever is accepted has checked names and at most 32 elements, and is the same when it is written as JSON and
-/// read again.
+/// The annotation of a pod: an accepted one has checked names and at most 32 elements, and survives a round trip as JSON.
 pub fn multus_networks(bytes: &[u8]) {
     let (text, own) = (lossy(bytes), DnsLabel::new("pod-ns").expect("a label"));
     let elements = match selection::parse(&text, &own) {
@@ -91,7 +90,7 @@ fn json_form(element: &Element) -> Value {
     object
 }
 
-/// A plan of accepted networks gives each an interface of its own.
+/// A plan of accepted networks gives each network its own interface.
 fn planned(elements: Vec<Element>) {
     let subject_id = ContainerId::parse("c1").expect("an id");
     let if_name = IfName::parse("eth0").expect("a name");
@@ -109,7 +108,7 @@ fn network(name: &str) -> Network {
     Network::from_object(object.as_object().cloned().unwrap_or_default(), None).expect("a network")
 }
 
-/// The configuration in a NetworkAttachmentDefinition: an accepted one has checked names, does not run multus, and takes `cni-args`.
+/// The configuration in a NetworkAttachmentDefinition: an accepted one has checked names, does not run multus, and accepts `cni-args`.
 pub fn multus_nad(bytes: &[u8]) {
     let label = |text| DnsLabel::new(text).expect("a label");
     let at = NadRef { namespace: label("default"), name: DnsSubdomain::new("net.a").expect("a name") };
@@ -123,7 +122,7 @@ pub fn multus_nad(bytes: &[u8]) {
     for plugin in &asked.list.plugins {
         let request = plugin.request(&asked.list, &Map::new(), None);
         if let Ok(conf) = cni::conf::NetConf::parse(Value::Object(request).to_string().as_bytes()) {
-            assert_eq!(conf.args_cni["asked"], 1, "every plugin is asked");
+            assert_eq!(conf.args_cni["asked"], 1, "every plugin gets the cni-args");
         }
     }
 }
@@ -137,15 +136,15 @@ fn check_network(network: &Network) {
     }
 }
 
-/// The record of a sandbox: what is read has checked names, and is the same after it is written again.
+/// The record of a sandbox: an accepted one has checked names and survives a round trip.
 pub fn multus_record(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (id, first) = (ContainerId::parse("c1").expect("an id"), IfName::parse("eth0").expect("a name"));
     put(&folder.path().join("c1"), bytes);
     let read = match record::read(folder.path(), &id, &first) {
-        Ok(read) => read.expect("it is there"),
+        Ok(read) => read.expect("the file exists"),
         Err(RecordError::Damaged { .. }) => return,
-        Err(other) => panic!("a file that is no record is damaged, not: {other}"),
+        Err(other) => panic!("expected the error Damaged, got: {other}"),
     };
     assert!(!read.delegates.is_empty(), "a record names a network");
     for recorded in &read.delegates {

@@ -1,4 +1,4 @@
-//! What the kernel answers, and what is sent on the wire.
+//! Messages from the kernel, and frames for the wire.
 
 use std::net::IpAddr;
 
@@ -6,11 +6,10 @@ use netlink::Mac;
 use netlink::announce::{gratuitous_arp, unsolicited_advertisement};
 use netlink::lab::{Reply, read_reply};
 
-/// One message from the kernel: an address or route in it fits its family, and an explanation is text.
+/// One message from the kernel: prefix lengths fit their family, and an extended acknowledgement is text.
 pub fn netlink_reply(bytes: &[u8]) {
     match read_reply(bytes) {
         Reply::Link(link) => {
-            // A mode or flag that is not known must not be taken for one that is.
             assert_eq!(format!("{link}"), link.name);
             assert!(link.parent != Some(0), "index 0 is no interface");
         }
@@ -19,7 +18,7 @@ pub fn netlink_reply(bytes: &[u8]) {
             assert!(address.net.prefix_len() <= longest, "{address:?}");
         }
         Reply::Routes(routes) => {
-            assert!(routes.len() <= bytes.len() / 8 + 1, "a next hop has eight bytes at least");
+            assert!(routes.len() <= bytes.len() / 8 + 1, "a next hop has at least eight bytes");
             for route in &routes {
                 let longest = if route.dst.addr().is_ipv4() { 32 } else { 128 };
                 assert!(route.dst.prefix_len() <= longest && route.table.is_some(), "{route:?}");
@@ -36,7 +35,7 @@ pub fn netlink_reply(bytes: &[u8]) {
     }
 }
 
-/// A hardware address and an IPv6 or IPv4 address, in bytes: the frame that announces them holds them, and its checksum is right.
+/// The bytes of a MAC address and of an IPv6 or IPv4 address: the announcing frame contains both, and its checksum is correct.
 pub fn announcement(bytes: &[u8]) {
     let Some((mac, rest)) = bytes.split_first_chunk::<6>() else { return };
     let ip: IpAddr = match (rest.first_chunk::<16>(), rest.first_chunk::<4>()) {
@@ -54,7 +53,8 @@ pub fn announcement(bytes: &[u8]) {
             let frame = unsolicited_advertisement(Mac(*mac), ip);
             assert_eq!(frame.len(), 86);
             assert_eq!((&frame[22..38], &frame[62..78]), (&ip.octets()[..], &ip.octets()[..]), "the address");
-            // RFC 4443, 2.3: summed over the pseudo-header and the message, the checksum included, it is all ones.
+            // RFC 4443 section 2.3: the sum over pseudo-header and message, including the checksum, is all ones. The frame has the addresses
+            // of the pseudo-header; 32 is its length and 58 its next header.
             let sum = ones_complement(&frame[22..]) + 32 + 58;
             assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff, "the checksum");
         }

@@ -1,4 +1,4 @@
-//! What whereabouts is configured with, and what it and the original keep.
+//! The configuration of whereabouts, the names of claims, and the objects and files that whereabouts and Whereabouts keep.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -20,8 +20,8 @@ use whereabouts::pool::naming::ClaimScope;
 
 use super::super::{lossy, pieces, put};
 
-/// A network's configuration, the flat file and what a pod asks for, separated by zero bytes. Files that the network names lie where
-/// configurations do; a network that is complete takes nothing from the flat file; every range gives an address of its own.
+/// A network's configuration, the flat file and the addresses that a pod requests, separated by zero bytes. Files that the network names are
+/// in a configuration folder, a complete network takes nothing from the flat file, and every range gives an address.
 pub fn whereabouts_conf(bytes: &[u8]) {
     let [own, flat, asked] = pieces(bytes);
     let Ok(object) = cni::json::parse_object(own) else { return };
@@ -40,7 +40,7 @@ pub fn whereabouts_conf(bytes: &[u8]) {
     assigned(&conf, asked);
 }
 
-/// What the network says, said again by the flat file, changes nothing.
+/// A flat file with the network's own values changes nothing.
 fn completed_by_itself(object: &Map<String, Value>, network: &Network) {
     let complete = |bytes: &[u8]| {
         let path = Path::new("/etc/cni/net.d/whereabouts.d/whereabouts.conf");
@@ -77,8 +77,8 @@ fn assigned(conf: &Conf, asked: &[u8]) {
     }
 }
 
-/// An address in 16 bytes and after it a `network_name`: the name of its claim reads back as the address. And the same bytes as a name that
-/// the API server has: what is read from it is an address whose claim reads back the same.
+/// The 16 bytes of an address and a `network_name`: the name of the claim reads back as the address. Then the same input as the name of an
+/// existing claim: the address that is read from it has a claim which reads back as the same address.
 pub fn whereabouts_claim_name(bytes: &[u8]) {
     if let Some((address, network)) = bytes.split_first_chunk::<16>() {
         let ip = IpAddr::from(*address);
@@ -103,7 +103,7 @@ fn claim_reads_back(ip: IpAddr, scope: ClaimScope<'_>) {
     assert_eq!(naming::claimed_address(name.as_str(), scope), Some(ip.to_canonical()), "{name} in {scope:?}");
 }
 
-/// A pool as the original writes it: each entry is an address of the range, and no two are the same.
+/// A pool as Whereabouts writes it: each entry is an address of the range, and no two are the same.
 pub fn whereabouts_pool(bytes: &[u8]) {
     let Ok(pool) = serde_json::from_slice::<ip_pool::Pool>(bytes) else { return };
     let entries = pool.entries();
@@ -126,7 +126,7 @@ pub fn whereabouts_pool(bytes: &[u8]) {
     );
 }
 
-/// A record file: what is read is the same after it is written again, and no name in it leads out of the folder.
+/// A record file: its content survives a round trip, and no name in it leads out of the folder.
 pub fn whereabouts_record(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let state = folder.path().join("state");
@@ -134,9 +134,9 @@ pub fn whereabouts_record(bytes: &[u8]) {
     let (id, if_name) = (ContainerId::parse("c1").expect("an id"), IfName::parse("net1").expect("a name"));
     put(&state.join("claims/c1@net1"), bytes);
     let record = match records.read(&id, &if_name) {
-        Ok(record) => record.expect("it is there"),
+        Ok(record) => record.expect("the file exists"),
         Err(RecordError::Damaged { .. }) => return,
-        Err(other) => panic!("a file that is no record is damaged, not: {other}"),
+        Err(other) => panic!("expected the error Damaged, got: {other}"),
     };
     if records.write(&record).is_ok() {
         let all = records.all().expect("records can be listed");
@@ -147,6 +147,6 @@ pub fn whereabouts_record(bytes: &[u8]) {
         records.drained(&record).expect("a tombstone can go");
         assert!(records.tombstones().expect("tombstones can be listed").is_empty());
     }
-    let outside = std::fs::read_dir(folder.path()).expect("the folder is there").count();
+    let outside = std::fs::read_dir(folder.path()).expect("the folder exists").count();
     assert_eq!(outside, 1, "{record:?} left its folder");
 }

@@ -11,11 +11,11 @@ use whereabouts::addr::slices::{SliceSize, Slices};
 
 use super::super::lossy;
 
-/// So many addresses below an answer are looked at one by one.
+/// The number of addresses below an answer that are checked one by one.
 const LOOKED_AT: u128 = 512;
 
-/// Lines: range, start, end, excludes by commas, used addresses by commas, where to begin, slice size. The first free address lies in
-/// the window, is neither excluded nor used, and none below it is free.
+/// Lines: range, start, end, excludes and used addresses (both separated by commas), first candidate, slice size. The first free address is in
+/// the window, is neither excluded nor used, and no address below it is free.
 pub fn whereabouts_range(bytes: &[u8]) {
     let text = lossy(bytes);
     let mut lines = text.lines();
@@ -44,7 +44,7 @@ pub fn whereabouts_range(bytes: &[u8]) {
         }
         None => {
             let held = u128::try_from(free.count_used(&used)).expect("a count");
-            assert_eq!(held, free.size(), "{spec:?}: nothing is free of what is not all used");
+            assert_eq!(held, free.size(), "{spec:?}: no free address although some are unused");
         }
     }
     assert_eq!(free.free_at(&used, 0), answer);
@@ -83,7 +83,7 @@ fn none_is_free(free: &Allocatable, used: &BTreeSet<IpAddr>, first: IpAddr, answ
     }
 }
 
-/// The size of a small pool is what counting finds.
+/// The size of a small pool is the number of its addresses.
 fn counted(free: &Allocatable) {
     let width = ip::offset(free.last(), free.first()).expect("the window has an order");
     if width < LOOKED_AT {
@@ -93,7 +93,7 @@ fn counted(free: &Allocatable) {
     }
 }
 
-/// Slices lie in the range, one beside the other, and each address is in the one of its number.
+/// Slices are in the range, adjacent, and `index_of` finds the slice of an address.
 fn sliced(net: IpNet, size: SliceSize) {
     let Ok(slices) = Slices::of(net, size) else { return };
     let count = slices.count();
@@ -108,7 +108,7 @@ fn sliced(net: IpNet, size: SliceSize) {
         );
         next = ip::add(slice.broadcast(), 1);
     }
-    // The count of the slices of all IPv6 addresses is one too few to be written.
+    // ::/0 has 2^128 slices of one address; the count is capped at 2^128 - 1.
     if count < u128::MAX {
         let last = slices.get(count - 1).expect("the last slice");
         assert_eq!(last.broadcast(), net.broadcast());

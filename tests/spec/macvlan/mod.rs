@@ -1,0 +1,13 @@
+//! macvlan: the reference implementation's own cases (M1 to M8) for ours and the Go plugin in every version each speaks, then what only ours
+//! promises.
+
+mod beyond;
+mod chain;
+mod conf;
+mod crash;
+mod endurance;
+mod ipam;
+mod names;
+mod refused;
+mod shared;
+mod wire;
