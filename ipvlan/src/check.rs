@@ -1,6 +1,6 @@
-//! CHECK: is the attachment as `prevResult` says?
+//! CHECK: compares the attachment with `prevResult`.
 
-use attach::check::{complete, failed, link, result, same_mac};
+use attach::check::{compare_configuration, compare_mac, failed, pod_link, prev_result};
 use attach::{master, pod};
 use cni::CniError;
 use cni::env::Attachment;
@@ -12,30 +12,35 @@ use crate::conf::Conf;
 /// Compares link, addresses and routes with the result of ADD.
 pub fn check(attachment: &Attachment, call: &Call) -> Result<(), CniError> {
     let conf = Conf::parse(call)?;
-    let result = result(call)?;
+    let result = prev_result(call)?;
     let own = cni::check::own(attachment, &result)?;
     let pod = pod::socket(attachment)?;
-    // A master that the conf does not name came from the result before ADD's, which is not known here.
+    // Without `master` ADD took the interface of its prevResult, which CHECK does not get.
     if !conf.common.master.is_empty() {
         master::find(&conf.common, &conf.common.master, &pod)?;
     }
-    let link = link(attachment, &pod)?;
-    same_kind(&conf, &link)?;
-    same_mac(own.interface, &link)?;
-    complete(&pod, &link, own)
+    let link = pod_link(attachment, &pod)?;
+    compare_kind(&conf, &link)?;
+    compare_mac(own.interface, &link)?;
+    compare_configuration(&pod, &link, own)
 }
 
-fn same_kind(conf: &Conf, link: &Link) -> Result<(), CniError> {
+/// Fails unless the link's kind, mode and flag are those of the conf. The texts are upstream's.
+fn compare_kind(conf: &Conf, link: &Link) -> Result<(), CniError> {
     let LinkKind::Ipvlan { mode, flag } = link.kind else {
         return Err(failed(format!("error: Container interface {} not of type ipvlan", link.name)));
     };
     if mode != conf.mode {
-        let wanted = conf.mode;
-        return Err(failed(format!("container ipvlan mode {mode} does not match expected value: {wanted}")));
+        let expected = conf.mode;
+        return Err(failed(format!(
+            "container ipvlan mode {mode} does not match expected value: {expected}"
+        )));
     }
     if flag != conf.flag {
-        let wanted = conf.flag;
-        return Err(failed(format!("container ipvlan flag {flag} does not match expected value: {wanted}")));
+        let expected = conf.flag;
+        return Err(failed(format!(
+            "container ipvlan flag {flag} does not match expected value: {expected}"
+        )));
     }
     Ok(())
 }

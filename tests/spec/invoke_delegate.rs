@@ -2,7 +2,7 @@
 //! implementation's package `invoke`, and what only a whole process shows of `raw_exec` and `get_version`.
 
 use cni::Code;
-use netlink::lab::NamedNetns;
+use netlink::test_util::NamedNetns;
 use serde_json::{Value, json};
 use tests::driver::{Call, Subject, merged, run_in, write_script};
 use tests::place;

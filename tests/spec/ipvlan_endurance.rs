@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use netlink::lab::Lab;
+use netlink::test_util::Testbed;
 use serde_json::json;
 use tests::driver::merged;
 
@@ -17,7 +17,7 @@ const UNTIL: Until = Until::Enough { time: Duration::from_secs(45), least: 100 }
 fn attachments_on_a_restless_node_all_succeed_and_leave_nothing() {
     let _alone = alone();
     let bench = Bench::new();
-    let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
     bench.host.add_address(&master, "198.51.100.7/24".parse().unwrap(), netlink::Dad::Kernel).unwrap();
     counting_ipam(bench.folder.path());
     // By its subnet, the master is found by lists of links and of addresses.

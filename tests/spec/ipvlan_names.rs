@@ -2,7 +2,7 @@
 //! macvlan's is asked here too.
 
 use cni::Code;
-use netlink::lab::{Lab, create_veth};
+use netlink::test_util::{Testbed, create_veth};
 use netlink::{IpvlanFlag, IpvlanMode};
 use serde_json::json;
 use tests::driver::{Call, Subject, merged};
@@ -41,7 +41,7 @@ fn keys_in_any_case_are_understood_through_the_binary() {
     let bench = Bench::new();
     counting_ipam(bench.folder.path());
     let conf = json!({
-        "CNIVersion": "1.0.0", "NAME": "spec", "Type": "ipvlan", "MASTER": Lab::MASTER, "MODE": "l3", "Flag": "vepa",
+        "CNIVersion": "1.0.0", "NAME": "spec", "Type": "ipvlan", "MASTER": Testbed::MASTER, "MODE": "l3", "Flag": "vepa",
         "Mtu": 1300, "LinkInContainer": false, "IPAM": {"TYPE": "counting"},
     });
     let call = Call { container_id: "1", ..bench.call() };

@@ -1,6 +1,6 @@
 //! What ours and the Go plugin do alike. The Go plugin's own tests speak version 1.0.0 only.
 
-use netlink::lab::Lab;
+use netlink::test_util::Testbed;
 use netlink::{IpvlanFlag, IpvlanMode, RouteFilter};
 use serde_json::json;
 use tests::driver::{Subject, merged};
@@ -61,8 +61,11 @@ fn add_makes_the_link_with_address_and_route_check_accepts_them_and_del_removes_
 /// I3.
 #[test]
 fn chained_it_sits_on_the_previous_interface_and_takes_the_previous_addresses() {
-    let cases =
-        [(Place::Host, Lab::MASTER), (Place::HostByDefault, Lab::MASTER), (Place::Container, "inner0")];
+    let cases = [
+        (Place::Host, Testbed::MASTER),
+        (Place::HostByDefault, Testbed::MASTER),
+        (Place::Container, "inner0"),
+    ];
     for (place, master) in cases {
         for subject in Subject::all() {
             if subject.name == "go" && matches!(place, Place::Container) {
@@ -126,7 +129,7 @@ fn without_master_the_default_routes_interface_is_taken() {
         let conf = without(&conf(&bench, json!({})), "master");
         let error = direct(&bench).run(&subject, "ADD", &conf).error();
         assert!(error.msg.starts_with("no default route interface found"), "{error}");
-        let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+        let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
         bench.host.add_address(&master, "192.0.2.1/24".parse().unwrap(), netlink::Dad::Kernel).unwrap();
         let route = netlink::Route {
             gw: Some("192.0.2.254".parse().unwrap()),

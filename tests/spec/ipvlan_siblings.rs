@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cni::Code;
-use netlink::lab::Lab;
+use netlink::test_util::Testbed;
 use netlink::{IpvlanFlag, IpvlanMode, IpvlanSpec};
 use serde_json::json;
 use tests::driver::{Subject, merged};
@@ -22,7 +22,7 @@ fn another_mode_than_that_of_the_masters_links_is_refused_and_changes_nothing() 
     let l3 = conf(&bench, json!({"mode": "l3"}));
     let error = ours(&bench, "ADD", &l3).error();
     assert_eq!(error.code, Code::InvalidConfig);
-    assert!(error.msg.contains(Lab::MASTER) && error.msg.contains("mode l2 already"), "{error}");
+    assert!(error.msg.contains(Testbed::MASTER) && error.msg.contains("mode l2 already"), "{error}");
     let place = first.netns.path().file_name().unwrap().to_str().unwrap();
     assert!(error.details.contains("net1") && error.details.contains(place), "{error}");
     assert_eq!(first.kind(), (IpvlanMode::L2, IpvlanFlag::Bridge));
@@ -86,7 +86,7 @@ fn a_link_whose_mode_was_changed_while_it_was_made_is_taken_back() {
     let error = std::thread::scope(|scope| {
         let adding = scope.spawn(|| bench.call().run(&Subject::ours(), "ADD", &slow).error());
         wait_for(&asked);
-        let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+        let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
         let spec = IpvlanSpec::new("net1", master.index, IpvlanMode::L3);
         bench.host.create_ipvlan(&spec, &other.socket).unwrap();
         std::fs::File::create(&go).unwrap();
@@ -114,7 +114,7 @@ fn a_master_carries_macvlan_or_ipvlan_and_the_error_says_which_it_has() {
         add(&bench, first);
         let other = Neighbour::new("other");
         let error = other.ours(&bench, "ADD", second).error();
-        assert!(error.msg.contains(word) && error.msg.contains(Lab::MASTER), "{error}");
+        assert!(error.msg.contains(word) && error.msg.contains(Testbed::MASTER), "{error}");
         assert_eq!(other.socket.link_by_name("net1").unwrap(), None);
         ours(&bench, "DEL", first).ok();
         nothing_is_left(&bench);

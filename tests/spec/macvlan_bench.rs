@@ -1,6 +1,6 @@
 //! What the macvlan tests ask of a bench beyond what all have.
 
-use netlink::lab::{Frames, Lab};
+use netlink::test_util::{Frames, Testbed};
 use serde_json::{Value, json};
 use tests::driver::{merged, write_script};
 
@@ -46,14 +46,14 @@ pub fn asked(bench: &Bench, verb: &str) -> Option<Value> {
 
 /// Sends and hears as another host on the wire.
 pub fn stranger(bench: &Bench) -> Frames {
-    let wire = bench.lab.peer.socket().unwrap().link_by_name(Lab::WIRE).unwrap().unwrap();
+    let wire = bench.lab.peer.socket().unwrap().link_by_name(Testbed::WIRE).unwrap().unwrap();
     Frames::on(bench.lab.peer.netns(), &wire).unwrap()
 }
 
 /// Gives the other host on the wire an address; its MAC address.
 pub fn give_stranger(bench: &Bench, address: &str) -> String {
     let peer = bench.lab.peer.socket().unwrap();
-    let wire = peer.link_by_name(Lab::WIRE).unwrap().unwrap();
+    let wire = peer.link_by_name(Testbed::WIRE).unwrap().unwrap();
     peer.add_address(&wire, address.parse().unwrap(), netlink::Dad::Skip).unwrap();
     wire.mac.unwrap().to_string()
 }

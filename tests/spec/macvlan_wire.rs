@@ -3,8 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use netlink::announce::{gratuitous_arp, unsolicited_advertisement};
-use netlink::lab::NamedNetns;
+use netlink::test_util::{Arp, BROADCAST, NamedNetns, unsolicited_advertisement};
 use netlink::{Mac, RouteFilter, Socket};
 use serde_json::{Value, json};
 use tests::driver::{Subject, merged};
@@ -21,7 +20,10 @@ fn a_neighbour_hears_of_both_addresses_unless_announce_is_off() {
     let ipam = bench.static_ipam(&["10.1.2.3/24", "fd00::3/64"]);
     let conf = with_ipam(&bench, json!({"ipam": ipam, "mac": MAC.to_string(), "nodad": true}));
     let ipv6: Ipv6Addr = "fd00::3".parse().unwrap();
-    let frames = [gratuitous_arp(MAC, [10, 1, 2, 3].into()).to_vec(), unsolicited_advertisement(MAC, ipv6)];
+    let frames = [
+        Arp::announcement(MAC, [10, 1, 2, 3].into()).to_frame(BROADCAST).to_vec(),
+        unsolicited_advertisement(MAC, ipv6),
+    ];
     for frame in frames {
         let neighbour = stranger(&bench);
         bench.call().run(&Subject::ours(), "ADD", &conf).ok();
