@@ -1,28 +1,26 @@
 //! CHECK: compares the attachment with `prevResult`.
 
-use attach::check::{compare_configuration, compare_mac, failed, pod_link, prev_result};
-use attach::{master, pod};
+use attach::check::failed;
+use attach::master;
 use cni::CniError;
+use cni::check::Own;
 use cni::env::Attachment;
 use cni::plugin::Call;
-use netlink::{Link, LinkKind};
+use netlink::{Link, LinkKind, Socket};
 
 use crate::conf::Conf;
 
 /// Compares link, addresses and routes with the result of ADD.
 pub fn check(attachment: &Attachment, call: &Call) -> Result<(), CniError> {
     let conf = Conf::parse(call)?;
-    let result = prev_result(call)?;
-    let own = cni::check::own(attachment, &result)?;
-    let pod = pod::socket(attachment)?;
-    // Without `master` ADD took the interface of its prevResult, which CHECK does not get.
-    if !conf.common.master.is_empty() {
-        master::find(&conf.common, &conf.common.master, &pod)?;
-    }
-    let link = pod_link(attachment, &pod)?;
-    compare_kind(&conf, &link)?;
-    compare_mac(own.interface, &link)?;
-    compare_configuration(&pod, &link, own)
+    let check_master = |_own: &Own<'_>, pod: &Socket| {
+        // Without `master` ADD took the interface of its prevResult, which CHECK does not get.
+        if conf.common.master.is_empty() {
+            return Ok(());
+        }
+        master::find(&conf.common, &conf.common.master, pod).map(drop)
+    };
+    attach::check::check(attachment, call, check_master, |link| compare_kind(&conf, link))
 }
 
 /// Fails unless the link's kind, mode and flag are those of the conf. The texts are upstream's.

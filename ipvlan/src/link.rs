@@ -35,8 +35,7 @@ fn create(
     masters: &[MasterSelector],
     pod: &Socket,
 ) -> Result<Link, CniError> {
-    let (host, master) = master::find(&conf.common, masters, pod)?;
-    master::check_mtu(&conf.common, &master)?;
+    let (host, master) = master::find_for_new_link(&conf.common, masters, pod)?;
     // Before the link is created: its creation already changes the siblings' mode.
     if let Some(sibling) = siblings::find(&host, &master, pod).map_err(|e| kernel(&e))? {
         siblings::refuse_conflict(conf, &master.name, &sibling)?;

@@ -1,11 +1,12 @@
 //! CHECK: compares the attachment with `prevResult`.
 
-use attach::check::{compare_configuration, compare_mac, failed, pod_link, prev_result};
-use attach::{master, pod};
+use attach::check::failed;
+use attach::master;
 use cni::CniError;
+use cni::check::Own;
 use cni::env::Attachment;
 use cni::plugin::Call;
-use netlink::{Link, LinkKind};
+use netlink::{Link, LinkKind, Socket};
 
 use crate::chained;
 use crate::conf::Conf;
@@ -13,16 +14,13 @@ use crate::conf::Conf;
 /// Compares link, addresses and routes with the result of ADD.
 pub fn check(attachment: &Attachment, call: &Call) -> Result<(), CniError> {
     let conf = Conf::parse(call)?;
-    let result = prev_result(call)?;
-    let own = cni::check::own(attachment, &result)?;
-    let pod = pod::socket(attachment)?;
-    // CHECK does not get the result that ADD got. But in the result of ADD the interfaces of earlier plugins are first.
-    let earlier = Some(own.earlier).filter(|earlier| !earlier.is_empty());
-    master::find(&conf.common, &chained::masters(&conf.common, &attachment.netns, earlier)?, &pod)?;
-    let link = pod_link(attachment, &pod)?;
-    compare_kind(&conf, &link)?;
-    compare_mac(own.interface, &link)?;
-    compare_configuration(&pod, &link, own)
+    let check_master = |own: &Own<'_>, pod: &Socket| {
+        // CHECK does not get the result that ADD got. But in the result of ADD the interfaces of earlier plugins are first.
+        let earlier = Some(own.earlier).filter(|earlier| !earlier.is_empty());
+        let masters = chained::masters(&conf.common, &attachment.netns, earlier)?;
+        master::find(&conf.common, &masters, pod).map(drop)
+    };
+    attach::check::check(attachment, call, check_master, |link| compare_kind(&conf, link))
 }
 
 /// Fails unless the link's kind and mode are those of the conf. The texts are upstream's.

@@ -51,8 +51,7 @@ fn create(
     masters: &[MasterSelector],
     pod: &Socket,
 ) -> Result<Link, CniError> {
-    let (host, master) = master::find(&conf.common, masters, pod)?;
-    master::check_mtu(&conf.common, &master)?;
+    let (host, master) = master::find_for_new_link(&conf.common, masters, pod)?;
     let spec = MacvlanSpec {
         mtu: conf.common.mtu,
         mac,

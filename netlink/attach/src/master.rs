@@ -29,8 +29,18 @@ pub fn status(conf: &Common, call: &Call) -> Result<(), CniError> {
     crate::ipam::forward(cni::env::Verb::Status, call)
 }
 
-/// Fails with code 7 if the MTU is greater than the master's.
-pub fn check_mtu(conf: &Common, master: &Link) -> Result<(), CniError> {
+/// As [`find`] for ADD; also fails with code 7 if the MTU of the conf is greater than the master's.
+pub fn find_for_new_link(
+    conf: &Common,
+    masters: &[MasterSelector],
+    pod: &Socket,
+) -> Result<(Socket, Link), CniError> {
+    let (socket, master) = find(conf, masters, pod)?;
+    check_mtu(conf, &master)?;
+    Ok((socket, master))
+}
+
+fn check_mtu(conf: &Common, master: &Link) -> Result<(), CniError> {
     // Checked here because the kernel returns EINVAL for macvlan, without an explanation.
     match conf.mtu {
         Some(mtu) if mtu > master.mtu => {
