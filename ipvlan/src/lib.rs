@@ -9,7 +9,7 @@
 //! | `check` | whether the link still matches `prevResult` |
 //! | `plugin` | what each verb does |
 //!
-//! Must never: know Kubernetes, distinguish IPAM plugins, leave a link that ADD did not report, change the mode or flag of other pods'
+//! Must never: depend on Kubernetes, distinguish IPAM plugins, leave a link that ADD did not report, change the mode or flag of other pods'
 //! links.
 
 mod chained;

@@ -58,14 +58,14 @@ pub fn find(host: &Socket, master: &Link, pod: &Socket) -> Result<Option<Sibling
     // Without the directory no runtime mounts namespaces here.
     let Ok(mounted) = std::fs::read_dir(Path::new(MOUNTED)) else { return Ok(None) };
     // Errors are ignored: namespaces of other pods end at any time, and must not fail this pod's ADD.
-    let look = |path: &Path| -> Option<Sibling> {
+    let sibling_in = |path: &Path| -> Option<Sibling> {
         let netns = Netns::open(path).ok()?;
         let place = place_of(&netns, host.netns()).ok()?;
         among(&Socket::in_netns(&netns).ok()?, master, place).ok()?
     };
     let until = Instant::now() + LIMIT;
     let in_time = mounted.flatten().take_while(|_| Instant::now() < until);
-    Ok(in_time.map(|entry| entry.path()).find_map(|path| look(&path)))
+    Ok(in_time.map(|entry| entry.path()).find_map(|path| sibling_in(&path)))
 }
 
 fn place_of(netns: &Netns, masters: &Netns) -> Result<Place, netlink::Error> {

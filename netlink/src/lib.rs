@@ -1,5 +1,5 @@
 //! The part of Linux networking that CNI plugins need: network namespaces, links, addresses, routes, a few sysctls, announcements. It
-//! knows nothing about CNI or Kubernetes.
+//! does not depend on CNI or Kubernetes.
 //!
 //! A [`Netns`] is an open file descriptor; threads do not stay in a namespace. A [`Socket`] is an rtnetlink socket that was opened
 //! inside one namespace and works from any thread:

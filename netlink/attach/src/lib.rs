@@ -13,7 +13,7 @@
 //!
 //! The plugins themselves decide the kind of link, its modes, the use of `prevResult`, and the order of ADD.
 //!
-//! Must never: know Kubernetes, distinguish IPAM plugins, distinguish interface plugins.
+//! Must never: depend on Kubernetes, distinguish IPAM plugins, distinguish interface plugins.
 
 pub mod check;
 pub mod conf;

@@ -19,7 +19,7 @@ pub fn find(conf: &Common, masters: &[MasterSelector], pod: &Socket) -> Result<(
 }
 
 /// STATUS: fails with code 50 if the conf names a master and none of the selectors matches, and with the IPAM plugin's error. Without
-/// `master` the interface may come from an earlier plugin of the chain, which STATUS knows nothing about.
+/// `master` the interface may come from an earlier plugin of the chain, which STATUS does not get.
 pub fn status(conf: &Common, call: &Call) -> Result<(), CniError> {
     // STATUS gets no CNI_NETNS, so that a master in the pod cannot be looked up.
     if conf.master_in == MasterIn::Host && !conf.master.is_empty() {

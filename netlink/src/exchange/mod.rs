@@ -1,6 +1,6 @@
 //! One exchange with the kernel: a request, and the response in the bytes of one or more datagrams.
 //!
-//! Nothing here knows what the objects in a response mean; that is for `link`, `address` and `route`.
+//! `link`, `address` and `route` interpret the objects in a response.
 
 pub(crate) mod channel;
 mod ext_ack;
