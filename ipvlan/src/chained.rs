@@ -1,36 +1,37 @@
-//! What an earlier plugin of the chain decides. ipvlan may follow a plugin that brings an interface, which is then the master, or
-//! addresses, which are then the link's.
+//! Chaining: the result of an earlier plugin can supply the master, if it has an interface, and the link's addresses, if it has some.
 
 use cni::conf::{Ipam, NetConf};
 use cni::result::CniResult;
 use cni::{CniError, Code};
 use netlink::MasterSelector;
 
-/// Where the link's addresses come from.
+/// The source of the link's addresses.
 #[derive(Clone, Debug)]
 pub enum Addresses<'a> {
-    /// From an IPAM plugin.
+    /// An IPAM plugin.
     Ipam(&'a Ipam),
-    /// From the result of an earlier plugin, with its routes and name servers.
+    /// The result of an earlier plugin, which also has the routes and name servers.
     Previous(CniResult),
 }
 
-/// Where the addresses come from: `ipam`, else `prevResult`. Code 7 where there are none to be had: all links of a master have one
-/// MAC address, so that one without an IP address cannot be reached by anything.
+/// The source of the addresses: `ipam`, else `prevResult`. Code 7 without either: all links of a master have the same MAC address, so
+/// that no frame can reach a link without an IP address.
 pub fn addresses(conf: &NetConf, previous: Option<CniResult>) -> Result<Addresses<'_>, CniError> {
     match (&conf.ipam, previous) {
         (Some(ipam), _) => Ok(Addresses::Ipam(ipam)),
         (None, Some(result)) if !result.ips.is_empty() => Ok(Addresses::Previous(result)),
         (None, _) => Err(CniError::new(
             Code::InvalidConfig,
-            "ipvlan needs addresses: set \"ipam\", or chain it after a plugin whose result has some",
+            "ipvlan needs addresses: set \"ipam\", or chain it after a plugin that reports addresses",
         )
-        .with_details("an ipvlan link has its master's MAC address and is told from the others by its IP addresses alone")),
+        .with_details(
+            "all ipvlan links of a master have its MAC address, so that only IP addresses distinguish them",
+        )),
     }
 }
 
-/// Where the link sits: the conf's `master`, else the one interface that `prevResult` names; nothing, which means the interface of
-/// the default route, where there is neither.
+/// The selectors of the master: the conf's, else the only interface of `prevResult`. Empty, which selects the interface of the default
+/// route, without both.
 pub fn masters(
     of_conf: &[MasterSelector],
     previous: Option<&CniResult>,
@@ -44,7 +45,7 @@ pub fn masters(
                 Code::InvalidConfig,
                 "chained master failure. PrevResult lacks a single named interface",
             )
-            .with_details(format!("it has {names:?}; name the interface by the key \"master\"")))
+            .with_details(format!("prevResult has {names:?}; name the interface by the key \"master\"")))
         }
     }
 }
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn ipam_goes_before_the_addresses_of_the_previous_result() {
+    fn ipam_takes_precedence_over_the_addresses_of_prev_result() {
         let with_ipam = conf(r#","ipam":{"type":"static"}"#);
         let previous = result(&[], &["10.0.0.2/24"]);
         assert!(matches!(addresses(&with_ipam, Some(previous.clone())).unwrap(), Addresses::Ipam(_)));
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn without_addresses_from_anywhere_the_conf_is_refused() {
+    fn without_ipam_and_addresses_in_prev_result_the_conf_is_refused() {
         for previous in [None, Some(result(&["eth0"], &[]))] {
             let error = addresses(&conf(r#","ipam":{}"#), previous).unwrap_err();
             assert_eq!(error.code, Code::InvalidConfig);
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_interface_of_the_previous_result_is_the_master_unless_the_conf_names_one() {
+    fn the_only_interface_of_prev_result_is_the_master_unless_the_conf_names_one() {
         let previous = result(&["eth1"], &[]);
         let named = [MasterSelector::Name("eth7".into())];
         assert_eq!(masters(&[], Some(&previous)).unwrap(), [MasterSelector::Name("eth1".into())]);
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn none_several_or_a_nameless_interface_is_no_master() {
+    fn no_interface_several_or_one_without_name_is_an_error() {
         for names in [&[][..], &["a", "b"], &[""]] {
             let error = masters(&[], Some(&result(names, &[]))).unwrap_err();
             assert_eq!(

@@ -1,41 +1,44 @@
-//! CHECK: is the attachment as `prevResult` says?
+//! CHECK: compares the attachment with `prevResult`.
 
-use attach::check::{complete, failed, link, result, same_mac};
-use attach::{master, pod};
+use attach::check::failed;
+use attach::master;
 use cni::CniError;
+use cni::check::Own;
 use cni::env::Attachment;
 use cni::plugin::Call;
-use netlink::{Link, LinkKind};
+use netlink::{Link, LinkKind, Socket};
 
 use crate::conf::Conf;
 
 /// Compares link, addresses and routes with the result of ADD.
 pub fn check(attachment: &Attachment, call: &Call) -> Result<(), CniError> {
     let conf = Conf::parse(call)?;
-    let result = result(call)?;
-    let own = cni::check::own(attachment, &result)?;
-    let pod = pod::socket(attachment)?;
-    // A master that the conf does not name came from the result before ADD's, which is not known here.
-    if !conf.common.master.is_empty() {
-        master::find(&conf.common, &conf.common.master, &pod)?;
-    }
-    let link = link(attachment, &pod)?;
-    same_kind(&conf, &link)?;
-    same_mac(own.interface, &link)?;
-    complete(&pod, &link, own)
+    let check_master = |_own: &Own<'_>, pod: &Socket| {
+        // Without `master` ADD took the interface of its prevResult, which CHECK does not get.
+        if conf.common.master.is_empty() {
+            return Ok(());
+        }
+        master::find(&conf.common, &conf.common.master, pod).map(drop)
+    };
+    attach::check::check(attachment, call, check_master, |link| compare_kind(&conf, link))
 }
 
-fn same_kind(conf: &Conf, link: &Link) -> Result<(), CniError> {
+/// Fails unless the link's kind, mode and flag are those of the conf. The texts are upstream's.
+fn compare_kind(conf: &Conf, link: &Link) -> Result<(), CniError> {
     let LinkKind::Ipvlan { mode, flag } = link.kind else {
         return Err(failed(format!("error: Container interface {} not of type ipvlan", link.name)));
     };
     if mode != conf.mode {
-        let wanted = conf.mode;
-        return Err(failed(format!("container ipvlan mode {mode} does not match expected value: {wanted}")));
+        let expected = conf.mode;
+        return Err(failed(format!(
+            "container ipvlan mode {mode} does not match expected value: {expected}"
+        )));
     }
     if flag != conf.flag {
-        let wanted = conf.flag;
-        return Err(failed(format!("container ipvlan flag {flag} does not match expected value: {wanted}")));
+        let expected = conf.flag;
+        return Err(failed(format!(
+            "container ipvlan flag {flag} does not match expected value: {expected}"
+        )));
     }
     Ok(())
 }

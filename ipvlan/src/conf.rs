@@ -10,14 +10,14 @@ use serde::Deserialize;
 
 const KEYS: &[&str] = &["mode", "flag"];
 
-/// What the conf asks for.
+/// The configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conf {
-    /// What every interface plugin can be asked for.
+    /// The keys of every interface plugin.
     pub common: Common,
-    /// `mode`, `l2` unless given.
+    /// `mode`, by default `l2`.
     pub mode: IpvlanMode,
-    /// `flag`, `bridge` unless given.
+    /// `flag`, by default `bridge`.
     pub flag: IpvlanFlag,
 }
 
@@ -30,19 +30,19 @@ struct Wire {
 }
 
 impl Conf {
-    /// Reads the conf of a call. Code 7 for a value that cannot be right.
+    /// Reads the configuration of a call. Code 7 for an invalid value.
     pub fn parse(call: &Call) -> Result<Conf, CniError> {
         let wire: Wire = call.conf.decode(KEYS)?;
         let mac = |mac: &str| mac.parse().map_err(|e| invalid(format!("invalid master.mac {mac:?}: {e}")));
         Ok(Conf {
             common: Common::parse(call, mac)?,
-            mode: word("mode", &wire.mode, IpvlanMode::L2, "expected l2, l3 or l3s")?,
-            flag: word("flag", &wire.flag, IpvlanFlag::Bridge, "expected bridge, private or vepa")?,
+            mode: parse_name("mode", &wire.mode, IpvlanMode::L2, "expected l2, l3 or l3s")?,
+            flag: parse_name("flag", &wire.flag, IpvlanFlag::Bridge, "expected bridge, private or vepa")?,
         })
     }
 }
 
-fn word<T: FromStr>(key: &str, text: &str, default: T, expected: &str) -> Result<T, CniError> {
+fn parse_name<T: FromStr>(key: &str, text: &str, default: T, expected: &str) -> Result<T, CniError> {
     if text.is_empty() {
         return Ok(default);
     }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mode_and_flag_is_known_and_others_are_named() {
+    fn every_mode_and_flag_is_parsed_and_an_unknown_one_is_in_the_error() {
         for mode in ["l2", "l3", "l3s"] {
             assert_eq!(parse(&format!(r#","mode":"{mode}""#)).unwrap().mode.to_string(), mode);
         }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_mac_of_a_master_is_named_by_its_key() {
+    fn the_error_for_an_invalid_mac_of_a_master_names_its_key() {
         let error = parse(r#","master":{"mac":"x"}"#).unwrap_err();
         assert!(error.msg.starts_with("invalid master.mac \"x\""), "{error}");
     }

@@ -1,22 +1,22 @@
-//! The `ipvlan` CNI plugin: an interface of the pod's own that shares the MAC address of one of the node's interfaces.
+//! The `ipvlan` CNI plugin: gives a pod an interface on one of the node's interfaces, with the MAC address of that interface.
 //!
 //! | module | question it answers |
 //! |---|---|
 //! | [`conf`] | what the configuration says |
-//! | [`chained`] | what an earlier plugin of the chain decides: master and addresses |
-//! | [`siblings`] | which mode and flag the master's other links have |
-//! | [`link`] | how the link is made; how it is unmade is the same for all, see the crate `attach` |
-//! | [`check`] | whether it is still as it was made |
-//! | [`plugin`] | which verb does what |
+//! | `chained` | which master and addresses an earlier plugin's result supplies |
+//! | `siblings` | which mode and flag the master's other links have |
+//! | `link` | how ADD creates and configures the link; the crate `attach` removes it |
+//! | `check` | whether the link still matches `prevResult` |
+//! | `plugin` | what each verb does |
 //!
-//! Must never: know Kubernetes, know one IPAM plugin from another, leave a link behind that ADD did not report, change the mode or
-//! flag of links that other pods have.
+//! Must never: depend on Kubernetes, distinguish IPAM plugins, leave a link that ADD did not report, change the mode or flag of other pods'
+//! links.
 
-pub mod chained;
-pub mod check;
+mod chained;
+mod check;
 pub mod conf;
-pub mod link;
-pub mod plugin;
-pub mod siblings;
+mod link;
+mod plugin;
+mod siblings;
 
 pub use plugin::Ipvlan;

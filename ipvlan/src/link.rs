@@ -1,7 +1,7 @@
-//! How the link is made.
+//! ADD: creates the link and configures it.
 
 use attach::error::kernel;
-use attach::undo::give_back;
+use attach::rollback::roll_back;
 use attach::{ipam, master, pod};
 use cni::env::Attachment;
 use cni::plugin::Call;
@@ -14,8 +14,9 @@ use crate::chained::{self, Addresses};
 use crate::conf::Conf;
 use crate::siblings;
 
-/// Makes the link, has its addresses chosen and sets them. Whatever fails, link and addresses are given back.
+/// Creates the link, allocates its addresses and configures it. After an error link and addresses are removed again.
 pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CniError> {
+    // All that can be checked without the kernel comes before the link, so that there is nothing to undo.
     let conf = Conf::parse(call)?;
     let previous = call.conf.prev_result()?;
     let masters = chained::masters(&conf.common.master, previous.as_ref())?;
@@ -23,8 +24,9 @@ pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CniError> 
     let pod = pod::socket(attachment)?;
     let link = create(attachment, &conf, &masters, &pod)?;
     cni::crash_point!("ipvlan-after-create");
-    let made = furnish(attachment, call, &conf, addresses, &pod, &link);
-    made.map_err(|error| give_back(error, call, &pod, &link))
+    // From here on an error must remove the link.
+    let result = configure_link(attachment, call, &conf, addresses, &pod, &link);
+    result.map_err(|error| roll_back(error, call, &pod, &link))
 }
 
 fn create(
@@ -33,8 +35,8 @@ fn create(
     masters: &[MasterSelector],
     pod: &Socket,
 ) -> Result<Link, CniError> {
-    let (host, master) = master::find(&conf.common, masters, pod)?;
-    master::check_mtu(&conf.common, &master)?;
+    let (host, master) = master::find_for_new_link(&conf.common, masters, pod)?;
+    // Before the link is created: its creation already changes the siblings' mode.
     if let Some(sibling) = siblings::find(&host, &master, pod).map_err(|e| kernel(&e))? {
         siblings::refuse_conflict(conf, &master.name, &sibling)?;
     }
@@ -43,11 +45,11 @@ fn create(
         mtu: conf.common.mtu,
         ..IpvlanSpec::new(attachment.if_name.as_str(), master.index, conf.mode)
     };
-    host.create_ipvlan(&spec, pod).map_err(|error| pod::not_made(&error, "ipvlan", attachment, &master))
+    host.create_ipvlan(&spec, pod).map_err(|error| pod::create_error(&error, "ipvlan", attachment, &master))
 }
 
-/// Addresses, routes and up.
-fn furnish(
+/// Allocates the addresses, configures the link with them, and returns the result.
+fn configure_link(
     attachment: &Attachment,
     call: &Call,
     conf: &Conf,
@@ -62,26 +64,28 @@ fn furnish(
     cni::crash_point!("ipvlan-after-ipam");
     configure(pod, link, &plan(conf, &result)).map_err(|e| kernel(&e))?;
     cni::crash_point!("ipvlan-after-configure");
+    // As late as possible, to notice ADDs that ran at the same time.
     let link = read_back(attachment, pod, link)?;
-    still_as_asked(conf, &link)?;
+    check_mode(conf, &link)?;
     Ok(result.on_interface(pod::interface(attachment, &link), &call.conf.dns))
 }
 
-/// The link as it is now that it is set up: other links may have changed its mode.
+/// Looks the link up again: since its creation another link may have changed its mode.
 fn read_back(attachment: &Attachment, pod: &Socket, link: &Link) -> Result<Link, CniError> {
     pod.link_by_index(link.index).map_err(|e| kernel(&e))?.ok_or_else(|| {
         let name = &attachment.if_name;
-        CniError::new(Code::Internal, format!("interface {name} vanished while it was set up"))
+        CniError::new(Code::Internal, format!("interface {name} was deleted during ADD"))
     })
 }
 
-/// Two links that are made on one master at the same time do not see each other first; the last one decides for both.
-fn still_as_asked(conf: &Conf, link: &Link) -> Result<(), CniError> {
+/// Fails if the link has another mode or flag than the conf says. Two ADDs on one master at the same time may not find each other's
+/// link before they create their own, and the kernel gives both the mode of the last one.
+fn check_mode(conf: &Conf, link: &Link) -> Result<(), CniError> {
     match link.kind {
         LinkKind::Ipvlan { mode, flag } if (mode, flag) != (conf.mode, conf.flag) => Err(CniError::new(
             Code::TryAgainLater,
             format!(
-                "another ipvlan link on the same master changed {} from mode {} and flag {} to mode {mode} and flag {flag}: all links of a master need the same",
+                "another ipvlan link on the same master changed {} from mode {} and flag {} to mode {mode} and flag {flag}; all ipvlan links of a master have the same",
                 link.name, conf.mode, conf.flag
             ),
         )),
@@ -93,7 +97,7 @@ fn plan(conf: &Conf, result: &CniResult) -> Plan {
     let plan = attach::plan::plan(&conf.common, result);
     match conf.mode {
         IpvlanMode::L2 => plan,
-        // In the modes of the network layer no frame is addressed by what ARP or neighbour discovery say.
+        // In these modes links use neither ARP nor neighbour discovery, and all have the master's MAC address.
         IpvlanMode::L3 | IpvlanMode::L3s => Plan { announce: None, ..plan },
     }
 }

@@ -1,7 +1,7 @@
-//! The verbs.
+//! The verbs of the plugin.
 
 use attach::ipam::forward;
-use attach::{master, undo};
+use attach::{master, rollback};
 use cni::env::{Attachment, Detachment, Verb};
 use cni::plugin::{About, Call, Plugin, ValidAttachment};
 use cni::result::RawResult;
@@ -32,7 +32,7 @@ impl Plugin for Ipvlan {
     }
 
     fn del(&self, detachment: &Detachment, call: &Call) -> Result<(), CniError> {
-        undo::del(detachment, call, |kind| matches!(kind, LinkKind::Ipvlan { .. }))
+        rollback::del(detachment, call, |kind| matches!(kind, LinkKind::Ipvlan { .. }))
     }
 
     fn check(&self, attachment: &Attachment, call: &Call) -> Result<(), CniError> {
@@ -40,7 +40,8 @@ impl Plugin for Ipvlan {
         crate::check::check(attachment, call)
     }
 
-    /// An ipvlan link ends with its namespace, so only IPAM has something to free.
+    /// Links end with their namespace, so that only the IPAM plugin has something to release. It reads the valid attachments from the
+    /// conf itself.
     fn gc(&self, _valid: Option<&[ValidAttachment]>, call: &Call) -> Result<(), CniError> {
         forward(Verb::Gc, call)
     }

@@ -1,4 +1,4 @@
-//! What earlier plugins of the chain decide: without `master` in the conf, an interface that one of them made is the master.
+//! Chaining: without `master` in the conf, an interface of an earlier plugin is the master.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use cni::result::Interface;
 use cni::{CniError, Code};
 use netlink::MasterSelector;
 
-/// Where the link sits: the conf's `master`, else the one interface of `earlier` plugins that is in the namespace where masters are
-/// looked for. Nothing, which means the interface of the default route, where no plugin came `earlier`.
+/// The selectors of the master: the conf's, else the only interface of the `earlier` plugins that is in the master's namespace. Empty,
+/// which selects the interface of the default route, if there were no earlier plugins.
 pub fn masters(
     conf: &Common,
     netns: &Path,
@@ -16,6 +16,7 @@ pub fn masters(
 ) -> Result<Vec<MasterSelector>, CniError> {
     let (true, Some(earlier)) = (conf.master.is_empty(), earlier) else { return Ok(conf.master.clone()) };
     let netns = netns.to_string_lossy();
+    // In a result, interfaces of the node have an empty sandbox.
     let (sandbox, place) = match conf.master_in {
         MasterIn::Host => ("", "on the host"),
         MasterIn::Container => (netns.as_ref(), "in the container"),
@@ -26,9 +27,9 @@ pub fn masters(
         [only] => Ok(vec![MasterSelector::Name((*only).to_owned())]),
         several => Err(CniError::new(
             Code::InvalidConfig,
-            format!("chained master failure: prevResult must have one interface {place} to be the master, found {several:?}"),
+            format!("chained master failure: prevResult must have exactly one interface {place}, found {several:?}"),
         )
-        .with_details("name the interface by the key \"master\"; \"linkInContainer\" says on which side it is")),
+        .with_details("name the interface by the key \"master\"; \"linkInContainer\" selects host or container")),
     }
 }
 
@@ -56,14 +57,14 @@ mod tests {
     }
 
     #[test]
-    fn the_only_interface_of_the_side_that_masters_are_on_is_the_master() {
+    fn the_only_interface_in_the_masters_namespace_is_the_master() {
         let both = [("eth1.100", ""), ("eth0", NETNS)];
         assert_eq!(of(MasterIn::Host, &both).unwrap(), [MasterSelector::Name("eth1.100".into())]);
         assert_eq!(of(MasterIn::Container, &both).unwrap(), [MasterSelector::Name("eth0".into())]);
     }
 
     #[test]
-    fn none_several_and_nameless_interfaces_are_no_master() {
+    fn no_interface_several_or_one_without_name_is_an_error() {
         for pairs in [
             &[][..],
             &[("eth0", NETNS)],
@@ -73,14 +74,14 @@ mod tests {
         ] {
             let error = of(MasterIn::Host, pairs).unwrap_err();
             assert_eq!(error.code, Code::InvalidConfig);
-            assert!(error.msg.contains("one interface on the host"), "{error}");
+            assert!(error.msg.contains("exactly one interface on the host"), "{error}");
         }
         let error = of(MasterIn::Container, &[("a", NETNS), ("b", NETNS)]).unwrap_err();
         assert!(error.msg.contains("in the container") && error.msg.contains("\"a\", \"b\""), "{error}");
     }
 
     #[test]
-    fn the_conf_goes_before_the_chain_and_without_a_chain_nothing_is_named() {
+    fn the_conf_takes_precedence_and_without_earlier_plugins_there_is_no_selector() {
         let named = vec![MasterSelector::Name("eth7".into())];
         let earlier = interfaces(&[("eth1", "")]);
         let conf_with = conf(named.clone(), MasterIn::Host);

@@ -9,38 +9,38 @@ use serde::Deserialize;
 
 const KEYS: &[&str] = &["mode", "mac", "bcqueuelen", "stableMAC", "conflictDetection"];
 
-/// What the conf, `CNI_ARGS` and the runtime ask for.
+/// The configuration from the conf, `CNI_ARGS` and `runtimeConfig`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conf {
-    /// What every interface plugin can be asked for.
+    /// The keys of every interface plugin.
     pub common: Common,
-    /// `mode`, `bridge` unless given.
+    /// `mode`, by default `bridge`.
     pub mode: MacvlanMode,
-    /// Where the MAC address comes from.
+    /// The source of the MAC address.
     pub mac: MacSource,
-    /// `bcqueuelen` in packets; the kernel's if none (or 0).
+    /// `bcqueuelen` in packets; none, or 0 in the conf, for the kernel's default.
     pub bc_queue_len: Option<u32>,
-    /// `conflictDetection`: ask the wire for each IPv4 address before it is used.
-    pub conflicts: Conflicts,
+    /// `conflictDetection`: whether ADD checks that no other host has an IPv4 address.
+    pub conflict_detection: ConflictDetection,
 }
 
-/// Where the MAC address comes from.
+/// The source of the MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MacSource {
-    /// The kernel chooses one at random.
+    /// The kernel generates a random one.
     Kernel,
-    /// Asked for by `runtimeConfig.mac`, else `MAC` of `CNI_ARGS`, else `mac`.
+    /// The requested one: `runtimeConfig.mac`, else `MAC` of `CNI_ARGS`, else `mac`.
     Given(Mac),
-    /// `stableMAC`, where none is asked for: from the names of pod and interface.
+    /// `stableMAC` and none requested: derived from the names of pod and interface.
     Pod,
 }
 
-/// Whether the wire is asked for IPv4 addresses before they are used.
+/// Whether ADD sends ARP probes for IPv4 addresses before it uses them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Conflicts {
-    Ignore,
-    Refuse,
+pub enum ConflictDetection {
+    Off,
+    On,
 }
 
 #[derive(Deserialize)]
@@ -59,7 +59,7 @@ struct Wire {
 }
 
 impl Conf {
-    /// Reads the conf of a call. Code 7 for a value that cannot be right, 4 for a wrong `CNI_ARGS`.
+    /// Reads the configuration of a call. Code 7 for an invalid value, 4 for invalid `CNI_ARGS`.
     pub fn parse(call: &Call) -> Result<Conf, CniError> {
         let wire: Wire = call.conf.decode(KEYS)?;
         let mode = if wire.mode.is_empty() { "bridge" } else { &wire.mode };
@@ -76,11 +76,16 @@ impl Conf {
                 None => MacSource::Kernel,
             },
             bc_queue_len: Some(wire.bcqueuelen).filter(|length| *length > 0),
-            conflicts: if wire.conflict_detection { Conflicts::Refuse } else { Conflicts::Ignore },
+            conflict_detection: if wire.conflict_detection {
+                ConflictDetection::On
+            } else {
+                ConflictDetection::Off
+            },
         })
     }
 }
 
+/// The MAC address from the first source that has one.
 fn requested_mac(call: &Call, of_conf: &str) -> Result<Option<Mac>, CniError> {
     let of_args = args_mac(&call.args)?;
     let of_runtime = match call.conf.runtime_config.get("mac") {
@@ -91,12 +96,13 @@ fn requested_mac(call: &Call, of_conf: &str) -> Result<Option<Mac>, CniError> {
                 .ok_or_else(|| invalid(format!("runtimeConfig.mac must be a string, found {value}")))?,
         ),
     };
-    let asked = [("runtimeConfig.mac", of_runtime), ("CNI_ARGS MAC", of_args), ("mac", Some(of_conf))];
-    let chosen = asked.into_iter().find_map(|(from, mac)| Some((from, mac.filter(|mac| !mac.is_empty())?)));
+    let sources = [("runtimeConfig.mac", of_runtime), ("CNI_ARGS MAC", of_args), ("mac", Some(of_conf))];
+    let chosen = sources.into_iter().find_map(|(from, mac)| Some((from, mac.filter(|mac| !mac.is_empty())?)));
     chosen.map(|(from, mac)| parse_mac(from, mac)).transpose()
 }
 
 fn args_mac(args: &CniArgs) -> Result<Option<&str>, CniError> {
+    // Upstream rejects unknown keys unless IgnoreUnknown is set. These are the keys that upstream and Kubernetes runtimes use.
     args.only(&[
         "MAC",
         "K8S_POD_NAMESPACE",
@@ -134,13 +140,13 @@ pub(crate) mod tests {
     fn an_empty_conf_has_upstreams_defaults() {
         let conf = parse("").unwrap();
         assert_eq!(
-            (conf.mode, conf.mac, conf.bc_queue_len, conf.conflicts),
-            (MacvlanMode::Bridge, MacSource::Kernel, None, Conflicts::Ignore)
+            (conf.mode, conf.mac, conf.bc_queue_len, conf.conflict_detection),
+            (MacvlanMode::Bridge, MacSource::Kernel, None, ConflictDetection::Off)
         );
     }
 
     #[test]
-    fn every_mode_is_known_and_others_are_named() {
+    fn every_mode_is_parsed_and_an_unknown_one_is_in_the_error() {
         for mode in ["bridge", "private", "vepa", "passthru", "source"] {
             assert_eq!(parse(&format!(r#","mode":"{mode}""#)).unwrap().mode.to_string(), mode);
         }
@@ -155,21 +161,21 @@ pub(crate) mod tests {
     fn keys_match_in_any_case() {
         let conf = parse(r#","Mode":"vepa","BCqueueLen":9,"ConflictDetection":true,"MTU":1400"#).unwrap();
         assert_eq!(
-            (conf.mode, conf.bc_queue_len, conf.conflicts),
-            (MacvlanMode::Vepa, Some(9), Conflicts::Refuse)
+            (conf.mode, conf.bc_queue_len, conf.conflict_detection),
+            (MacvlanMode::Vepa, Some(9), ConflictDetection::On)
         );
         assert_eq!(conf.common.mtu, Some(1400));
     }
 
     #[test]
-    fn a_wrong_mac_of_a_master_is_named_by_its_key() {
+    fn the_error_for_an_invalid_mac_of_a_master_names_its_key() {
         let error = parse(r#","master":{"mac":"x"}"#).unwrap_err();
         assert!(error.msg.starts_with("invalid args \"x\" for MAC addr"), "{error}");
         assert!(error.msg.ends_with("(from master.mac)"), "{error}");
     }
 
     #[test]
-    fn the_runtimes_mac_beats_the_args_which_beat_the_conf() {
+    fn runtime_config_takes_precedence_over_cni_args_and_those_over_the_conf() {
         let conf = r#","mac":"02:00:00:00:00:01""#;
         let runtime = r#","mac":"02:00:00:00:00:01","RuntimeConfig":{"mac":"02:00:00:00:00:03"}"#;
         let args = "IgnoreUnknown=1;X=1;MAC=02:00:00:00:00:02";
@@ -186,7 +192,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_mac_that_is_asked_for_beats_the_stable_one() {
+    fn a_requested_mac_takes_precedence_over_stable_mac() {
         let of = |args: &str, conf: &str| parse_with(args, conf).unwrap().mac;
         let stable = r#","stablemac":true"#;
         assert_eq!(of("", stable), MacSource::Pod);
@@ -195,6 +201,6 @@ pub(crate) mod tests {
             MacSource::Given("02:00:00:00:00:02".parse().unwrap())
         );
         assert_eq!(of("", r#","stableMAC":false"#), MacSource::Kernel);
-        assert_eq!(parse(r#","conflictDetection":true"#).unwrap().conflicts, Conflicts::Refuse);
+        assert_eq!(parse(r#","conflictDetection":true"#).unwrap().conflict_detection, ConflictDetection::On);
     }
 }

@@ -1,21 +1,21 @@
-//! The `macvlan` CNI plugin: an interface of the pod's own on the wire of one of the node's interfaces.
+//! The `macvlan` CNI plugin: gives a pod an interface on the wire of one of the node's interfaces, with a MAC address of its own.
 //!
 //! | module | question it answers |
 //! |---|---|
 //! | [`conf`] | what the configuration says |
-//! | [`chained`] | what earlier plugins of the chain decide |
-//! | [`stable_mac`] | which MAC address goes with a pod's name |
-//! | [`link`] | how the link is made; how it is unmade is the same for all, see the crate `attach` |
-//! | [`check`] | whether it is still as it was made |
-//! | [`plugin`] | which verb does what |
+//! | `chained` | which interface of an earlier plugin is the master |
+//! | `stable_mac` | which MAC address belongs to a pod's name |
+//! | `link` | how ADD creates and configures the link; the crate `attach` removes it |
+//! | `check` | whether the link still matches `prevResult` |
+//! | `plugin` | what each verb does |
 //!
-//! Must never: know Kubernetes, know one IPAM plugin from another, leave a link behind that ADD did not report.
+//! Must never: depend on Kubernetes, distinguish IPAM plugins, leave a link that ADD did not report.
 
-pub mod chained;
-pub mod check;
+mod chained;
+mod check;
 pub mod conf;
-pub mod link;
-pub mod plugin;
-pub mod stable_mac;
+mod link;
+mod plugin;
+mod stable_mac;
 
 pub use plugin::Macvlan;

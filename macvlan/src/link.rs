@@ -1,22 +1,23 @@
-//! How the link is made.
+//! ADD: creates the link and configures it.
 
 use attach::error::kernel;
-use attach::undo::give_back;
+use attach::rollback::roll_back;
 use attach::{ipam, master, pod};
 use cni::CniError;
 use cni::conf::Ipam;
 use cni::env::Attachment;
 use cni::plugin::Call;
 use cni::result::CniResult;
-use netlink::interface::{Plan, UninvitedIpv6, configure, refuse_conflicts};
+use netlink::interface::{Ipv6Autoconf, Plan, configure, detect_conflicts};
 use netlink::{Link, Mac, MacvlanSpec, MasterSelector, Socket};
 
-use crate::conf::{Conf, Conflicts, MacSource};
+use crate::conf::{Conf, ConflictDetection, MacSource};
 use crate::{chained, stable_mac};
 
-/// Makes the link, has its addresses chosen and sets them. Whatever fails, link and addresses are given back. What earlier plugins
-/// of a chain made stays in the result.
+/// Creates the link, allocates its addresses and configures it. After an error link and addresses are removed again. The result also
+/// has what earlier plugins of the chain reported.
 pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CniError> {
+    // All that can be checked without the kernel comes before the link, so that there is nothing to undo.
     let conf = Conf::parse(call)?;
     let previous = call.conf.prev_result()?;
     let earlier = previous.as_ref().map(|result| result.interfaces.as_slice());
@@ -25,19 +26,21 @@ pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CniError> 
     let pod = pod::socket(attachment)?;
     let link = create(attachment, &conf, mac, &masters, &pod)?;
     cni::crash_point!("macvlan-after-create");
-    let made = furnish(attachment, call, &conf, &pod, &link);
-    let made = made.map_err(|error| give_back(error, call, &pod, &link))?;
+    // From here on an error must remove the link.
+    let result = configure_link(attachment, call, &conf, &pod, &link);
+    let result = result.map_err(|error| roll_back(error, call, &pod, &link))?;
     Ok(match previous {
-        Some(previous) => made.after(previous),
-        None => made,
+        Some(previous) => result.after(previous),
+        None => result,
     })
 }
 
+/// The MAC address of the link; none for the kernel's choice.
 fn mac(attachment: &Attachment, call: &Call, conf: &Conf) -> Result<Option<Mac>, CniError> {
     match conf.mac {
         MacSource::Kernel => Ok(None),
         MacSource::Given(mac) => Ok(Some(mac)),
-        MacSource::Pod => stable_mac::of(&call.args, &attachment.if_name).map(Some),
+        MacSource::Pod => stable_mac::derive(&call.args, &attachment.if_name).map(Some),
     }
 }
 
@@ -48,19 +51,18 @@ fn create(
     masters: &[MasterSelector],
     pod: &Socket,
 ) -> Result<Link, CniError> {
-    let (host, master) = master::find(&conf.common, masters, pod)?;
-    master::check_mtu(&conf.common, &master)?;
+    let (host, master) = master::find_for_new_link(&conf.common, masters, pod)?;
     let spec = MacvlanSpec {
         mtu: conf.common.mtu,
         mac,
         bc_queue_len: conf.bc_queue_len,
         ..MacvlanSpec::new(attachment.if_name.as_str(), master.index, conf.mode)
     };
-    host.create_macvlan(&spec, pod).map_err(|error| pod::not_made(&error, "macvlan", attachment, &master))
+    host.create_macvlan(&spec, pod).map_err(|error| pod::create_error(&error, "macvlan", attachment, &master))
 }
 
-/// Addresses, routes and up.
-fn furnish(
+/// Allocates the addresses, configures the link with them, and returns the result.
+fn configure_link(
     attachment: &Attachment,
     call: &Call,
     conf: &Conf,
@@ -69,12 +71,14 @@ fn furnish(
 ) -> Result<CniResult, CniError> {
     let result = match &call.conf.ipam {
         Some(ipam) => ipam::add(ipam, call)?,
+        // An interface without addresses is allowed: something in the pod may configure it.
         None => CniResult::default(),
     };
     cni::crash_point!("macvlan-after-ipam");
     let plan = plan(conf, call.conf.ipam.as_ref(), &result);
-    if conf.conflicts == Conflicts::Refuse {
-        refuse_conflicts(pod, link, &plan).map_err(|e| kernel(&e))?;
+    if conf.conflict_detection == ConflictDetection::On {
+        // Before configure, as RFC 5227 requires: a host must not use an address while it probes for it.
+        detect_conflicts(pod, link, &plan).map_err(|e| kernel(&e))?;
     }
     configure(pod, link, &plan).map_err(|e| kernel(&e))?;
     cni::crash_point!("macvlan-after-configure");
@@ -83,9 +87,9 @@ fn furnish(
 
 fn plan(conf: &Conf, ipam: Option<&Ipam>, result: &CniResult) -> Plan {
     let plan = attach::plan::plan(&conf.common, result);
-    match (plan.uninvited, ipam) {
-        // Without IPAM the addresses are the pod's own business.
-        (UninvitedIpv6::Refuse, None) => Plan { uninvited: UninvitedIpv6::Leave, ..plan },
+    match (plan.ipv6_autoconf, ipam) {
+        // Without IPAM something in the pod configures the addresses, and may need router advertisements.
+        (Ipv6Autoconf::Off, None) => Plan { ipv6_autoconf: Ipv6Autoconf::KernelDefault, ..plan },
         _ => plan,
     }
 }

@@ -1,7 +1,7 @@
-//! The verbs.
+//! The verbs of the plugin.
 
 use attach::ipam::forward;
-use attach::{master, undo};
+use attach::{master, rollback};
 use cni::env::{Attachment, Detachment, Verb};
 use cni::plugin::{About, Call, Plugin, ValidAttachment};
 use cni::result::RawResult;
@@ -24,7 +24,7 @@ impl Plugin for Macvlan {
     }
 
     fn add(&self, attachment: &Attachment, call: &Call) -> Result<RawResult, CniError> {
-        // Older results cannot be without an address: said before a link exists, not after.
+        // A result before 0.3.0 must have an address. Checked before the link is created, so that there is nothing to undo.
         if call.conf.ipam.is_none() && call.conf.cni_version <= Version::V0_2_0 {
             return Err(CniError::new(Code::InvalidConfig, "cannot convert: no valid IP addresses")
                 .with_details(format!(
@@ -40,7 +40,7 @@ impl Plugin for Macvlan {
     }
 
     fn del(&self, detachment: &Detachment, call: &Call) -> Result<(), CniError> {
-        undo::del(detachment, call, |kind| matches!(kind, LinkKind::Macvlan { .. }))
+        rollback::del(detachment, call, |kind| matches!(kind, LinkKind::Macvlan { .. }))
     }
 
     fn check(&self, attachment: &Attachment, call: &Call) -> Result<(), CniError> {
@@ -48,7 +48,8 @@ impl Plugin for Macvlan {
         crate::check::check(attachment, call)
     }
 
-    /// A macvlan link ends with its namespace, so only IPAM has something to free.
+    /// Links end with their namespace, so that only the IPAM plugin has something to release. It reads the valid attachments from the
+    /// conf itself.
     fn gc(&self, _valid: Option<&[ValidAttachment]>, call: &Call) -> Result<(), CniError> {
         forward(Verb::Gc, call)
     }

@@ -1,7 +1,7 @@
-//! IPv4 address conflict detection (RFC 5227 section 2.1): is an address in use on the wire already? IPv6 has this in the kernel.
+//! IPv4 address conflict detection (RFC 5227 section 2.1): does another host have the address? For IPv6 the kernel does this itself.
 //!
-//! The RFC waits up to seven seconds; nobody starts a pod that slowly. On a wire without long delays, as between the nodes of a
-//! cluster, an owner answers in milliseconds.
+//! The RFC waits up to seven seconds, which is too long for the start of a pod. Between the nodes of a cluster a host responds within
+//! milliseconds, so that a quarter of a second is enough.
 
 use std::{
     net::Ipv4Addr,
@@ -9,56 +9,62 @@ use std::{
 };
 
 use crate::{
-    Error, Link, Mac, Netns,
-    arp::{Arp, BROADCAST, Operation},
-    packet::{ETHERTYPE_ARP, PacketSocket},
+    error::Error,
+    frame::{
+        arp::{Arp, BROADCAST, Operation},
+        ethertype,
+        socket::PacketSocket,
+    },
+    link::Link,
+    mac::Mac,
+    netns::Netns,
     socket::io_error,
 };
 
-/// How often each address is asked for: one frame is easily lost while a port comes up.
+/// How many probes are sent for each address: a switch may drop the first frames while its port comes up.
 pub const PROBES: u32 = 2;
 
-/// How long answers are waited for after each probe.
-pub const PATIENCE: Duration = Duration::from_millis(120);
+/// How long to wait for responses after each probe.
+pub const PROBE_WAIT: Duration = Duration::from_millis(120);
 
-/// Another host's claim of an address.
+/// Another host that has an address, or is about to use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim {
+pub struct Conflict {
     /// The address.
     pub address: Ipv4Addr,
-    /// Who has it, or is about to take it.
+    /// The other host's MAC address.
     pub holder: Mac,
 }
 
-/// Asks the wire for `addresses`, all at once, from `link`, which must be up in `netns` and have none of them. Takes
-/// [`PROBES`] times [`PATIENCE`] if nobody answers. A link without carrier reaches nobody, so nobody answers.
-pub fn probe(netns: &Netns, link: &Link, addresses: &[Ipv4Addr]) -> Result<Option<Claim>, Error> {
+/// Sends ARP probes for `addresses` from `link`, and returns the first conflict. The link must be up in `netns` and have none of the
+/// addresses. Without a conflict this takes [`PROBES`] times [`PROBE_WAIT`], however many addresses there are. On a link without
+/// carrier there is never a conflict, since no frame leaves it.
+pub fn probe(netns: &Netns, link: &Link, addresses: &[Ipv4Addr]) -> Result<Option<Conflict>, Error> {
     let mac = link.mac.ok_or_else(|| Error::NoMac { link: link.name.clone() })?;
-    let socket = PacketSocket::receiver(netns, link, ETHERTYPE_ARP)?;
+    let socket = PacketSocket::receiver(netns, link, ethertype::ARP)?;
     for _ in 0..PROBES {
         for address in addresses {
             let frame = Arp::probe(mac, *address).to_frame(BROADCAST);
             socket.send(&frame).map_err(io_error("send an ARP probe"))?;
         }
-        let end = Instant::now() + PATIENCE;
-        while let Some(frame) = socket.receive(end).map_err(io_error("receive ARP answers"))? {
-            let claim = Arp::from_frame(&frame).and_then(|packet| claim(&packet, mac, addresses));
-            if claim.is_some() {
-                return Ok(claim);
+        let end = Instant::now() + PROBE_WAIT;
+        while let Some(frame) = socket.receive(end).map_err(io_error("receive ARP responses"))? {
+            let conflict = Arp::from_frame(&frame).and_then(|packet| conflict(&packet, mac, addresses));
+            if conflict.is_some() {
+                return Ok(conflict);
             }
         }
     }
     Ok(None)
 }
 
-/// What `packet` says against the use of `addresses` by the host with `own` MAC address: any packet from one of them, and a probe
-/// for one of them by another host, which would take it at the same time.
-#[must_use]
-pub fn claim(packet: &Arp, own: Mac, addresses: &[Ipv4Addr]) -> Option<Claim> {
+/// The conflict that `packet` reveals to the host with the MAC address `own`. RFC 5227 section 2.1.1: any packet from one of
+/// `addresses`, or a probe for one of them by another host, which would start to use it at the same time.
+fn conflict(packet: &Arp, own: Mac, addresses: &[Ipv4Addr]) -> Option<Conflict> {
     let is_probe = packet.sender_ip.is_unspecified() && packet.operation == Operation::Request;
     let address = if is_probe { packet.target_ip } else { packet.sender_ip };
     (packet.sender_mac != own && addresses.contains(&address))
-        .then_some(Claim { address, holder: packet.sender_mac })
+        .then_some(Conflict { address, holder: packet.sender_mac })
 }
 
 #[cfg(test)]
@@ -68,40 +74,40 @@ mod tests {
     const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
     const WANTED: Ipv4Addr = Ipv4Addr::new(10, 1, 2, 3);
-    const ELSE: Ipv4Addr = Ipv4Addr::new(10, 1, 2, 9);
+    const OTHER_IP: Ipv4Addr = Ipv4Addr::new(10, 1, 2, 9);
 
     fn packet(operation: Operation, sender_ip: Ipv4Addr, target_ip: Ipv4Addr) -> Arp {
         Arp { operation, sender_mac: OTHER, sender_ip, target_mac: Mac([0; 6]), target_ip }
     }
 
     #[test]
-    fn a_reply_an_announcement_and_a_request_from_the_address_are_claims() {
-        let expected = Some(Claim { address: WANTED, holder: OTHER });
+    fn a_reply_an_announcement_and_a_request_from_the_address_are_conflicts() {
+        let expected = Some(Conflict { address: WANTED, holder: OTHER });
         for packet in [
             packet(Operation::Reply, WANTED, Ipv4Addr::UNSPECIFIED),
             packet(Operation::Request, WANTED, WANTED),
-            packet(Operation::Request, WANTED, ELSE),
+            packet(Operation::Request, WANTED, OTHER_IP),
         ] {
-            assert_eq!(claim(&packet, OWN, &[ELSE, WANTED]).map(|c| c.holder), Some(OTHER));
-            assert_eq!(claim(&packet, OWN, &[WANTED]), expected);
+            assert_eq!(conflict(&packet, OWN, &[OTHER_IP, WANTED]).map(|c| c.holder), Some(OTHER));
+            assert_eq!(conflict(&packet, OWN, &[WANTED]), expected);
         }
     }
 
     #[test]
-    fn a_probe_by_another_host_is_a_claim_and_an_own_one_is_not() {
+    fn a_probe_by_another_host_is_a_conflict_and_an_own_probe_is_not() {
         let theirs = Arp::probe(OTHER, WANTED);
-        assert_eq!(claim(&theirs, OWN, &[WANTED]), Some(Claim { address: WANTED, holder: OTHER }));
-        assert_eq!(claim(&Arp::probe(OWN, WANTED), OWN, &[WANTED]), None);
+        assert_eq!(conflict(&theirs, OWN, &[WANTED]), Some(Conflict { address: WANTED, holder: OTHER }));
+        assert_eq!(conflict(&Arp::probe(OWN, WANTED), OWN, &[WANTED]), None);
     }
 
     #[test]
-    fn who_asks_for_the_address_or_answers_without_one_does_not_claim_it() {
+    fn requests_and_replies_from_other_addresses_are_no_conflict() {
         for packet in [
-            packet(Operation::Request, ELSE, WANTED),
-            packet(Operation::Reply, ELSE, WANTED),
+            packet(Operation::Request, OTHER_IP, WANTED),
+            packet(Operation::Reply, OTHER_IP, WANTED),
             packet(Operation::Reply, Ipv4Addr::UNSPECIFIED, WANTED),
         ] {
-            assert_eq!(claim(&packet, OWN, &[WANTED]), None, "{packet:?}");
+            assert_eq!(conflict(&packet, OWN, &[WANTED]), None, "{packet:?}");
         }
     }
 }

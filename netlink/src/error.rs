@@ -1,116 +1,110 @@
-//! What can go wrong, sorted by what a caller can do about it.
+//! Errors, grouped by what a caller can do about them.
 
 use std::{fmt, io, net::IpAddr, time::Duration};
 
-use crate::{Mac, NetnsError, SysctlError};
+use crate::{ifname::BadName, mac::Mac, netns::NetnsError, sysctl::SysctlError};
 
-/// Why a call failed. Variants that carry a [`Refusal`] are answers of the kernel.
+/// Why a call failed. In variants with a [`Refusal`] the kernel returned the error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The object to make is there already (`EEXIST`).
+    /// The object to create exists already (`EEXIST`).
     #[error("{0}")]
     Exists(Refusal),
-    /// The object, or one it refers to, is not there (`ENODEV`, `ENOENT`, `ESRCH`, `ENXIO`,
-    /// `EADDRNOTAVAIL`).
+    /// The object, or one it refers to, does not exist (`ENODEV`, `ENOENT`, `ESRCH`, `ENXIO`, `EADDRNOTAVAIL`).
     #[error("{0}")]
     NotFound(Refusal),
-    /// Something else holds what the object needs (`EBUSY`, `EADDRINUSE`).
+    /// Something else uses what the object needs (`EBUSY`, `EADDRINUSE`).
     #[error("{0}")]
     Busy(Refusal),
-    /// The kernel does not take these values (`EINVAL`, `ERANGE`).
+    /// The kernel does not accept these values (`EINVAL`, `ERANGE`).
     #[error("{0}")]
     Invalid(Refusal),
-    /// This kernel, as it is running, cannot do it (`EOPNOTSUPP`, `EAFNOSUPPORT`, `EPROTONOSUPPORT`).
+    /// This kernel cannot do it, or lacks a module (`EOPNOTSUPP`, `EAFNOSUPPORT`, `EPROTONOSUPPORT`).
     #[error("{0}")]
     Unsupported(Refusal),
-    /// The caller may not do it (`EPERM`, `EACCES`): `CAP_NET_ADMIN` is needed in the namespace.
+    /// The caller lacks `CAP_NET_ADMIN` in the namespace (`EPERM`, `EACCES`).
     #[error("{0}")]
     Denied(Refusal),
-    /// Any other answer of the kernel.
+    /// Any other error of the kernel.
     #[error("{0}")]
     Kernel(Refusal),
-    /// The kernel gave no answer in time.
-    #[error("cannot {op} {object}: no answer from the kernel within {after:?}")]
+    /// The kernel did not respond in time.
+    #[error("cannot {op} {object}: no response from the kernel within {after:?}")]
     TimedOut {
-        /// What was asked for.
+        /// What was requested.
         op: &'static str,
-        /// Of which object.
+        /// The object.
         object: String,
         /// How long the call waited.
         after: Duration,
     },
-    /// The objects changed while they were listed, each time it was tried.
+    /// The objects changed while the kernel listed them, at each try. Try again later.
     #[error("cannot {op} {object}: they changed during each of {tries} listings; try again")]
     Inconsistent {
-        /// What was asked for.
+        /// What was requested.
         op: &'static str,
-        /// Of which objects.
+        /// The objects.
         object: String,
-        /// How often it was tried.
+        /// How many times it was tried.
         tries: u32,
     },
-    /// The answer was not one the request can have: a kernel or a crate of another mind.
-    #[error("cannot {op} {object}: unexpected answer from the kernel: {what}")]
+    /// The response has a form that this crate does not expect.
+    #[error("cannot {op} {object}: unexpected response from the kernel: {what}")]
     Unexpected {
-        /// What was asked for.
+        /// What was requested.
         op: &'static str,
-        /// Of which object.
+        /// The object.
         object: String,
-        /// What came, or did not come.
+        /// What was received or was missing.
         what: &'static str,
     },
-    /// Not the name of an interface.
-    #[error("{name:?} cannot be the name of an interface: {why}")]
-    BadName {
-        /// The name as given.
-        name: String,
-        /// The rule it breaks.
-        why: &'static str,
-    },
-    /// Duplicate address detection found another owner.
+    /// The interface name is invalid.
+    #[error(transparent)]
+    BadName(#[from] BadName),
+    /// Duplicate address detection found another host with this IPv6 address.
     #[error("address {address} on {link} is in use by another host (DADFAILED)")]
     DuplicateAddress {
         /// The interface's name.
         link: String,
-        /// The address the kernel will not use.
+        /// The address. The kernel does not use it.
         address: IpAddr,
     },
-    /// Duplicate address detection did not end in time, as on an interface without carrier.
+    /// Duplicate address detection did not end in time, for example because the interface has no carrier.
     #[error("{link} still has tentative addresses after {after:?}: {}", list(addresses))]
     StillTentative {
         /// The interface's name.
         link: String,
-        /// The addresses not yet usable.
+        /// The addresses that are not usable yet.
         addresses: Vec<IpAddr>,
         /// How long the call waited.
         after: Duration,
     },
-    /// Another host answered for an address that was to be used.
+    /// Another host responded to an ARP probe for an IPv4 address.
     #[error("address {address} for {link} is in use by another host, with MAC address {holder}")]
     AddressInUse {
         /// The interface's name.
         link: String,
         /// The address.
         address: IpAddr,
-        /// Who has it.
+        /// The other host's MAC address.
         holder: Mac,
     },
-    /// The interface has no six-byte hardware address, which frames need.
-    #[error("{link} has no Ethernet address: nothing can be sent from it")]
+    /// The interface has no six-byte hardware address, so that it cannot send Ethernet frames.
+    #[error("interface {link} has no MAC address, which ARP and neighbour discovery need")]
     NoMac {
         /// The interface's name.
         link: String,
     },
-    /// IPv6 is off on the interface and cannot be turned on.
-    #[error("{link} is to have an IPv6 address and IPv6 cannot be turned on: {source}")]
+    /// An IPv6 address was requested, and IPv6 cannot be turned on.
+    #[error("cannot add an IPv6 address to {link}, because IPv6 cannot be turned on: {source}")]
     NoIpv6 {
         /// The interface's name.
         link: String,
-        /// Why not.
+        /// The cause.
         source: SysctlError,
     },
-    /// A setting of the interface could not be made.
+    /// A sysctl of the interface could not be written.
     #[error(transparent)]
     Sysctl(#[from] SysctlError),
     /// The namespace could not be opened or entered.
@@ -119,17 +113,17 @@ pub enum Error {
     /// A system call outside netlink failed.
     #[error("cannot {op}: {source}")]
     Io {
-        /// What was tried.
+        /// What failed.
         op: &'static str,
-        /// The system's answer.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// An error answer of the kernel.
+/// An error that the kernel returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What was asked for, to follow "cannot": "create macvlan".
+    /// What was requested, to follow "cannot": "create macvlan".
     pub op: &'static str,
     /// The object's name.
     pub object: String,
@@ -137,7 +131,7 @@ pub struct Refusal {
     pub errno: i32,
     /// The kernel's own explanation, if it gave one.
     pub ext_ack: Option<String>,
-    /// What the number usually means for this operation, if that is known.
+    /// What the number usually means for this operation, if known.
     pub hint: Option<&'static str>,
 }
 
@@ -172,7 +166,7 @@ impl From<Refusal> for Error {
 }
 
 impl Error {
-    /// The kernel's answer, if this is one.
+    /// The kernel's error, if the kernel returned one.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
@@ -187,7 +181,7 @@ impl Error {
         }
     }
 
-    /// Adds what `errno` usually means here. Nothing changes if the error is another one.
+    /// Adds a hint for the error number, if the kernel returned the error.
     pub(crate) fn hint(self, hint_for: impl FnOnce(i32) -> Option<&'static str>) -> Self {
         let Some(refusal) = self.refusal() else { return self };
         let hint = hint_for(refusal.errno);
@@ -209,8 +203,8 @@ mod tests {
 
     #[test]
     fn message_names_operation_object_errno_explanation_and_hint() {
-        let told = Refusal { ext_ack: Some("Device is busy".into()), ..refusal(libc::EBUSY) };
-        let error = Error::from(told).hint(|_| Some("the master is a bridge port"));
+        let explained = Refusal { ext_ack: Some("Device is busy".into()), ..refusal(libc::EBUSY) };
+        let error = Error::from(explained).hint(|_| Some("the master is a bridge port"));
         assert_eq!(
             error.to_string(),
             "cannot create macvlan net1: Device or resource busy (os error 16): Device is busy (the master is a bridge port)"

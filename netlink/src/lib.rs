@@ -1,8 +1,8 @@
-//! What CNI plugins need of Linux: network namespaces, links, addresses, routes, a few sysctls and
-//! announcements. It knows nothing of CNI or Kubernetes.
+//! The part of Linux networking that CNI plugins need: network namespaces, links, addresses, routes, a few sysctls, announcements. It
+//! does not depend on CNI or Kubernetes.
 //!
-//! A [`Netns`] is an open file descriptor, never a place a thread stays in. A [`Socket`] is one rtnetlink
-//! socket that was opened inside one namespace and is then used from anywhere:
+//! A [`Netns`] is an open file descriptor; threads do not stay in a namespace. A [`Socket`] is an rtnetlink socket that was opened
+//! inside one namespace and works from any thread:
 //!
 //! ```no_run
 //! use netlink::{Dad, MacvlanMode, MacvlanSpec, Netns, Socket};
@@ -19,41 +19,54 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Every call blocks, and has a deadline.
+//! Calls block; each request to the kernel takes at most 10 s. The variants of [`Error`] are what a caller can distinguish, and its text
+//! has the kernel's own explanation (extended acknowledgement) if there is one.
 //!
-//! Errors are sorted by what a caller can do about them, see [`Error`]; they carry the kernel's own
-//! explanation (extended acknowledgement) where it gives one.
+//! | module | question it answers |
+//! |---|---|
+//! | `netns` | how code runs inside a namespace |
+//! | `exchange` | how a request and its response travel |
+//! | `socket` | how a change, a query and a list are requested |
+//! | `link`, `address`, `route` | what the requests and responses about each object hold |
+//! | `master` | which interface a conf selects |
+//! | `sysctl` | how IPv6 sysctls of an interface are written |
+//! | `frame` | what ARP and neighbour discovery frames hold, and how they are sent |
+//! | `announce`, `conflict` | how neighbours learn an address, and whether another host has it |
+//! | `child` | how a task outlives the plugin's process |
+//! | [`interface`] | how a whole interface is configured and compared |
+//! | `mac`, `ifname`, `error` | the types that all of these share |
+//!
+//! Modules form no cycle. Each uses only modules before it in this order: `mac`, `ifname`, `netns`, `sysctl`, `error`,
+//! `child`, `exchange`, `socket`, `link`, `address`, `route`, `frame`, `announce`, `conflict`, `interface`, `master`.
 
-mod addr;
-pub mod announce;
-mod answer;
-pub mod arp;
-mod aside;
-mod channel;
-pub mod conflict;
+mod address;
+mod announce;
+mod child;
+mod conflict;
 mod error;
-mod ext_ack;
+mod exchange;
+mod frame;
 mod ifname;
 pub mod interface;
-#[cfg(feature = "lab")]
-pub mod lab;
 mod link;
+mod mac;
 mod master;
 mod netns;
-mod packet;
 mod route;
 mod socket;
-pub mod sysctl;
+mod sysctl;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 
-pub use addr::{Address, Dad};
+pub use address::{Address, Dad};
+pub use announce::Repeat;
 pub use error::{Error, Refusal};
+pub use ifname::BadName;
 pub use ipnet::IpNet;
-pub use link::{
-    IpvlanFlag, IpvlanMode, IpvlanSpec, Link, LinkKind, Mac, MacError, MacvlanMode, MacvlanSpec, OperState,
-    UnknownMode,
-};
+pub use link::{IpvlanFlag, IpvlanMode, IpvlanSpec, Link, LinkKind, MacvlanMode, MacvlanSpec, UnknownMode};
+pub use mac::{Mac, MacError};
 pub use master::{MasterError, MasterSelector, find_master};
 pub use netns::{Netns, NetnsError};
 pub use route::{MAIN_TABLE, Route, RouteFilter, RouteScope};
-pub use socket::{DEFAULT_DEADLINE, Socket};
-pub use sysctl::{Sysctl, SysctlError};
+pub use socket::Socket;
+pub use sysctl::SysctlError;

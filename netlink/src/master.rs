@@ -1,18 +1,24 @@
-//! Which interface a macvlan or ipvlan link sits on: by name, by MAC address, or by the subnet it has an address in, so that one
-//! configuration serves nodes whose cards differ.
+//! Selects the master of a macvlan or ipvlan link by name, MAC address or subnet, so that one conf serves nodes whose cards have
+//! different names.
 
 use std::fmt;
 
 use ipnet::IpNet;
 
-use crate::{Error, Link, Mac, Socket};
+use crate::{
+    error::Error,
+    link::Link,
+    mac::Mac,
+    route::{MAIN_TABLE, RouteFilter},
+    socket::Socket,
+};
 
-/// One way to say which interface is meant.
+/// Selects an interface. By MAC address and subnet it never selects a macvlan or ipvlan link, but only what those are on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MasterSelector {
-    /// The interface of this name or alternative name.
+    /// The interface with this name or alternative name.
     Name(String),
-    /// The interface with this MAC address that is no macvlan or ipvlan itself.
+    /// The interface with this MAC address.
     Mac(Mac),
     /// The interface that has an address in this subnet.
     Subnet(IpNet),
@@ -21,18 +27,18 @@ pub enum MasterSelector {
 /// Why there is no master.
 #[derive(Debug, thiserror::Error)]
 pub enum MasterError {
-    /// Nothing was named and there is no default route to go by.
+    /// The conf names no interface, and there is no default route.
     #[error("no default route interface found")]
     NoDefaultRoute,
-    /// None of the interfaces named is here.
-    #[error("failed to lookup master {}: no such interface here; there are {}", list(wanted), present.join(", "))]
+    /// No interface matches.
+    #[error("failed to lookup master {}: no such interface here; there are {}", list(selectors), present.join(", "))]
     NotFound {
-        /// What was looked for, in order.
-        wanted: Vec<MasterSelector>,
-        /// The names of the interfaces that are here.
+        /// The selectors, in order.
+        selectors: Vec<MasterSelector>,
+        /// The names of all interfaces of the namespace.
         present: Vec<String>,
     },
-    /// The kernel could not be asked.
+    /// A request to the kernel failed.
     #[error("failed to lookup the master interface: {0}")]
     Netlink(#[from] Error),
 }
@@ -47,42 +53,58 @@ impl fmt::Display for MasterSelector {
     }
 }
 
-fn list(wanted: &[MasterSelector]) -> String {
-    wanted.iter().map(MasterSelector::to_string).collect::<Vec<_>>().join(" or ")
+fn list(selectors: &[MasterSelector]) -> String {
+    selectors.iter().map(MasterSelector::to_string).collect::<Vec<_>>().join(" or ")
 }
 
-/// The first interface that `wanted` leads to; with nothing wanted, that of the default route.
-pub fn find_master(socket: &Socket, wanted: &[MasterSelector]) -> Result<Link, MasterError> {
-    if wanted.is_empty() {
-        return socket.default_route_device()?.ok_or(MasterError::NoDefaultRoute);
+/// The interface that the first matching selector selects; without selectors, that of the default route.
+pub fn find_master(socket: &Socket, selectors: &[MasterSelector]) -> Result<Link, MasterError> {
+    if selectors.is_empty() {
+        return default_route_link(socket)?.ok_or(MasterError::NoDefaultRoute);
     }
-    for selector in wanted {
+    for selector in selectors {
         if let Some(link) = select(socket, selector)? {
             return Ok(link);
         }
     }
     let present = socket.links()?.into_iter().map(|link| link.name).collect();
-    Err(MasterError::NotFound { wanted: wanted.to_vec(), present })
+    Err(MasterError::NotFound { selectors: selectors.to_vec(), present })
 }
 
 fn select(socket: &Socket, selector: &MasterSelector) -> Result<Option<Link>, Error> {
     match selector {
         MasterSelector::Name(name) => match socket.link_by_name(name) {
-            Err(Error::BadName { .. }) => Ok(None),
+            // An invalid name is no different from one that no interface has: the error of the caller lists those that exist.
+            Err(Error::BadName(_)) => Ok(None),
             other => other,
         },
         MasterSelector::Mac(mac) => {
-            let own = |link: &Link| link.mac == Some(*mac) && !link.is_slave();
-            Ok(socket.links()?.into_iter().find(own))
+            // ipvlan links and macvlan links in mode passthru have their master's MAC address.
+            let matches = |link: &Link| link.mac == Some(*mac) && !link.has_master();
+            Ok(socket.links()?.into_iter().find(matches))
         }
         MasterSelector::Subnet(net) => {
             let addresses = socket.all_addresses()?;
-            let inside = |link: &Link| {
+            let has_address = |link: &Link| {
                 addresses
                     .iter()
                     .any(|address| address.link == link.index && net.contains(&address.net.addr()))
             };
-            Ok(socket.links()?.into_iter().find(|link| !link.is_slave() && inside(link)))
+            Ok(socket.links()?.into_iter().find(|link| !link.has_master() && has_address(link)))
         }
+    }
+}
+
+/// The interface of the best default route in the main table, IPv4 before IPv6.
+fn default_route_link(socket: &Socket) -> Result<Option<Link>, Error> {
+    let routes = socket.routes(RouteFilter { table: Some(MAIN_TABLE), dev: None })?;
+    let defaults = routes.iter().filter(|route| route.is_default());
+    // The lowest metric wins, among equal ones the first.
+    let best = defaults
+        .filter_map(|route| Some((route.dst.addr().is_ipv6(), route.priority.unwrap_or(0), route.dev?)))
+        .min_by_key(|(is_ipv6, metric, _)| (*is_ipv6, *metric));
+    match best {
+        Some((_, _, index)) => socket.link_by_index(index),
+        None => Ok(None),
     }
 }

@@ -1,5 +1,5 @@
-//! A network namespace as an open file descriptor. No thread of the caller ever enters one.
-#![allow(unsafe_code)] // two ioctls that neither std nor nix wraps
+//! A network namespace as an open file descriptor. The caller's threads never enter it.
+#![allow(unsafe_code)] // two ioctls that neither std nor nix has wrappers for
 
 use std::{
     fs::{File, OpenOptions},
@@ -17,47 +17,47 @@ use nix::{
     sys::statfs::{NSFS_MAGIC, fstatfs},
 };
 
-/// Where the kernel shows the namespace of a thread to itself.
+/// The namespace of the thread that opens this path.
 const CURRENT: &str = "/proc/thread-self/ns/net";
 
-/// `SIOCGSKNS` of `linux/sockios.h`: a descriptor of the namespace that a socket is in.
+/// `SIOCGSKNS` of `linux/sockios.h`, which libc does not have: opens the namespace that a socket is in.
 const SIOCGSKNS: libc::Ioctl = 0x894C;
 
 /// Why a namespace could not be opened or entered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetnsError {
-    /// Nothing is there: for a removal this is as good as done.
+    /// Nothing exists at the path. Callers that delete something in the namespace can treat this as success.
     #[error("network namespace {path:?} does not exist")]
     NotFound {
         /// The path as given.
         path: PathBuf,
     },
-    /// Something is there, but no network namespace.
+    /// The path is something else than a network namespace.
     #[error("{path:?} is not a network namespace")]
     NotANetns {
         /// The path as given.
         path: PathBuf,
     },
-    /// The system refused.
+    /// A system call failed.
     #[error("cannot {op} network namespace {path:?}: {source}")]
     Io {
-        /// What was tried.
+        /// What failed.
         op: &'static str,
         /// The path as given.
         path: PathBuf,
-        /// The system's answer.
+        /// The cause.
         source: io::Error,
     },
-    /// The code run inside the namespace panicked. Its panic message went to stderr.
-    #[error("the work inside network namespace {path:?} panicked")]
+    /// The code that ran inside the namespace panicked. Its panic message is on stderr.
+    #[error("a panic occurred inside network namespace {path:?}, see stderr")]
     Panicked {
         /// The path as given.
         path: PathBuf,
     },
 }
 
-/// An open network namespace. Clones share the file descriptor; the namespace lives at least as long.
+/// An open network namespace. Clones share the file descriptor, and the namespace exists at least as long as that is open.
 #[derive(Debug, Clone)]
 pub struct Netns {
     file: Arc<File>,
@@ -65,10 +65,10 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Opens the namespace at `path`, once: every check is on the open descriptor, so a path that is swapped
-    /// meanwhile cannot lead elsewhere.
+    /// Opens the namespace at `path`. All checks are on the open descriptor, so that replacing the path in between cannot lead to
+    /// another namespace.
     pub fn open(path: &Path) -> Result<Self, NetnsError> {
-        // O_NONBLOCK: a FIFO at this path must not hold the caller.
+        // O_NONBLOCK: opening a FIFO would otherwise wait for a writer. O_NOCTTY: opening a terminal must not make it ours.
         let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
             Ok(file) => file,
@@ -88,58 +88,58 @@ impl Netns {
         Self::open(Path::new(CURRENT))
     }
 
-    /// The namespace of `socket`, which the calling thread has just opened: the same as [`Netns::current`] without a walk through
-    /// `/proc`, which takes long the first time.
+    /// The namespace of `socket`, which the calling thread has just opened. Returns the same as [`Netns::current`] without a path
+    /// lookup in `/proc`, which is slow the first time in a process.
     pub(crate) fn of_own_socket(socket: BorrowedFd<'_>) -> Result<Self, NetnsError> {
         // SAFETY: SIOCGSKNS takes no argument and writes no memory; the descriptor is open for this call.
         let fd = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) };
         if fd < 0 {
-            // Kernels before 4.10, and callers without CAP_NET_ADMIN.
+            // Kernels before 4.10 lack the ioctl, and it needs CAP_NET_ADMIN.
             return Self::current();
         }
-        // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
+        // SAFETY: the kernel has just opened this descriptor, so that nothing else owns it.
         let file = unsafe { File::from_raw_fd(fd) };
         Ok(Self { file: Arc::new(file), path: Path::new(CURRENT).into() })
     }
 
-    /// The path it was opened by, for messages.
+    /// The path by which it was opened, for messages.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether both are one namespace, whatever their paths.
+    /// Whether both are the same namespace, even if their paths differ.
     pub fn is_same(&self, other: &Self) -> Result<bool, NetnsError> {
         let (one, two) = (self.identity()?, other.identity()?);
         Ok(one == two)
     }
 
-    /// Runs `task` on a thread of its own that has entered the namespace, and waits for its value. The
-    /// calling thread stays where it is. Sockets opened by `task` belong to the namespace for good and can be
-    /// handed back; child processes it starts begin there.
+    /// Runs `task` on a new thread inside the namespace and returns its value. The calling thread stays in its own namespace. Sockets
+    /// that `task` opens stay in the namespace after they are returned; child processes that it starts run in the namespace.
     ///
-    /// A panic of `task` becomes [`NetnsError::Panicked`] (where panics unwind).
+    /// A panic of `task` becomes [`NetnsError::Panicked`] (in builds where panics unwind).
     pub fn run<T: Send>(&self, task: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
                 .name("netns".into())
                 .spawn_scoped(scope, || self.enter().map(|()| task()))
                 .map_err(|source| self.io("start a thread for", source))?;
-            thread.join().unwrap_or_else(|_panic| Err(NetnsError::Panicked { path: self.path.to_path_buf() }))
+            thread.join().unwrap_or_else(|_| Err(NetnsError::Panicked { path: self.path.to_path_buf() }))
         })
     }
 
     fn enter(&self) -> Result<(), NetnsError> {
-        self.enter_for_good().map_err(|errno| self.io("enter", errno.into()))
+        self.enter_permanently().map_err(|errno| self.io("enter", errno.into()))
     }
 
-    /// Puts the calling thread into the namespace. For a thread that ends with its task, as that of `run`, and for a child process
-    /// that does nothing else. A system call only.
-    #[allow(clippy::disallowed_methods)] // this is the one place
-    pub(crate) fn enter_for_good(&self) -> nix::Result<()> {
+    /// Moves the calling thread into the namespace. Only for threads and child processes that end with their task, as there is no way
+    /// back that cannot fail. Makes one system call and does not allocate, so that it may run after fork.
+    #[allow(clippy::disallowed_methods)] // the only place that enters a namespace
+    pub(crate) fn enter_permanently(&self) -> nix::Result<()> {
         nix::sched::setns(&self.file, CloneFlags::CLONE_NEWNET)
     }
 
+    /// Device and inode number, which identify a namespace.
     fn identity(&self) -> Result<(u64, u64), NetnsError> {
         let metadata = self.file.metadata().map_err(|source| self.io("stat", source))?;
         Ok((metadata.dev(), metadata.ino()))
@@ -157,10 +157,11 @@ impl AsFd for Netns {
 }
 
 fn is_netns(file: &File) -> bool {
-    // The ioctl number means other things to other files, so the file system comes first.
+    // First the file system: to other files, such as devices, the ioctl number can mean something else.
     if !fstatfs(file).is_ok_and(|stat| stat.filesystem_type() == NSFS_MAGIC) {
         return false;
     }
+    // nsfs has files of all kinds of namespaces.
     // SAFETY: NS_GET_NSTYPE takes no argument and writes no memory; the descriptor is open for this call.
     let kind = unsafe { libc::ioctl(file.as_raw_fd(), libc::NS_GET_NSTYPE) };
     kind == libc::CLONE_NEWNET

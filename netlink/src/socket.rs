@@ -1,4 +1,4 @@
-//! One rtnetlink socket in one namespace: requests, lists, deadlines.
+//! One rtnetlink socket in one namespace: changes, queries, lists.
 
 use std::{
     fmt, io,
@@ -11,50 +11,45 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket as SysSocket, protocols::NETLINK_ROUTE};
 
 use crate::{
-    Error, Netns, Refusal,
-    answer::{Failure, Wanted},
-    channel::Channel,
+    error::{Error, Refusal},
+    exchange::{
+        channel::Channel,
+        response::{Expected, Failure},
+    },
+    netns::Netns,
 };
 
-/// How long a call waits for the kernel unless told otherwise.
-pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a call waits for the kernel, retries of a list included.
+const LIMIT: Duration = Duration::from_secs(10);
 
-/// How often a list is asked for again when it changed under way.
-const DUMP_TRIES: usize = 30;
+/// How often a list is requested that changes while the kernel writes it.
+const LIST_TRIES: u32 = 30;
 
-/// An rtnetlink socket, opened inside a namespace and used from anywhere. Each call has a deadline of
-/// [`DEFAULT_DEADLINE`], or as set by [`Socket::with_deadline`].
+/// An rtnetlink socket, opened inside a namespace and usable from any thread. Each call takes at most 10 s.
 pub struct Socket {
     netns: Netns,
     channel: Channel,
-    deadline: Duration,
 }
 
-/// What a request is about, for messages: "cannot `op` `object`".
+/// What a request does and to which object, for messages: "cannot `op` `object`".
 #[derive(Clone, Copy)]
-pub(crate) struct About<'a> {
+pub(crate) struct Context<'a> {
     pub(crate) op: &'static str,
     pub(crate) object: &'a dyn fmt::Display,
 }
 
 impl Socket {
-    /// A socket in the namespace of the calling thread.
+    /// Opens a socket in the namespace of the calling thread.
     pub fn host() -> Result<Self, Error> {
         let socket = open()?;
         let netns = Netns::of_own_socket(socket.as_fd())?;
-        Ok(Self { channel: Channel::new(socket), netns, deadline: DEFAULT_DEADLINE })
+        Ok(Self { channel: Channel::new(socket), netns })
     }
 
-    /// A socket in `netns`.
+    /// Opens a socket in `netns`.
     pub fn in_netns(netns: &Netns) -> Result<Self, Error> {
         let socket = netns.run(open)??;
-        Ok(Self { channel: Channel::new(socket), netns: netns.clone(), deadline: DEFAULT_DEADLINE })
-    }
-
-    /// The same socket, whose calls wait `deadline` at most.
-    #[must_use]
-    pub fn with_deadline(self, deadline: Duration) -> Self {
-        Self { deadline, ..self }
+        Ok(Self { channel: Channel::new(socket), netns: netns.clone() })
     }
 
     /// The namespace the socket is in.
@@ -63,85 +58,78 @@ impl Socket {
         &self.netns
     }
 
-    /// Sends a change and waits for its acknowledgement. `flags` are added to REQUEST and ACK.
+    /// Requests a change and waits for its acknowledgement. `flags` are added to `NLM_F_REQUEST` and `NLM_F_ACK`.
     pub(crate) fn change(
         &self,
-        about: About<'_>,
+        context: Context<'_>,
         flags: u16,
         message: RouteNetlinkMessage,
     ) -> Result<(), Error> {
         let flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        let outcome =
-            self.channel.ask(flags, Wanted::Acknowledgement, message, Instant::now() + self.deadline);
-        outcome.map(drop).map_err(|failure| about.failed(failure, self.deadline))
+        let outcome = self.channel.request(flags, Expected::Acknowledgement, message, Instant::now() + LIMIT);
+        outcome.map(drop).map_err(|failure| context.failed(failure))
     }
 
-    /// Asks for one object and gives the one message of the answer.
+    /// Requests one object.
     pub(crate) fn get(
         &self,
-        about: About<'_>,
+        context: Context<'_>,
         message: RouteNetlinkMessage,
     ) -> Result<RouteNetlinkMessage, Error> {
-        let answers = self.question(about, NLM_F_REQUEST, Wanted::Object, &message)?;
-        answers.into_iter().next().ok_or_else(|| about.unexpected("it holds no object this program can read"))
+        let objects = self.query(context, NLM_F_REQUEST, Expected::Object, &message)?;
+        objects.into_iter().next().ok_or_else(|| context.unexpected("no readable object"))
     }
 
-    /// Asks for a list.
-    pub(crate) fn dump(
+    /// Requests a list.
+    pub(crate) fn list(
         &self,
-        about: About<'_>,
+        context: Context<'_>,
         message: RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, Error> {
-        self.question(about, NLM_F_REQUEST | NLM_F_DUMP, Wanted::List, &message)
+        self.query(context, NLM_F_REQUEST | NLM_F_DUMP, Expected::List, &message)
     }
 
-    /// Asks, again if the answer changed under way.
-    fn question(
+    /// Sends a request that changes nothing, and repeats it while the response is interrupted.
+    fn query(
         &self,
-        about: About<'_>,
+        context: Context<'_>,
         flags: u16,
-        wanted: Wanted,
+        expected: Expected,
         message: &RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, Error> {
-        let deadline = Instant::now() + self.deadline;
-        let mut ask = || self.channel.ask(flags, wanted, message.clone(), deadline);
-        let mut answers = std::iter::repeat_with(&mut ask).take(DUMP_TRIES);
-        let answer = answers.find(|answer| !matches!(answer, Err(Failure::Interrupted)));
-        answer.unwrap_or(Err(Failure::Interrupted)).map_err(|failure| about.failed(failure, self.deadline))
+        let deadline = Instant::now() + LIMIT;
+        for _ in 0..LIST_TRIES {
+            match self.channel.request(flags, expected, message.clone(), deadline) {
+                Err(Failure::Interrupted) => {}
+                outcome => return outcome.map_err(|failure| context.failed(failure)),
+            }
+        }
+        Err(context.failed(Failure::Interrupted))
     }
 }
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket")
-            .field("netns", &self.netns)
-            .field("deadline", &self.deadline)
-            .finish_non_exhaustive()
+        f.debug_struct("Socket").field("netns", &self.netns).finish_non_exhaustive()
     }
 }
 
-impl About<'_> {
-    fn timed_out(self, after: Duration) -> Error {
-        Error::TimedOut { op: self.op, object: self.object.to_string(), after }
-    }
-
+impl Context<'_> {
+    /// The error for a response of the wrong form.
     pub(crate) fn unexpected(self, what: &'static str) -> Error {
         Error::Unexpected { op: self.op, object: self.object.to_string(), what }
     }
 
-    pub(crate) fn refused(self, errno: i32, ext_ack: Option<String>) -> Error {
-        Refusal { op: self.op, object: self.object.to_string(), errno, ext_ack, hint: None }.into()
-    }
-
-    fn failed(self, failure: Failure, limit: Duration) -> Error {
+    fn failed(self, failure: Failure) -> Error {
+        let Self { op, object } = self;
         match failure {
-            Failure::TimedOut => self.timed_out(limit),
-            Failure::Io(source) => Error::Io { op: self.op, source },
-            Failure::Refused { errno, ext_ack } => self.refused(errno, ext_ack),
-            Failure::Unexpected(what) => self.unexpected(what),
-            Failure::Interrupted => {
-                Error::Inconsistent { op: self.op, object: self.object.to_string(), tries: DUMP_TRIES as u32 }
+            Failure::TimedOut => Error::TimedOut { op, object: object.to_string(), after: LIMIT },
+            Failure::Io(source) => Error::Io { op, source },
+            Failure::Refused { errno, ext_ack } => {
+                Refusal { op, object: object.to_string(), errno, ext_ack, hint: None }.into()
             }
+            Failure::Unexpected(what) => self.unexpected(what),
+            Failure::Interrupted => Error::Inconsistent { op, object: object.to_string(), tries: LIST_TRIES },
         }
     }
 }
@@ -154,21 +142,23 @@ fn open() -> Result<SysSocket, Error> {
 }
 
 fn configure(socket: &SysSocket) -> Result<(), Error> {
+    // EXT_ACK makes the kernel explain errors; CAP_ACK makes it leave the failed request out of the error.
     let ext_ack = socket.set_ext_ack(true).and_then(|()| socket.set_cap_ack(true));
-    ext_ack.map_err(|source| Error::Io { op: "turn on extended acknowledgements", source })?;
+    ext_ack.map_err(io_error("turn on extended acknowledgements"))?;
+    // With strict checking the kernel filters lists (routes by table, links by kind).
     match socket.set_netlink_get_strict_chk(true) {
-        // Kernels before 4.20 cannot filter lists; every list is filtered here as well.
+        // Kernels before 4.20 do not know the option and send whole lists: callers filter every list again.
         Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
-        other => other.map_err(|source| Error::Io { op: "turn on strict checking", source }),
+        other => other.map_err(io_error("turn on strict checking")),
     }
 }
 
-/// The descriptor number for an `..._NET_NS_FD` attribute, valid while `netns` lives.
+/// The descriptor number for an `IFLA_NET_NS_FD` attribute, valid while `netns` lives.
 pub(crate) fn raw_fd(netns: &Netns) -> i32 {
     netns.as_fd().as_raw_fd()
 }
 
-/// An [`Error::Io`] with this operation, for `map_err`.
+/// Makes an [`Error::Io`] with this operation, for `map_err`.
 pub(crate) fn io_error(op: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Io { op, source }
 }
@@ -179,15 +169,15 @@ mod tests {
 
     #[test]
     fn an_error_names_operation_object_and_limit() {
-        let about = About { op: "look up interface", object: &"lo" };
-        let error = about.failed(Failure::TimedOut, Duration::from_millis(30));
-        assert_eq!(error.to_string(), "cannot look up interface lo: no answer from the kernel within 30ms");
-        let error = about.failed(Failure::Interrupted, DEFAULT_DEADLINE);
+        let context = Context { op: "look up interface", object: &"lo" };
+        let error = context.failed(Failure::TimedOut);
+        assert_eq!(error.to_string(), "cannot look up interface lo: no response from the kernel within 10s");
+        let error = context.failed(Failure::Interrupted);
         assert!(matches!(error, Error::Inconsistent { tries: 30, .. }), "{error}");
     }
 
     #[test]
-    fn one_socket_serves_many_threads() {
+    fn many_threads_may_use_one_socket() {
         let socket = Socket::host().unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {

@@ -1,5 +1,5 @@
-//! The few kernel settings of an interface that plugins change: a fixed set of keys, written from inside the
-//! namespace they belong to.
+//! Writes IPv6 sysctls of an interface. The keys are a fixed set. `/proc/sys/net` shows the namespace of the thread that opens it, so a
+//! thread inside the namespace writes them.
 
 use std::{
     fs::File,
@@ -13,55 +13,54 @@ use nix::{
     sys::stat::Mode,
 };
 
-use crate::{Netns, NetnsError, ifname};
+use crate::{
+    ifname,
+    netns::{Netns, NetnsError},
+};
 
-/// A setting of one interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Sysctl {
-    /// `ipv4/conf/<if>/arp_notify`: 1 announces IPv4 addresses when the interface comes up.
-    ArpNotify,
-    /// `ipv6/conf/<if>/ndisc_notify`: 1 announces IPv6 addresses when the interface comes up.
+/// An IPv6 sysctl of one interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sysctl {
+    /// `ndisc_notify`: 1 announces IPv6 addresses when the interface comes up.
     NdiscNotify,
-    /// `ipv6/conf/<if>/disable_ipv6`: 1 takes IPv6 from the interface, 0 gives it.
+    /// `disable_ipv6`: 1 turns IPv6 off and removes its addresses, 0 turns it on.
     DisableIpv6,
-    /// `ipv6/conf/<if>/accept_ra`: 0 ignores router advertisements, 1 takes them unless forwarding, 2 always.
+    /// `accept_ra`: 0 ignores router advertisements, 1 accepts them unless forwarding is on, 2 always.
     AcceptRa,
-    /// `ipv6/conf/<if>/autoconf`: 0 makes no addresses from router advertisements.
+    /// `autoconf`: 1 configures addresses from router advertisements.
     Autoconf,
-    /// `ipv6/conf/<if>/keep_addr_on_down`: 1 keeps global addresses when the interface goes down.
+    /// `keep_addr_on_down`: 1 keeps global addresses when the interface goes down.
     KeepAddrOnDown,
-    /// `ipv6/conf/<if>/accept_dad`: 0 uses addresses without duplicate address detection.
-    AcceptDad,
 }
 
-/// Why a setting could not be read or written.
+/// Why a sysctl could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SysctlError {
-    /// There is no such setting: no such interface, or a kernel without IPv6.
+    /// It does not exist, because the interface does not, or because the kernel has no IPv6.
     #[error("sysctl {path:?} does not exist")]
     Missing {
         /// Its file.
         path: PathBuf,
     },
-    /// `/proc/sys` may not be written, as in a container without privileges.
+    /// `/proc/sys` is read-only, as in a container without privileges.
     #[error("sysctl {path:?} is read-only")]
     ReadOnly {
         /// Its file.
         path: PathBuf,
     },
-    /// The system refused.
+    /// A system call failed.
     #[error("cannot {op} sysctl {path:?}: {source}")]
     Io {
-        /// What was tried.
+        /// What failed.
         op: &'static str,
         /// Its file.
         path: PathBuf,
-        /// The system's answer.
+        /// The cause.
         source: io::Error,
     },
-    /// Not the name of one interface.
-    #[error("{name:?} cannot be the interface of a sysctl")]
+    /// The name is not the name of one interface.
+    #[error("invalid interface name {name:?} for a sysctl")]
     BadName {
         /// The name as given.
         name: String,
@@ -72,56 +71,30 @@ pub enum SysctlError {
 }
 
 impl SysctlError {
-    /// Whether the setting cannot be had here at all: a caller may go on where it was only a wish.
-    #[must_use]
-    pub fn is_out_of_reach(&self) -> bool {
+    /// Whether this system does not have the sysctl, or does not let it be changed. A retry does not help.
+    pub(crate) fn is_unavailable(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::ReadOnly { .. })
     }
 }
 
-/// Writes settings of the interface `ifname`, in order, all of them even if one fails. What could not be
-/// written comes back. A setting that has its value already is not written, so a read-only `/proc/sys` with
-/// the wanted values is no error.
-#[must_use = "these settings were not made"]
-pub fn set(netns: &Netns, ifname: &str, settings: &[(Sysctl, u32)]) -> Vec<SysctlError> {
-    match set_each(netns, ifname, settings) {
-        Ok(outcomes) => outcomes.into_iter().filter_map(Result::err).collect(),
-        Err(error) => vec![error],
-    }
-}
-
-/// As [`set`]; what became of each setting, in their order. An error where none could be tried.
-pub(crate) fn set_each(
+/// Writes sysctls of the interface `ifname` in order, and returns the outcome of each, in the same order: one that fails does not stop
+/// the others. A sysctl that has its value already is not written, so that a read-only `/proc/sys` with these values is not an error.
+/// Fails as a whole if none could be tried.
+pub(crate) fn write(
     netns: &Netns,
     ifname: &str,
-    settings: &[(Sysctl, u32)],
+    values: &[(Sysctl, u32)],
 ) -> Result<Vec<Result<(), SysctlError>>, SysctlError> {
     check(ifname)?;
     let write_all = || {
-        let mut folder: Option<Folder> = None;
-        let mut outcomes = Vec::with_capacity(settings.len());
-        for (key, value) in settings {
-            let (family, name) = key.place();
-            let folder = match folder.take_if(|folder| folder.family == family) {
-                Some(same) => folder.insert(same),
-                None => folder.insert(Folder::open(family, ifname)),
-            };
-            outcomes.push(folder.write(name, *value));
-        }
-        outcomes
+        let directory = Directory::open(ifname);
+        values.iter().map(|(key, value)| directory.write(key.name(), *value)).collect()
     };
     Ok(netns.run(write_all)?)
 }
 
-/// Reads a setting of the interface `ifname`.
-pub fn get(netns: &Netns, ifname: &str, key: Sysctl) -> Result<u32, SysctlError> {
-    check(ifname)?;
-    let (family, name) = key.place();
-    netns.run(|| Folder::open(family, ifname).read(name))?
-}
-
 fn check(ifname: &str) -> Result<(), SysctlError> {
-    // Two directories beside the interfaces' own concern all interfaces.
+    // The directories "all" and "default" hold the settings of all interfaces and of new ones.
     match ifname::check(ifname) {
         Ok(()) if ifname != "all" && ifname != "default" => Ok(()),
         _ => Err(SysctlError::BadName { name: ifname.to_owned() }),
@@ -129,44 +102,40 @@ fn check(ifname: &str) -> Result<(), SysctlError> {
 }
 
 impl Sysctl {
-    /// Its address family and its name.
-    fn place(self) -> (&'static str, &'static str) {
+    fn name(self) -> &'static str {
         match self {
-            Self::ArpNotify => ("ipv4", "arp_notify"),
-            Self::NdiscNotify => ("ipv6", "ndisc_notify"),
-            Self::DisableIpv6 => ("ipv6", "disable_ipv6"),
-            Self::AcceptRa => ("ipv6", "accept_ra"),
-            Self::Autoconf => ("ipv6", "autoconf"),
-            Self::KeepAddrOnDown => ("ipv6", "keep_addr_on_down"),
-            Self::AcceptDad => ("ipv6", "accept_dad"),
+            Self::NdiscNotify => "ndisc_notify",
+            Self::DisableIpv6 => "disable_ipv6",
+            Self::AcceptRa => "accept_ra",
+            Self::Autoconf => "autoconf",
+            Self::KeepAddrOnDown => "keep_addr_on_down",
         }
     }
 }
 
-/// The settings of an interface for one address family. The folder is opened once: in a namespace that is new the kernel makes every
-/// folder on the way as it is walked through.
-struct Folder {
-    family: &'static str,
+/// The directory with the IPv6 sysctls of an interface. Opened once: in a new namespace the kernel creates each directory of the path
+/// when it is first looked up, which is slow.
+struct Directory {
     path: PathBuf,
     fd: nix::Result<OwnedFd>,
 }
 
-impl Folder {
-    fn open(family: &'static str, ifname: &str) -> Self {
-        let path: PathBuf = ["/proc/sys/net", family, "conf", ifname].iter().collect();
+impl Directory {
+    fn open(ifname: &str) -> Self {
+        let path: PathBuf = ["/proc/sys/net/ipv6/conf", ifname].iter().collect();
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::open(&path, flags, Mode::empty());
-        Self { family, path, fd }
+        Self { path, fd }
     }
 
     fn file(&self, name: &str, access: OFlag) -> io::Result<File> {
-        let folder = self.fd.as_ref().map_err(|errno| io::Error::from(*errno))?;
-        Ok(openat(folder, name, access | OFlag::O_CLOEXEC, Mode::empty())?.into())
+        let directory = self.fd.as_ref().map_err(|errno| io::Error::from(*errno))?;
+        Ok(openat(directory, name, access | OFlag::O_CLOEXEC, Mode::empty())?.into())
     }
 
     fn read(&self, name: &str) -> Result<u32, SysctlError> {
         let file = self.file(name, OFlag::O_RDONLY);
-        file.and_then(|file| value_of(&file)).map_err(|error| self.refused("read", name, error))
+        file.and_then(|file| value_of(&file)).map_err(|error| self.error("read", name, error))
     }
 
     fn write(&self, name: &str, value: u32) -> Result<(), SysctlError> {
@@ -174,29 +143,41 @@ impl Folder {
             Ok((present, _)) if present == value => Ok(()),
             Ok((_, file)) => {
                 let written = file.write_all_at(value.to_string().as_bytes(), 0);
-                written.map_err(|error| self.refused("write", name, error))
+                written.map_err(|error| self.write_error(name, error))
             }
-            Err(error) => match self.refused("write", name, error) {
+            // A read-only file system refuses O_RDWR, but the value may be there already.
+            Err(error) => match self.write_error(name, error) {
                 SysctlError::ReadOnly { .. } if self.read(name)? == value => Ok(()),
                 error => Err(error),
             },
         }
     }
 
-    fn refused(&self, op: &'static str, name: &str, source: io::Error) -> SysctlError {
+    fn write_error(&self, name: &str, source: io::Error) -> SysctlError {
+        match source.raw_os_error() {
+            Some(libc::EROFS | libc::EACCES | libc::EPERM) => {
+                SysctlError::ReadOnly { path: self.path.join(name) }
+            }
+            _ => self.error("write", name, source),
+        }
+    }
+
+    fn error(&self, op: &'static str, name: &str, source: io::Error) -> SysctlError {
         let path = self.path.join(name);
         match source.raw_os_error() {
             Some(libc::ENOENT) => SysctlError::Missing { path },
-            Some(libc::EROFS | libc::EACCES | libc::EPERM) if op == "write" => SysctlError::ReadOnly { path },
             _ => SysctlError::Io { op, path, source },
         }
     }
 }
 
-/// A number of at most ten digits.
+/// Reads a number. 16 bytes are enough for ten digits and a newline.
 fn value_of(file: &File) -> io::Result<u32> {
     let mut bytes = [0; 16];
     let length = file.read_at(&mut bytes, 0)?;
     let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
     text.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests;

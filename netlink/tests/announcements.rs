@@ -2,21 +2,22 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
 
 use netlink::{
-    Dad, Mac, MacvlanMode, MacvlanSpec, Sysctl,
-    announce::{Repeat, announce, gratuitous_arp, unsolicited_advertisement},
-    interface::{Plan, UninvitedIpv6, configure},
-    lab::{Frames, Lab},
-    sysctl,
+    Dad, Mac, MacvlanMode, MacvlanSpec, Repeat,
+    interface::{Ipv6Autoconf, Plan, configure},
+    test_util::{
+        Arp, BROADCAST, Frames, Testbed, announce, read_sysctl, unsolicited_advertisement, write_sysctl,
+    },
 };
+
 const MAC: Mac = Mac([0x02, 0, 0x5e, 0, 0x53, 0x01]);
 
 #[test]
-fn gratuitous_arp_by_bytes() {
+fn a_gratuitous_arp_has_the_bytes_of_the_rfc() {
     #[rustfmt::skip]
     let expected = [
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x00, 0x5e, 0x00, 0x53, 0x01, 0x08, 0x06,
@@ -24,11 +25,11 @@ fn gratuitous_arp_by_bytes() {
         0x02, 0x00, 0x5e, 0x00, 0x53, 0x01, 10, 1, 2, 3,
         0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 10, 1, 2, 3,
     ];
-    assert_eq!(gratuitous_arp(MAC, [10, 1, 2, 3].into()), expected);
+    assert_eq!(gratuitous_arp([10, 1, 2, 3].into()), expected);
 }
 
 #[test]
-fn unsolicited_advertisement_by_bytes() {
+fn an_unsolicited_advertisement_has_the_bytes_of_the_rfc() {
     #[rustfmt::skip]
     let mut expected = vec![
         0x33, 0x33, 0x00, 0x00, 0x00, 0x01, 0x02, 0x00, 0x5e, 0x00, 0x53, 0x01, 0x86, 0xdd,
@@ -39,7 +40,7 @@ fn unsolicited_advertisement_by_bytes() {
         0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x05,
         0x02, 0x01, 0x02, 0x00, 0x5e, 0x00, 0x53, 0x01,
     ];
-    // Worked out by hand: the one's complement of the sum, with carries folded, of 2*2001 + 2*0db8 + 2*0005
+    // Calculated by hand: the one's complement of the sum, with carries folded, of 2*2001 + 2*0db8 + 2*0005
     // (source, target), ff02 + 0001 (destination), 0020 + 003a (length, next header), 8800 + 2000 (type,
     // flags) and 0201 + 0200 + 5e00 + 5301 (option) = 3_6061 -> 6064 -> 9f9b.
     let sum = 2 * 0x2001u32
@@ -60,51 +61,56 @@ fn unsolicited_advertisement_by_bytes() {
     assert_eq!(unsolicited_advertisement(MAC, "2001:db8::5".parse().unwrap()), expected);
 }
 
-/// Hears what comes to the peer.
-fn sniffer(lab: &Lab) -> Frames {
-    let wire = lab.peer.socket().unwrap().link_by_name(Lab::WIRE).unwrap().unwrap();
-    Frames::on(lab.peer.netns(), &wire).unwrap()
+/// The frame that announces `ip`.
+fn gratuitous_arp(ip: Ipv4Addr) -> [u8; 42] {
+    Arp::announcement(MAC, ip).to_frame(BROADCAST)
+}
+
+/// Receives what arrives at the peer.
+fn sniffer(testbed: &Testbed) -> Frames {
+    let wire = testbed.peer.socket().unwrap().link_by_name(Testbed::WIRE).unwrap().unwrap();
+    Frames::on(testbed.peer.netns(), &wire).unwrap()
 }
 
 #[test]
-fn a_neighbour_sees_each_announcement_as_often_as_asked() {
-    let lab = Lab::new().unwrap();
-    let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
-    let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
-    // The kernel's own announcements would be counted too.
+fn a_neighbour_receives_each_announcement_as_often_as_requested() {
+    let testbed = Testbed::new().unwrap();
+    let (host, pod) = (testbed.host.socket().unwrap(), testbed.pod.socket().unwrap());
+    let master = host.link_by_name(Testbed::MASTER).unwrap().unwrap();
+    // A fixed MAC address, so that the expected frames are known.
     let spec = MacvlanSpec { mac: Some(MAC), ..MacvlanSpec::new("net1", master.index, MacvlanMode::Bridge) };
     let link = host.create_macvlan(&spec, &pod).unwrap();
     pod.add_address(&link, "10.1.2.3/24".parse().unwrap(), Dad::Kernel).unwrap();
     pod.add_address(&link, "2001:db8::5/64".parse().unwrap(), Dad::Skip).unwrap();
     pod.set_up(&link).unwrap();
     let ips: [IpAddr; 2] = [[10, 1, 2, 3].into(), "2001:db8::5".parse().unwrap()];
-    let wanted = [
-        gratuitous_arp(MAC, [10, 1, 2, 3].into()).to_vec(),
+    let expected = [
+        gratuitous_arp([10, 1, 2, 3].into()).to_vec(),
         unsolicited_advertisement(MAC, "2001:db8::5".parse().unwrap()),
     ];
-    for frame in wanted {
-        let sniffer = sniffer(&lab);
-        announce(lab.pod.netns(), &link, &ips, Repeat { count: 3, spacing: Duration::from_millis(20) })
+    for frame in expected {
+        let sniffer = sniffer(&testbed);
+        announce(testbed.pod.netns(), &link, &ips, Repeat { count: 3, spacing: Duration::from_millis(20) })
             .unwrap();
         assert_eq!(sniffer.count(&frame, 4, Duration::from_millis(300)).unwrap(), 3);
     }
 }
 
 #[test]
-fn the_kernel_takes_the_advertisement_for_good() {
-    // A neighbour entry changes only if the kernel accepts the frame: checksum, hop limit, flags.
-    let lab = Lab::new().unwrap();
+fn the_kernel_accepts_the_advertisement() {
+    // The counter only rises if checksum and hop limit are right; the error counters show a wrong one.
+    let testbed = Testbed::new().unwrap();
     let (host, pod, peer) =
-        (lab.host.socket().unwrap(), lab.pod.socket().unwrap(), lab.peer.socket().unwrap());
-    let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
-    let wire = peer.link_by_name(Lab::WIRE).unwrap().unwrap();
+        (testbed.host.socket().unwrap(), testbed.pod.socket().unwrap(), testbed.peer.socket().unwrap());
+    let master = host.link_by_name(Testbed::MASTER).unwrap().unwrap();
+    let wire = peer.link_by_name(Testbed::WIRE).unwrap().unwrap();
     peer.add_address(&wire, "2001:db8::9/64".parse().unwrap(), Dad::Skip).unwrap();
     let spec = MacvlanSpec { mac: Some(MAC), ..MacvlanSpec::new("net1", master.index, MacvlanMode::Bridge) };
     let link = host.create_macvlan(&spec, &pod).unwrap();
     pod.set_up(&link).unwrap();
     let received = || {
         let read = || std::fs::read_to_string("/proc/thread-self/net/snmp6").unwrap();
-        let text = lab.peer.netns().run(read).unwrap();
+        let text = testbed.peer.netns().run(read).unwrap();
         let value = |key: &str| {
             let line = text.lines().find(|line| line.split_whitespace().next() == Some(key)).unwrap();
             line.split_whitespace().last().unwrap().parse::<u64>().unwrap()
@@ -113,7 +119,7 @@ fn the_kernel_takes_the_advertisement_for_good() {
     };
     let before = received();
     announce(
-        lab.pod.netns(),
+        testbed.pod.netns(),
         &link,
         &["2001:db8::5".parse().unwrap()],
         Repeat { count: 1, ..Repeat::default() },
@@ -129,24 +135,24 @@ fn the_kernel_takes_the_advertisement_for_good() {
 }
 
 #[test]
-fn nothing_to_announce_and_a_link_that_is_down_are_no_failures() {
-    let lab = Lab::new().unwrap();
-    let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
-    let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+fn announcing_nothing_or_on_a_link_that_is_down_succeeds() {
+    let testbed = Testbed::new().unwrap();
+    let (host, pod) = (testbed.host.socket().unwrap(), testbed.pod.socket().unwrap());
+    let master = host.link_by_name(Testbed::MASTER).unwrap().unwrap();
     let link =
         host.create_macvlan(&MacvlanSpec::new("net1", master.index, MacvlanMode::Bridge), &pod).unwrap();
-    announce(lab.pod.netns(), &link, &[], Repeat::default()).unwrap();
-    announce(lab.pod.netns(), &link, &[[10, 1, 2, 3].into()], Repeat { count: 1, ..Repeat::default() })
+    announce(testbed.pod.netns(), &link, &[], Repeat::default()).unwrap();
+    announce(testbed.pod.netns(), &link, &[[10, 1, 2, 3].into()], Repeat { count: 1, ..Repeat::default() })
         .unwrap();
 }
 
 #[test]
-fn the_kernel_announces_where_the_plan_does_not_and_later_in_any_case() {
+fn the_kernel_announces_if_the_plan_does_not_and_at_each_later_up() {
     let repeat = Repeat { count: 2, spacing: Duration::from_millis(20) };
     for (announce, frames) in [(Some(repeat), 2), (None, 1)] {
-        let lab = Lab::new().unwrap();
-        let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
-        let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+        let testbed = Testbed::new().unwrap();
+        let (host, pod) = (testbed.host.socket().unwrap(), testbed.pod.socket().unwrap());
+        let master = host.link_by_name(Testbed::MASTER).unwrap().unwrap();
         let spec =
             MacvlanSpec { mac: Some(MAC), ..MacvlanSpec::new("net1", master.index, MacvlanMode::Bridge) };
         let link = host.create_macvlan(&spec, &pod).unwrap();
@@ -154,33 +160,32 @@ fn the_kernel_announces_where_the_plan_does_not_and_later_in_any_case() {
             addresses: vec!["10.1.2.3/24".parse().unwrap()],
             routes: vec![],
             dad: Dad::Kernel,
-            uninvited: UninvitedIpv6::Leave,
+            ipv6_autoconf: Ipv6Autoconf::KernelDefault,
             announce,
         };
-        let frame = gratuitous_arp(MAC, [10, 1, 2, 3].into());
-        let neighbour = sniffer(&lab);
+        let frame = gratuitous_arp([10, 1, 2, 3].into());
+        let neighbour = sniffer(&testbed);
         configure(&pod, &link, &plan).unwrap();
         assert_eq!(neighbour.count(&frame, 4, Duration::from_millis(300)).unwrap(), frames, "{announce:?}");
-        assert_eq!(sysctl::get(lab.pod.netns(), "net1", Sysctl::ArpNotify).unwrap(), 1, "{announce:?}");
+        assert_eq!(read_sysctl(testbed.pod.netns(), "ipv4/conf/net1/arp_notify").unwrap(), 1, "{announce:?}");
         pod.set_down(&link).unwrap();
-        let neighbour = sniffer(&lab);
+        let neighbour = sniffer(&testbed);
         pod.set_up(&link).unwrap();
         assert_eq!(neighbour.count(&frame, 1, Duration::from_secs(2)).unwrap(), 1, "{announce:?}");
     }
 }
 
 #[test]
-fn with_arp_notify_the_kernel_sends_the_same_frame() {
-    let lab = Lab::new().unwrap();
-    let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
-    let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+fn the_frame_is_the_one_that_the_kernel_sends_with_arp_notify() {
+    let testbed = Testbed::new().unwrap();
+    let (host, pod) = (testbed.host.socket().unwrap(), testbed.pod.socket().unwrap());
+    let master = host.link_by_name(Testbed::MASTER).unwrap().unwrap();
     let spec = MacvlanSpec { mac: Some(MAC), ..MacvlanSpec::new("net1", master.index, MacvlanMode::Bridge) };
     let link = host.create_macvlan(&spec, &pod).unwrap();
-    let failures = sysctl::set(lab.pod.netns(), "net1", &[(Sysctl::ArpNotify, 1)]);
-    assert!(failures.is_empty(), "{failures:?}");
+    write_sysctl(testbed.pod.netns(), "ipv4/conf/net1/arp_notify", 1).unwrap();
     pod.add_address(&link, "10.1.2.3/24".parse().unwrap(), Dad::Kernel).unwrap();
-    let sniffer = sniffer(&lab);
+    let sniffer = sniffer(&testbed);
     pod.set_up(&link).unwrap();
-    let frame = gratuitous_arp(MAC, [10, 1, 2, 3].into());
+    let frame = gratuitous_arp([10, 1, 2, 3].into());
     assert!(sniffer.count(&frame, 1, Duration::from_secs(2)).unwrap() >= 1);
 }

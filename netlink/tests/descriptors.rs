@@ -1,16 +1,16 @@
-//! Nothing is left behind. Alone in its file: it counts the descriptors and threads of the whole process.
+//! No descriptor and no thread leaks. The only test of its file, since it counts those of the whole process.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
 
-use netlink::{Netns, Socket, lab::NamedNetns};
+use netlink::{Netns, Socket, test_util::NamedNetns};
 
 fn count(directory: &str) -> usize {
     fs::read_dir(directory).unwrap().count()
 }
 
 #[test]
-fn a_thousand_uses_leave_no_descriptor_and_no_thread() {
+fn a_thousand_calls_leak_no_descriptor_and_no_thread() {
     let named = NamedNetns::new().unwrap();
     let before = (count("/proc/self/fd"), count("/proc/self/task"));
     for round in 0..1000 {
@@ -21,7 +21,7 @@ fn a_thousand_uses_leave_no_descriptor_and_no_thread() {
             assert!(socket.link_by_name("lo").unwrap().unwrap().up);
         }
     }
-    // A joined thread may show for a moment longer.
+    // The kernel may list a joined thread for a moment longer.
     for _ in 0..100 {
         if count("/proc/self/task") == before.1 {
             break;

@@ -1,9 +1,9 @@
-//! Namespaces: opened once and checked on the descriptor, never entered by the caller.
+//! Namespaces: checked on the open descriptor, never entered by the caller.
 #![allow(clippy::unwrap_used)]
 
 use std::{fs, path::Path};
 
-use netlink::{Netns, NetnsError, Socket, lab::NamedNetns};
+use netlink::{Netns, NetnsError, Socket, test_util::NamedNetns};
 
 fn inode() -> u64 {
     use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,7 @@ fn inode() -> u64 {
 }
 
 #[test]
-fn a_missing_path_is_told_apart() {
+fn a_missing_path_is_not_found() {
     for path in ["/run/netns/mrs-t-never-made", "/proc/999999999/ns/net", "/proc/version/ns"] {
         let error = Netns::open(Path::new(path)).unwrap_err();
         assert!(matches!(error, NetnsError::NotFound { .. }), "{path}: {error}");
@@ -20,7 +20,7 @@ fn a_missing_path_is_told_apart() {
 }
 
 #[test]
-fn what_is_no_network_namespace_is_told_apart() {
+fn other_files_are_not_a_netns() {
     for path in ["/proc/self/ns/mnt", "/proc/self/ns/uts", "/proc/version", "/", "/dev/null"] {
         let error = Netns::open(Path::new(path)).unwrap_err();
         assert!(matches!(error, NetnsError::NotANetns { .. }), "{path}: {error}");
@@ -28,7 +28,7 @@ fn what_is_no_network_namespace_is_told_apart() {
 }
 
 #[test]
-fn a_fifo_does_not_hold_the_caller() {
+fn a_fifo_does_not_block_the_caller() {
     let directory = std::env::temp_dir().join(format!("mrs-t-fifo-{}", std::process::id()));
     fs::create_dir(&directory).unwrap();
     let path = directory.join("fifo");
@@ -41,7 +41,7 @@ fn a_fifo_does_not_hold_the_caller() {
 }
 
 #[test]
-fn a_descriptor_outlives_its_path() {
+fn an_open_namespace_outlives_its_path() {
     let named = NamedNetns::new().unwrap();
     let (netns, path) = (named.netns().clone(), named.path().to_owned());
     assert!(path.exists());
@@ -54,7 +54,7 @@ fn a_descriptor_outlives_its_path() {
 }
 
 #[test]
-fn one_namespace_by_two_paths_is_the_same() {
+fn one_namespace_at_two_paths_is_the_same() {
     let (one, two) = (NamedNetns::new().unwrap(), NamedNetns::new().unwrap());
     let again = Netns::open(one.path()).unwrap();
     assert!(one.netns().is_same(&again).unwrap());
@@ -66,7 +66,7 @@ fn one_namespace_by_two_paths_is_the_same() {
 }
 
 #[test]
-fn a_socket_knows_the_namespace_of_the_thread_that_opened_it() {
+fn a_host_socket_returns_the_namespace_of_its_thread() {
     let (one, two) = (NamedNetns::new().unwrap(), NamedNetns::new().unwrap());
     let socket = one.netns().run(Socket::host).unwrap().unwrap();
     assert!(socket.netns().is_same(one.netns()).unwrap());
@@ -74,7 +74,7 @@ fn a_socket_knows_the_namespace_of_the_thread_that_opened_it() {
 }
 
 #[test]
-fn the_calling_thread_stays_where_it_is() {
+fn the_calling_thread_stays_in_its_namespace() {
     let named = NamedNetns::new().unwrap();
     let home = inode();
     let inside = named.netns().run(inode).unwrap();
@@ -83,22 +83,22 @@ fn the_calling_thread_stays_where_it_is() {
 }
 
 #[test]
-fn a_panic_inside_is_an_error_and_leaves_the_caller_at_home() {
+fn a_panic_inside_is_an_error_and_the_caller_stays_in_its_namespace() {
     let named = NamedNetns::new().unwrap();
     let home = inode();
-    let error = named.netns().run(|| assert_eq!(inode(), 0, "meant to panic")).unwrap_err();
+    let error = named.netns().run(|| assert_eq!(inode(), 0, "expected panic")).unwrap_err();
     assert!(matches!(error, NetnsError::Panicked { .. }), "{error}");
     assert_eq!(inode(), home);
     assert_eq!(named.netns().run(|| 42).unwrap(), 42);
 }
 
 #[test]
-fn a_guard_removes_its_namespace_when_a_test_panics() {
+fn a_named_netns_is_removed_when_a_test_panics() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let outcome = std::thread::spawn(move || {
         let named = NamedNetns::new().unwrap();
         sender.send(named.path().to_owned()).unwrap();
-        panic!("meant to panic");
+        panic!("expected panic");
     })
     .join();
     assert!(outcome.is_err());

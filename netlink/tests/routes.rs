@@ -2,19 +2,19 @@
 #![allow(clippy::unwrap_used)]
 
 use netlink::{
-    Dad, Error, Link, MAIN_TABLE, Route, RouteFilter, RouteScope, Socket,
-    lab::{Lab, NamedNetns},
+    Dad, Error, Link, MAIN_TABLE, MasterError, Route, RouteFilter, RouteScope, Socket, find_master,
+    test_util::{NamedNetns, Testbed},
 };
 
-/// A socket in the host namespace of a lab, whose master has 10.1.0.1/24 and 2001:db8::1/64.
-fn bench() -> (Lab, Socket, Link) {
-    let lab = Lab::new().unwrap();
-    let host = lab.host.socket().unwrap();
-    let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+/// A testbed, a socket in its host namespace, and the master with addresses 10.1.0.1/24 and 2001:db8::1/64.
+fn bench() -> (Testbed, Socket, Link) {
+    let testbed = Testbed::new().unwrap();
+    let host = testbed.host.socket().unwrap();
+    let master = host.link_by_name(Testbed::MASTER).unwrap().unwrap();
     for net in ["10.1.0.1/24", "2001:db8::1/64"] {
         host.add_address(&master, net.parse().unwrap(), Dad::Skip).unwrap();
     }
-    (lab, host, master)
+    (testbed, host, master)
 }
 
 fn route(dst: &str, gw: Option<&str>, dev: &Link) -> Route {
@@ -27,9 +27,9 @@ fn find(socket: &Socket, dst: &str) -> Vec<Route> {
 }
 
 #[test]
-fn every_field_of_an_ipv4_route_is_read_back() {
-    let (_lab, host, master) = bench();
-    let wanted = Route {
+fn every_field_of_an_ipv4_route_is_listed() {
+    let (_testbed, host, master) = bench();
+    let added = Route {
         mtu: Some(1400),
         advmss: Some(1300),
         priority: Some(77),
@@ -38,27 +38,27 @@ fn every_field_of_an_ipv4_route_is_read_back() {
         onlink: true,
         ..route("10.2.0.0/16", Some("192.0.2.1"), &master)
     };
-    host.add_route(&wanted).unwrap();
-    assert_eq!(find(&host, "10.2.0.0/16"), [wanted]);
+    host.add_route(&added).unwrap();
+    assert_eq!(find(&host, "10.2.0.0/16"), [added]);
 }
 
 #[test]
-fn every_field_of_an_ipv6_route_is_read_back() {
-    let (_lab, host, master) = bench();
-    let wanted = Route {
+fn every_field_of_an_ipv6_route_is_listed() {
+    let (_testbed, host, master) = bench();
+    let added = Route {
         mtu: Some(1400),
         advmss: Some(1300),
         priority: Some(77),
         table: Some(1001),
         ..route("2001:db8:2::/48", Some("2001:db8::9"), &master)
     };
-    host.add_route(&wanted).unwrap();
-    assert_eq!(find(&host, "2001:db8:2::/48"), [Route { scope: Some(RouteScope::GLOBAL), ..wanted }]);
+    host.add_route(&added).unwrap();
+    assert_eq!(find(&host, "2001:db8:2::/48"), [Route { scope: Some(RouteScope::GLOBAL), ..added }]);
 }
 
 #[test]
-fn what_is_not_given_is_the_kernels_choice() {
-    let (_lab, host, master) = bench();
+fn missing_fields_get_the_kernels_defaults() {
+    let (_testbed, host, master) = bench();
     let gw = Route { dev: None, ..route("10.2.0.0/16", Some("10.1.0.9"), &master) };
     host.add_route(&gw).unwrap();
     let expected =
@@ -75,21 +75,21 @@ fn what_is_not_given_is_the_kernels_choice() {
 
 #[test]
 fn host_bits_of_a_destination_are_ignored() {
-    let (_lab, host, master) = bench();
+    let (_testbed, host, master) = bench();
     host.add_route(&route("10.2.3.4/16", Some("10.1.0.9"), &master)).unwrap();
     assert_eq!(find(&host, "10.2.0.0/16").len(), 1);
 }
 
 #[test]
 fn an_ipv4_route_may_have_an_ipv6_next_hop() {
-    let (_lab, host, master) = bench();
+    let (_testbed, host, master) = bench();
     host.add_route(&route("10.2.0.0/16", Some("2001:db8::9"), &master)).unwrap();
     assert_eq!(find(&host, "10.2.0.0/16")[0].gw, "2001:db8::9".parse().ok());
 }
 
 #[test]
-fn a_second_next_hop_is_added_and_the_same_one_exists() {
-    let (_lab, host, master) = bench();
+fn a_second_next_hop_is_added_and_the_same_route_exists() {
+    let (_testbed, host, master) = bench();
     for dst_and_gws in
         [["10.2.0.0/16", "10.1.0.8", "10.1.0.9"], ["2001:db8:2::/48", "2001:db8::8", "2001:db8::9"]]
     {
@@ -106,7 +106,7 @@ fn a_second_next_hop_is_added_and_the_same_one_exists() {
 
 #[test]
 fn an_unreachable_next_hop_is_explained_by_the_kernel() {
-    let (_lab, host, master) = bench();
+    let (_testbed, host, master) = bench();
     let error = host.add_route(&route("10.2.0.0/16", Some("192.0.2.1"), &master)).unwrap_err();
     let refusal = error.refusal().unwrap();
     assert_eq!(refusal.ext_ack.as_deref(), Some("Nexthop has invalid gateway"));
@@ -116,8 +116,8 @@ fn an_unreachable_next_hop_is_explained_by_the_kernel() {
 }
 
 #[test]
-fn a_route_is_deleted_by_what_names_it_and_gone_is_fine() {
-    let (_lab, host, master) = bench();
+fn deleting_a_route_leaves_others_to_the_same_destination_and_succeeds_twice() {
+    let (_testbed, host, master) = bench();
     let one = route("10.2.0.0/16", Some("10.1.0.8"), &master);
     let two = Route { priority: Some(50), table: Some(7), ..one };
     host.add_route(&one).unwrap();
@@ -132,8 +132,8 @@ fn a_route_is_deleted_by_what_names_it_and_gone_is_fine() {
 }
 
 #[test]
-fn filters_choose_table_and_interface() {
-    let (_lab, host, master) = bench();
+fn a_filter_selects_table_and_interface() {
+    let (_testbed, host, master) = bench();
     let lo = host.link_by_name("lo").unwrap().unwrap();
     host.add_route(&Route { table: Some(1001), ..route("10.2.0.0/16", None, &master) }).unwrap();
     host.add_route(&route("10.3.0.0/16", None, &lo)).unwrap();
@@ -147,8 +147,8 @@ fn filters_choose_table_and_interface() {
 }
 
 #[test]
-fn a_dump_of_many_routes_is_whole() {
-    let (_lab, host, master) = bench();
+fn a_list_of_many_routes_is_complete() {
+    let (_testbed, host, master) = bench();
     for number in 0..3000u32 {
         let dst = format!("10.{}.{}.0/24", 32 + (number >> 8), number & 255);
         host.add_route(&route(&dst, None, &master)).unwrap();
@@ -165,19 +165,23 @@ fn a_dump_of_many_routes_is_whole() {
 }
 
 #[test]
-fn the_default_route_device_is_ipv4s_best_before_ipv6s() {
-    let (_lab, host, master) = bench();
+fn without_selector_the_master_is_on_the_best_default_route_ipv4_first() {
+    let (_testbed, host, master) = bench();
     let lo = host.link_by_name("lo").unwrap().unwrap();
-    let device = || host.default_route_device().unwrap().map(|link| link.name);
+    let device = || match find_master(&host, &[]) {
+        Ok(link) => Some(link.name),
+        Err(MasterError::NoDefaultRoute) => None,
+        Err(error) => panic!("{error}"),
+    };
     assert_eq!(device(), None);
     host.add_route(&Route { table: Some(1001), ..route("0.0.0.0/0", None, &lo) }).unwrap();
     assert_eq!(device(), None);
     host.add_route(&route("::/0", Some("2001:db8::9"), &master)).unwrap();
-    assert_eq!(device().as_deref(), Some(Lab::MASTER));
+    assert_eq!(device().as_deref(), Some(Testbed::MASTER));
     host.add_route(&Route { priority: Some(200), ..route("0.0.0.0/0", None, &lo) }).unwrap();
     assert_eq!(device().as_deref(), Some("lo"));
     host.add_route(&Route { priority: Some(100), ..route("0.0.0.0/0", Some("10.1.0.9"), &master) }).unwrap();
-    assert_eq!(device().as_deref(), Some(Lab::MASTER));
+    assert_eq!(device().as_deref(), Some(Testbed::MASTER));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use measure::{Cost, peak_memory, timed};
-use netlink::lab::{Lab, NamedNetns};
+use netlink::test_util::{NamedNetns, Testbed};
 use serde_json::{Value, json};
 use tests::driver::Subject;
 use tests::place;
@@ -67,7 +67,7 @@ impl Case {
     }
 
     fn conf(self) -> Value {
-        let mut conf = json!({ "cniVersion": "1.0.0", "name": "net-a", "type": "macvlan", "master": Lab::MASTER, "mode": "bridge" });
+        let mut conf = json!({ "cniVersion": "1.0.0", "name": "net-a", "type": "macvlan", "master": Testbed::MASTER, "mode": "bridge" });
         if matches!(self, Case::Static | Case::StaticAlone) {
             let addresses = json!([{ "address": "10.77.0.2/24", "gateway": "10.77.0.1" }]);
             conf["ipam"] =
@@ -88,7 +88,7 @@ fn main() {
     let [date, machine, file] = args.as_slice() else { panic!("usage: cni-bench DATE MACHINE FILE") };
     let rounds = std::env::var("BENCH_N").map_or(100, |n| n.parse().expect("BENCH_N is a number"));
     assert!(rounds > 0, "BENCH_N must be at least 1");
-    let lab = Lab::new().expect("network namespaces can be made: be root");
+    let lab = Testbed::new().expect("network namespaces can be made: be root");
     let (mut costs, mut memory, mut pods) = (Costs::new(), Memory::new(), Vec::new());
     // The first round fills the caches and is not counted.
     round(&lab, 0, &mut Costs::new(), &mut pods);
@@ -107,7 +107,7 @@ fn main() {
 }
 
 /// Runs every case of both once, in alternating order. The namespaces stay until the end: the kernel needs CPU time to remove one.
-fn round(lab: &Lab, number: usize, costs: &mut Costs, pods: &mut Vec<NamedNetns>) {
+fn round(lab: &Testbed, number: usize, costs: &mut Costs, pods: &mut Vec<NamedNetns>) {
     for case in Case::ALL {
         let mut subjects = Subject::all();
         subjects.rotate_left(number % 2);
@@ -122,7 +122,7 @@ fn round(lab: &Lab, number: usize, costs: &mut Costs, pods: &mut Vec<NamedNetns>
     }
 }
 
-fn memory_of(lab: &Lab, subject: &Subject, case: Case, number: usize) -> u64 {
+fn memory_of(lab: &Testbed, subject: &Subject, case: Case, number: usize) -> u64 {
     let pod = NamedNetns::new().expect("a namespace for the pod");
     let most = peak_memory(&call(lab, &pod, subject, case, "ADD", number));
     timed(&call(lab, &pod, subject, case, "DEL", number));
@@ -130,7 +130,7 @@ fn memory_of(lab: &Lab, subject: &Subject, case: Case, number: usize) -> u64 {
 }
 
 fn call<'a>(
-    lab: &'a Lab,
+    lab: &'a Testbed,
     pod: &NamedNetns,
     subject: &Subject,
     case: Case,

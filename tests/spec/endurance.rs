@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cni::Code;
 use netlink::Netns;
-use netlink::lab::{NamedNetns, create_veth};
+use netlink::test_util::{NamedNetns, create_veth};
 use serde_json::Value;
 use tests::driver::{Call, Subject};
 

@@ -3,7 +3,7 @@
 use cni::cache::{Entry, Key};
 use cni::names::{ContainerId, IfName};
 use netlink::Dad;
-use netlink::lab::{NamedNetns, create_veth};
+use netlink::test_util::{NamedNetns, create_veth};
 use serde_json::{Map, json};
 
 use super::*;

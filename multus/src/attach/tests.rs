@@ -180,7 +180,7 @@ fn a_refusal_by_one_plugin_of_a_list_does_not_hide_the_failure_of_another() {
 fn an_interface_that_is_there_is_never_given_to_a_plugin() {
     let bench = Bench::new();
     let (socket, peer) = (bench.netns.socket().unwrap(), bench.netns.socket().unwrap());
-    netlink::lab::create_veth(&socket, "net2", &peer, "other").unwrap();
+    netlink::test_util::create_veth(&socket, "net2", &peer, "other").unwrap();
     let error = bench.add(Some(&api("a,b"))).unwrap_err();
     assert!(error.msg.contains("validateIfName: interface name net2 already exists"), "{error}");
     // Neither at the undoing: the interface is somebody else's.

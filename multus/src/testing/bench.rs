@@ -11,7 +11,7 @@ use cni::env::Attachment;
 use cni::names::{ContainerId, IfName};
 use cni::plugin::Call;
 use cni::result::RawResult;
-use netlink::lab::NamedNetns;
+use netlink::test_util::NamedNetns;
 use node::deadline::Deadline;
 use serde_json::{Map, Value, json};
 

@@ -1,32 +1,33 @@
-//! The keys of a conf that every interface plugin has.
+//! The conf keys that every interface plugin has.
 
 use cni::master::{Master, Masters};
 use cni::plugin::Call;
 use cni::{CniError, Code};
-use netlink::{Dad, Mac, MasterSelector};
+use netlink::interface::Ipv6Autoconf;
+use netlink::{Dad, Mac, MasterSelector, Repeat};
 use serde::Deserialize;
 
 const KEYS: &[&str] = &["master", "mtu", "linkInContainer", "nodad", "acceptRA", "announce"];
 
-/// What these keys ask for.
+/// The values of these keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Common {
-    /// `master`: where the link sits, in order of preference. Nothing means the interface of `prevResult`, or without one that of
-    /// the default route.
+    /// `master`: selectors of the interface that the link is on, in order of preference. If empty, the master is the interface in
+    /// `prevResult`, or without one that of the default route.
     pub master: Vec<MasterSelector>,
-    /// `mtu` in bytes; the master's if none (or 0).
+    /// `mtu` in bytes; none, or 0 in the conf, for the master's.
     pub mtu: Option<u32>,
-    /// `linkInContainer`: in which namespace the master is.
+    /// `linkInContainer`: the namespace of the master.
     pub master_in: MasterIn,
-    /// `nodad`: use IPv6 addresses without duplicate address detection.
+    /// `nodad`: whether IPv6 addresses skip duplicate address detection.
     pub dad: Dad,
-    /// `acceptRA`: take router advertisements.
-    pub router_advertisements: RouterAdvertisements,
-    /// `announce`, on unless false: tell the neighbours of the addresses.
-    pub announce: Announce,
+    /// `acceptRA`: whether router advertisements configure the link.
+    pub ipv6_autoconf: Ipv6Autoconf,
+    /// `announce`, true by default: how often the addresses are announced on the wire; none if false.
+    pub announce: Option<Repeat>,
 }
 
-/// In which namespace the master is looked for.
+/// The namespace of the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MasterIn {
     /// The node's.
@@ -35,27 +36,12 @@ pub enum MasterIn {
     Container,
 }
 
-/// Whether router advertisements are taken on the link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum RouterAdvertisements {
-    Refuse,
-    Accept,
-}
-
-/// Whether addresses are announced on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Announce {
-    Yes,
-    No,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
     #[serde(default)]
     master: Masters,
+    // Signed, so that a negative value gets an error about its value instead of its type.
     #[serde(default)]
     mtu: i64,
     #[serde(default)]
@@ -73,12 +59,13 @@ fn yes() -> bool {
 }
 
 impl Common {
-    /// Reads the keys. Code 6 for a wrong type, 7 for a value that cannot be right. `mac` reads the MAC address of a master: each
-    /// plugin has its own words for a wrong one.
+    /// Reads the keys. Code 6 for a wrong type, 7 for an invalid value. `mac` parses the MAC address of a master: each plugin has its
+    /// own error text, as upstream's do.
     pub fn parse(call: &Call, mac: impl Fn(&str) -> Result<Mac, CniError>) -> Result<Common, CniError> {
         let wire: Wire = call.conf.decode(KEYS)?;
-        let mtu = u32::try_from(wire.mtu)
-            .map_err(|_| invalid(format!("invalid MTU {}: must be 0 (the master's) or more", wire.mtu)))?;
+        let mtu = u32::try_from(wire.mtu).map_err(|_| {
+            invalid(format!("invalid MTU {}: must be at least 0 (0 is the master's MTU)", wire.mtu))
+        })?;
         let selector = |master: Master| match master {
             Master::Name(name) => Ok(MasterSelector::Name(name)),
             Master::Mac { mac: text } => mac(&text).map(MasterSelector::Mac),
@@ -86,20 +73,17 @@ impl Common {
         };
         Ok(Common {
             master: wire.master.0.into_iter().map(selector).collect::<Result<_, _>>()?,
+            // 0 means the master's MTU, as upstream.
             mtu: Some(mtu).filter(|mtu| *mtu > 0),
             master_in: if wire.link_in_container { MasterIn::Container } else { MasterIn::Host },
             dad: if wire.nodad { Dad::Skip } else { Dad::Kernel },
-            router_advertisements: if wire.accept_ra {
-                RouterAdvertisements::Accept
-            } else {
-                RouterAdvertisements::Refuse
-            },
-            announce: if wire.announce { Announce::Yes } else { Announce::No },
+            ipv6_autoconf: if wire.accept_ra { Ipv6Autoconf::On } else { Ipv6Autoconf::Off },
+            announce: wire.announce.then(Repeat::default),
         })
     }
 }
 
-/// A value of the conf that cannot be right. Code 7.
+/// The error for an invalid value. Code 7.
 pub fn invalid(msg: String) -> CniError {
     CniError::new(Code::InvalidConfig, msg)
 }
@@ -128,8 +112,8 @@ pub(crate) mod tests {
             mtu: None,
             master_in: MasterIn::Host,
             dad: Dad::Kernel,
-            router_advertisements: RouterAdvertisements::Refuse,
-            announce: Announce::Yes,
+            ipv6_autoconf: Ipv6Autoconf::Off,
+            announce: Some(Repeat::default()),
         };
         assert_eq!(common(""), expected);
     }
@@ -144,8 +128,8 @@ pub(crate) mod tests {
             mtu: Some(1400),
             master_in: MasterIn::Container,
             dad: Dad::Skip,
-            router_advertisements: RouterAdvertisements::Accept,
-            announce: Announce::No,
+            ipv6_autoconf: Ipv6Autoconf::On,
+            announce: None,
         };
         assert_eq!(conf, expected);
     }

@@ -1,10 +1,11 @@
-//! Failures in the runtime's terms.
+//! Converts netlink errors to CNI errors.
 
 use cni::{CniError, Code};
 
-/// A netlink failure for the runtime: one that passes is worth another try.
+/// The CNI error for a netlink error: code 11 (try again later) if a retry can succeed, else 999.
 pub fn kernel(error: &netlink::Error) -> CniError {
     let code = match error {
+        // The kernel was too slow, or other processes changed objects all the time.
         netlink::Error::TimedOut { .. } | netlink::Error::Inconsistent { .. } => Code::TryAgainLater,
         _ => Code::Internal,
     };
@@ -18,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_may_be_tried_again_and_the_rest_is_code_999() {
+    fn temporary_errors_have_code_11_and_others_999() {
         let (op, object) = ("set up", String::from("net1"));
         let late = netlink::Error::TimedOut { op, object: object.clone(), after: Duration::from_secs(10) };
         assert_eq!(kernel(&late).code, Code::TryAgainLater);

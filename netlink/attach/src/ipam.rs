@@ -1,4 +1,4 @@
-//! The IPAM plugin of a call.
+//! Calls the IPAM plugin.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,15 @@ use cni::plugin::Call;
 use cni::result::CniResult;
 use cni::{CniError, delegate};
 
-/// How long the IPAM plugin may take for one verb.
+/// The time limit for the IPAM plugin, for one verb.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Has addresses chosen. After a failure [`forward`] DEL: the plugin may have got half-way.
+/// ADD: allocates addresses. After an error the caller must [`forward`] DEL, since the plugin may have allocated some.
 pub fn add(ipam: &Ipam, call: &Call) -> Result<CniResult, CniError> {
     delegate::add(ipam, call, deadline())
 }
 
-/// Passes another verb on; nothing happens without `ipam`.
+/// Calls the IPAM plugin with another verb; succeeds without `ipam`.
 pub fn forward(verb: Verb, call: &Call) -> Result<(), CniError> {
     match &call.conf.ipam {
         Some(ipam) => delegate::forward(verb, ipam, call, deadline()),

@@ -1,19 +1,19 @@
-//! What interface plugins share: from an IPAM answer to a configured interface, and back.
+//! What interface plugins share: from the conf and an IPAM result to a configured interface, and the way back.
 //!
 //! | module | question it answers |
 //! |---|---|
-//! | [`conf`] | what the keys say that every interface plugin has |
-//! | [`master`] | which interface the link sits on |
-//! | [`pod`] | how the pod's namespace and the link in it are reached |
-//! | [`ipam`] | how the verbs reach the IPAM plugin |
-//! | [`plan`] | what an IPAM answer makes of the link |
-//! | [`undo`] | how link and addresses are given back: at DEL, and after a failed ADD |
-//! | [`check`] | whether the link is still as it was made |
-//! | [`error`] | what a failure of netlink is to a runtime |
+//! | [`conf`] | what the common keys of the conf say |
+//! | [`master`] | which interface the link is on |
+//! | [`pod`] | how the pod's namespace is reached, and how results and errors describe the link |
+//! | [`ipam`] | how the IPAM plugin is called |
+//! | [`plan`] | which addresses, routes and settings the link gets |
+//! | [`rollback`] | how link and addresses are removed: at DEL, and after a failed ADD |
+//! | [`check`] | whether the link still matches `prevResult` |
+//! | [`error`] | which CNI error a netlink error is |
 //!
-//! What differs between the plugins is theirs: the kind of link, its modes, what `prevResult` decides, the order of ADD.
+//! The plugins themselves decide the kind of link, its modes, the use of `prevResult`, and the order of ADD.
 //!
-//! Must never: know Kubernetes, know one IPAM plugin from another, know one interface plugin from another.
+//! Must never: depend on Kubernetes, distinguish IPAM plugins, distinguish interface plugins.
 
 pub mod check;
 pub mod conf;
@@ -22,4 +22,4 @@ pub mod ipam;
 pub mod master;
 pub mod plan;
 pub mod pod;
-pub mod undo;
+pub mod rollback;

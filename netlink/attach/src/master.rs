@@ -1,4 +1,4 @@
-//! The interface that the link sits on.
+//! Finds the master: the interface that the link is on.
 
 use cni::plugin::Call;
 use cni::{CniError, Code};
@@ -7,7 +7,7 @@ use netlink::{Link, MasterError, MasterSelector, Socket, find_master};
 use crate::conf::{Common, MasterIn, invalid};
 use crate::error::kernel;
 
-/// The first of `masters` that is here, and a socket in its namespace. Code 7 where none is.
+/// The interface that the first matching selector selects, and a socket in its namespace. Code 7 if none matches.
 pub fn find(conf: &Common, masters: &[MasterSelector], pod: &Socket) -> Result<(Socket, Link), CniError> {
     let socket = match conf.master_in {
         MasterIn::Host => Socket::host(),
@@ -18,9 +18,10 @@ pub fn find(conf: &Common, masters: &[MasterSelector], pod: &Socket) -> Result<(
     Ok((socket, link))
 }
 
-/// STATUS: whether a master that the conf names is here, code 50 if not, and the IPAM plugin ready. A master that the conf does not
-/// name may come from the plugin before this one, which STATUS does not tell.
+/// STATUS: fails with code 50 if the conf names a master and none of the selectors matches, and with the IPAM plugin's error. Without
+/// `master` the interface may come from an earlier plugin of the chain, which STATUS does not get.
 pub fn status(conf: &Common, call: &Call) -> Result<(), CniError> {
+    // STATUS gets no CNI_NETNS, so that a master in the pod cannot be looked up.
     if conf.master_in == MasterIn::Host && !conf.master.is_empty() {
         let host = Socket::host().map_err(|e| kernel(&e))?;
         find_master(&host, &conf.master).map_err(|e| no_master(Code::NotAvailable, &e))?;
@@ -28,8 +29,19 @@ pub fn status(conf: &Common, call: &Call) -> Result<(), CniError> {
     crate::ipam::forward(cni::env::Verb::Status, call)
 }
 
-/// Refuses an MTU greater than the master's. Code 7.
-pub fn check_mtu(conf: &Common, master: &Link) -> Result<(), CniError> {
+/// As [`find`] for ADD; also fails with code 7 if the MTU of the conf is greater than the master's.
+pub fn find_for_new_link(
+    conf: &Common,
+    masters: &[MasterSelector],
+    pod: &Socket,
+) -> Result<(Socket, Link), CniError> {
+    let (socket, master) = find(conf, masters, pod)?;
+    check_mtu(conf, &master)?;
+    Ok((socket, master))
+}
+
+fn check_mtu(conf: &Common, master: &Link) -> Result<(), CniError> {
+    // Checked here because the kernel returns EINVAL for macvlan, without an explanation.
     match conf.mtu {
         Some(mtu) if mtu > master.mtu => {
             Err(invalid(format!("invalid MTU {mtu}, must be [0, master MTU({})]", master.mtu))
@@ -39,12 +51,12 @@ pub fn check_mtu(conf: &Common, master: &Link) -> Result<(), CniError> {
     }
 }
 
-/// Why there is no master, and what to do.
+/// The error for a missing master, with advice.
 fn no_master(code: Code, error: &MasterError) -> CniError {
     let advice = match error {
         MasterError::NoDefaultRoute => "name the interface by the key \"master\"",
         MasterError::NotFound { .. } => {
-            "\"master\" may be a list of names, {\"mac\": ..} and {\"subnet\": ..}, so that one conf serves nodes whose cards differ"
+            "for nodes with different cards, \"master\" can be a list of names, {\"mac\": ..} and {\"subnet\": ..}"
         }
         MasterError::Netlink(error) => return kernel(error).context("failed to lookup the master interface"),
     };
@@ -56,13 +68,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_names_no_master_is_told_the_key() {
+    fn the_error_names_the_key_or_the_interfaces_that_exist() {
         let error = no_master(Code::InvalidConfig, &MasterError::NoDefaultRoute);
         assert_eq!(error.msg, "no default route interface found");
         assert_eq!(error.details, "name the interface by the key \"master\"");
-        let wanted = vec![MasterSelector::Name("eth9".into())];
+        let selectors = vec![MasterSelector::Name("eth9".into())];
         let error =
-            no_master(Code::NotAvailable, &MasterError::NotFound { wanted, present: vec!["lo".into()] });
+            no_master(Code::NotAvailable, &MasterError::NotFound { selectors, present: vec!["lo".into()] });
         assert_eq!(error.code, Code::NotAvailable);
         assert_eq!(error.msg, "failed to lookup master \"eth9\": no such interface here; there are lo");
     }

@@ -1,37 +1,31 @@
-//! What an IPAM answer makes of the link.
+//! Converts an IPAM result to a plan for the link.
 
 use cni::result::CniResult;
-use netlink::announce::Repeat;
-use netlink::interface::{Plan, UninvitedIpv6};
+use netlink::interface::Plan;
 use netlink::{Route, RouteScope};
 
-use crate::conf::{Announce, Common, RouterAdvertisements};
+use crate::conf::Common;
 
-/// The addresses and routes of `result`, and what the conf says about IPv6 and announcements.
+/// The plan for the link: the addresses and routes of `result`, and what the conf says about IPv6 and announcements.
 pub fn plan(conf: &Common, result: &CniResult) -> Plan {
     Plan {
         addresses: result.ips.iter().map(|ip| ip.address).collect(),
         routes: routes(result.routes_with_gateways()),
         dad: conf.dad,
-        uninvited: match conf.router_advertisements {
-            RouterAdvertisements::Accept => UninvitedIpv6::Accept,
-            RouterAdvertisements::Refuse => UninvitedIpv6::Refuse,
-        },
-        announce: match conf.announce {
-            Announce::Yes => Some(Repeat::default()),
-            Announce::No => None,
-        },
+        ipv6_autoconf: conf.ipv6_autoconf,
+        announce: conf.announce,
     }
 }
 
-/// Routes of a result, gateways filled in, as the kernel takes them.
+/// Converts routes of a result, gateways filled in.
 pub(crate) fn routes(routes: Vec<cni::result::Route>) -> Vec<Route> {
-    let some = |n: u32| Some(n).filter(|n| *n > 0);
+    // In a result 0 means that the key is absent.
+    let nonzero = |n: u32| Some(n).filter(|n| *n > 0);
     let route = |route: cni::result::Route| Route {
         gw: route.gw,
-        mtu: some(route.mtu),
-        advmss: some(route.advmss),
-        priority: some(route.priority),
+        mtu: nonzero(route.mtu),
+        advmss: nonzero(route.advmss),
+        priority: nonzero(route.priority),
         table: route.table,
         scope: route.scope.map(RouteScope),
         ..Route::new(route.dst)
@@ -42,12 +36,14 @@ pub(crate) fn routes(routes: Vec<cni::result::Route>) -> Vec<Route> {
 #[cfg(test)]
 mod tests {
     use cni::result::{Ip, Route as ResultRoute};
+    use netlink::Repeat;
+    use netlink::interface::Ipv6Autoconf;
 
     use super::*;
     use crate::conf::tests::common;
 
     #[test]
-    fn addresses_and_routes_are_the_answers_with_gateways_filled_in_and_zeros_left_out() {
+    fn addresses_and_routes_are_those_of_the_result_with_gateways_and_without_zeros() {
         let gateway = "10.1.2.1".parse().ok();
         let tuned = ResultRoute {
             mtu: 1400,
@@ -74,12 +70,12 @@ mod tests {
     }
 
     #[test]
-    fn router_advertisements_and_announcements_are_as_the_conf_says() {
+    fn autoconf_and_announcements_follow_the_conf() {
         let of = |text: &str| {
             let plan = plan(&common(text), &CniResult::default());
-            (plan.uninvited, plan.announce)
+            (plan.ipv6_autoconf, plan.announce)
         };
-        assert_eq!(of(""), (UninvitedIpv6::Refuse, Some(Repeat::default())));
-        assert_eq!(of(r#","acceptRA":true,"announce":false"#), (UninvitedIpv6::Accept, None));
+        assert_eq!(of(""), (Ipv6Autoconf::Off, Some(Repeat::default())));
+        assert_eq!(of(r#","acceptRA":true,"announce":false"#), (Ipv6Autoconf::On, None));
     }
 }

@@ -1,4 +1,4 @@
-//! The pod's namespace, and the link in it.
+//! Access to the pod's namespace, and the link in it as results and errors describe it.
 
 use cni::env::Attachment;
 use cni::result::Interface;
@@ -8,7 +8,7 @@ use netlink::{Link, Netns, Socket};
 use crate::conf::invalid;
 use crate::error::kernel;
 
-/// A socket in the pod's namespace. Code 8 where there is no such namespace.
+/// Opens a socket in the pod's namespace. Code 8 if the namespace does not exist.
 pub fn socket(attachment: &Attachment) -> Result<Socket, CniError> {
     let netns = Netns::open(&attachment.netns).map_err(|error| {
         CniError::new(Code::InvalidNetns, format!("failed to open netns {:?}: {error}", attachment.netns))
@@ -16,9 +16,10 @@ pub fn socket(attachment: &Attachment) -> Result<Socket, CniError> {
     Socket::in_netns(&netns).map_err(|e| kernel(&e))
 }
 
-/// Why a link of `kind`, "macvlan", could not be made on `master`. Code 7 where its name is taken.
-pub fn not_made(error: &netlink::Error, kind: &str, attachment: &Attachment, master: &Link) -> CniError {
+/// The error for a link of `kind` ("macvlan") that could not be created on `master`. Code 7 if its name is taken.
+pub fn create_error(error: &netlink::Error, kind: &str, attachment: &Attachment, master: &Link) -> CniError {
     match error {
+        // A retry cannot help: an earlier attachment or another network of the pod has the name.
         netlink::Error::Exists(_) => invalid(format!(
             "interface name {} already exists in {}",
             attachment.if_name,
@@ -30,7 +31,7 @@ pub fn not_made(error: &netlink::Error, kind: &str, attachment: &Attachment, mas
     }
 }
 
-/// The link as results have it.
+/// The link as an interface of a result.
 pub fn interface(attachment: &Attachment, link: &Link) -> Interface {
     Interface {
         name: link.name.clone(),

@@ -1,4 +1,4 @@
-//! New interfaces: in one message, in the namespace where they are wanted, and with their final name if the kernel lets it.
+//! Creates macvlan and ipvlan links, directly in their target namespace and with their final name where the kernel can.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -9,46 +9,52 @@ use netlink_packet_route::{
 };
 use rtnetlink::{LinkIpVlan, LinkMacVlan};
 
-use super::{IpvlanFlag, IpvlanMode, Link, Mac, MacvlanMode};
+use super::{
+    mode::{IpvlanFlag, IpvlanMode, MacvlanMode},
+    model::Link,
+};
 use crate::{
-    Error, Socket, ifname,
-    socket::{About, raw_fd},
+    error::Error,
+    ifname,
+    mac::Mac,
+    socket::{Context, Socket, raw_fd},
 };
 
-/// A macvlan interface to make.
+/// A macvlan interface to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MacvlanSpec {
     /// Its name.
     pub name: String,
-    /// Index of the master, in the namespace of the socket that makes the link.
+    /// Index of the master, in the namespace of the socket that creates the link.
     pub master: u32,
     /// Its mode.
     pub mode: MacvlanMode,
-    /// Its MTU in bytes, at most the master's; the master's if none.
+    /// Its MTU in bytes, at most the master's; by default the master's.
     pub mtu: Option<u32>,
-    /// Its MAC address; the kernel's choice if none.
+    /// Its MAC address; by default the kernel chooses one at random.
     pub mac: Option<Mac>,
-    /// Length of its broadcast queue in packets, 1000 if none. The longest on a master counts for all.
+    /// Requested length of its broadcast queue in packets, by default 1000. The master's queue has the greatest length that any
+    /// of its links requests.
     pub bc_queue_len: Option<u32>,
 }
 
-/// An ipvlan interface to make.
+/// An ipvlan interface to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IpvlanSpec {
     /// Its name.
     pub name: String,
-    /// Index of the master, in the namespace of the socket that makes the link.
+    /// Index of the master, in the namespace of the socket that creates the link.
     pub master: u32,
-    /// Its mode, which becomes the mode of every ipvlan link of the master.
+    /// Its mode. It becomes the mode of every ipvlan link of the master.
     pub mode: IpvlanMode,
-    /// How links of the master reach each other.
+    /// How links of the master reach each other. It becomes the flag of every ipvlan link of the master.
     pub flag: IpvlanFlag,
-    /// Its MTU in bytes; the master's if none.
+    /// Its MTU in bytes; by default the master's.
     pub mtu: Option<u32>,
 }
 
 impl MacvlanSpec {
-    /// A link with the kernel's choice of MTU, MAC address and queue.
+    /// A link with the default MTU, MAC address and queue.
     #[must_use]
     pub fn new(name: &str, master: u32, mode: MacvlanMode) -> Self {
         Self { name: name.to_owned(), master, mode, mtu: None, mac: None, bc_queue_len: None }
@@ -68,6 +74,7 @@ impl MacvlanSpec {
         builder.build()
     }
 
+    /// What `errno` usually means; the kernel gives no explanation in most of these cases.
     fn hint(&self, errno: i32) -> Option<&'static str> {
         match errno {
             libc::EINVAL if self.mode == MacvlanMode::Passthru => Some(
@@ -78,7 +85,7 @@ impl MacvlanSpec {
             ),
             libc::EINVAL => Some("the master must be an Ethernet interface without passthru link"),
             libc::EBUSY => Some("the master is a bridge, bond or OVS port, or carries ipvlan links"),
-            libc::ENODEV => Some("the master is gone"),
+            libc::ENODEV => Some("the master was deleted"),
             libc::EOPNOTSUPP => Some("the kernel module macvlan is missing"),
             libc::EADDRNOTAVAIL => Some("the MAC address is not a unicast address"),
             _ => None,
@@ -87,7 +94,7 @@ impl MacvlanSpec {
 }
 
 impl IpvlanSpec {
-    /// A link with the master's MTU and flag "bridge".
+    /// A link with the default MTU and flag "bridge".
     #[must_use]
     pub fn new(name: &str, master: u32, mode: IpvlanMode) -> Self {
         Self { name: name.to_owned(), master, mode, flag: IpvlanFlag::Bridge, mtu: None }
@@ -102,13 +109,14 @@ impl IpvlanSpec {
         builder.build()
     }
 
+    /// What `errno` usually means.
     fn hint(errno: i32) -> Option<&'static str> {
         match errno {
             libc::EINVAL => {
                 Some("the master must be an Ethernet interface, and its ipvlan links share one flag")
             }
             libc::EBUSY => Some("the master is a bridge, bond or OVS port, or carries macvlan links"),
-            libc::ENODEV => Some("the master is gone"),
+            libc::ENODEV => Some("the master was deleted"),
             libc::EOPNOTSUPP => Some("the kernel module ipvlan is missing"),
             _ => None,
         }
@@ -116,19 +124,19 @@ impl IpvlanSpec {
 }
 
 impl Socket {
-    /// Makes a macvlan link on a master in this socket's namespace, down, in the namespace of `target`
-    /// (which may be the same). [`Error::Exists`] means the name is taken in `target`'s namespace.
+    /// Creates a macvlan link, down, in the namespace of `target`. The master is in this socket's namespace; both may be the
+    /// same. [`Error::Exists`] means that an interface in `target`'s namespace has the name.
     pub fn create_macvlan(&self, spec: &MacvlanSpec, target: &Self) -> Result<Link, Error> {
-        let about = About { op: "create macvlan", object: &spec.name };
-        self.create_in(&spec.name, &spec.message(), target, about)
+        let context = Context { op: "create macvlan", object: &spec.name };
+        self.create_in(&spec.name, &spec.message(), target, context)
             .map_err(|error| error.hint(|errno| spec.hint(errno)))
     }
 
-    /// Makes an ipvlan link on a master in this socket's namespace, down, in the namespace of `target`
-    /// (which may be the same). [`Error::Exists`] means the name is taken in `target`'s namespace.
+    /// Creates an ipvlan link, down, in the namespace of `target`. The master is in this socket's namespace; both may be the
+    /// same. [`Error::Exists`] means that an interface in `target`'s namespace has the name.
     pub fn create_ipvlan(&self, spec: &IpvlanSpec, target: &Self) -> Result<Link, Error> {
-        let about = About { op: "create ipvlan", object: &spec.name };
-        self.create_in(&spec.name, &spec.message(), target, about)
+        let context = Context { op: "create ipvlan", object: &spec.name };
+        self.create_in(&spec.name, &spec.message(), target, context)
             .map_err(|error| error.hint(IpvlanSpec::hint))
     }
 
@@ -137,72 +145,71 @@ impl Socket {
         name: &str,
         message: &LinkMessage,
         target: &Self,
-        about: About<'_>,
+        context: Context<'_>,
     ) -> Result<Link, Error> {
         ifname::check(name)?;
         if self.netns().is_same(target.netns())? {
-            self.new_link(message.clone(), about)?;
+            self.new_link(message.clone(), context)?;
         } else {
-            self.create_across(name, message, target, about)?;
+            self.create_in_other_netns(name, message, target, context)?;
         }
-        target.link_by_name(name)?.ok_or_else(|| about.unexpected("the new interface is gone again"))
+        target.link_by_name(name)?.ok_or_else(|| context.unexpected("the new interface disappeared"))
     }
 
-    fn create_across(
+    fn create_in_other_netns(
         &self,
         name: &str,
         message: &LinkMessage,
         target: &Self,
-        about: About<'_>,
+        context: Context<'_>,
     ) -> Result<(), Error> {
-        match self.place(message.clone(), target, about) {
-            // Kernels before 6.13 look for the name on this side, although the link comes to be on the other.
+        match self.place(message.clone(), target, context) {
+            // Kernels before 6.13 also fail if an interface in the master's namespace has the name.
             Err(error @ Error::Exists(_)) => match target.link_by_name(name)? {
                 Some(_) => Err(error),
-                None => self.place_and_rename(name, message, target, about),
+                None => self.place_and_rename(name, message, target, context),
             },
             outcome => outcome,
         }
     }
 
-    /// Makes the link in the target's namespace at once.
-    fn place(&self, mut message: LinkMessage, target: &Self, about: About<'_>) -> Result<(), Error> {
+    /// Creates the link in the target's namespace by one message.
+    fn place(&self, mut message: LinkMessage, target: &Self, context: Context<'_>) -> Result<(), Error> {
         message.attributes.push(LinkAttribute::NetNsFd(raw_fd(target.netns())));
-        self.new_link(message, about)
+        self.new_link(message, context)
     }
 
-    /// Makes the link under a name that nobody has, and gives it its own where it is.
+    /// Creates the link under a random name and renames it in the target's namespace.
     fn place_and_rename(
         &self,
         name: &str,
         message: &LinkMessage,
         target: &Self,
-        about: About<'_>,
+        context: Context<'_>,
     ) -> Result<(), Error> {
         let unused = unused_name();
         let mut message = message.clone();
         message.attributes.retain(|attribute| !matches!(attribute, LinkAttribute::IfName(_)));
         message.attributes.push(LinkAttribute::IfName(unused.clone()));
-        self.place(message, target, about)?;
+        self.place(message, target, context)?;
         let link = target.link_by_name(&unused)?;
-        let link = link.ok_or_else(|| about.unexpected("the new interface is gone again"))?;
-        target.rename(&link, name).inspect_err(|_refused| {
-            // Why it has no name counts, not why it stays.
+        let link = link.ok_or_else(|| context.unexpected("the new interface disappeared"))?;
+        target.rename(&link, name).inspect_err(|_| {
+            // The caller needs the first error. The link that stays if this fails ends with the pod's namespace.
             let _ = target.delete_link(&link);
         })
     }
 
-    fn new_link(&self, message: LinkMessage, about: About<'_>) -> Result<(), Error> {
-        self.change(about, NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewLink(message))
+    fn new_link(&self, message: LinkMessage, context: Context<'_>) -> Result<(), Error> {
+        self.change(context, NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewLink(message))
     }
 }
 
-/// A name of 15 bytes, of which 48 bits are random: each `RandomState` has keys of its own.
+/// A name of 15 bytes with 48 random bits. std seeds each `RandomState` at random, which makes it a random number generator here.
 fn unused_name() -> String {
     let random = RandomState::new().build_hasher().finish() >> 16;
     format!("mrs{random:012x}")
 }
 
 #[cfg(test)]
-#[path = "create_tests.rs"]
 mod tests;

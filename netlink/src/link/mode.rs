@@ -1,43 +1,43 @@
-//! Modes of macvlan and ipvlan, with the kernel's words for them.
+//! Modes of macvlan and ipvlan, by the kernel's names.
 
 use std::{fmt, str::FromStr};
 
 use netlink_packet_route::link::{IpVlanFlags, IpVlanMode as KernelIpvlan, MacVlanMode as KernelMacvlan};
 
-/// A word that is no mode or flag.
+/// The error for an unknown mode or flag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {of}: {word:?}; one of {known} is expected")]
+#[error("unknown {of}: {name:?}, expected one of {known}")]
 pub struct UnknownMode {
-    /// What the word should have been: "macvlan mode".
+    /// What was expected: "macvlan mode".
     pub of: &'static str,
-    /// The word as given.
-    pub word: String,
-    /// The words there are, separated by commas.
+    /// The name as given.
+    pub name: String,
+    /// The known names, separated by commas.
     pub known: &'static str,
 }
 
 /// How macvlan links of one master reach each other and the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MacvlanMode {
-    /// Directly.
+    /// Links reach each other directly.
     Bridge,
-    /// Not at all.
+    /// Links do not reach each other.
     Private,
-    /// Through an external switch that sends frames back.
+    /// Links reach each other through an external switch that sends frames back (802.1Qbg).
     Vepa,
-    /// One link alone, with the master's whole traffic.
+    /// The only link of its master, with all of the master's traffic.
     Passthru,
-    /// By allowed source MAC addresses.
+    /// Links accept frames from a list of source MAC addresses only.
     Source,
 }
 
-/// At which layer an ipvlan master hands traffic to its links. All links of a master share one mode: a new
-/// link with another mode changes the others.
+/// The layer at which an ipvlan master passes traffic to its links. All links of a master share one mode: a new link with another
+/// mode changes the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IpvlanMode {
-    /// Link layer.
+    /// Link layer: links answer ARP and neighbour discovery.
     L2,
-    /// Network layer.
+    /// Network layer, without ARP, broadcast and multicast.
     L3,
     /// Network layer, through the master's netfilter hooks and connection tracking.
     L3s,
@@ -46,11 +46,11 @@ pub enum IpvlanMode {
 /// How ipvlan links of one master reach each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IpvlanFlag {
-    /// Directly.
+    /// Links reach each other directly.
     Bridge,
-    /// Not at all.
+    /// Links do not reach each other.
     Private,
-    /// Through an external switch or router.
+    /// Links reach each other through an external switch or router.
     Vepa,
 }
 
@@ -65,7 +65,7 @@ impl MacvlanMode {
         }
     }
 
-    pub(super) fn of_kernel(mode: KernelMacvlan) -> Option<Self> {
+    pub(super) fn from_kernel(mode: KernelMacvlan) -> Option<Self> {
         match mode {
             KernelMacvlan::Bridge => Some(Self::Bridge),
             KernelMacvlan::Private => Some(Self::Private),
@@ -76,7 +76,7 @@ impl MacvlanMode {
         }
     }
 
-    fn word(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
             Self::Private => "private",
@@ -96,7 +96,7 @@ impl IpvlanMode {
         }
     }
 
-    pub(super) fn of_kernel(mode: KernelIpvlan) -> Option<Self> {
+    pub(super) fn from_kernel(mode: KernelIpvlan) -> Option<Self> {
         match mode {
             KernelIpvlan::L2 => Some(Self::L2),
             KernelIpvlan::L3 => Some(Self::L3),
@@ -105,7 +105,7 @@ impl IpvlanMode {
         }
     }
 
-    fn word(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::L2 => "l2",
             Self::L3 => "l3",
@@ -115,6 +115,7 @@ impl IpvlanMode {
 }
 
 impl IpvlanFlag {
+    /// The kernel has bits for private and vepa; bridge is none of them.
     pub(super) fn to_kernel(self) -> IpVlanFlags {
         match self {
             Self::Bridge => IpVlanFlags::empty(),
@@ -123,7 +124,7 @@ impl IpvlanFlag {
         }
     }
 
-    pub(super) fn of_kernel(flags: IpVlanFlags) -> Self {
+    pub(super) fn from_kernel(flags: IpVlanFlags) -> Self {
         if flags.contains(IpVlanFlags::Private) {
             Self::Private
         } else if flags.contains(IpVlanFlags::Vepa) {
@@ -133,7 +134,7 @@ impl IpvlanFlag {
         }
     }
 
-    fn word(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
             Self::Private => "private",
@@ -142,72 +143,72 @@ impl IpvlanFlag {
     }
 }
 
-macro_rules! words {
-    ($of:ty, $name:literal, $known:literal, [$($value:ident),+]) => {
-        impl fmt::Display for $of {
+macro_rules! names {
+    ($type:ty, $of:literal, $known:literal, [$($value:ident),+]) => {
+        impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.word())
+                f.write_str(self.name())
             }
         }
 
-        impl FromStr for $of {
+        impl FromStr for $type {
             type Err = UnknownMode;
 
-            fn from_str(word: &str) -> Result<Self, UnknownMode> {
+            fn from_str(name: &str) -> Result<Self, UnknownMode> {
                 [$(Self::$value),+]
                     .into_iter()
-                    .find(|value| value.word() == word)
-                    .ok_or_else(|| UnknownMode { of: $name, word: word.to_owned(), known: $known })
+                    .find(|value| value.name() == name)
+                    .ok_or_else(|| UnknownMode { of: $of, name: name.to_owned(), known: $known })
             }
         }
     };
 }
 
-words!(
+names!(
     MacvlanMode,
     "macvlan mode",
     "bridge, private, vepa, passthru, source",
     [Bridge, Private, Vepa, Passthru, Source]
 );
-words!(IpvlanMode, "ipvlan mode", "l2, l3, l3s", [L2, L3, L3s]);
-words!(IpvlanFlag, "ipvlan flag", "bridge, private, vepa", [Bridge, Private, Vepa]);
+names!(IpvlanMode, "ipvlan mode", "l2, l3, l3s", [L2, L3, L3s]);
+names!(IpvlanFlag, "ipvlan flag", "bridge, private, vepa", [Bridge, Private, Vepa]);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn words_go_both_ways() {
-        for word in ["bridge", "private", "vepa", "passthru", "source"] {
-            assert_eq!(word.parse::<MacvlanMode>().unwrap().to_string(), word);
+    fn every_name_is_parsed_and_displayed() {
+        for name in ["bridge", "private", "vepa", "passthru", "source"] {
+            assert_eq!(name.parse::<MacvlanMode>().unwrap().to_string(), name);
         }
-        for word in ["l2", "l3", "l3s"] {
-            assert_eq!(word.parse::<IpvlanMode>().unwrap().to_string(), word);
+        for name in ["l2", "l3", "l3s"] {
+            assert_eq!(name.parse::<IpvlanMode>().unwrap().to_string(), name);
         }
-        for word in ["bridge", "private", "vepa"] {
-            assert_eq!(word.parse::<IpvlanFlag>().unwrap().to_string(), word);
+        for name in ["bridge", "private", "vepa"] {
+            assert_eq!(name.parse::<IpvlanFlag>().unwrap().to_string(), name);
         }
     }
 
     #[test]
-    fn kernel_values_go_both_ways() {
+    fn every_kernel_value_is_converted_in_both_directions() {
         for mode in ["bridge", "private", "vepa", "passthru", "source"]
-            .map(|word| word.parse::<MacvlanMode>().unwrap())
+            .map(|name| name.parse::<MacvlanMode>().unwrap())
         {
-            assert_eq!(MacvlanMode::of_kernel(mode.to_kernel()), Some(mode));
+            assert_eq!(MacvlanMode::from_kernel(mode.to_kernel()), Some(mode));
         }
         for mode in [IpvlanMode::L2, IpvlanMode::L3, IpvlanMode::L3s] {
-            assert_eq!(IpvlanMode::of_kernel(mode.to_kernel()), Some(mode));
+            assert_eq!(IpvlanMode::from_kernel(mode.to_kernel()), Some(mode));
         }
         for flag in [IpvlanFlag::Bridge, IpvlanFlag::Private, IpvlanFlag::Vepa] {
-            assert_eq!(IpvlanFlag::of_kernel(flag.to_kernel()), flag);
+            assert_eq!(IpvlanFlag::from_kernel(flag.to_kernel()), flag);
         }
     }
 
     #[test]
-    fn other_words_are_refused_with_the_known_ones() {
-        for word in ["", "Bridge", "passthrough", "l4"] {
-            let error = word.parse::<MacvlanMode>().unwrap_err();
+    fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
+        for name in ["", "Bridge", "passthrough", "l4"] {
+            let error = name.parse::<MacvlanMode>().unwrap_err();
             assert!(error.to_string().contains("passthru"), "{error}");
         }
         assert!("L2".parse::<IpvlanMode>().is_err());

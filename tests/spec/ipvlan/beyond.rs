@@ -2,8 +2,7 @@
 
 use cni::Code;
 use netlink::RouteFilter;
-use netlink::lab::Lab;
-use netlink::sysctl::{Sysctl, get};
+use netlink::test_util::{Testbed, read_sysctl};
 use serde_json::{Value, json};
 use tests::driver::{Call, Subject, merged};
 
@@ -63,13 +62,13 @@ fn every_key_of_a_route_is_applied_and_checked_in_its_table() {
 #[test]
 fn ipv6_is_off_without_an_ipv6_address_and_with_one_the_address_is_not_tentative() {
     let bench = Bench::new();
-    let sysctl = |key| get(bench.lab.pod.netns(), "net1", key).unwrap();
+    let sysctl = |key| read_sysctl(bench.lab.pod.netns(), &format!("ipv6/conf/net1/{key}")).unwrap();
     let v4 = conf(&bench, json!({}));
     add(&bench, &v4);
-    assert_eq!((sysctl(Sysctl::DisableIpv6), sysctl(Sysctl::AcceptRa)), (1, 0));
+    assert_eq!((sysctl("disable_ipv6"), sysctl("accept_ra")), (1, 0));
     ours(&bench, "DEL", &v4).ok();
     add(&bench, &merged(&v4, json!({"acceptRA": true})));
-    assert_eq!((sysctl(Sysctl::DisableIpv6), sysctl(Sysctl::AcceptRa)), (0, 2));
+    assert_eq!((sysctl("disable_ipv6"), sysctl("accept_ra")), (0, 2));
     ours(&bench, "DEL", &v4).ok();
     let dual = static_conf(&bench, &["10.1.2.3/24", "fd00::3/64"], &[], json!({}));
     let result = add(&bench, &dual);
@@ -85,7 +84,7 @@ fn ipv6_is_off_without_an_ipv6_address_and_with_one_the_address_is_not_tentative
 #[test]
 fn the_first_existing_master_of_a_list_is_used() {
     let bench = Bench::new();
-    let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
     let list = json!(["eth9", {"mac": master.mac.unwrap().to_string()}]);
     add(&bench, &conf(&bench, json!({"master": list})));
     assert_eq!(bench.net1().unwrap().parent, Some(master.index));

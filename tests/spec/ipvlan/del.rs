@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use netlink::lab::Lab;
+use netlink::test_util::Testbed;
 use serde_json::{Value, json};
 use tests::driver::{Subject, merged};
 
@@ -45,7 +45,7 @@ fn del_succeeds_when_netns_or_master_is_gone() {
 
     let outside = conf(&bench, json!({}));
     add(&bench, &outside);
-    let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
     bench.host.delete_link(&master).unwrap();
     del(&bench, &outside);
     nothing_is_left(&bench);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use netlink::lab::Lab;
+use netlink::test_util::Testbed;
 use serde_json::json;
 use tests::driver::merged;
 
@@ -18,7 +18,7 @@ const UNTIL: Until = Until::Enough { time: Duration::from_secs(45), least: 100 }
 fn many_attachments_on_a_node_with_changing_links_succeed_and_leave_nothing() {
     let _alone = alone();
     let bench = Bench::new();
-    let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
     bench.host.add_address(&master, "198.51.100.7/24".parse().unwrap(), netlink::Dad::Kernel).unwrap();
     // A master that is named by its subnet makes the plugin list links and addresses.
     let master = json!({"master": {"subnet": "198.51.100.0/24"}, "ipam": counting(&bench)});

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cni::Code;
-use netlink::lab::Lab;
+use netlink::test_util::Testbed;
 use serde_json::json;
 use tests::driver::Subject;
 
@@ -80,6 +80,6 @@ fn the_error_of_a_missing_netns_or_master_names_it() {
     assert_eq!(error.code, Code::InvalidNetns, "{error}");
     let error = ours(&bench, "ADD", &conf(&bench, json!({"master": "eth9"}))).error();
     assert_eq!(error.code, Code::InvalidConfig);
-    assert!(error.msg.contains("\"eth9\"") && error.msg.contains(Lab::MASTER), "{error}");
+    assert!(error.msg.contains("\"eth9\"") && error.msg.contains(Testbed::MASTER), "{error}");
     nothing_is_left(&bench);
 }

@@ -1,8 +1,8 @@
 //! Masters that are no Ethernet card, for both plugins: a dummy interface that is down, as in the reference implementation's tests, and a
 //! VLAN.
 
-use netlink::Dad;
-use netlink::lab::Lab;
+use netlink::test_util::Testbed;
+use netlink::{Dad, LinkKind};
 use serde_json::json;
 use tests::driver::merged;
 
@@ -19,7 +19,12 @@ fn add_succeeds_on_a_dummy_master_that_is_down() {
         let conf = conf(&bench, json!({"type": plugin, "master": "dummy0"}));
         let result = ours(&bench, "ADD", &conf).ok();
         let link = bench.net1().unwrap();
-        assert!(link.up && link.is_slave(), "{plugin}: {link:?}");
+        let is_of_kind = match link.kind {
+            LinkKind::Macvlan { .. } => plugin == "macvlan",
+            LinkKind::Ipvlan { .. } => plugin == "ipvlan",
+            _ => false,
+        };
+        assert!(link.up && is_of_kind, "{plugin}: {link:?}");
         let with_result = merged(&conf, json!({"prevResult": result}));
         ours(&bench, "CHECK", &with_result).ok();
         ours(&bench, "DEL", &conf).ok();
@@ -32,7 +37,7 @@ fn a_link_on_a_vlan_reaches_the_hosts_of_that_vlan() {
     for plugin in PLUGINS {
         let bench = Bench::new();
         let (host, peer) = (bench.lab.host.netns(), bench.lab.peer.netns());
-        for (netns, parent) in [(host, Lab::MASTER), (peer, Lab::WIRE)] {
+        for (netns, parent) in [(host, Testbed::MASTER), (peer, Testbed::WIRE)] {
             ip(&bench, netns, &format!("link add link {parent} name vlan7 type vlan id 7"));
             ip(&bench, netns, "link set vlan7 up");
         }

@@ -2,7 +2,7 @@
 //! host. The virtual machine has such a kernel, so macvlan's name is tested here too.
 
 use cni::Code;
-use netlink::lab::{Lab, create_veth};
+use netlink::test_util::{Testbed, create_veth};
 use netlink::{IpvlanFlag, IpvlanMode};
 use serde_json::json;
 use tests::driver::{Call, Subject, merged};
@@ -42,7 +42,7 @@ fn the_plugin_accepts_keys_in_any_case() {
     let bench = Bench::new();
     counting(&bench);
     let conf = json!({
-        "CNIVersion": "1.0.0", "NAME": "spec", "Type": "ipvlan", "MASTER": Lab::MASTER, "MODE": "l3", "Flag": "vepa",
+        "CNIVersion": "1.0.0", "NAME": "spec", "Type": "ipvlan", "MASTER": Testbed::MASTER, "MODE": "l3", "Flag": "vepa",
         "Mtu": 1300, "LinkInContainer": false, "IPAM": {"TYPE": "counting"},
     });
     let call = Call { container_id: "1", ..bench.call() };

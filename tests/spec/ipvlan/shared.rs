@@ -1,6 +1,6 @@
 //! What ours and the Go plugin have in common. The Go plugin's own tests use version 1.0.0 only.
 
-use netlink::lab::Lab;
+use netlink::test_util::Testbed;
 use netlink::{IpvlanFlag, IpvlanMode, RouteFilter};
 use serde_json::json;
 use tests::driver::{Subject, merged};
@@ -56,8 +56,11 @@ fn add_creates_the_link_with_address_and_route_check_accepts_it_and_del_removes_
 /// Case I3.
 #[test]
 fn in_a_chain_the_master_and_the_addresses_come_from_the_prev_result() {
-    let cases =
-        [(Place::Host, Lab::MASTER), (Place::HostByDefault, Lab::MASTER), (Place::Container, "inner0")];
+    let cases = [
+        (Place::Host, Testbed::MASTER),
+        (Place::HostByDefault, Testbed::MASTER),
+        (Place::Container, "inner0"),
+    ];
     for (place, master) in cases {
         for subject in Subject::all() {
             if subject.name == "go" && matches!(place, Place::Container) {
@@ -121,7 +124,7 @@ fn without_a_master_the_interface_of_the_default_route_is_used() {
         let conf = without(&conf(&bench, json!({})), "master");
         let error = direct(&bench).run(&subject, "ADD", &conf).error();
         assert!(error.msg.starts_with("no default route interface found"), "{error}");
-        let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+        let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
         bench.host.add_address(&master, "192.0.2.1/24".parse().unwrap(), netlink::Dad::Kernel).unwrap();
         let route = netlink::Route {
             gw: Some("192.0.2.254".parse().unwrap()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cni::Code;
-use netlink::lab::Lab;
+use netlink::test_util::Testbed;
 use netlink::{IpvlanFlag, IpvlanMode, IpvlanSpec};
 use serde_json::json;
 use tests::cluster::wait;
@@ -21,7 +21,7 @@ fn a_mode_that_differs_from_the_masters_links_is_refused_and_changes_nothing() {
     let l3 = conf(&bench, json!({"mode": "l3"}));
     let error = ours(&bench, "ADD", &l3).error();
     assert_eq!(error.code, Code::InvalidConfig);
-    assert!(error.msg.contains(Lab::MASTER) && error.msg.contains("mode l2 already"), "{error}");
+    assert!(error.msg.contains(Testbed::MASTER) && error.msg.contains("mode l2 already"), "{error}");
     let place = first.netns.path().file_name().unwrap().to_str().unwrap();
     assert!(error.details.contains("net1") && error.details.contains(place), "{error}");
     assert_eq!(first.kind(), (IpvlanMode::L2, IpvlanFlag::Bridge));
@@ -88,7 +88,7 @@ fn add_undoes_a_link_whose_mode_another_link_changed_meanwhile() {
         // The plugin has created its link and waits for IPAM.
         let in_ipam = wait(Duration::from_secs(20), || reached.exists().then_some(()));
         assert!(in_ipam.is_some(), "the plugin did not run IPAM within 20 s");
-        let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+        let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
         let spec = IpvlanSpec::new("net1", master.index, IpvlanMode::L3);
         bench.host.create_ipvlan(&spec, &other.socket).unwrap();
         std::fs::File::create(&go).unwrap();
@@ -108,7 +108,7 @@ fn a_master_cannot_carry_both_macvlan_and_ipvlan_links() {
         add(&bench, first);
         let other = Neighbour::new("other");
         let error = other.ours(&bench, "ADD", second).error();
-        assert!(error.msg.contains(word) && error.msg.contains(Lab::MASTER), "{error}");
+        assert!(error.msg.contains(word) && error.msg.contains(Testbed::MASTER), "{error}");
         assert_eq!(other.socket.link_by_name("net1").unwrap(), None);
         ours(&bench, "DEL", first).ok();
         nothing_is_left(&bench);

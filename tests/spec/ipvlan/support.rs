@@ -4,7 +4,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use netlink::lab::NamedNetns;
+use netlink::test_util::NamedNetns;
 use netlink::{IpvlanFlag, IpvlanMode, LinkKind, Netns, Socket};
 use serde_json::{Value, json};
 use tests::driver::{Answer, Call, Subject, merged, run_in, write_script};

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use netlink::lab::Lab;
-use netlink::sysctl::{self, Sysctl};
+use netlink::test_util::{Testbed, write_sysctl};
 use netlink::{Dad, Netns, Route, RouteFilter, RouteScope};
 use serde_json::json;
 
@@ -18,7 +17,7 @@ fn in_mode_l2_pods_reach_each_other_and_the_wire_over_ipv4_and_ipv6() {
     let conf = static_conf(&bench, &["10.1.2.4/24", "fd00::4/64"], &[], json!({}));
     second.ours(&bench, "ADD", &conf).ok();
     let peer = bench.lab.peer.socket().unwrap();
-    let wire = peer.link_by_name(Lab::WIRE).unwrap().unwrap();
+    let wire = peer.link_by_name(Testbed::WIRE).unwrap().unwrap();
     for net in ["10.1.2.9/24", "fd00::9/64"] {
         peer.add_address(&wire, net.parse().unwrap(), Dad::Skip).unwrap();
     }
@@ -57,10 +56,10 @@ fn in_modes_l3_and_l3s_pods_reach_each_other_and_the_wire_without_a_gateway() {
 
 /// Gives the node an address on the wire, and the host on the wire a route back to the pods through the node.
 fn route_the_wire(bench: &Bench) {
-    let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
     bench.host.add_address(&master, "10.77.0.1/24".parse().unwrap(), Dad::Skip).unwrap();
     let peer = bench.lab.peer.socket().unwrap();
-    let wire = peer.link_by_name(Lab::WIRE).unwrap().unwrap();
+    let wire = peer.link_by_name(Testbed::WIRE).unwrap().unwrap();
     peer.add_address(&wire, "10.77.0.2/24".parse().unwrap(), Dad::Skip).unwrap();
     let gw = Some("10.77.0.1".parse().unwrap());
     peer.add_route(&Route { gw, ..Route::new("10.5.0.0/16".parse().unwrap()) }).unwrap();
@@ -71,15 +70,15 @@ fn addresses_are_announced_on_the_wire_in_mode_l2_only() {
     for (mode, is_announced) in [("l2", true), ("l3", false), ("l3s", false)] {
         let bench = Bench::new();
         let (host, peer) = (bench.lab.host.netns(), bench.lab.peer.netns());
-        for (netns, link) in [(host, Lab::MASTER), (peer, Lab::WIRE)] {
-            assert!(sysctl::set(netns, link, &[(Sysctl::DisableIpv6, 1)]).is_empty());
+        for (netns, link) in [(host, Testbed::MASTER), (peer, Testbed::WIRE)] {
+            write_sysctl(netns, &format!("ipv6/conf/{link}/disable_ipv6"), 1).unwrap();
         }
-        let before = received(peer, Lab::WIRE);
+        let before = received(peer, Testbed::WIRE);
         let conf = static_conf(&bench, &["10.1.2.3/24", "fd00::3/64"], &[], json!({"mode": mode}));
         add(&bench, &conf);
         // A child process announces after the plugin has answered.
         std::thread::sleep(Duration::from_millis(300));
-        assert_eq!(received(peer, Lab::WIRE) > before, is_announced, "{mode}");
+        assert_eq!(received(peer, Testbed::WIRE) > before, is_announced, "{mode}");
     }
 }
 

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use cni::Code;
-use netlink::lab::Lab;
-use netlink::sysctl::{Sysctl, get};
+use netlink::test_util::{Testbed, read_sysctl};
 use netlink::{LinkKind, RouteFilter};
 use serde_json::{Value, json};
 use tests::driver::{Subject, merged};
@@ -55,7 +54,7 @@ fn an_interface_name_that_exists_is_refused_and_stays_unchanged() {
 fn del_leaves_an_interface_of_another_kind_alone() {
     let bench = Bench::new();
     let peer = bench.lab.peer.socket().unwrap();
-    netlink::lab::create_veth(&bench.pod, "net1", &peer, "other").unwrap();
+    netlink::test_util::create_veth(&bench.pod, "net1", &peer, "other").unwrap();
     bench.call().run(&Subject::ours(), "DEL", &with_ipam(&bench, json!({}))).ok();
     assert!(bench.net1().is_some());
 }
@@ -69,7 +68,7 @@ fn del_succeeds_when_netns_or_master_is_gone() {
     call.netns = Some(Path::new("/run/netns/no-such-namespace"));
     call.run(&Subject::ours(), "DEL", &conf).ok();
     assert!(bench.held().is_empty());
-    let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
     bench.host.delete_link(&master).unwrap();
     bench.call().run(&Subject::ours(), "DEL", &conf).ok();
     nothing_is_left(&bench);
@@ -95,7 +94,7 @@ fn the_error_of_a_missing_master_names_the_existing_links() {
         bench.call().run(&Subject::ours(), "ADD", &with_ipam(&bench, json!({"master": "eth9"}))).error();
     assert_eq!(error.code, Code::InvalidConfig);
     assert!(
-        error.msg.contains("failed to lookup master \"eth9\"") && error.msg.contains(Lab::MASTER),
+        error.msg.contains("failed to lookup master \"eth9\"") && error.msg.contains(Testbed::MASTER),
         "{error}"
     );
     nothing_is_left(&bench);
@@ -104,10 +103,10 @@ fn the_error_of_a_missing_master_names_the_existing_links() {
 #[test]
 fn the_first_existing_master_of_a_list_is_used() {
     let bench = Bench::new();
-    let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
     bench.host.add_address(&master, "198.51.100.7/24".parse().unwrap(), netlink::Dad::Kernel).unwrap();
     for selector in [
-        json!(["eth9", Lab::MASTER]),
+        json!(["eth9", Testbed::MASTER]),
         json!([{"mac": "02:ff:ff:ff:ff:ff"}, {"mac": master.mac.unwrap().to_string()}]),
         json!({"subnet": "198.51.100.0/24"}),
     ] {
@@ -125,7 +124,7 @@ fn the_error_of_passthru_beside_another_link_names_mode_and_master() {
     let mut call = bench.call();
     call.if_name = "net2";
     let error = call.run(&Subject::ours(), "ADD", &with_ipam(&bench, json!({"mode": "passthru"}))).error();
-    assert!(error.msg.contains("passthru") && error.msg.contains(Lab::MASTER), "{error}");
+    assert!(error.msg.contains("passthru") && error.msg.contains(Testbed::MASTER), "{error}");
     assert_eq!(bench.held().len(), 1);
 }
 
@@ -232,19 +231,19 @@ fn a_host_address_and_dual_stack_pass_check() {
 fn ipv6_is_off_without_an_ipv6_address_and_advertisements_are_ignored_with_one() {
     let bench = Bench::new();
     let pod = bench.lab.pod.netns();
-    let sysctl = |key| get(pod, "net1", key).unwrap();
+    let sysctl = |key| read_sysctl(pod, &format!("ipv6/conf/net1/{key}")).unwrap();
     let conf = with_ipam(&bench, json!({}));
     bench.call().run(&Subject::ours(), "ADD", &conf).ok();
-    assert_eq!((sysctl(Sysctl::DisableIpv6), sysctl(Sysctl::AcceptRa)), (1, 0));
+    assert_eq!((sysctl("disable_ipv6"), sysctl("accept_ra")), (1, 0));
     bench.call().run(&Subject::ours(), "DEL", &conf).ok();
     let with_ra = with_ipam(&bench, json!({"acceptRA": true}));
     bench.call().run(&Subject::ours(), "ADD", &with_ra).ok();
-    assert_eq!((sysctl(Sysctl::DisableIpv6), sysctl(Sysctl::AcceptRa)), (0, 2));
+    assert_eq!((sysctl("disable_ipv6"), sysctl("accept_ra")), (0, 2));
     bench.call().run(&Subject::ours(), "DEL", &with_ra).ok();
     let ipam = bench.static_ipam(&["fd00::3/64"]);
     let v6 = merged(&bench.conf("1.0.0", Place::Host), json!({"ipam": ipam}));
     bench.call().run(&Subject::ours(), "ADD", &v6).ok();
-    assert_eq!((sysctl(Sysctl::DisableIpv6), sysctl(Sysctl::AcceptRa), sysctl(Sysctl::Autoconf)), (0, 0, 0));
+    assert_eq!((sysctl("disable_ipv6"), sysctl("accept_ra"), sysctl("autoconf")), (0, 0, 0));
     let addresses = bench.pod.addresses(&bench.net1().unwrap()).unwrap();
     assert!(addresses.iter().any(|address| address.net.to_string() == "fd00::3/64"), "{addresses:?}");
     assert!(addresses.iter().all(|address| !address.tentative), "{addresses:?}");
@@ -278,7 +277,7 @@ fn the_error_without_master_and_default_route_says_what_to_do() {
 fn a_hundred_adds_at_once_all_succeed_and_leave_nothing_after_del() {
     let bench = Bench::new();
     let subject = Subject::ours();
-    let pods: Vec<_> = (0..100).map(|_| netlink::lab::NamedNetns::new().unwrap()).collect();
+    let pods: Vec<_> = (0..100).map(|_| netlink::test_util::NamedNetns::new().unwrap()).collect();
     let conf = with_ipam(&bench, json!({}));
     let verb_on_all = |verb: &str| {
         std::thread::scope(|scope| {

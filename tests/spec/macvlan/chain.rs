@@ -1,7 +1,7 @@
 //! macvlan after another plugin of a chain: where its master comes from, and how it extends the earlier result.
 
 use cni::Code;
-use netlink::lab::Lab;
+use netlink::test_util::Testbed;
 use netlink::{RouteFilter, Socket};
 use serde_json::{Value, json};
 use tests::driver::{Subject, merged};
@@ -18,7 +18,7 @@ fn previous(bench: &Bench, version: &str) -> Value {
     }
     json!({
         "cniVersion": version,
-        "interfaces": [{"name": Lab::MASTER}, {"name": "inner0", "sandbox": sandbox}],
+        "interfaces": [{"name": Testbed::MASTER}, {"name": "inner0", "sandbox": sandbox}],
         "ips": [ip],
         "routes": [{"dst": "203.0.113.0/24"}, {"dst": "192.0.2.0/24", "gw": "198.51.100.1"}],
         "dns": {"nameservers": ["198.51.100.53"]},
@@ -41,7 +41,7 @@ fn link_in_container_decides_which_earlier_interface_is_the_master() {
     for version in ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
         let previous = previous(&bench, version);
         for (place, master) in [
-            (Place::Host, index_of(&bench.host, Lab::MASTER)),
+            (Place::Host, index_of(&bench.host, Testbed::MASTER)),
             (Place::Container, index_of(&bench.pod, "inner0")),
         ] {
             let conf = chained(&bench, version, place, &previous);
@@ -66,7 +66,7 @@ fn the_earlier_result_stays_and_ours_is_appended() {
     let result = bench.call().run(&Subject::ours(), "ADD", &conf).ok();
     let names: Vec<&str> =
         result["interfaces"].as_array().unwrap().iter().filter_map(|i| i["name"].as_str()).collect();
-    assert_eq!(names, [Lab::MASTER, "inner0", "net1"]);
+    assert_eq!(names, [Testbed::MASTER, "inner0", "net1"]);
     assert_eq!(result["interfaces"][0], previous["interfaces"][0]);
     assert_eq!(result["ips"][0], previous["ips"][0]);
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Thousands of attachments of macvlan on a node whose links change.
 
-use netlink::lab::Lab;
+use netlink::test_util::Testbed;
 use serde_json::json;
 use tests::driver::merged;
 
@@ -11,7 +11,7 @@ use crate::support::Bench;
 #[test]
 fn thousands_of_attachments_on_a_node_with_changing_links_succeed_and_leave_nothing() {
     let bench = Bench::new();
-    let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
     bench.host.add_address(&master, "198.51.100.7/24".parse().unwrap(), netlink::Dad::Kernel).unwrap();
     // A master that is named by its subnet makes the plugin list links and addresses.
     let with_addresses = with_ipam(&bench, json!({"master": {"subnet": "198.51.100.0/24"}}));

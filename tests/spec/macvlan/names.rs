@@ -1,7 +1,7 @@
 //! Unusual requests of a runtime: interface names, numbers, keys in any case, repeated verbs.
 
 use cni::Code;
-use netlink::lab::{Lab, create_veth};
+use netlink::test_util::{Testbed, create_veth};
 use serde_json::json;
 use tests::driver::{Subject, merged};
 
@@ -49,7 +49,7 @@ fn an_mtu_of_0_or_none_means_the_masters() {
 fn the_plugin_accepts_keys_in_any_case() {
     let bench = Bench::new();
     let conf = json!({
-        "CNIVersion": "1.0.0", "NAME": "spec", "Type": "macvlan", "MASTER": Lab::MASTER, "MODE": "vepa", "Mtu": 1300,
+        "CNIVersion": "1.0.0", "NAME": "spec", "Type": "macvlan", "MASTER": Testbed::MASTER, "MODE": "vepa", "Mtu": 1300,
         "LinkInContainer": false, "Mac": "02:00:5e:00:53:07", "NoDAD": true, "IPAM": bench.host_local(),
     });
     let run = |verb: &str, conf: &serde_json::Value| {

@@ -1,6 +1,6 @@
 //! What ours and the Go plugin have in common: cases M1 to M8, and more.
 
-use netlink::lab::Lab;
+use netlink::test_util::Testbed;
 use netlink::{LinkKind, MacvlanMode, RouteFilter};
 use serde_json::json;
 use tests::driver::{Subject, merged};
@@ -111,7 +111,7 @@ fn without_a_master_the_interface_of_the_default_route_is_used() {
             conf.as_object_mut().unwrap().remove("master");
             let error = bench.call().run(&subject, "ADD", &conf).error();
             assert!(error.msg.starts_with("no default route interface found"), "{error}");
-            let master = bench.host.link_by_name(Lab::MASTER).unwrap().unwrap();
+            let master = bench.host.link_by_name(Testbed::MASTER).unwrap().unwrap();
             bench.host.add_address(&master, "192.0.2.1/24".parse().unwrap(), netlink::Dad::Kernel).unwrap();
             let route = netlink::Route {
                 gw: Some("192.0.2.254".parse().unwrap()),

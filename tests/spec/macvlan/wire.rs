@@ -3,8 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use netlink::announce::{gratuitous_arp, unsolicited_advertisement};
-use netlink::lab::{Frames, Lab, NamedNetns};
+use netlink::test_util::{Arp, BROADCAST, Frames, NamedNetns, Testbed, unsolicited_advertisement};
 use netlink::{Mac, RouteFilter, Socket};
 use serde_json::{Value, json};
 use tests::driver::{Subject, merged};
@@ -17,14 +16,14 @@ const LONG: Duration = Duration::from_secs(5);
 
 /// A socket that sends and receives frames as another host on the wire.
 fn neighbour_socket(bench: &Bench) -> Frames {
-    let wire = bench.lab.peer.socket().unwrap().link_by_name(Lab::WIRE).unwrap().unwrap();
+    let wire = bench.lab.peer.socket().unwrap().link_by_name(Testbed::WIRE).unwrap().unwrap();
     Frames::on(bench.lab.peer.netns(), &wire).unwrap()
 }
 
 /// Gives the other host on the wire an address and returns its MAC address.
 fn give_neighbour(bench: &Bench, address: &str) -> String {
     let peer = bench.lab.peer.socket().unwrap();
-    let wire = peer.link_by_name(Lab::WIRE).unwrap().unwrap();
+    let wire = peer.link_by_name(Testbed::WIRE).unwrap().unwrap();
     peer.add_address(&wire, address.parse().unwrap(), netlink::Dad::Skip).unwrap();
     wire.mac.unwrap().to_string()
 }
@@ -35,7 +34,10 @@ fn a_neighbour_receives_an_announcement_of_each_address_unless_announce_is_off()
     let ipam = bench.static_ipam(&["10.1.2.3/24", "fd00::3/64"]);
     let conf = with_ipam(&bench, json!({"ipam": ipam, "mac": MAC.to_string(), "nodad": true}));
     let ipv6: Ipv6Addr = "fd00::3".parse().unwrap();
-    let frames = [gratuitous_arp(MAC, [10, 1, 2, 3].into()).to_vec(), unsolicited_advertisement(MAC, ipv6)];
+    let frames = [
+        Arp::announcement(MAC, [10, 1, 2, 3].into()).to_frame(BROADCAST).to_vec(),
+        unsolicited_advertisement(MAC, ipv6),
+    ];
     for frame in frames {
         let neighbour = neighbour_socket(&bench);
         bench.call().run(&Subject::ours(), "ADD", &conf).ok();

@@ -2,7 +2,7 @@
 //! and those of `raw_exec` and `get_version` that need a process.
 
 use cni::Code;
-use netlink::lab::NamedNetns;
+use netlink::test_util::NamedNetns;
 use serde_json::{Value, json};
 use tests::driver::{Call, Subject, merged, run_in, write_script};
 use tests::place;

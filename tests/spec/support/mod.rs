@@ -4,14 +4,14 @@ pub mod ipam;
 
 use std::path::Path;
 
-use netlink::lab::{Lab, create_veth};
+use netlink::test_util::{Testbed, create_veth};
 use netlink::{Link, Socket};
 use serde_json::{Value, json};
 use tests::driver::{Call, Subject, write_script};
 
 /// The namespaces, a socket in two of them, and a folder for scripts and the files of IPAM plugins. Each test has its own.
 pub struct Bench {
-    pub lab: Lab,
+    pub lab: Testbed,
     pub host: Socket,
     pub pod: Socket,
     pub folder: tempfile::TempDir,
@@ -46,7 +46,7 @@ impl Place {
 
 impl Bench {
     pub fn new() -> Bench {
-        let lab = Lab::new().unwrap();
+        let lab = Testbed::new().unwrap();
         let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
         let peer = lab.peer.socket().unwrap();
         // A master in the pod, for linkInContainer.
@@ -68,7 +68,7 @@ impl Bench {
 
     /// A macvlan conf without `ipam`.
     pub fn conf(&self, version: &str, place: Place) -> Value {
-        let mut conf = json!({"cniVersion": version, "name": "spec", "type": "macvlan", "master": Lab::MASTER, "mtu": 1400});
+        let mut conf = json!({"cniVersion": version, "name": "spec", "type": "macvlan", "master": Testbed::MASTER, "mtu": 1400});
         match place {
             Place::Host => conf["linkInContainer"] = json!(false),
             Place::HostByDefault => {}

@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 
 use netlink::Mac;
-use netlink::announce::{gratuitous_arp, unsolicited_advertisement};
-use netlink::lab::{Reply, read_reply};
+use netlink::test_util::{Arp, BROADCAST, Reply, read_reply, unsolicited_advertisement};
 
 /// One message from the kernel: prefix lengths fit their family, and an extended acknowledgement is text.
 pub fn netlink_reply(bytes: &[u8]) {
@@ -45,7 +44,7 @@ pub fn announcement(bytes: &[u8]) {
     };
     match ip {
         IpAddr::V4(ip) => {
-            let frame = gratuitous_arp(Mac(*mac), ip);
+            let frame = Arp::announcement(Mac(*mac), ip).to_frame(BROADCAST);
             assert_eq!((&frame[6..12], &frame[22..28]), (&mac[..], &mac[..]), "the sender");
             assert_eq!((&frame[28..32], &frame[38..42]), (&ip.octets()[..], &ip.octets()[..]), "the address");
         }

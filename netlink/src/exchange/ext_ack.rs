@@ -1,13 +1,13 @@
-//! The kernel's explanation of a refusal: the `NLMSGERR_ATTR_MSG` text of an extended acknowledgement.
+//! The kernel's explanation of an error: the `NLMSGERR_ATTR_MSG` text of an extended acknowledgement.
 
 use netlink_packet_core::{NLM_F_ACK_TLVS, NLM_F_CAPPED, NlaBuffer, NlasIterator};
 
-/// Length of `struct nlmsghdr`.
+/// Length of `struct nlmsghdr` in bytes.
 const HEADER: usize = 16;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
-/// The text in an `NLMSG_ERROR` message. `flags` are the message's own, `body` is what follows the error
-/// code: the header of the refused request, the request itself unless capped, and the attributes.
+/// The text in an `NLMSG_ERROR` message with these `flags`. `body` is what follows the error code: the header of the
+/// failed request, the rest of that request unless `NLM_F_CAPPED` is set, and the attributes.
 pub(crate) fn of_error(flags: u16, body: &[u8]) -> Option<String> {
     if flags & NLM_F_ACK_TLVS == 0 {
         return None;
@@ -21,14 +21,15 @@ pub(crate) fn of_error(flags: u16, body: &[u8]) -> Option<String> {
 
 /// The text in the attributes of an `NLMSG_ERROR` or `NLMSG_DONE` message.
 pub(crate) fn of_attributes(attributes: &[u8]) -> Option<String> {
-    NlasIterator::new(attributes).map_while(Result::ok).find_map(|attribute| text(&attribute))
+    NlasIterator::new(attributes).map_while(Result::ok).find_map(|attribute| message_text(&attribute))
 }
 
-fn text(attribute: &NlaBuffer<&[u8]>) -> Option<String> {
+fn message_text(attribute: &NlaBuffer<&[u8]>) -> Option<String> {
     if attribute.kind() != NLMSGERR_ATTR_MSG {
         return None;
     }
     let value = attribute.value();
+    // NUL-terminated, as the kernel writes strings.
     let text = value.split(|byte| *byte == 0).next()?;
     (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
 }
@@ -70,13 +71,13 @@ mod tests {
     }
 
     #[test]
-    fn no_flag_no_text() {
+    fn without_the_flag_there_is_no_text() {
         let bytes = body(16, 0, &[attribute(1, b"not to be read\0")]);
         assert_eq!(of_error(NLM_F_CAPPED, &bytes), None);
     }
 
     #[test]
-    fn cut_or_senseless_bytes_give_no_text() {
+    fn truncated_or_random_bytes_give_no_text() {
         let whole = body(16, 0, &[attribute(1, b"x\0")]);
         for end in 0..whole.len() - 3 {
             assert_eq!(of_error(NLM_F_ACK_TLVS, &whole[..end]), None, "{end}");

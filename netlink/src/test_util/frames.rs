@@ -1,29 +1,31 @@
-//! What goes over the wire, and what a stranger sends on it.
+//! Sends and receives frames as another host on the wire.
 
 use std::time::{Duration, Instant};
 
 use crate::{
-    Error, Link, Netns,
-    packet::{EVERY_ETHERTYPE, PacketSocket},
+    error::Error,
+    frame::{ethertype, socket::PacketSocket},
+    link::Link,
+    netns::Netns,
     socket::io_error,
 };
 
-/// Sends and hears whole Ethernet frames on one interface.
+/// Sends and receives whole Ethernet frames on one interface.
 #[derive(Debug)]
 pub struct Frames(PacketSocket);
 
 impl Frames {
-    /// Hears every frame of `link` in `netns` from now on, also those that go out.
+    /// Receives every frame of `link` in `netns` from now on, also those that the namespace sends.
     pub fn on(netns: &Netns, link: &Link) -> Result<Self, Error> {
-        PacketSocket::receiver(netns, link, EVERY_ETHERTYPE).map(Self)
+        PacketSocket::receiver(netns, link, ethertype::ALL).map(Self)
     }
 
-    /// Sends a frame as it is.
+    /// Sends a frame unchanged.
     pub fn send(&self, frame: &[u8]) -> Result<(), Error> {
         self.0.send(frame).map_err(io_error("send a frame"))
     }
 
-    /// The next frame that `wanted` is true of; none if it does not come within `limit`.
+    /// The next frame for which `wanted` returns true; none if it does not arrive within `limit`.
     pub fn find(&self, limit: Duration, wanted: impl Fn(&[u8]) -> bool) -> Result<Option<Vec<u8>>, Error> {
         let end = Instant::now() + limit;
         while let Some(frame) = self.0.receive(end).map_err(io_error("receive a frame"))? {
@@ -34,7 +36,7 @@ impl Frames {
         Ok(None)
     }
 
-    /// How many frames that equal `wanted` come within `limit`; returns early at `enough`.
+    /// The number of frames equal to `wanted` that arrive within `limit`. Returns as soon as there are `enough`.
     pub fn count(&self, wanted: &[u8], enough: usize, limit: Duration) -> Result<usize, Error> {
         let end = Instant::now() + limit;
         let mut seen = 0;

@@ -1,7 +1,6 @@
-//! A netlink descriptor: a request goes out, its answer comes in, by a deadline.
+//! A netlink descriptor: sends a request and reads its response until a deadline.
 //!
-//! The kernel has done what it was asked for when `send` returns, and the answer waits to be read: no event loop has anything to wait
-//! for, so there is none.
+//! Blocking, without an event loop: the kernel completes a request before `send` returns, so the response is already there to read.
 
 use std::{
     io,
@@ -18,15 +17,15 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use crate::answer::{Answer, Failure, Progress, Wanted};
+use super::response::{Expected, Failure, Progress, Response};
 
-/// No message is longer: the kernel makes datagrams of 32 KiB at most. What is not written to costs no memory.
-const LONGEST: usize = 64 << 10;
+/// Size of the receive buffer in bytes. The kernel's datagrams are at most 32 KiB (`netlink_dump`).
+const MAX_DATAGRAM: usize = 64 << 10;
 
-/// The kernel's address.
+/// The kernel's port number.
 const KERNEL: u32 = 0;
 
-/// One exchange at a time: a second thread waits for the first.
+/// A netlink socket that carries one exchange at a time; other threads wait for their turn.
 pub(crate) struct Channel {
     socket: SysSocket,
     exchange: Mutex<Exchange>,
@@ -43,17 +42,18 @@ impl Channel {
         Self { socket, exchange: Mutex::default() }
     }
 
-    /// Sends `message` with these flags and gives the objects of its answer.
-    pub(crate) fn ask(
+    /// Sends `message` with `flags` and returns the objects of the response.
+    pub(crate) fn request(
         &self,
         flags: u16,
-        wanted: Wanted,
+        expected: Expected,
         message: RouteNetlinkMessage,
         deadline: Instant,
     ) -> Result<Vec<RouteNetlinkMessage>, Failure> {
+        // After a panic in another thread an unread response may follow; its sequence number is not that of this request.
         let mut exchange = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
         let Exchange { sequence, buffer } = &mut *exchange;
-        // 0 marks messages that nobody asked for.
+        // The kernel sends notifications with sequence number 0.
         *sequence = sequence.wrapping_add(1).max(1);
         let mut header = NetlinkHeader::default();
         (header.flags, header.sequence_number) = (flags, *sequence);
@@ -63,13 +63,13 @@ impl Channel {
         buffer.resize(request.buffer_len(), 0);
         request.serialize(buffer);
         self.send(buffer).map_err(Failure::Io)?;
-        let mut answer = Answer::to(*sequence, wanted);
+        let mut response = Response::new(*sequence, expected);
         loop {
-            match self.receive(buffer, deadline, &mut answer)? {
-                // Others may send without end.
+            match self.receive(buffer, deadline, &mut response)? {
+                // Other processes can send to this socket without end, so that poll alone does not bound the loop.
                 Progress::More if Instant::now() > deadline => return Err(Failure::TimedOut),
                 Progress::More => {}
-                Progress::End(outcome) => return outcome.map(|()| answer.into_objects()),
+                Progress::End(outcome) => return outcome.map(|()| response.into_objects()),
             }
         }
     }
@@ -83,33 +83,36 @@ impl Channel {
         }
     }
 
-    /// Reads a datagram into `answer`.
+    /// Reads one datagram into `response`, or waits for one.
     fn receive(
         &self,
         buffer: &mut Vec<u8>,
         deadline: Instant,
-        answer: &mut Answer,
+        response: &mut Response,
     ) -> Result<Progress, Failure> {
         buffer.clear();
-        buffer.reserve(LONGEST);
+        // Reserved, not zeroed: pages that the kernel does not write to cost no memory.
+        buffer.reserve(MAX_DATAGRAM);
+        // MSG_TRUNC returns the full length of a datagram that does not fit. MSG_DONTWAIT first: the response is usually
+        // there, which saves the call of poll.
         match self.socket.recv_from(buffer, libc::MSG_DONTWAIT | libc::MSG_TRUNC) {
-            Ok((length, sender)) => Ok(received(buffer, length, sender.port_number(), answer)),
+            Ok((length, sender)) => Ok(read_datagram(buffer, length, sender.port_number(), response)),
             Err(error) => match error.raw_os_error() {
                 Some(libc::EAGAIN) => self.wait(deadline).map(|()| Progress::More),
                 Some(libc::EINTR) => Ok(Progress::More),
-                Some(libc::ENOBUFS) => Ok(answer.lose()),
+                Some(libc::ENOBUFS) => Ok(response.record_overrun()),
                 _ => Err(Failure::Io(error)),
             },
         }
     }
 
-    /// Returns when there may be something to read.
+    /// Waits until there is something to read; may return early.
     fn wait(&self, deadline: Instant) -> Result<(), Failure> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Failure::TimedOut);
         }
-        // Rounded up, not to turn in circles during the last millisecond; a longer time than fits is waited for in turns.
+        // Rounded up: a timeout of 0 ms would make the caller spin during the last millisecond.
         let millis = i32::try_from(left.as_millis().saturating_add(1)).unwrap_or(i32::MAX);
         let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], timeout) {
@@ -119,14 +122,14 @@ impl Channel {
     }
 }
 
-/// A datagram from `sender`, `length` bytes long, of which `bytes` could be read.
-fn received(bytes: &[u8], length: usize, sender: u32, answer: &mut Answer) -> Progress {
+/// Handles a datagram of `length` bytes, of which `bytes` fit the buffer.
+fn read_datagram(bytes: &[u8], length: usize, sender: u32, response: &mut Response) -> Progress {
     match sender {
         KERNEL if length > bytes.len() => {
-            Progress::End(Err(Failure::Unexpected("a message that is too long to be read")))
+            Progress::End(Err(Failure::Unexpected("a message larger than the receive buffer")))
         }
-        KERNEL => answer.take(bytes),
-        // Another process, which may send to whom it likes.
+        KERNEL => response.read(bytes),
+        // Any process of the namespace may send to this socket: such a message must not pass for the kernel's.
         _ => Progress::More,
     }
 }
@@ -140,31 +143,31 @@ mod tests {
 
     use super::*;
 
-    /// A channel to another socket of this process, as it would be to the kernel but for the sender's address.
+    /// A channel connected to another socket of this process instead of the kernel.
     fn pair() -> (Channel, SysSocket, SocketAddr) {
         let mut sockets = [0; 2].map(|_| SysSocket::new(NETLINK_USERSOCK).unwrap());
         let [own, other] = sockets.each_mut().map(|socket| socket.bind_auto().unwrap());
-        let [socket, stranger] = sockets;
+        let [socket, sender] = sockets;
         socket.connect(&other).unwrap();
-        (Channel::new(socket), stranger, own)
+        (Channel::new(socket), sender, own)
     }
 
-    fn ask(channel: &Channel, limit: Duration) -> Result<Vec<RouteNetlinkMessage>, Failure> {
-        let question = RouteNetlinkMessage::GetLink(Default::default());
-        channel.ask(NLM_F_REQUEST | NLM_F_DUMP, Wanted::List, question, Instant::now() + limit)
+    fn request(channel: &Channel, limit: Duration) -> Result<Vec<RouteNetlinkMessage>, Failure> {
+        let message = RouteNetlinkMessage::GetLink(Default::default());
+        channel.request(NLM_F_REQUEST | NLM_F_DUMP, Expected::List, message, Instant::now() + limit)
     }
 
     #[test]
-    fn no_answer_ends_at_the_deadline() {
+    fn without_a_response_the_request_ends_at_the_deadline() {
         let (channel, _silent, _) = pair();
         let (start, limit) = (Instant::now(), Duration::from_millis(30));
-        assert!(matches!(ask(&channel, limit), Err(Failure::TimedOut)));
+        assert!(matches!(request(&channel, limit), Err(Failure::TimedOut)));
         assert!(start.elapsed() >= limit && start.elapsed() < Duration::from_secs(5));
     }
 
     #[test]
-    fn an_answer_from_another_than_the_kernel_is_none_however_often_it_comes() {
-        let (channel, stranger, own) = pair();
+    fn messages_from_other_processes_are_ignored_until_the_deadline() {
+        let (channel, sender, own) = pair();
         let mut header = NetlinkHeader::default();
         header.sequence_number = 1;
         let end = NetlinkPayload::<RouteNetlinkMessage>::Done(DoneMessage::default());
@@ -173,19 +176,22 @@ mod tests {
         let mut bytes = vec![0; forged.buffer_len()];
         forged.serialize(&mut bytes);
         std::thread::scope(|scope| {
-            let asking = scope.spawn(|| ask(&channel, Duration::from_millis(50)));
-            while !asking.is_finished() {
-                // The socket's buffer may be full.
-                let _ = stranger.send_to(&bytes, &own, libc::MSG_DONTWAIT);
+            let requester = scope.spawn(|| request(&channel, Duration::from_millis(50)));
+            while !requester.is_finished() {
+                // Fails while the receive buffer is full.
+                let _ = sender.send_to(&bytes, &own, libc::MSG_DONTWAIT);
             }
-            assert!(matches!(asking.join().unwrap(), Err(Failure::TimedOut)));
+            assert!(matches!(requester.join().unwrap(), Err(Failure::TimedOut)));
         });
     }
 
     #[test]
-    fn a_message_of_the_kernel_that_was_cut_off_is_an_error() {
-        let mut answer = Answer::to(1, Wanted::List);
-        assert!(matches!(received(&[], 9, KERNEL, &mut answer), Progress::End(Err(Failure::Unexpected(_)))));
-        assert!(matches!(received(&[], 9, 4711, &mut answer), Progress::More));
+    fn a_datagram_larger_than_the_buffer_is_an_error() {
+        let mut response = Response::new(1, Expected::List);
+        assert!(matches!(
+            read_datagram(&[], 9, KERNEL, &mut response),
+            Progress::End(Err(Failure::Unexpected(_)))
+        ));
+        assert!(matches!(read_datagram(&[], 9, 4711, &mut response), Progress::More));
     }
 }

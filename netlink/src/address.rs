@@ -1,4 +1,4 @@
-//! Addresses of interfaces.
+//! IP addresses of interfaces.
 
 use std::{
     net::IpAddr,
@@ -13,20 +13,22 @@ use netlink_packet_route::{
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage},
 };
 
-use crate::{Error, Link, Socket, socket::About};
+use crate::{
+    error::Error,
+    link::Link,
+    socket::{Context, Socket},
+};
 
-/// How often [`Socket::settle`] looks.
+/// Interval at which [`Socket::settle`] lists the addresses.
 const SETTLE_POLL: Duration = Duration::from_millis(20);
 
-/// What the kernel does about duplicates before an IPv6 address is used. IPv4 has no such step.
+/// Duplicate address detection of an IPv6 address. The kernel has none for IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dad {
-    /// As the interface is configured: about 1.5 s during which the address is tentative.
+    /// As the interface's sysctls say. By default the address is tentative for one to two seconds.
     Kernel,
-    /// No detection: the address is usable at once (`IFA_F_NODAD`).
+    /// None: the address is usable at once (`IFA_F_NODAD`).
     Skip,
-    /// Detection while the address is in use already (RFC 4429); needs a kernel built with it.
-    Optimistic,
 }
 
 /// An address of an interface.
@@ -36,62 +38,64 @@ pub struct Address {
     pub link: u32,
     /// The address with its prefix length.
     pub net: IpNet,
-    /// Duplicate address detection is under way, or failed.
+    /// Whether duplicate address detection has not ended, or has failed.
     pub tentative: bool,
-    /// Another host answered for the address.
+    /// Whether duplicate address detection found another host with the address.
     pub dad_failed: bool,
-    /// It does not expire. Addresses from router advertisements and DHCP do.
-    pub permanent: bool,
 }
 
 impl Socket {
-    /// Adds an address. IPv4 addresses get the broadcast address of their prefix, if it has one.
+    /// Adds an address, for IPv4 with the broadcast address of its prefix.
     pub fn add_address(&self, link: &Link, net: IpNet, dad: Dad) -> Result<(), Error> {
         let object = format!("{net} to {link}");
-        let about = About { op: "add address", object: &object };
+        let context = Context { op: "add address", object: &object };
         let message = RouteNetlinkMessage::NewAddress(address_message(link, net, dad));
-        self.change(about, NLM_F_CREATE | NLM_F_EXCL, message)
+        self.change(context, NLM_F_CREATE | NLM_F_EXCL, message)
     }
 
-    /// Removes an address. That it is gone already is success.
+    /// Removes an address. Succeeds if the interface does not have it.
+    #[cfg(feature = "test-util")]
     pub fn delete_address(&self, link: &Link, net: IpNet) -> Result<(), Error> {
         let object = format!("{net} of {link}");
-        let about = About { op: "remove address", object: &object };
+        let context = Context { op: "remove address", object: &object };
         let message = RouteNetlinkMessage::DelAddress(address_message(link, net, Dad::Kernel));
-        match self.change(about, 0, message) {
+        match self.change(context, 0, message) {
             Err(Error::NotFound(_)) => Ok(()),
             outcome => outcome,
         }
     }
 
-    /// The addresses of the interface, of both families. An interface that is gone has none.
+    /// The IPv4 and IPv6 addresses of the interface; none if the interface does not exist.
     pub fn addresses(&self, link: &Link) -> Result<Vec<Address>, Error> {
-        let all = self.dump_addresses(About { op: "list addresses of", object: link })?;
+        let all = self.list_addresses(Context { op: "list addresses of", object: link })?;
         Ok(all.into_iter().filter(|address| address.link == link.index).collect())
     }
 
-    /// The addresses of all interfaces, of both families.
-    pub fn all_addresses(&self) -> Result<Vec<Address>, Error> {
-        self.dump_addresses(About { op: "list", object: &"addresses" })
+    /// The IPv4 and IPv6 addresses of all interfaces.
+    pub(crate) fn all_addresses(&self) -> Result<Vec<Address>, Error> {
+        self.list_addresses(Context { op: "list", object: &"addresses" })
     }
 
-    /// Asks for all, whichever are wanted: a kernel that filters by interface (seen with 6.18) skips addresses
-    /// that move while it lists them and does not say so by `NLM_F_DUMP_INTR`.
-    fn dump_addresses(&self, about: About<'_>) -> Result<Vec<Address>, Error> {
-        let messages = self.dump(about, RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    /// Lists all addresses; the callers filter by interface. If the kernel filters (seen with 6.18), it may skip addresses while
+    /// others are removed, and does not report that with `NLM_F_DUMP_INTR`.
+    fn list_addresses(&self, context: Context<'_>) -> Result<Vec<Address>, Error> {
+        let messages = self.list(context, RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
         Ok(messages.into_iter().filter_map(address_of).collect())
     }
 
-    /// Waits until no IPv6 address of the interface is tentative.
+    /// Waits until no IPv6 address of the interface is tentative, at most `limit`.
     ///
-    /// [`Error::DuplicateAddress`] names an address that another host has. [`Error::StillTentative`] after
-    /// `limit` is no fault of the address if the interface has no carrier ([`Link::oper_state`]).
+    /// Fails with [`Error::DuplicateAddress`] if another host has an address. Fails with [`Error::StillTentative`] at the limit:
+    /// always so on an interface without carrier ([`Link::lower_up`]), where the detection waits.
     pub fn settle(&self, link: &Link, limit: Duration) -> Result<(), Error> {
         let start = Instant::now();
         loop {
             let addresses = self.addresses(link)?;
-            if let Some(lost) = addresses.iter().find(|address| address.dad_failed) {
-                return Err(Error::DuplicateAddress { link: link.name.clone(), address: lost.net.addr() });
+            if let Some(duplicate) = addresses.iter().find(|address| address.dad_failed) {
+                return Err(Error::DuplicateAddress {
+                    link: link.name.clone(),
+                    address: duplicate.net.addr(),
+                });
             }
             let tentative: Vec<IpAddr> = addresses
                 .iter()
@@ -131,7 +135,7 @@ fn address_message(link: &Link, net: IpNet, dad: Dad) -> AddressMessage {
     message
 }
 
-/// Point-to-point and host prefixes have no broadcast address (RFC 3021).
+/// Prefixes of 31 (RFC 3021) and 32 bits have no broadcast address.
 fn broadcast(net: Ipv4Net) -> Option<AddressAttribute> {
     (net.prefix_len() < 31).then(|| AddressAttribute::Broadcast(net.broadcast()))
 }
@@ -140,13 +144,14 @@ fn dad_flags(dad: Dad) -> Option<AddressAttribute> {
     match dad {
         Dad::Kernel => None,
         Dad::Skip => Some(AddressAttribute::Flags(AddressFlags::Nodad)),
-        Dad::Optimistic => Some(AddressAttribute::Flags(AddressFlags::Optimistic)),
     }
 }
 
+/// The address in a message; none if the message holds no address.
 pub(crate) fn address_of(message: RouteNetlinkMessage) -> Option<Address> {
     let RouteNetlinkMessage::NewAddress(message) = message else { return None };
     let (mut local, mut peer) = (None, None);
+    // The header has only the low 8 bits of the flags; the attribute, which older kernels lack, has all.
     let mut flags = AddressFlags::from_bits_retain(AddressHeaderFlags::bits(&message.header.flags).into());
     for attribute in message.attributes {
         match attribute {
@@ -156,14 +161,13 @@ pub(crate) fn address_of(message: RouteNetlinkMessage) -> Option<Address> {
             _ => {}
         }
     }
-    // IPv6 has LOCAL only on point-to-point links.
+    // IFA_LOCAL is the interface's own address. For IPv6 the kernel only sends it on point-to-point links.
     let net = IpNet::new(local.or(peer)?, message.header.prefix_len).ok()?;
     Some(Address {
         link: message.header.index,
         net,
         tentative: flags.contains(AddressFlags::Tentative),
         dad_failed: flags.contains(AddressFlags::Dadfailed),
-        permanent: flags.contains(AddressFlags::Permanent),
     })
 }
 
@@ -172,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn host_and_point_to_point_prefixes_have_no_broadcast() {
+    fn prefixes_of_31_and_32_bits_have_no_broadcast_address() {
         let of = |net: &str| broadcast(net.parse().unwrap());
         assert_eq!(of("10.1.2.3/24"), Some(AddressAttribute::Broadcast([10, 1, 2, 255].into())));
         assert_eq!(of("10.1.2.3/30"), Some(AddressAttribute::Broadcast([10, 1, 2, 3].into())));

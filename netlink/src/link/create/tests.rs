@@ -2,7 +2,7 @@ use netlink_packet_core::Emitable;
 
 use super::*;
 
-/// What follows `struct ifinfomsg` in the message, attribute by attribute, in order of their numbers.
+/// The encoded attributes of the message, ordered by number.
 fn attributes(message: &LinkMessage) -> Vec<Vec<u8>> {
     let mut attributes: Vec<_> = message
         .attributes
@@ -58,14 +58,14 @@ fn ipvlan_message_holds_mode_and_flag_as_16_bits() {
 }
 
 #[test]
-fn ipvlan_message_leaves_the_mtu_to_the_kernel() {
+fn ipvlan_message_without_mtu_has_no_mtu_attribute() {
     let spec = IpvlanSpec::new("net1", 7, IpvlanMode::L2);
     let kinds: Vec<_> = attributes(&spec.message()).iter().map(|bytes| bytes[2]).collect();
     assert_eq!(kinds, [3, 5, 18]);
 }
 
 #[test]
-fn macvlan_message_holds_only_what_was_asked_for() {
+fn macvlan_message_holds_only_the_requested_attributes() {
     let spec = MacvlanSpec::new("net1", 7, MacvlanMode::Passthru);
     let data = [attribute(1, &8u32.to_ne_bytes())];
     let expected = [
@@ -96,7 +96,7 @@ fn macvlan_message_holds_mac_mtu_and_queue() {
 }
 
 #[test]
-fn ipvlan_answer_is_understood() {
+fn ipvlan_link_messages_are_parsed() {
     use netlink_packet_route::link::{InfoData, InfoIpVlan, InfoKind, LinkInfo};
     for (mode, flag) in [
         (IpvlanMode::L2, IpvlanFlag::Bridge),
@@ -109,12 +109,12 @@ fn ipvlan_answer_is_understood() {
             LinkInfo::Kind(InfoKind::IpVlan),
             LinkInfo::Data(InfoData::IpVlan(data)),
         ]));
-        assert_eq!(Link::from(message).kind, crate::LinkKind::Ipvlan { mode, flag });
+        assert_eq!(Link::from(message).kind, crate::link::LinkKind::Ipvlan { mode, flag });
     }
 }
 
 #[test]
-fn unused_names_are_fit_for_interfaces_and_differ() {
+fn random_names_are_valid_and_differ() {
     let names = [(); 100].map(|()| unused_name());
     assert!(
         names.iter().all(|name| ifname::check(name).is_ok() && name.len() == ifname::MAX_NAME),
@@ -123,49 +123,49 @@ fn unused_names_are_fit_for_interfaces_and_differ() {
     assert_eq!(std::collections::BTreeSet::from(names).len(), 100);
 }
 
-#[cfg(feature = "lab")]
-mod lab {
+#[cfg(feature = "test-util")]
+mod in_namespaces {
     use super::*;
-    use crate::lab::{Lab, create_bridge};
+    use crate::test_util::{Testbed, create_bridge};
 
     /// Names of macvlan links.
     fn macvlans(socket: &Socket) -> Vec<String> {
-        let links = socket.links().unwrap().into_iter().filter(Link::is_slave);
+        let links = socket.links().unwrap().into_iter().filter(Link::has_master);
         links.map(|link| link.name).collect()
     }
 
     #[test]
-    fn a_name_taken_in_the_masters_namespace_is_no_hindrance() {
-        let lab = Lab::new().unwrap();
-        let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
-        let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
-        let hosts_own = create_bridge(&host, "net1").unwrap();
+    fn a_name_that_is_taken_in_the_masters_namespace_only_can_be_used() {
+        let testbed = Testbed::new().unwrap();
+        let (host, pod) = (testbed.host.socket().unwrap(), testbed.pod.socket().unwrap());
+        let master = host.link_by_name(Testbed::MASTER).unwrap().unwrap();
+        let of_host = create_bridge(&host, "net1").unwrap();
         let spec = MacvlanSpec::new("net1", master.index, MacvlanMode::Vepa);
         let link = host.create_macvlan(&spec, &pod).unwrap();
         assert_eq!((link.name.as_str(), link.parent), ("net1", Some(master.index)));
-        assert_eq!(host.link_by_name("net1").unwrap().unwrap().index, hosts_own.index);
+        assert_eq!(host.link_by_name("net1").unwrap().unwrap().index, of_host.index);
         assert!(matches!(host.create_macvlan(&spec, &pod), Err(Error::Exists(_))));
         assert_eq!((macvlans(&host), macvlans(&pod)), (vec![], vec!["net1".to_owned()]));
     }
 
-    /// What kernels before 6.13 need after their EEXIST, done in any kernel.
+    /// The path for kernels before 6.13, called directly so that any kernel tests it.
     #[test]
-    fn a_link_made_under_another_name_gets_its_own_or_is_gone() {
-        let lab = Lab::new().unwrap();
-        let (host, pod) = (lab.host.socket().unwrap(), lab.pod.socket().unwrap());
-        let master = host.link_by_name(Lab::MASTER).unwrap().unwrap();
+    fn a_link_created_under_a_random_name_is_renamed_or_deleted() {
+        let testbed = Testbed::new().unwrap();
+        let (host, pod) = (testbed.host.socket().unwrap(), testbed.pod.socket().unwrap());
+        let master = host.link_by_name(Testbed::MASTER).unwrap().unwrap();
         create_bridge(&host, "net1").unwrap();
         let mac = Mac([2, 0, 0, 0, 0, 9]);
         let spec =
             MacvlanSpec { mac: Some(mac), ..MacvlanSpec::new("net1", master.index, MacvlanMode::Vepa) };
-        let about = About { op: "create macvlan", object: &spec.name };
-        host.place_and_rename("net1", &spec.message(), &pod, about).unwrap();
+        let context = Context { op: "create macvlan", object: &spec.name };
+        host.place_and_rename("net1", &spec.message(), &pod, context).unwrap();
         let link = pod.link_by_name("net1").unwrap().unwrap();
         assert_eq!((link.parent, link.parent_is_elsewhere), (Some(master.index), true));
         assert_eq!((link.mac, link.up), (Some(mac), false));
         let another = MacvlanSpec { mac: None, ..spec };
-        let about = About { op: "create macvlan", object: &another.name };
-        let taken = host.place_and_rename("net1", &another.message(), &pod, about).unwrap_err();
+        let context = Context { op: "create macvlan", object: &another.name };
+        let taken = host.place_and_rename("net1", &another.message(), &pod, context).unwrap_err();
         assert!(matches!(taken, Error::Exists(_)), "{taken}");
         assert_eq!((macvlans(&host), macvlans(&pod)), (vec![], vec!["net1".to_owned()]));
     }

@@ -1,41 +1,42 @@
-//! ARP packets for IPv4 over Ethernet (RFC 826), as values and as frames.
+//! ARP packets for IPv4 over Ethernet (RFC 826): encoding and parsing.
 
 use std::net::Ipv4Addr;
 
-use crate::{Mac, packet::ETHERTYPE_ARP};
+use super::ethertype;
+use crate::mac::Mac;
 
 /// Length of a frame with an ARP packet, in bytes, without padding.
 pub const FRAME_LENGTH: usize = 42;
 
-/// All hosts on the wire.
+/// The Ethernet broadcast address.
 pub const BROADCAST: Mac = Mac([0xff; 6]);
 
-/// What an ARP packet is for.
+/// The operation of an ARP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Who has the target address?
+    /// Asks who has the target address.
     Request,
-    /// The sender has the sender address.
+    /// States that the sender has the sender address.
     Reply,
 }
 
 /// An ARP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arp {
-    /// Request or reply.
+    /// The operation.
     pub operation: Operation,
-    /// Who sends it.
+    /// The sender's MAC address.
     pub sender_mac: Mac,
-    /// The sender's address; 0.0.0.0 in a probe, which claims none.
+    /// The sender's IP address; 0.0.0.0 in a probe.
     pub sender_ip: Ipv4Addr,
-    /// Whom it is for; zeros in a request.
+    /// The receiver's MAC address; zeros in a request.
     pub target_mac: Mac,
-    /// The address it is about.
+    /// The IP address that is asked for, or the receiver's.
     pub target_ip: Ipv4Addr,
 }
 
 impl Arp {
-    /// A question whether anybody has `ip`, by a host that does not have it (RFC 5227 section 2.1.1).
+    /// A probe: asks whether any host has `ip`, without stating that the sender has it (RFC 5227 section 2.1.1).
     #[must_use]
     pub fn probe(mac: Mac, ip: Ipv4Addr) -> Self {
         Self {
@@ -47,9 +48,15 @@ impl Arp {
         }
     }
 
-    /// The packet in a frame to `destination`.
+    /// An announcement: a request for the sender's own address (RFC 5227 section 2.3).
     #[must_use]
-    pub fn to_frame(&self, destination: Mac) -> [u8; FRAME_LENGTH] {
+    pub fn announcement(mac: Mac, ip: Ipv4Addr) -> Self {
+        Self { sender_ip: ip, ..Self::probe(mac, ip) }
+    }
+
+    /// The frame with the packet to `destination`.
+    #[must_use]
+    pub fn to_frame(self, destination: Mac) -> [u8; FRAME_LENGTH] {
         let operation = match self.operation {
             Operation::Request => 1,
             Operation::Reply => 2,
@@ -57,8 +64,8 @@ impl Arp {
         let parts: [&[u8]; 8] = [
             &destination.0,
             &self.sender_mac.0,
-            &ETHERTYPE_ARP,
-            // Ethernet, IPv4, their address lengths, operation.
+            &ethertype::ARP,
+            // Hardware type 1 (Ethernet), protocol type 0x0800 (IPv4), address lengths 6 and 4, operation.
             &[0, 1, 8, 0, 6, 4, 0, operation],
             &self.sender_mac.0,
             &self.sender_ip.octets(),
@@ -72,7 +79,7 @@ impl Arp {
         frame
     }
 
-    /// Reads a frame, padded or not; none where it is no ARP request or reply of IPv4 over Ethernet.
+    /// Parses a frame, with or without padding. Returns none unless it is an ARP request or reply for IPv4 over Ethernet.
     #[must_use]
     pub fn from_frame(frame: &[u8]) -> Option<Self> {
         let (_addresses, rest) = frame.split_at_checked(12)?;
@@ -87,7 +94,7 @@ impl Arp {
         let (sender_ip, packet) = packet.split_first_chunk::<4>()?;
         let (target_mac, packet) = packet.split_first_chunk()?;
         let (target_ip, _padding) = packet.split_first_chunk::<4>()?;
-        (*ethertype == ETHERTYPE_ARP).then(|| Self {
+        (*ethertype == ethertype::ARP).then(|| Self {
             operation,
             sender_mac: Mac(*sender_mac),
             sender_ip: (*sender_ip).into(),
@@ -104,7 +111,7 @@ mod tests {
     const MAC: Mac = Mac([0x02, 0, 0x5e, 0, 0x53, 0x01]);
 
     #[test]
-    fn a_probe_by_bytes() {
+    fn a_probe_has_the_bytes_of_the_rfc() {
         #[rustfmt::skip]
         let expected = [
             0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x00, 0x5e, 0x00, 0x53, 0x01, 0x08, 0x06,
@@ -116,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_read_back_padded_or_not() {
+    fn an_encoded_frame_is_parsed_with_and_without_padding() {
         let reply = Arp {
             operation: Operation::Reply,
             sender_mac: MAC,
@@ -130,12 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_of_another_kind_is_no_arp() {
+    fn truncated_frames_and_other_protocols_are_not_arp() {
         let frame = Arp::probe(MAC, [10, 1, 2, 3].into()).to_frame(BROADCAST);
         for length in 0..frame.len() {
             assert_eq!(Arp::from_frame(&frame[..length]), None, "{length} bytes");
         }
-        // Ethertype, hardware, protocol, lengths, operation.
+        // Offsets of ethertype, hardware type, protocol type, the two lengths, operation.
         for place in [13, 15, 16, 18, 19, 21] {
             let mut other = frame;
             other[place] = 9;

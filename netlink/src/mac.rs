@@ -1,14 +1,14 @@
-//! Six-byte hardware addresses.
+//! Ethernet (MAC) addresses.
 
 use std::{fmt, str::FromStr};
 
-/// An Ethernet address. Displayed as lower-case hexadecimal with colons.
+/// An Ethernet address, displayed in lower-case hexadecimal with colons.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mac(pub [u8; 6]);
 
-/// Text that is no Ethernet address.
+/// The error for text that is not an Ethernet address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid MAC address {text:?}: six bytes are expected, as 02:00:5e:00:53:01")]
+#[error("invalid MAC address {text:?}: expected six bytes, such as 02:00:5e:00:53:01")]
 pub struct MacError {
     /// The text as given.
     pub text: String,
@@ -17,8 +17,8 @@ pub struct MacError {
 impl FromStr for Mac {
     type Err = MacError;
 
-    /// Takes what Go's `net.ParseMAC` takes for six bytes: `02:00:5e:00:53:01`, `02-00-5e-00-53-01`,
-    /// `0200.5e00.5301`, in either case.
+    /// Parses the six-byte forms of Go's `net.ParseMAC`: `02:00:5e:00:53:01`, `02-00-5e-00-53-01`, `0200.5e00.5301`, in upper or
+    /// lower case.
     fn from_str(text: &str) -> Result<Self, MacError> {
         parse(text).map(Self).ok_or_else(|| MacError { text: text.to_owned() })
     }
@@ -62,14 +62,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_go_is_taken() {
+    fn every_form_that_go_parses_is_parsed() {
         for text in ["0a:1b:2c:3d:4e:5f", "0A-1B-2C-3D-4E-5F", "0a1b.2c3d.4e5f", "0A:1b:2C:3d:4E:5f"] {
             assert_eq!(text.parse::<Mac>().unwrap().to_string(), "0a:1b:2c:3d:4e:5f", "{text}");
         }
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn any_other_text_is_an_error() {
         let long = "00:00:5e:00:53:01:00:01";
         for text in [
             "",

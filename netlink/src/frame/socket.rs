@@ -1,9 +1,9 @@
-//! Packet sockets: whole Ethernet frames to and from one interface.
-#![allow(unsafe_code)] // bind and sendto with sockaddr_ll: no crate builds that address from outside
+//! Packet sockets, which send and receive whole Ethernet frames on one interface.
+#![allow(unsafe_code)] // bind and sendto with sockaddr_ll: nix cannot build that address
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -15,46 +15,33 @@ use nix::{
     },
 };
 
-use crate::{Error, Link, Netns, socket::io_error};
+use crate::{error::Error, link::Link, netns::Netns, socket::io_error};
 
-/// `ETH_P_ARP`, as it is in a frame.
-pub(crate) const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
-/// `ETH_P_IPV6`, as it is in a frame.
-pub(crate) const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
-/// `ETH_P_ALL`: every frame, also those that go out.
-#[cfg(feature = "lab")]
-pub(crate) const EVERY_ETHERTYPE: [u8; 2] = [0x00, 0x03];
-
-/// Longer frames are read cut off.
+/// Size of the receive buffer in bytes. Longer frames are truncated, which does not matter: ARP frames have 42 to 60 bytes.
 const FRAME_LIMIT: usize = 2048;
 
-/// A socket that sends and perhaps receives frames through one interface.
+/// A packet socket of one interface.
 #[derive(Debug)]
 pub(crate) struct PacketSocket {
     fd: OwnedFd,
     index: i32,
 }
 
-impl AsFd for PacketSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
 impl PacketSocket {
-    /// A socket that only sends, in the namespace of the calling thread. System calls only.
-    pub(crate) fn here(link: &Link) -> io::Result<Self> {
+    /// A socket that only sends, in the namespace of the calling thread. Makes system calls only, so that it may run after fork.
+    pub(crate) fn sender(link: &Link) -> io::Result<Self> {
         let index = i32::try_from(link.index).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // Protocol 0: nothing is received.
+        // Protocol 0: the kernel queues no received frames.
         let fd =
             nix::sys::socket::socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
         Ok(Self { fd, index })
     }
 
-    /// A socket in `netns` that also receives the frames of one type.
+    /// A socket in `netns` that also receives the frames with one ethertype.
     pub(crate) fn receiver(netns: &Netns, link: &Link, ethertype: [u8; 2]) -> Result<Self, Error> {
-        let socket = netns.run(|| Self::here(link))?.map_err(io_error("open a packet socket"))?;
+        let socket = netns.run(|| Self::sender(link))?.map_err(io_error("open a packet socket"))?;
         let address = socket.address([0; 6], u16::from_ne_bytes(ethertype));
+        // Only bound now, to interface and ethertype at once: a socket opened with a protocol would first receive from every interface.
         // SAFETY: the pointer is to a live value of the length given, which the kernel only reads;
         // sockaddr_ll is plain data without padding.
         let bound = unsafe {
@@ -70,7 +57,7 @@ impl PacketSocket {
         Ok(socket)
     }
 
-    /// Sends a frame to the address it begins with.
+    /// Sends a frame. Its first six bytes are the destination address.
     pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
         let destination = frame.first_chunk().ok_or(io::ErrorKind::InvalidInput)?;
         let address = self.address(*destination, 0);
@@ -89,7 +76,7 @@ impl PacketSocket {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// The next frame; none when `end` comes before one.
+    /// Receives the next frame; none if no frame arrives before `end`.
     pub(crate) fn receive(&self, end: Instant) -> io::Result<Option<Vec<u8>>> {
         let mut buffer = vec![0; FRAME_LIMIT];
         loop {
@@ -97,8 +84,8 @@ impl PacketSocket {
             if left.is_zero() {
                 return Ok(None);
             }
-            // A limit of zero would be none.
-            let left = left.max(Duration::from_millis(1)).min(Duration::from_secs(1));
+            // A timeout of 0 would mean no timeout. At most 1 s each time keeps the value within the type's range.
+            let left = left.clamp(Duration::from_millis(1), Duration::from_secs(1));
             let limit = TimeVal::new(left.as_secs().cast_signed(), left.subsec_micros().into());
             setsockopt(&self.fd, sockopt::ReceiveTimeout, &limit)?;
             match recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
