@@ -55,6 +55,7 @@ impl Cluster {
     }
 
     /// Runs kubectl with standard input and returns its outcome.
+    #[must_use = "kubectl may have failed"]
     pub fn try_kubectl(&self, args: &[&str], stdin: &str) -> Output {
         run(script_command("kubectl").env("MRS_CLUSTER", &self.name).args(args), stdin)
     }
@@ -84,6 +85,7 @@ impl Cluster {
     }
 
     /// Runs a command on `node1`, `node2` or `cp` (the control plane) and returns its outcome.
+    #[must_use = "the command may have failed"]
     pub fn on(&self, machine: &str, args: &[&str], stdin: &str) -> Output {
         run(script_command("on").env("MRS_CLUSTER", &self.name).arg(machine).args(args), stdin)
     }

@@ -93,7 +93,7 @@ fn aims(run: &Run<'_>) -> Vec<Aim> {
         [(many, of(&found.many, Way::Daemon).map(|m| &m.resident)), (full(run), Some(&found.resident_full))]
     {
         for (who, kibibytes) in ["leader", "another"].into_iter().zip(resident.into_iter().flatten()) {
-            let text = format!("memory of a daemon, {who}, {held} held");
+            let text = format!("memory of a daemon, {who}, {held} addresses allocated");
             aims.push(at_most(text, 10.0, mebibytes(*kibibytes), "MiB"));
         }
     }
@@ -110,6 +110,6 @@ fn growth(found: &Found, way: Way) -> Option<Aim> {
     let p50 = |times: &[Duration]| milliseconds(quantile(times, 500));
     let mut levels = found.growth.iter().filter(|level| level.way == way);
     let (first, last) = (levels.next()?, levels.next_back()?);
-    let text = format!("ADD with {} held against none, {}", last.held, way.title());
+    let text = format!("ADD with {} addresses allocated against none, {}", last.held, way.title());
     Some(at_most(text, 1.3, p50(&last.times) / p50(&first.times), "times"))
 }

@@ -132,7 +132,7 @@ fn raw_exec_stderr_of_a_plugin_that_succeeds_is_passed_on() {
     }
 }
 
-/// A caller that asks for the versions sets every variable to a dummy value.
+/// libcni's version probe sets every variable but CNI_COMMAND to `dummy`.
 #[test]
 fn get_version_every_plugin_reports_its_versions() {
     let netns = NamedNetns::new().unwrap();
@@ -162,7 +162,7 @@ fn get_version_every_plugin_reports_its_versions() {
     }
 }
 
-/// Ours never asks an IPAM plugin for its versions, so plugins older than CHECK, older than VERSION, or of a single version work.
+/// Ours never runs VERSION of an IPAM plugin, so plugins older than CHECK, older than VERSION, or of a single version work.
 #[test]
 fn get_version_an_ipam_plugin_without_version_works() {
     for (versions, answer) in [
