@@ -19,7 +19,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("ipvlan", &["cni", "netlink", "netlink/attach"]),
     ("whereabouts", &["cni", "node"]),
     ("multus", &["cni", "netlink", "node"]),
-    ("tests", &["cni", "netlink", "node", "macvlan", "ipvlan", "whereabouts", "multus"]),
+    ("tests/fake-api", &[]),
+    ("tests", &["cni", "netlink", "node", "macvlan", "ipvlan", "whereabouts", "multus", "tests/fake-api"]),
 ];
 
 /// The members of the workspace, by folder, and, for each, the members that its manifest names.

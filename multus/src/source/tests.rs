@@ -70,7 +70,7 @@ fn definitions_are_found_or_absent_and_any_other_answer_is_an_error() {
     let api = FakeApi::new(json!({})).with_nad("default/a", &json!({"type": "x"}));
     let found = api.api().definitions(&[nad("a"), nad("b")], soon()).unwrap();
     assert!(matches!(&found[&nad("a")], Lookup::Found(nad) if nad.spec.config == r#"{"type":"x"}"#));
-    assert!(matches!(&found[&nad("b")], Lookup::Absent(reason) if reason.ends_with("/b not found")));
+    assert!(matches!(&found[&nad("b")], Lookup::Absent(reason) if reason.ends_with("\"b\" not found")));
     api.refuse("GET", &[403]);
     let error = api.api().definitions(&[nad("a")], soon()).unwrap_err().to_string();
     assert!(

@@ -1,11 +1,8 @@
-//! An API server with one pod and some definitions, that answers as it is told.
+//! The API server of a test, with one pod and some NetworkAttachmentDefinitions.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{Method, Request, Response};
-use kube::client::Body;
+use fake_api::{ApiServer, Fault, Key};
 use node::client::{ApiClient, Timeouts};
 use node::deadline::Deadline;
 use serde_json::{Value, json};
@@ -13,132 +10,84 @@ use serde_json::{Value, json};
 use crate::source::{Api, Source};
 
 #[derive(Clone, Default)]
-pub(crate) struct FakeApi(Arc<Mutex<State>>);
+pub(crate) struct FakeApi(ApiServer);
 
-#[derive(Default)]
-struct State {
-    objects: BTreeMap<String, Value>,
-    /// Status codes for the next requests of a method, 0 for no answer at all.
-    refusals: BTreeMap<String, VecDeque<u16>>,
-    seen: Vec<(String, Value)>,
+fn pod_key() -> Key {
+    Key::new("pods", "default", "pod0")
 }
-
-const POD: &str = "/api/v1/namespaces/default/pods/pod0";
 
 impl FakeApi {
     /// With the pod `default/pod0`, UID `u-1`, and these annotations.
     pub(crate) fn new(annotations: Value) -> FakeApi {
         let api = FakeApi::default();
-        api.put(
-            POD,
-            json!({"metadata": {"name": "pod0", "namespace": "default", "uid": "u-1", "resourceVersion": "1",
-            "annotations": annotations, "managedFields": [{"manager": "m"}]},
-            "spec": {"nodeName": "n1", "unheardOf": [1]}, "status": {"phase": "Pending"}}),
-        );
+        let pod = json!({
+            "metadata": {"uid": "u-1", "annotations": annotations, "managedFields": [{"manager": "m"}]},
+            "spec": {"nodeName": "n1", "unheardOf": [1]}, "status": {"phase": "Pending"},
+        });
+        api.0.put(&pod_key(), pod);
         api
     }
 
+    /// With a NetworkAttachmentDefinition at `namespace/name`.
     pub(crate) fn with_nad(self, at: &str, config: &Value) -> FakeApi {
         let (namespace, name) = at.split_once('/').unwrap();
-        let path =
-            format!("/apis/k8s.cni.cncf.io/v1/namespaces/{namespace}/network-attachment-definitions/{name}");
-        self.put(&path, json!({"metadata": {"name": name}, "spec": {"config": config.to_string()}}));
+        let key = Key::new("network-attachment-definitions.k8s.cni.cncf.io", namespace, name);
+        self.0.put(&key, json!({"spec": {"config": config.to_string()}}));
         self
     }
 
-    pub(crate) fn put(&self, path: &str, object: Value) {
-        self.0.lock().unwrap().objects.insert(path.to_owned(), object);
-    }
-
-    /// Changes the pod.
+    /// Changes the pod. It gets a new resourceVersion.
     pub(crate) fn edit_pod(&self, edit: impl FnOnce(&mut Value)) {
-        edit(self.0.lock().unwrap().objects.get_mut(POD).unwrap());
+        self.0.edit(&pod_key(), edit);
     }
 
     pub(crate) fn delete_pod(&self) {
-        self.0.lock().unwrap().objects.remove(POD);
+        self.0.remove(&pod_key());
     }
 
-    /// Lets the next requests of this method fail so.
-    pub(crate) fn refuse(&self, method: &str, codes: &[u16]) {
-        self.0.lock().unwrap().refusals.insert(method.to_owned(), codes.iter().copied().collect());
+    /// Makes the next requests of this method fail with these status codes; 0 breaks the connection.
+    pub(crate) fn refuse(&self, method: &'static str, codes: &[u16]) {
+        let fault = |code: &u16| if *code == 0 { Fault::Reset } else { Fault::Status(*code) };
+        let faults: Vec<Fault> = codes.iter().map(fault).collect();
+        self.0.fail(move |request| request.method == method, faults);
     }
 
+    /// The pod, without the resourceVersion, which every write changes.
     pub(crate) fn pod(&self) -> Value {
-        self.0.lock().unwrap().objects[POD].clone()
+        let mut pod = self.0.get(&pod_key()).unwrap();
+        pod["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        pod
     }
 
+    /// The pod's network-status annotation.
     pub(crate) fn status(&self) -> Option<String> {
-        Some(
-            self.pod()["metadata"]["annotations"]
-                .get(crate::status::NETWORK_STATUS)?
-                .as_str()
-                .unwrap()
-                .to_owned(),
-        )
+        let pod = self.pod();
+        let status = pod["metadata"]["annotations"].get(crate::status::NETWORK_STATUS)?;
+        Some(status.as_str().unwrap().to_owned())
     }
 
     /// The requests so far, as `METHOD path`.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.0.lock().unwrap().seen.iter().map(|(line, _)| line.clone()).collect()
+        self.0.received().iter().map(|request| request.line()).collect()
     }
 
-    /// The messages of the events so far.
+    /// The messages of the events that were sent so far, sorted.
     pub(crate) fn events(&self) -> Vec<String> {
-        let state = self.0.lock().unwrap();
-        let events = state.seen.iter().filter(|(line, _)| line == "POST /api/v1/namespaces/default/events");
-        let mut messages: Vec<String> =
-            events.map(|(_, body)| body["message"].as_str().unwrap().to_owned()).collect();
+        let mut sent = self.0.received();
+        sent.retain(|request| request.line() == "POST /api/v1/namespaces/default/events");
+        let message = |body: &Value| body["message"].as_str().unwrap().to_owned();
+        let mut messages: Vec<String> = sent.iter().map(|request| message(&request.body)).collect();
         messages.sort();
         messages
     }
 
     pub(crate) fn api(&self) -> Api {
-        let api = self.clone();
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let api = api.clone();
-            async move {
-                let (head, body) = request.into_parts();
-                let body =
-                    serde_json::from_slice(&body.collect_bytes().await.unwrap()).unwrap_or(Value::Null);
-                let (code, answer) = api.answer(&head.method, head.uri.path(), body);
-                if code == 0 {
-                    return Err(std::io::Error::other("reset"));
-                }
-                Ok(Response::builder()
-                    .status(code)
-                    .body(Body::from(answer.to_string().into_bytes()))
-                    .unwrap())
-            }
-        });
-        let client = async { Ok(ApiClient::from_service(service, Timeouts::default()).await) };
+        let server = self.0.clone();
+        let client = async { Ok(ApiClient::from_service(server, Timeouts::default()).await) };
         Api::with_client(Deadline::after(Duration::from_secs(5)), client).unwrap()
     }
 
     pub(crate) fn source(&self) -> Source {
         Source::Api(self.api())
-    }
-
-    fn answer(&self, method: &Method, path: &str, body: Value) -> (u16, Value) {
-        let mut state = self.0.lock().unwrap();
-        state.seen.push((format!("{method} {path}"), body.clone()));
-        if let Some(code) = state.refusals.get_mut(method.as_str()).and_then(VecDeque::pop_front) {
-            return (code, json!({"kind": "Status", "message": "as told"}));
-        }
-        let missing = (404, json!({"kind": "Status", "message": format!("{path} not found")}));
-        match *method {
-            Method::GET => state.objects.get(path).cloned().map_or(missing, |object| (200, object)),
-            Method::POST => (201, body),
-            _ => {
-                let Some(object) = state.objects.get_mut(path.trim_end_matches("/status")) else {
-                    return missing;
-                };
-                if object["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"] {
-                    return (409, json!({"kind": "Status", "reason": "Conflict"}));
-                }
-                *object = body;
-                (200, object.clone())
-            }
-        }
     }
 }

@@ -1,9 +1,9 @@
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{Request, Response};
-use kube::client::Body;
+use fake_api::{ApiServer, Fault, Key, Received};
 use serde_json::{Value, json};
+
+use script::{Answer, Piece, body, scripted, status};
 
 use super::*;
 use crate::names::DnsSubdomain;
@@ -38,138 +38,125 @@ fn pool() -> ObjectPath {
     pools().object(&DnsSubdomain::new("10.0.0.0-8").unwrap())
 }
 
-/// A request as the server saw it.
-#[derive(Debug, Clone, Default)]
-struct Seen {
-    line: String,
-    accept: String,
-    content_type: String,
-    body: Value,
+fn pod_key() -> Key {
+    Key::new("pods", "default", "web-0")
 }
 
-type Log = Arc<Mutex<Vec<Seen>>>;
-
-/// A server that answers every request alike.
-async fn answering(
-    code: u16,
-    headers: &'static [(&'static str, &'static str)],
-    body: Value,
-) -> (ApiClient, Log) {
-    let log = Log::default();
-    let seen = log.clone();
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let (seen, body) = (seen.clone(), body.clone());
-        async move {
-            let request = see(request).await;
-            seen.lock().unwrap().push(request);
-            let mut response = Response::builder().status(code);
-            for (name, value) in headers {
-                response = response.header(*name, *value);
-            }
-            Ok::<_, std::io::Error>(response.body(Body::from(body.to_string().into_bytes())).unwrap())
-        }
-    });
-    (ApiClient::from_service(service, Timeouts::default()).await, log)
+fn pool_key() -> Key {
+    Key::new("ippools.whereabouts.cni.cncf.io", "kube-system", "10.0.0.0-8")
 }
 
-async fn see(request: Request<Body>) -> Seen {
-    let (head, body) = request.into_parts();
-    let header = |name: &str| head.headers.get(name).map_or("", |v| v.to_str().unwrap()).to_owned();
-    let body = body.collect_bytes().await.unwrap();
-    Seen {
-        line: format!("{} {}", head.method, head.uri),
-        accept: header("accept"),
-        content_type: header("content-type"),
-        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
-    }
+/// A client of an API server with one pod and one pool, whose UIDs are `u-1` and `u-2`.
+async fn serving() -> (ApiClient, ApiServer) {
+    let server = ApiServer::default();
+    let metadata = json!({"uid": "u-1", "labels": {"a": "b&x#"}});
+    server.put(&pod_key(), json!({"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {}}));
+    server.put(&pool_key(), json!({"metadata": {"uid": "u-2"}, "spec": {"range": "10.0.0.0/8"}}));
+    (ApiClient::from_service(server.clone(), Timeouts::default()).await, server)
 }
 
-/// The single request the server saw.
-fn only(log: &Log) -> Seen {
-    let seen = log.lock().unwrap();
-    assert_eq!(seen.len(), 1, "{seen:?}");
-    seen[0].clone()
+/// A client of that server, on which every request fails.
+async fn failing(fault: Fault) -> ApiClient {
+    let (client, server) = serving().await;
+    server.fail(|_| true, std::iter::repeat(fault));
+    client
 }
 
-fn status(reason: &str, message: &str) -> Value {
-    json!({"kind": "Status", "status": "Failure", "reason": reason, "message": message})
+/// The single request that the server received.
+fn only(server: &ApiServer) -> Received {
+    let mut received = server.received();
+    assert_eq!(received.len(), 1, "{received:?}");
+    received.remove(0)
 }
 
 #[tokio::test]
-async fn get_asks_for_the_object() {
-    let (client, log) = answering(200, &[], json!({"metadata": {"name": "web-0"}})).await;
+async fn get_requests_the_object() {
+    let (client, server) = serving().await;
     let found: Value = client.get(&pod(), soon()).await.unwrap();
-    assert_eq!(found["metadata"]["name"], "web-0");
-    assert_eq!(only(&log).line, "GET /api/v1/namespaces/default/pods/web-0");
+    assert_eq!((&found["metadata"]["name"], &found["spec"]["nodeName"]), (&json!("web-0"), &json!("n1")));
+    assert_eq!(only(&server).line(), "GET /api/v1/namespaces/default/pods/web-0");
 }
 
 #[tokio::test]
-async fn get_metadata_asks_for_metadata_only() {
-    let (client, log) = answering(200, &[], json!({"metadata": {"name": "10.0.0.0-8", "uid": "u"}})).await;
-    assert_eq!(client.get_metadata(&pool(), soon()).await.unwrap().uid.unwrap(), "u");
-    let seen = only(&log);
+async fn get_metadata_requests_metadata_only() {
+    let (client, server) = serving().await;
+    assert_eq!(client.get_metadata(&pool(), soon()).await.unwrap().uid.unwrap(), "u-2");
+    let received = only(&server);
     assert_eq!(
-        seen.line,
+        received.line(),
         "GET /apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/ippools/10.0.0.0-8"
     );
-    assert!(seen.accept.contains("as=PartialObjectMetadata"), "{}", seen.accept);
+    assert!(received.accept.contains("as=PartialObjectMetadata"), "{}", received.accept);
 }
 
 #[tokio::test]
-async fn a_cached_list_asks_for_version_zero_and_escapes_its_selectors() {
-    let (client, log) =
-        answering(200, &[], json!({"metadata": {"resourceVersion": "7"}, "items": [1, 2]})).await;
+async fn a_cached_list_requests_version_zero_and_escapes_its_selectors() {
+    let (client, server) = serving().await;
+    server.put(&Key::new("pods", "default", "web-1"), json!({"spec": {"nodeName": "n1"}}));
     let query = ListQuery {
         freshness: Freshness::Cached,
         labels: Some("a=b&x#".to_owned()),
         fields: Some("spec.nodeName=n1".to_owned()),
     };
-    let list: ObjectList<u8> = client.list(&ResourceKind::PODS.in_cluster(), &query, soon()).await.unwrap();
-    assert_eq!((list.items, list.metadata.resource_version.unwrap()), (vec![1, 2], "7".to_owned()));
+    let list = client.list::<Value>(&ResourceKind::PODS.in_cluster(), &query, soon()).await.unwrap();
+    assert_eq!((list.items.len(), list.metadata.resource_version.as_deref()), (1, Some("103")));
+    assert_eq!(list.items[0]["metadata"]["name"], "web-0");
+    let received = only(&server);
+    assert_eq!(received.line(), "GET /api/v1/pods");
     assert_eq!(
-        only(&log).line,
-        "GET /api/v1/pods?&fieldSelector=spec.nodeName%3Dn1&labelSelector=a%3Db%26x%23&resourceVersion=0&\
+        received.query.trim_start_matches('&'),
+        "fieldSelector=spec.nodeName%3Dn1&labelSelector=a%3Db%26x%23&resourceVersion=0&\
          resourceVersionMatch=NotOlderThan"
     );
 }
 
 #[tokio::test]
-async fn a_latest_list_asks_for_no_version() {
-    let (client, log) = answering(200, &[], json!({"items": [{"metadata": {"name": "a"}}]})).await;
+async fn a_latest_list_requests_no_version() {
+    let (client, server) = serving().await;
     let query = ListQuery::all(Freshness::Latest);
     let list = client.list_metadata(&pools(), &query, soon()).await.unwrap();
-    assert_eq!(list[0].name.as_deref(), Some("a"));
-    let seen = only(&log);
-    assert!(!seen.line.contains("resourceVersion"), "{}", seen.line);
-    assert!(seen.accept.contains("as=PartialObjectMetadataList"), "{}", seen.accept);
+    assert_eq!(list[0].name.as_deref(), Some("10.0.0.0-8"));
+    let received = only(&server);
+    assert!(!received.query.contains("resourceVersion"), "{}", received.query);
+    assert!(received.accept.contains("as=PartialObjectMetadataList"), "{}", received.accept);
 }
 
 #[tokio::test]
-async fn an_empty_list_of_metadata_is_written_as_null() {
-    let (client, _) = answering(200, &[], json!({"metadata": {"resourceVersion": "7"}, "items": null})).await;
+async fn a_list_of_metadata_may_be_null() {
+    let answer = body(200, &json!({"metadata": {"resourceVersion": "7"}, "items": null}));
+    let (client, _) = scripted(vec![answer]).await;
     let query = ListQuery::all(Freshness::Latest);
     assert!(client.list_metadata(&pools(), &query, soon()).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn create_posts_to_the_collection() {
-    let (client, log) = answering(201, &[], json!({})).await;
+    let (client, server) = serving().await;
     let namespace = DnsLabel::new("default").unwrap();
-    let event = json!({"reason": "x"});
-    let _: Value =
-        client.create(&ResourceKind::EVENTS.in_namespace(&namespace), &event, soon()).await.unwrap();
-    let seen = only(&log);
-    assert_eq!(seen.line.trim_end_matches('?'), "POST /api/v1/namespaces/default/events");
-    assert_eq!((seen.content_type.as_str(), seen.body), ("application/json", event));
+    let event = json!({"metadata": {"name": "e"}, "reason": "x"});
+    let events = ResourceKind::EVENTS.in_namespace(&namespace);
+    let made: Value = client.create(&events, &event, soon()).await.unwrap();
+    assert_eq!((&made["reason"], &made["metadata"]["resourceVersion"]), (&json!("x"), &json!("103")));
+    let received = only(&server);
+    assert_eq!(received.line(), "POST /api/v1/namespaces/default/events");
+    assert_eq!((received.content_type.as_str(), received.body), ("application/json", event));
 }
 
 #[tokio::test]
 async fn replace_puts_the_object_and_replace_status_its_status() {
-    let (client, log) = answering(200, &[], json!({})).await;
-    let _: Value = client.replace(&pool(), &json!({"a": 1}), soon()).await.unwrap();
-    let _: Value = client.replace_status(&pod(), &json!({"a": 1}), soon()).await.unwrap();
-    let lines: Vec<String> =
-        log.lock().unwrap().iter().map(|s| s.line.trim_end_matches('?').to_owned()).collect();
+    let (client, server) = serving().await;
+    let mut new = server.get(&pool_key()).unwrap();
+    new["spec"]["range"] = json!("10.0.0.0/9");
+    let replaced: Value = client.replace(&pool(), &new, soon()).await.unwrap();
+    assert_eq!(replaced["spec"]["range"], "10.0.0.0/9");
+    let mut new = server.get(&pod_key()).unwrap();
+    (new["spec"]["nodeName"], new["status"]["phase"]) = (json!("n2"), json!("Running"));
+    let replaced: Value = client.replace_status(&pod(), &new, soon()).await.unwrap();
+    assert_eq!(
+        (&replaced["spec"]["nodeName"], &replaced["status"]["phase"]),
+        (&json!("n1"), &json!("Running"))
+    );
+    let lines: Vec<String> = server.received().iter().map(Received::line).collect();
     assert_eq!(
         lines,
         [
@@ -180,32 +167,41 @@ async fn replace_puts_the_object_and_replace_status_its_status() {
 }
 
 #[tokio::test]
-async fn patches_carry_their_content_type() {
-    let (client, log) = answering(200, &[], json!({})).await;
-    let _: Value = client.patch(&pod(), &Patch::Merge(json!({"a": null})), soon()).await.unwrap();
-    let _: Value = client.patch(&pod(), &Patch::Json(json!([{"op": "test"}])), soon()).await.unwrap();
-    let seen = log.lock().unwrap().clone();
-    assert_eq!(seen[0].line, "PATCH /api/v1/namespaces/default/pods/web-0");
-    assert_eq!(seen[0].content_type, "application/merge-patch+json");
-    assert_eq!(seen[0].body, json!({"a": null}));
-    assert_eq!(seen[1].content_type, "application/json-patch+json");
-    assert_eq!(seen[1].body, json!([{"op": "test"}]));
+async fn patches_have_their_content_type() {
+    let (client, server) = serving().await;
+    let merge = json!({"spec": {"nodeName": null}});
+    let merged: Value = client.patch(&pod(), &Patch::Merge(merge.clone()), soon()).await.unwrap();
+    assert_eq!(merged["spec"], json!({}));
+    let add = json!([{"op": "add", "path": "/spec/nodeName", "value": "n2"}]);
+    let added: Value = client.patch(&pod(), &Patch::Json(add.clone()), soon()).await.unwrap();
+    assert_eq!(added["spec"]["nodeName"], "n2");
+    let received = server.received();
+    assert_eq!(received[0].line(), "PATCH /api/v1/namespaces/default/pods/web-0");
+    assert_eq!(received[0].content_type, "application/merge-patch+json");
+    assert_eq!(received[0].body, merge);
+    assert_eq!(received[1].content_type, "application/json-patch+json");
+    assert_eq!(received[1].body, add);
 }
 
 #[tokio::test]
-async fn delete_carries_its_preconditions() {
-    let (client, log) = answering(200, &[], json!({"kind": "Status"})).await;
-    let preconditions =
-        Preconditions { uid: Some(PodUid::new("u-1").unwrap()), resource_version: Some("7".to_owned()) };
-    client.delete(&pool(), &preconditions, soon()).await.unwrap();
-    let seen = only(&log);
-    assert!(seen.line.starts_with("DELETE /apis/"), "{}", seen.line);
-    assert_eq!(seen.body, json!({"preconditions": {"uid": "u-1", "resourceVersion": "7"}}));
+async fn delete_sends_its_preconditions() {
+    let (client, server) = serving().await;
+    let version = |version: &str| Preconditions {
+        uid: Some(PodUid::new("u-2").unwrap()),
+        resource_version: Some(version.to_owned()),
+    };
+    let error = client.delete(&pool(), &version("101"), soon()).await.unwrap_err();
+    assert!(matches!(error, ApiError::Conflict { .. }), "{error:?}");
+    client.delete(&pool(), &version("102"), soon()).await.unwrap();
+    assert_eq!(server.get(&pool_key()), None);
+    let received = server.received().remove(1);
+    assert!(received.line().starts_with("DELETE /apis/"), "{}", received.line());
+    assert_eq!(received.body, json!({"preconditions": {"uid": "u-2", "resourceVersion": "102"}}));
 }
 
-/// The name of the error's variant, and its text.
+/// The error for this response, and the name of its variant.
 async fn outcome(verb: Verb, code: u16, reason: &str) -> (String, ApiError) {
-    let (client, _) = answering(code, &[], status(reason, "server's words")).await;
+    let (client, _) = scripted(vec![status(code, reason, "server's words")]).await;
     let error = match verb {
         Verb::Get => client.get::<Value>(&pod(), soon()).await.unwrap_err(),
         Verb::Create => client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err(),
@@ -218,7 +214,7 @@ async fn outcome(verb: Verb, code: u16, reason: &str) -> (String, ApiError) {
 }
 
 #[tokio::test]
-async fn each_status_becomes_what_the_caller_can_do() {
+async fn each_status_becomes_an_error_by_what_the_caller_can_do() {
     use Verb::{Create, Delete, Get, Update};
     let table = [
         (Get, 404, "NotFound", "NotFound"),
@@ -273,58 +269,52 @@ async fn a_denial_says_what_to_grant_and_to_whom() {
 }
 
 #[tokio::test]
-async fn retry_after_is_read() {
-    let (client, _) = answering(429, &[("retry-after", "3")], json!({})).await;
-    let error = client.get::<Value>(&pod(), soon()).await.unwrap_err();
-    assert_eq!(error.retry_after(), Some(Duration::from_secs(3)));
-    let (client, _) = answering(503, &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], json!({})).await;
-    let error = client.get::<Value>(&pod(), soon()).await.unwrap_err();
-    assert_eq!(error.retry_after(), None);
+async fn retry_after_in_seconds_is_read_and_a_date_is_not() {
+    for (value, expected) in [("3", Some(Duration::from_secs(3))), ("Wed, 21 Oct 2026 07:28:00 GMT", None)] {
+        let answer = Answer { headers: vec![("retry-after", value)], ..body(429, &json!({})) };
+        let (client, _) = scripted(vec![answer]).await;
+        let error = client.get::<Value>(&pod(), soon()).await.unwrap_err();
+        assert_eq!(error.retry_after(), expected, "{value}");
+    }
 }
 
 #[tokio::test]
-async fn a_hostile_server_text_is_escaped_and_cut() {
-    let text = format!("\u{1b}[31m\n{}", "x".repeat(9000));
-    let (client, _) = answering(404, &[], status("NotFound", &text)).await;
+async fn a_hostile_message_is_escaped_and_cut() {
+    let message = format!("\u{1b}[31m\n{}", "x".repeat(9000));
+    let (client, _) = scripted(vec![status(404, "NotFound", &message)]).await;
     let text = client.get::<Value>(&pod(), soon()).await.unwrap_err().to_string();
     assert!(text.len() < 700 && text.chars().all(|c| !c.is_control()), "{text}");
 }
 
 #[tokio::test]
-async fn an_answer_of_another_shape_is_unreadable() {
-    let (client, _) = answering(200, &[], json!({"items": "none"})).await;
+async fn a_response_of_another_shape_is_unreadable() {
+    let (client, _) = scripted(vec![body(200, &json!({"items": "none"}))]).await;
     let query = ListQuery::all(Freshness::Latest);
     let error = client.list::<Value>(&pools(), &query, soon()).await.unwrap_err();
     assert!(matches!(error, ApiError::Unreadable { .. }), "{error:?}");
 }
 
-/// A server that breaks every connection, after the request.
-async fn breaking() -> ApiClient {
-    let reset = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-    let service = tower::service_fn(move |_: Request<Body>| async move { Err::<Response<Body>, _>(reset()) });
-    ApiClient::from_service(service, Timeouts::default()).await
+#[tokio::test]
+async fn a_body_that_breaks_off_leaves_a_write_unknown() {
+    let half =
+        Answer { pieces: vec![Piece::Text("{\"meta".to_owned()), Piece::Break], ..body(201, &json!({})) };
+    let (client, _) = scripted(vec![half]).await;
+    let error = client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err();
+    assert!(matches!(error, ApiError::OutcomeUnknown { cause: Cause::Lost(_), .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_broken_connection_leaves_a_write_unknown_but_not_a_read() {
-    let client = breaking().await;
+    let client = failing(Fault::Reset).await;
     let read = client.get::<Value>(&pod(), soon()).await.unwrap_err();
     assert!(matches!(read, ApiError::Retryable { cause: Cause::Lost(_), .. }), "{read:?}");
     let write = client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err();
     assert!(matches!(write, ApiError::OutcomeUnknown { cause: Cause::Lost(_), .. }), "{write:?}");
 }
 
-/// A server that never answers.
-async fn silent() -> ApiClient {
-    let service = tower::service_fn(|_: Request<Body>| {
-        std::future::pending::<Result<Response<Body>, std::io::Error>>()
-    });
-    ApiClient::from_service(service, Timeouts::default()).await
-}
-
 #[tokio::test(start_paused = true)]
-async fn silence_ends_with_the_requests_own_limit() {
-    let client = silent().await;
+async fn silence_ends_at_the_requests_own_timeout() {
+    let client = failing(Fault::Silence).await;
     let endless = Deadline::after(Duration::from_secs(9999));
     let read = client.get::<Value>(&pod(), endless).await.unwrap_err();
     let fifteen = Duration::from_secs(15);
@@ -338,11 +328,11 @@ async fn silence_ends_with_the_requests_own_limit() {
 
 #[tokio::test]
 async fn after_the_deadline_nothing_is_sent() {
-    let (client, log) = answering(200, &[], json!({})).await;
+    let (client, server) = serving().await;
     let past = Deadline::after(Duration::ZERO);
     let error = client.create::<Value>(&pools(), &json!({}), past).await.unwrap_err();
     assert!(matches!(error, ApiError::Retryable { cause: Cause::DeadlinePassed, .. }), "{error:?}");
-    assert!(log.lock().unwrap().is_empty());
+    assert!(server.received().is_empty());
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use http::{Method, Request, Response};
+use fake_api::{ApiServer, Key};
+use http::Request;
 use kube::client::Body;
-use serde_json::{Value, json};
+use serde_json::json;
+use tower::Service as _;
 
 use super::*;
 use crate::client::{ResourceKind, Timeouts};
@@ -14,58 +16,38 @@ use crate::names::{DnsLabel, DnsSubdomain};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How a contender reaches the API server.
+/// The connection between a contender and the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
     Up,
     /// No connection.
     Down,
-    /// Requests are taken, and nothing comes back.
+    /// Requests do not arrive, and no response comes.
     Silent,
-    /// Requests are carried out, and their answers are lost.
+    /// The server carries out requests; the connection breaks before the response.
     Deaf,
-    /// Requests are carried out after so long, even if nobody waits any more.
+    /// The server carries out a request after this time, even if the contender does not wait any more.
     Slow(Duration),
 }
 
-/// The lease, as the API server keeps it.
-#[derive(Debug, Clone, Default)]
-struct Server(Arc<Mutex<(Option<Value>, u64)>>);
+/// The API server with the lease.
+#[derive(Clone, Default)]
+struct Server(ApiServer);
 
 impl Server {
-    fn answer(&self, method: &Method, sent: Value) -> (u16, Value) {
-        let mut state = self.0.lock().unwrap();
-        let (lease, version) = &mut *state;
-        let current = lease.as_ref().map(|lease| lease["metadata"]["resourceVersion"].clone());
-        let refused = |code: u16, reason: &str| (code, json!({"kind": "Status", "reason": reason}));
-        match (method, current) {
-            (&Method::GET, Some(_)) => (200, lease.clone().unwrap()),
-            (&Method::POST, Some(_)) => refused(409, "AlreadyExists"),
-            (&Method::PUT, Some(current)) if current != sent["metadata"]["resourceVersion"] => {
-                refused(409, "Conflict")
-            }
-            (&Method::POST, None) | (&Method::PUT, Some(_)) => {
-                *version += 1;
-                let mut sent = sent;
-                sent["metadata"]["resourceVersion"] = json!(version.to_string());
-                *lease = Some(sent.clone());
-                (200, sent)
-            }
-            _ => refused(404, "NotFound"),
-        }
+    fn lease() -> Key {
+        Key::new("leases.coordination.k8s.io", "kube-system", "whereabouts")
     }
 
     fn holder(&self) -> String {
-        let state = self.0.lock().unwrap();
-        state
-            .0
-            .as_ref()
-            .map_or_else(String::new, |lease| lease["spec"]["holderIdentity"].as_str().unwrap().to_owned())
+        let lease = self.0.get(&Self::lease());
+        lease.map_or_else(String::new, |lease| lease["spec"]["holderIdentity"].as_str().unwrap().to_owned())
     }
-}
 
-fn response((code, body): (u16, Value)) -> Response<Body> {
-    Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()
+    /// Writes the holder as somebody with kubectl does.
+    fn set_holder(&self, holder: &str) {
+        self.0.edit(&Self::lease(), |lease| lease["spec"]["holderIdentity"] = json!(holder));
+    }
 }
 
 struct Contender {
@@ -76,31 +58,28 @@ struct Contender {
 impl Contender {
     async fn start(server: &Server, me: &str) -> Self {
         let link = Arc::new(Mutex::new(Link::Up));
-        let (server, state) = (server.clone(), link.clone());
+        let (server, state) = (server.0.clone(), link.clone());
         let service = tower::service_fn(move |request: Request<Body>| {
-            let (server, link) = (server.clone(), *state.lock().unwrap());
+            let (mut server, link) = (server.clone(), *state.lock().unwrap());
             async move {
                 let broken = || Err(io::Error::from(io::ErrorKind::ConnectionReset));
-                let (head, body) = request.into_parts();
-                let sent = serde_json::from_slice(&body.collect_bytes().await.unwrap()).unwrap_or_default();
                 tokio::time::sleep(SECOND / 100).await;
                 match link {
-                    Link::Up => {}
-                    Link::Down => return broken(),
-                    Link::Silent => return std::future::pending().await,
+                    Link::Up => server.call(request).await,
+                    Link::Down => broken(),
+                    Link::Silent => std::future::pending().await,
                     Link::Deaf => {
-                        server.answer(&head.method, sent);
-                        return broken();
+                        server.call(request).await?;
+                        broken()
                     }
                     Link::Slow(time) => {
                         let late = tokio::spawn(async move {
                             tokio::time::sleep(time).await;
-                            server.answer(&head.method, sent)
+                            server.call(request).await
                         });
-                        return Ok(response(late.await.unwrap()));
+                        late.await.unwrap()
                     }
                 }
-                Ok(response(server.answer(&head.method, sent)))
             }
         });
         let api = ApiClient::from_service(service, Timeouts::default()).await;
@@ -114,17 +93,17 @@ impl Contender {
         *self.link.lock().unwrap() = link;
     }
 
-    fn says(&self) -> Leadership {
+    fn leadership(&self) -> Leadership {
         self.election.leadership().borrow().clone()
     }
 
-    /// The time until it says so.
+    /// The time until the contender has this leadership.
     async fn becomes(&self, wanted: &Leadership) -> Duration {
         let started = Instant::now();
         let mut leadership = self.election.leadership();
         let reached = leadership.wait_for(|now| now == wanted);
         let reached = tokio::time::timeout(120 * SECOND, reached).await;
-        assert!(matches!(reached, Ok(Ok(_))), "it does not become {wanted:?}");
+        assert!(matches!(reached, Ok(Ok(_))), "the contender does not become {wanted:?}");
         started.elapsed()
     }
 }
@@ -138,7 +117,7 @@ async fn two() -> (Server, Contender, Contender) {
     replay(3);
     let server = Server::default();
     let a = Contender::start(&server, "a").await;
-    assert_eq!(a.says(), Leadership::Unknown);
+    assert_eq!(a.leadership(), Leadership::Unknown);
     a.becomes(&Leadership::Leading).await;
     let b = Contender::start(&server, "b").await;
     b.becomes(&following("a")).await;
@@ -153,11 +132,14 @@ async fn the_first_leads_for_as_long_as_it_lives() {
     changes.1.mark_unchanged();
     tokio::time::sleep(600 * SECOND).await;
     assert!(!changes.0.has_changed().unwrap() && !changes.1.has_changed().unwrap());
-    assert_eq!((a.says(), b.says(), server.holder().as_str()), (Leadership::Leading, following("a"), "a"));
+    assert_eq!(
+        (a.leadership(), b.leadership(), server.holder().as_str()),
+        (Leadership::Leading, following("a"), "a")
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_at_once_one_leads() {
+async fn one_of_ten_contenders_leads() {
     replay(5);
     let server = Server::default();
     let mut all = Vec::new();
@@ -166,33 +148,33 @@ async fn of_many_at_once_one_leads() {
     }
     for _ in 0..600 {
         tokio::time::sleep(SECOND / 10).await;
-        let leaders = all.iter().filter(|contender| contender.says() == Leadership::Leading).count();
+        let leaders = all.iter().filter(|contender| contender.leadership() == Leadership::Leading).count();
         assert!(leaders <= 1, "{leaders} leaders");
     }
     let leader = server.holder();
-    let follow = all.iter().filter(|contender| contender.says() == following(&leader)).count();
+    let follow = all.iter().filter(|contender| contender.leadership() == following(&leader)).count();
     assert_eq!(follow, 9);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_given_back_is_taken_over_at_the_next_look() {
+async fn a_released_lease_is_acquired_at_the_next_read() {
     let (server, a, b) = two().await;
     let leadership = a.election.leadership();
     a.election.release().await;
     assert_eq!((leadership.borrow().clone(), server.holder().as_str()), (Leadership::Unknown, ""));
-    // A look, and up to a fifth more by chance.
+    // One interval, and up to a fifth more at random.
     assert!(b.becomes(&Leadership::Leading).await <= 6 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_that_ends_leaves_the_lease_alone() {
+async fn a_follower_that_ends_does_not_release_the_lease() {
     let (server, a, b) = two().await;
     b.election.release().await;
-    assert_eq!((server.holder().as_str(), a.says()), ("a", Leadership::Leading));
+    assert_eq!((server.holder().as_str(), a.leadership()), ("a", Leadership::Leading));
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_crash_the_lease_must_run_out_first() {
+async fn after_a_crash_the_lease_must_expire_first() {
     let (server, a, b) = two().await;
     let leadership = a.election.leadership();
     drop(a);
@@ -203,13 +185,13 @@ async fn after_a_crash_the_lease_must_run_out_first() {
     assert_eq!(server.holder(), "b");
 }
 
-/// The leader, cut off, says so before another leads, and follows when it is back.
+/// A leader without connection stops leading before another leads, and follows when the connection is back.
 async fn cut_off(link: Link) {
     let (_server, a, b) = two().await;
     a.set(link);
     let time = a.becomes(&Leadership::Unknown).await;
     assert!(time > 7 * SECOND && time <= 10 * SECOND, "{link:?}: {time:?}");
-    assert_eq!(b.says(), following("a"));
+    assert_eq!(b.leadership(), following("a"));
     let time = b.becomes(&Leadership::Leading).await;
     assert!(time > 3 * SECOND, "{link:?}: {time:?}");
     a.set(Link::Up);
@@ -217,21 +199,21 @@ async fn cut_off(link: Link) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_without_connection_leads_no_more_before_another_does() {
+async fn a_leader_without_connection_stops_before_another_leads() {
     cut_off(Link::Down).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_without_answers_leads_no_more_before_another_does() {
+async fn a_leader_without_responses_stops_before_another_leads() {
     cut_off(Link::Silent).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_cannot_hear_its_success_leads_no_more_and_comes_back() {
+async fn a_leader_whose_responses_are_lost_stops_and_leads_again() {
     let (server, a, b) = two().await;
     a.set(Link::Deaf);
     a.becomes(&Leadership::Unknown).await;
-    assert_eq!((b.says(), server.holder().as_str()), (following("a"), "a"));
+    assert_eq!((b.leadership(), server.holder().as_str()), (following("a"), "a"));
     a.set(Link::Up);
     assert!(a.becomes(&Leadership::Leading).await < 3 * SECOND);
 }
@@ -247,12 +229,12 @@ async fn a_short_failure_changes_nothing() {
         a.set(Link::Up);
         tokio::time::sleep(60 * SECOND).await;
         assert!(!leadership.has_changed().unwrap(), "{link:?}");
-        assert_eq!(b.says(), following("a"));
+        assert_eq!(b.leadership(), following("a"));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_that_hears_nothing_knows_nothing() {
+async fn a_follower_without_connection_knows_no_leader() {
     let (_server, _a, b) = two().await;
     b.set(Link::Down);
     let time = b.becomes(&Leadership::Unknown).await;
@@ -262,26 +244,21 @@ async fn a_follower_that_hears_nothing_knows_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_overruled_by_hand_follows() {
+async fn a_leader_follows_a_holder_written_by_hand() {
     let (server, a, b) = two().await;
-    {
-        let mut state = server.0.lock().unwrap();
-        let lease = state.0.as_mut().unwrap();
-        lease["spec"]["holderIdentity"] = json!("c");
-        lease["metadata"]["resourceVersion"] = json!("by-hand");
-    }
+    server.set_holder("c");
     assert!(a.becomes(&following("c")).await < 3 * SECOND);
     assert!(b.becomes(&following("c")).await < 3 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_is_deleted_is_made_again() {
+async fn a_deleted_lease_is_created_again() {
     let (server, a, _b) = two().await;
-    server.0.lock().unwrap().0 = None;
+    server.0.remove(&Server::lease());
     tokio::time::sleep(10 * SECOND).await;
     let leader = server.holder();
     assert!(leader == "a" || leader == "b", "{leader}");
-    assert_eq!(a.says() == Leadership::Leading, leader == "a");
+    assert_eq!(a.leadership() == Leadership::Leading, leader == "a");
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +270,8 @@ async fn a_release_without_connection_ends_in_time() {
     assert!(started.elapsed() <= 2 * SECOND, "{:?}", started.elapsed());
 }
 
-/// Four contenders, whose links change by chance for some minutes: never two leaders, and one soon after all is well again.
+/// Four contenders whose links change at random for some minutes. There are never two leaders, and there is one soon after the links are up
+/// again.
 async fn storm(seed: u64) -> Vec<String> {
     replay(seed);
     let server = Server::default();
@@ -301,7 +279,8 @@ async fn storm(seed: u64) -> Vec<String> {
     for number in 0..4 {
         all.push(Contender::start(&server, &format!("c{number}")).await);
     }
-    let leaders = |all: &[Contender]| all.iter().filter(|one| one.says() == Leadership::Leading).count();
+    let leaders =
+        |all: &[Contender]| all.iter().filter(|one| one.leadership() == Leadership::Leading).count();
     let mut story = Vec::new();
     for step in 0..2000 {
         if step % 50 == 0 {
@@ -316,8 +295,8 @@ async fn storm(seed: u64) -> Vec<String> {
         }
         tokio::time::sleep(SECOND / 5).await;
         assert!(leaders(&all) <= 1, "seed {seed}, step {step}");
-        let says: Vec<Leadership> = all.iter().map(Contender::says).collect();
-        story.push(format!("{says:?}"));
+        let all_now: Vec<Leadership> = all.iter().map(Contender::leadership).collect();
+        story.push(format!("{all_now:?}"));
     }
     all.iter().for_each(|one| one.set(Link::Up));
     tokio::time::sleep(60 * SECOND).await;
@@ -327,27 +306,22 @@ async fn storm(seed: u64) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_the_network_does_there_are_never_two_leaders() {
+async fn there_are_never_two_leaders_whatever_the_network_does() {
     for seed in 0..4 {
         assert!(storm(seed).await.len() > 10, "seed {seed}: nothing happened");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_tells_the_same_story_again() {
+async fn a_seed_has_the_same_outcome_twice() {
     assert_eq!(storm(4).await, storm(4).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_whose_lease_was_taken_away_says_so() {
+async fn a_leader_whose_lease_was_released_by_hand_stops() {
     let (server, a, b) = two().await;
     b.set(Link::Down);
-    {
-        let mut state = server.0.lock().unwrap();
-        let lease = state.0.as_mut().unwrap();
-        lease["spec"]["holderIdentity"] = json!("");
-        lease["metadata"]["resourceVersion"] = json!("by-hand");
-    }
+    server.set_holder("");
     assert!(a.becomes(&Leadership::Unknown).await < 3 * SECOND);
     assert!(a.becomes(&Leadership::Leading).await < 3 * SECOND);
 }

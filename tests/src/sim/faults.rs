@@ -41,7 +41,7 @@ pub struct Blackout {
 
 /// What becomes of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AllocationState {
+pub struct Fate {
     /// The time until it arrives.
     pub before: Duration,
     /// What the server does.
@@ -122,9 +122,9 @@ impl Climate {
     }
 
     /// What becomes of a request of `client` at `now`.
-    pub fn fate(&self, rng: &mut Rng, now: Duration, client: usize, act: Act) -> AllocationState {
+    pub fn fate(&self, rng: &mut Rng, now: Duration, client: usize, act: Act) -> Fate {
         let latency = LATENCY + Duration::from_micros(rng.u64(0..2000));
-        let fine = AllocationState {
+        let fine = Fate {
             before: latency,
             service: Service::Served,
             after: latency,
@@ -137,7 +137,7 @@ impl Climate {
         if self.is_dark(now, client) {
             // Either the connection is refused, or packets are dropped.
             let reply = if rng.bool() { Reply::Breaks } else { Reply::Silence };
-            return AllocationState { service: Service::NeverArrives, reply, ..fine };
+            return Fate { service: Service::NeverArrives, reply, ..fine };
         }
         let slow = |rng: &mut Rng| match rng.f64() {
             // Longer than any client waits: it is served all the same.
@@ -149,13 +149,13 @@ impl Climate {
         let chance = rng.f64();
         if chance < self.lost_before {
             let reply = if rng.u8(..4) == 0 { Reply::Silence } else { Reply::Breaks };
-            return AllocationState { before, service: Service::NeverArrives, after, reply, ..fine };
+            return Fate { before, service: Service::NeverArrives, after, reply, ..fine };
         }
         if rng.f64() < self.refused {
-            return AllocationState { before, service: refusal(rng, act), after, ..fine };
+            return Fate { before, service: refusal(rng, act), after, ..fine };
         }
         let reply = if rng.f64() < self.lost_after { mishap(rng) } else { Reply::Arrives };
-        AllocationState { before, after, reply, ..fine }
+        Fate { before, after, reply, ..fine }
     }
 
     /// Whether `client` reaches no server at `now`.
@@ -216,7 +216,7 @@ mod tests {
 
     const CALM: Duration = Duration::from_secs(200);
 
-    fn fates(seed: u64, act: Act) -> Vec<AllocationState> {
+    fn fates(seed: u64, act: Act) -> Vec<Fate> {
         let mut rng = Rng::with_seed(seed);
         let climate = Climate { refused: 0.3, ..Climate::of(&mut rng, CALM) };
         (0..1000).map(|second| climate.fate(&mut rng, Duration::from_secs(second), 1, act)).collect()
@@ -239,8 +239,7 @@ mod tests {
     #[test]
     fn only_what_can_conflict_conflicts() {
         let conflicts = |act: Act| {
-            let is_conflict =
-                |fate: &AllocationState| matches!(fate.service, Service::Refused { code: 409, .. });
+            let is_conflict = |fate: &Fate| matches!(fate.service, Service::Refused { code: 409, .. });
             (0..20).any(|seed| fates(seed, act).iter().any(is_conflict))
         };
         assert!(conflicts(Act::Create) && conflicts(Act::Patch));

@@ -1,18 +1,16 @@
-//! A simulation of the allocation of addresses: the code of plugin, daemon and leader as it is, an API server in memory, a clock that jumps
-//! to the next thing that happens, and chance that follows from a seed. Nothing else: no file, no socket, no other thread.
+//! A simulation of the allocation of addresses: the real code of plugin, daemon and leader, an API server in memory ([`fake_api`]), a clock
+//! that jumps to the next event, and random numbers that follow from a seed. Nothing else: no file, no socket, no other thread.
 //!
 //! | module | answers |
 //! |---|---|
-//! | [`api`] | what does an API server promise? |
-//! | [`faults`] | what goes wrong between a client and it? |
-//! | [`server`] | how do clients reach it, through the faults? |
+//! | [`faults`] | what goes wrong between a client and the API server? |
+//! | [`server`] | how do clients reach the API server, through the faults? |
 //! | [`world`] | who does what? |
 //! | [`history`] | what happened, and what must never have happened? |
-//! | [`sabotage`] | which rules are broken on purpose, to see that it is noticed? |
+//! | [`sabotage`] | which rules are broken on purpose, to see that the simulation finds it? |
 //!
 //! `tests/simulation` runs seeds.
 
-pub mod api;
 pub mod faults;
 pub mod history;
 pub mod sabotage;

@@ -1,29 +1,27 @@
-//! The API server as clients reach it: with what [`faults`](super::faults) does to their requests, and with one of its promises broken on
-//! purpose where a test wants to see that it is needed.
+//! The API server of a run: the store of [`fake_api`], behind the [`faults`](super::faults) and caches of the run, and with one rule
+//! broken on purpose where a test must see that the rule is needed.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use fake_api::request::{Operation, Request, WatchRequest};
+use fake_api::response::{Body, Response};
+use fake_api::store::{Commit, Object, Store};
+use fake_api::watch::{Next, Watch};
 use fastrand::Rng;
 use futures::StreamExt as _;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use futures::future::BoxFuture;
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Bytes, Frame};
 use node::client::{ApiClient, Timeouts};
 use tokio::sync::{Notify, oneshot};
 
-use super::api::http::{self as api, Answer, Ask, Request};
-use super::api::store::{Commit, Object, Store};
-use super::faults::{Act, AllocationState, Climate, Reply, Service};
+use super::faults::{Act, Climate, Fate, Reply, Service};
 use super::history::{Event, History, Owner};
 use super::sabotage::Sabotage;
-
-/// The body of an answer.
-pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// The API server of a run. Clones share it.
 #[derive(Clone)]
@@ -32,19 +30,19 @@ pub struct Server {
     climate: Arc<Climate>,
     history: History,
     sabotage: Sabotage,
-    /// Woken by each commit; in order, which tokio's watch channel does not promise.
+    /// Notified of each commit. It wakes its waiters in order, which tokio's watch channel does not promise.
     changed: Arc<Notify>,
 }
 
 struct State {
     store: Store,
     rng: Rng,
-    /// When each revision was made, in order.
+    /// The time of each revision, in order.
     times: Arc<Mutex<Vec<(Duration, u64)>>>,
     traffic: Traffic,
 }
 
-/// What was counted at the server.
+/// Counts of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Requests.
@@ -57,14 +55,14 @@ pub struct Traffic {
 const CLAIMS: &str = "overlappingrangeipreservations.whereabouts.cni.cncf.io";
 
 impl Server {
-    /// An empty one.
+    /// A server with an empty store.
     pub fn new(climate: Climate, rng: Rng, history: History, sabotage: Sabotage) -> Self {
         let times = Arc::new(Mutex::new(Vec::new()));
         let changed = Arc::new(Notify::new());
-        let (seen, told, log) = (times.clone(), changed.clone(), history.clone());
+        let (made, notified, log) = (times.clone(), changed.clone(), history.clone());
         let observer = move |commit: &Commit| {
-            seen.lock().unwrap().push((log.now(), commit.revision));
-            told.notify_waiters();
+            made.lock().unwrap().push((log.now(), commit.revision));
+            notified.notify_waiters();
             witness(&log, commit);
         };
         let store = Store::new(Box::new(observer));
@@ -73,18 +71,18 @@ impl Server {
         Server { state, climate, history, sabotage, changed }
     }
 
-    /// A client: number `number`, whom blackouts may hit.
+    /// The client with this number; blackouts hit clients by number.
     pub async fn client(&self, number: usize) -> ApiClient {
         let gate = Gate { server: self.clone(), client: number };
         ApiClient::from_service(gate, Timeouts::default()).await
     }
 
-    /// Does something at the server itself, where nothing fails.
+    /// Works on the store directly: no request, no fault.
     pub fn with<T>(&self, work: impl FnOnce(&mut Store) -> T) -> T {
         work(&mut self.state().store)
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     pub fn traffic(&self) -> Traffic {
         self.state().traffic.clone()
     }
@@ -93,7 +91,7 @@ impl Server {
         self.state.lock().unwrap()
     }
 
-    /// The revision that a server's cache shows now.
+    /// The revision of a server's cache now.
     fn cached(&self, state: &State, server: usize) -> u64 {
         let moment = self.climate.cached(self.history.now(), server);
         let times = state.times.lock().unwrap();
@@ -101,12 +99,12 @@ impl Server {
         known.checked_sub(1).map_or(0, |last| times[last].1)
     }
 
-    fn fate(&self, client: usize, request: &Request) -> AllocationState {
-        let act = match request.ask {
-            Ask::Get { .. } | Ask::List { .. } | Ask::Watch { .. } => Act::Read,
-            Ask::Create { .. } => Act::Create,
-            Ask::MergePatch { .. } | Ask::JsonPatch { .. } => Act::Patch,
-            Ask::Replace { .. } | Ask::Delete { .. } => Act::Write,
+    fn fate(&self, client: usize, request: &Request) -> Fate {
+        let act = match request.operation {
+            Operation::Get { .. } | Operation::List(_) | Operation::Watch(_) => Act::Read,
+            Operation::Create { .. } => Act::Create,
+            Operation::MergePatch { .. } | Operation::JsonPatch { .. } => Act::Patch,
+            Operation::Replace { .. } | Operation::Delete { .. } => Act::Write,
         };
         let now = self.history.now();
         let mut state = self.state();
@@ -115,95 +113,94 @@ impl Server {
         fate
     }
 
-    /// Serves a request at once.
-    fn serve(&self, request: &Request, server: usize) -> Answer {
+    /// Carries out a request at once.
+    fn serve(&self, request: &Request, server: usize) -> Response {
         let mut state = self.state();
         let cached = self.cached(&state, server);
-        self.sabotage.answer(&mut state.store, request, cached)
+        self.sabotage.serve(&mut state.store, request, cached)
     }
 
-    /// Lets a request arrive, and answers it.
+    /// Decides the fate of a request, and answers it accordingly.
     async fn process(&self, client: usize, request: Request) -> io::Result<http::Response<Body>> {
         let fate = self.fate(client, &request);
         self.history.detail(|| format!("client {client}: {request:?} {fate:?}"));
-        if let Ask::Watch { .. } = request.ask {
+        if let Operation::Watch(watch) = &request.operation {
             tokio::time::sleep(fate.before).await;
-            return self.open_watch(client, request, fate);
+            return self.open_watch(client, &request, watch, fate);
         }
-        let (reply, answered) = oneshot::channel();
+        let (reply, received) = oneshot::channel();
         let server = self.clone();
-        // What is on its way arrives, whether or not the client still waits.
+        // A task of its own: a request that was sent arrives even if the client stops waiting.
         tokio::spawn(async move {
             tokio::time::sleep(fate.before).await;
-            let answer = match fate.service {
+            let response = match fate.service {
                 Service::Served => Some((server.serve(&request, fate.server), None)),
                 Service::Refused { code, reason, retry_after } => {
-                    Some((api::status(code, reason, "try again"), retry_after))
+                    Some((Response::failure(code, reason, "try again"), retry_after))
                 }
                 Service::NeverArrives => None,
             };
             server.history.detail(|| {
-                format!("client {client}: {} for {:?}", answer.as_ref().map_or(0, |a| a.0.code), request.ask)
+                let code = response.as_ref().map_or(0, |(response, _)| response.code);
+                format!("client {client}: {code} for {:?}", request.operation)
             });
             tokio::time::sleep(fate.after).await;
             let dark = server.climate.is_dark(server.history.now(), client);
-            let _ = match (answer, fate.reply) {
+            let _ = match (response, fate.reply) {
                 (_, Reply::Silence) => return std::future::pending().await,
-                (Some((answer, after)), Reply::Arrives) if !dark => reply.send(Ok(response(answer, after))),
-                (Some(_), Reply::Error(code)) if !dark => {
-                    reply.send(Ok(response(api::status(code, "Timeout", "request did not complete"), None)))
-                }
+                (Some((response, after)), Reply::Arrives) if !dark => reply.send(Ok(http(response, after))),
+                (Some(_), Reply::Error(code)) if !dark => reply.send(Ok(timed_out(code))),
                 _ => reply.send(Err(broken())),
             };
         });
-        answered.await.unwrap_or_else(|_| Err(broken()))
+        received.await.unwrap_or_else(|_| Err(broken()))
     }
 
     fn open_watch(
         &self,
         client: usize,
-        request: Request,
-        fate: AllocationState,
+        request: &Request,
+        watch: &WatchRequest,
+        fate: Fate,
     ) -> io::Result<http::Response<Body>> {
         match (fate.service, fate.reply) {
             (Service::NeverArrives, _) => return Err(broken()),
             (Service::Refused { code, reason, retry_after }, _) => {
-                return Ok(response(api::status(code, reason, "try again"), retry_after));
+                return Ok(http(Response::failure(code, reason, "try again"), retry_after));
             }
-            (Service::Served, Reply::Error(code)) => {
-                return Ok(response(api::status(code, "Timeout", "request did not complete"), None));
-            }
+            (Service::Served, Reply::Error(code)) => return Ok(timed_out(code)),
             (Service::Served, Reply::Breaks) => return Err(broken()),
             (Service::Served, Reply::Arrives | Reply::Silence) => {}
         }
-        let Ask::Watch { after, .. } = request.ask else { return Err(broken()) };
-        if let Err(refused) = self.with(|store| store.check_age(after)) {
-            return Ok(response(api::refusal(&refused), None));
-        }
+        let opened = self.with(|store| Watch::open(store, watch, request.parts));
+        let watch = match opened {
+            Ok(watch) => watch,
+            Err(error) => return Ok(Response::from(&error).into_http()),
+        };
         let life = self.state().rng.u64(5..=self.climate.watch_life.as_secs().max(6));
-        let watching = Watching {
+        let now = self.history.now();
+        let open = OpenWatch {
             server: self.clone(),
             client,
             at: fate.server,
-            request,
-            position: after,
-            ends: self.history.now() + Duration::from_secs(life),
-            told: self.history.now(),
+            watch,
+            ends: now + Duration::from_secs(life),
+            last: now,
         };
-        let lines = futures::stream::unfold(Some(watching), |watching| async {
-            let mut watching = watching?;
-            match watching.next().await {
-                Ok(Some(line)) => Some((Ok(Frame::data(line)), Some(watching))),
+        let events = futures::stream::unfold(Some(open), |open| async {
+            let mut open = open?;
+            match open.next().await {
+                Ok(Some(event)) => Some((Ok(Frame::data(event)), Some(open))),
                 Ok(None) => None,
                 Err(error) => Some((Err(error), None)),
             }
         });
-        Ok(http::Response::new(StreamBody::new(lines.boxed()).boxed_unsync()))
+        Ok(http::Response::new(StreamBody::new(events.boxed()).boxed_unsync()))
     }
 }
 
 impl Traffic {
-    fn count(&mut self, fate: &AllocationState) {
+    fn count(&mut self, fate: &Fate) {
         self.requests += 1;
         let mut add = |what| *self.faults.entry(what).or_default() += 1;
         match (fate.service, fate.reply) {
@@ -218,23 +215,23 @@ impl Traffic {
     }
 }
 
-/// A watch that is open.
-struct Watching {
+/// A watch that a client reads.
+struct OpenWatch {
     server: Server,
     client: usize,
+    /// The server whose cache it reads.
     at: usize,
-    request: Request,
-    /// Everything up to this revision was said.
-    position: u64,
+    watch: Watch,
     ends: Duration,
-    told: Duration,
+    /// The time of its last event.
+    last: Duration,
 }
 
-impl Watching {
-    /// How long it is silent at most.
+impl OpenWatch {
+    /// After so long without an event it sends a bookmark.
     const BOOKMARKS: Duration = Duration::from_secs(15);
 
-    /// The next line; `None` at its end.
+    /// The next event; `None` at its end.
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let now = self.server.history.now();
@@ -244,50 +241,38 @@ impl Watching {
             if now >= self.ends {
                 return Ok(None);
             }
+            // Enabled before the look at the store, so that no commit in between is missed.
             let changed = self.server.changed.clone();
             let mut changed = std::pin::pin!(changed.notified());
             changed.as_mut().enable();
-            let (line, behind) = self.look();
-            if line.is_some() {
-                self.told = now;
-                return Ok(line);
-            }
-            if now >= self.told + Self::BOOKMARKS {
-                self.told = now;
-                return Ok(Some(api::bookmark(self.position)));
-            }
-            let wake = if behind {
-                Duration::from_millis(250)
-            } else {
-                self.ends.min(self.told + Self::BOOKMARKS).saturating_sub(now).min(Duration::from_secs(1))
+            let wake = match self.poll() {
+                Next::Event(event) | Next::Expired(event) => {
+                    self.last = now;
+                    return Ok(Some(event));
+                }
+                Next::CacheIsBehind => Duration::from_millis(250),
+                Next::UpToDate => {
+                    let due = self.ends.min(self.last + Self::BOOKMARKS);
+                    due.saturating_sub(now).min(Duration::from_secs(1))
+                }
             };
-            // Woken by a change or by the time: both are looked at.
+            if now >= self.last + Self::BOOKMARKS {
+                self.last = now;
+                return Ok(Some(self.watch.bookmark()));
+            }
+            // A timeout is no failure: the cache and the blackouts change with time, without a commit.
             let _ = tokio::time::timeout(wake, changed).await;
         }
     }
 
-    /// What is new in the server's cache, and whether the cache is behind.
-    fn look(&mut self) -> (Option<Bytes>, bool) {
-        let Ask::Watch { from, selector, .. } = &self.request.ask else { return (None, false) };
+    fn poll(&mut self) -> Next {
         let state = self.server.state();
         let cached = self.server.cached(&state, self.at);
-        if let Err(_expired) = state.store.check_age(self.position) {
-            return (Some(api::expired()), false);
-        }
-        for commit in state.store.commits_after(self.position) {
-            if commit.revision > cached {
-                return (None, true);
-            }
-            self.position = commit.revision;
-            if let Some(line) = api::watched(commit, from, selector, self.request.shape) {
-                return (Some(line), false);
-            }
-        }
-        (None, false)
+        self.watch.next(&state.store, cached)
     }
 }
 
-/// One client's way to the server.
+/// The service of one client.
 #[derive(Clone)]
 struct Gate {
     server: Server,
@@ -297,7 +282,7 @@ struct Gate {
 impl tower::Service<http::Request<kube::client::Body>> for Gate {
     type Response = http::Response<Body>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<http::Response<Body>>> + Send>>;
+    type Future = BoxFuture<'static, io::Result<http::Response<Body>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -310,27 +295,30 @@ impl tower::Service<http::Request<kube::client::Body>> for Gate {
             let body = body.collect_bytes().await.map_err(io::Error::other)?;
             match Request::read(&head, &body) {
                 Ok(request) => server.process(client, request).await,
-                Err(refused) => Ok(response(api::refusal(&refused), None)),
+                Err(error) => Ok(Response::from(&error).into_http()),
             }
         })
     }
 }
 
-fn response(answer: Answer, retry_after: Option<u64>) -> http::Response<Body> {
-    let body = Full::new(answer.body).map_err(|never| match never {}).boxed_unsync();
-    let response = http::Response::builder().status(answer.code);
-    let response = match retry_after {
-        Some(seconds) => response.header(http::header::RETRY_AFTER, seconds),
-        None => response,
-    };
-    response.body(body).unwrap()
+fn http(response: Response, retry_after: Option<u64>) -> http::Response<Body> {
+    let mut response = response.into_http();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// The response in place of one that came too late.
+fn timed_out(code: u16) -> http::Response<Body> {
+    Response::failure(code, "Timeout", "request did not complete").into_http()
 }
 
 fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer")
 }
 
-/// Puts what matters of a commit into the history.
+/// Records a commit in the history, as far as the judge needs it.
 fn witness(history: &History, commit: &Commit) {
     if commit.key.kind == CLAIMS {
         let (before, after) = (commit.before.as_ref().map(owner), commit.after.as_ref().map(owner));
@@ -340,7 +328,7 @@ fn witness(history: &History, commit: &Commit) {
     }
 }
 
-/// Whose a claim is, read without the help of the code that is tested.
+/// The owner of a claim. It does not use the code under test.
 fn owner(claim: &Object) -> Owner {
     let annotation = |name: &str| claim["metadata"]["annotations"][name].as_str().map(str::to_owned);
     let spec = |name: &str| claim["spec"][name].as_str().map(str::to_owned);

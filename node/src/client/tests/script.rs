@@ -1,4 +1,7 @@
-//! An API server that answers one request after the other as it was told to.
+//! A service that answers each request with the next response of a list, whatever the request is.
+//!
+//! It is for responses that `fake_api` never gives: bodies that are broken, late or not JSON, continue tokens and errors at a chosen
+//! moment, odd headers. Where a test needs objects, it uses `fake_api`.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,50 +18,63 @@ use tokio::time::Instant;
 
 use super::{ApiClient, Timeouts};
 
-/// A part of an answer's body.
+/// A part of a response's body.
 #[derive(Debug, Clone)]
 pub enum Piece {
     /// These bytes, in one frame.
     Text(String),
-    /// Nothing, for so long.
+    /// A pause.
     Wait(Duration),
     /// The connection breaks.
     Break,
-    /// Nothing more ever comes, and no end either.
+    /// Nothing comes any more, not even the end.
     Hang,
 }
 
-/// What one request is answered with.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub code: u16,
+    pub headers: Vec<(&'static str, &'static str)>,
     pub pieces: Vec<Piece>,
 }
 
 pub fn ok(pieces: Vec<Piece>) -> Answer {
-    Answer { code: 200, pieces }
+    Answer { code: 200, headers: Vec::new(), pieces }
+}
+
+/// A response with this body.
+pub fn body(code: u16, body: &Value) -> Answer {
+    Answer { code, ..ok(vec![Piece::Text(body.to_string())]) }
+}
+
+/// A `Status` that reports a failure.
+pub fn status(code: u16, reason: &str, message: &str) -> Answer {
+    let status = json!({
+        "kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code,
+    });
+    body(code, &status)
 }
 
 pub fn refuse(code: u16) -> Answer {
-    let status = json!({"kind": "Status", "status": "Failure", "message": "server's words", "code": code});
-    Answer { code, pieces: vec![Piece::Text(status.to_string())] }
+    status(code, "", "server's words")
 }
 
-/// A page of these objects, and what comes after it: `Err(token)` more, `Ok(version)` a watch.
+/// A page of these objects. `Err(token)` is the continue token; `Ok(version)` is the resourceVersion of a complete list.
 pub fn page(names: &[&str], end: Result<&str, &str>) -> Answer {
     let metadata = match end {
         Ok(version) => json!({"resourceVersion": version}),
         Err(token) => json!({"resourceVersion": "1", "continue": token}),
     };
     let items: Vec<Value> = names.iter().map(|name| object(name, "1")).collect();
-    ok(vec![Piece::Text(json!({"metadata": metadata, "items": items}).to_string())])
+    body(200, &json!({"metadata": metadata, "items": items}))
 }
 
 pub fn object(name: &str, version: &str) -> Value {
     json!({"metadata": {"name": name, "resourceVersion": version}})
 }
 
-/// A watch's line.
+/// A line of a watch.
 pub fn line(kind: &str, object: &Value) -> String {
     format!("{}\n", json!({"type": kind, "object": object}))
 }
@@ -67,21 +83,24 @@ pub fn event(kind: &str, name: &str, version: &str) -> Piece {
     Piece::Text(line(kind, &object(name, version)))
 }
 
-pub fn told_error(code: u16) -> Piece {
+pub fn error_event(code: u16) -> Piece {
     let status = json!({"kind": "Status", "metadata": {}, "code": code, "message": "server's words"});
     Piece::Text(line("ERROR", &status))
 }
 
-/// A request: the moment (ms since the start), its path and query, its `Accept`.
+/// A request that the service received.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct Received {
+    /// When: ms since the start.
     pub at: u128,
+    /// Path and query.
     pub url: String,
+    /// The `Accept` header.
     pub accept: String,
 }
 
-impl Asked {
-    /// A query parameter's value.
+impl Received {
+    /// A query parameter's value, still encoded.
     pub fn param(&self, name: &str) -> Option<&str> {
         let (_, query) = self.url.split_once('?')?;
         query
@@ -92,7 +111,7 @@ impl Asked {
     }
 
     /// `list`, `list@token` or `watch@version`.
-    pub fn what(&self) -> String {
+    pub fn summary(&self) -> String {
         match (self.param("watch"), self.param("continue")) {
             (Some("true"), _) => format!("watch@{}", self.param("resourceVersion").unwrap()),
             (_, Some(token)) => format!("list@{token}"),
@@ -101,20 +120,21 @@ impl Asked {
     }
 }
 
+/// The requests so far.
 #[derive(Debug, Clone, Default)]
-pub struct Script(Arc<Mutex<Vec<Asked>>>);
+pub struct Script(Arc<Mutex<Vec<Received>>>);
 
 impl Script {
-    pub fn asked(&self) -> Vec<Asked> {
+    pub fn received(&self) -> Vec<Received> {
         self.0.lock().unwrap().clone()
     }
 
-    pub fn whats(&self) -> Vec<String> {
-        self.asked().iter().map(Asked::what).collect()
+    pub fn summaries(&self) -> Vec<String> {
+        self.received().iter().map(Received::summary).collect()
     }
 }
 
-/// A client of a server that answers so; requests past the last answer get none.
+/// A client of a service with these responses. After the last one the service answers no more.
 pub async fn scripted(answers: Vec<Answer>) -> (ApiClient, Script) {
     let script = Script::default();
     let (log, started) = (script.0.clone(), Instant::now());
@@ -122,17 +142,21 @@ pub async fn scripted(answers: Vec<Answer>) -> (ApiClient, Script) {
     let service = tower::service_fn(move |request: Request<Body>| {
         let accept = request.headers().get("accept").map_or("", |value| value.to_str().unwrap()).to_owned();
         let url = request.uri().to_string();
-        log.lock().unwrap().push(Asked { at: started.elapsed().as_millis(), url, accept });
+        log.lock().unwrap().push(Received { at: started.elapsed().as_millis(), url, accept });
         let answer = answers.lock().unwrap().pop_front();
         async move {
             let Some(answer) = answer else { return std::future::pending().await };
-            Ok::<_, io::Error>(Response::builder().status(answer.code).body(body(answer.pieces)).unwrap())
+            let mut response = Response::builder().status(answer.code);
+            for (name, value) in answer.headers {
+                response = response.header(name, value);
+            }
+            Ok::<_, io::Error>(response.body(stream(answer.pieces)).unwrap())
         }
     });
     (ApiClient::from_service(service, Timeouts::default()).await, script)
 }
 
-fn body(pieces: Vec<Piece>) -> impl hyper::body::Body<Data = Bytes, Error = io::Error> + Send + 'static {
+fn stream(pieces: Vec<Piece>) -> impl hyper::body::Body<Data = Bytes, Error = io::Error> + Send + 'static {
     StreamBody::new(futures::stream::iter(pieces).filter_map(|piece| async move {
         match piece {
             Piece::Text(text) => Some(Ok(Frame::data(Bytes::from(text)))),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fake_api::store::Endpoint;
 use fastrand::Rng;
 use serde_json::json;
 
@@ -72,7 +73,7 @@ async fn annotate(world: World, mut rng: Rng) {
         world.server.with(|store| {
             let claims = store.list_at(CLAIMS, Some(NAMESPACE), store.revision());
             if let Some((key, _)) = rng.choice(claims) {
-                let _ = store.merge_patch(&key, &patch);
+                let _ = store.merge_patch(&key, Endpoint::Object, &patch);
             }
         });
     }

@@ -305,7 +305,7 @@ impl Slot {
             return None;
         }
         let name = format!("old-{}", self.index);
-        let key = crate::sim::api::store::Key::new("pods", "default", &name);
+        let key = fake_api::Key::new("pods", "default", &name);
         let object = server.with(|store| store.get(&key)).ok()?;
         let uid = object["metadata"]["uid"].as_str()?.to_owned();
         Some((PodId { podref: format!("default/{name}"), uid }, container(self.index)))

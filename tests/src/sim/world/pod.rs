@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fake_api::{Key, Preconditions};
 use fastrand::Rng;
 use node::deadline::Deadline;
 use serde_json::json;
@@ -12,7 +13,6 @@ use whereabouts::rpc::wire::ADD_LIMIT;
 use super::layout::{INTERFACE, Identity, Network, Slot, UidOf, held};
 use super::node::{Node, Power};
 use super::{CHURN, PATIENCE, SETTLED, World};
-use crate::sim::api::store::{DeleteIf, Key};
 use crate::sim::history::{Event, PodId};
 
 /// Lives in a place until the run ends.
@@ -130,9 +130,9 @@ impl Place {
 
     fn remove(&self, pod: &Pod) {
         let name = pod.object.podref.split('/').next_back().unwrap_or_default();
-        let only = DeleteIf { uid: Some(pod.object.uid.clone()), resource_version: None };
+        let preconditions = Preconditions { uid: Some(pod.object.uid.clone()), resource_version: None };
         let key = Key::new("pods", "default", name);
-        if self.world.server.with(|store| store.delete(&key, &only)).is_ok() {
+        if self.world.server.with(|store| store.delete(&key, &preconditions)).is_ok() {
             self.world.history.note(Event::PodGone(pod.id.clone()));
         }
     }

@@ -1,19 +1,19 @@
-//! Patches.
+//! Merge patches and JSON patches.
 
 use serde_json::{Map, Value};
 
-/// A JSON patch that changes nothing.
+/// Why a JSON patch changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
-    /// It is none (400).
+    /// It is not a JSON patch (400).
     #[error("{0}")]
     Malformed(String),
-    /// A test does not hold, or a path is not there (422).
+    /// A test fails, or a path does not exist (422).
     #[error("{0}")]
     DoesNotApply(String),
 }
 
-/// RFC 7386.
+/// Applies a merge patch (RFC 7386).
 pub fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
@@ -32,10 +32,10 @@ pub fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// RFC 6902 without `move` and `copy`: all operations or none.
+/// Applies a JSON patch (RFC 6902 without `move` and `copy`): all its operations, or none.
 pub fn json(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
     let Some(operations) = patch.as_array() else {
-        return Err(PatchError::Malformed("a JSON patch is a list of operations".to_owned()));
+        return Err(PatchError::Malformed("a JSON patch must be a list of operations".to_owned()));
     };
     let mut changed = target.clone();
     for operation in operations {
@@ -48,7 +48,7 @@ pub fn json(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
 fn apply(target: &mut Value, operation: &Value) -> Result<(), PatchError> {
     let text = |key: &str| operation[key].as_str();
     let (Some(op), Some(path)) = (text("op"), text("path")) else {
-        return Err(PatchError::Malformed("an operation has op and path".to_owned()));
+        return Err(PatchError::Malformed("an operation must have op and path".to_owned()));
     };
     let missing = || PatchError::DoesNotApply(format!("{op} operation does not apply: {path}"));
     let value = || {
@@ -60,6 +60,7 @@ fn apply(target: &mut Value, operation: &Value) -> Result<(), PatchError> {
         return if holds { Ok(()) } else { Err(missing()) };
     }
     let (parent, last) = path.rsplit_once('/').ok_or_else(missing)?;
+    // RFC 6901: ~1 first, or ~01 would become a slash.
     let last = last.replace("~1", "/").replace("~0", "~");
     let parent = target.pointer_mut(parent).ok_or_else(missing)?;
     match (parent, op) {

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::store::Refused;
+use super::store::StatusError;
 
-/// What a list or watch asks for.
+/// The label and field selector of a list or watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     labels: Vec<Requirement>,
@@ -19,34 +19,34 @@ struct Requirement {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Condition {
-    Is(String),
-    IsNot(String),
+    Equals(String),
+    Differs(String),
     Exists,
-    ExistsNot,
+    Missing,
 }
 
-/// The fields that can be selected by. Custom resources have the first two only, which no caller gets wrong.
+/// The supported fields. A real server supports the last two for pods only; this one does not check the kind.
 const FIELDS: [&str; 4] = ["metadata.name", "metadata.namespace", "spec.nodeName", "status.phase"];
 
 impl Selector {
-    /// Reads `labelSelector` and `fieldSelector`: requirements separated by commas, without sets.
-    pub fn parse(labels: &str, fields: &str) -> Result<Self, Refused> {
+    /// Parses `labelSelector` and `fieldSelector`: requirements separated by commas. Sets (`in`, `notin`) are not supported.
+    pub fn parse(labels: &str, fields: &str) -> Result<Self, StatusError> {
         let selector = Selector { labels: requirements(labels)?, fields: requirements(fields)? };
-        let known = |requirement: &Requirement| FIELDS.contains(&requirement.key.as_str());
-        match selector.fields.iter().find(|requirement| !known(requirement)) {
+        let is_known = |requirement: &Requirement| FIELDS.contains(&requirement.key.as_str());
+        match selector.fields.iter().find(|requirement| !is_known(requirement)) {
             Some(Requirement { key, .. }) => {
-                Err(Refused::BadRequest(format!("field label not supported: {key}")))
+                Err(StatusError::BadRequest(format!("field label not supported: {key}")))
             }
             None => Ok(selector),
         }
     }
 
-    /// Whether it asks for this object.
+    /// Whether the object matches.
     pub fn matches(&self, object: &Value) -> bool {
         let label = |key: &str| object["metadata"]["labels"][key].as_str();
         let field = |key: &str| {
             let path = format!("/{}", key.replace('.', "/"));
-            // A field that is not set is an empty one.
+            // The server treats a missing field as empty.
             Some(object.pointer(&path).and_then(Value::as_str).unwrap_or_default())
         };
         self.labels.iter().all(|requirement| requirement.holds(label(&requirement.key)))
@@ -57,31 +57,31 @@ impl Selector {
 impl Requirement {
     fn holds(&self, value: Option<&str>) -> bool {
         match &self.condition {
-            Condition::Is(wanted) => value == Some(wanted),
-            Condition::IsNot(unwanted) => value != Some(unwanted),
+            Condition::Equals(wanted) => value == Some(wanted),
+            Condition::Differs(unwanted) => value != Some(unwanted),
             Condition::Exists => value.is_some(),
-            Condition::ExistsNot => value.is_none(),
+            Condition::Missing => value.is_none(),
         }
     }
 }
 
-fn requirements(text: &str) -> Result<Vec<Requirement>, Refused> {
+fn requirements(text: &str) -> Result<Vec<Requirement>, StatusError> {
     text.split(',').filter(|part| !part.is_empty()).map(requirement).collect()
 }
 
-fn requirement(text: &str) -> Result<Requirement, Refused> {
+fn requirement(text: &str) -> Result<Requirement, StatusError> {
     if text.contains(['(', ')', ' ']) {
-        return Err(Refused::BadRequest(format!("selectors with sets are not supported: {text}")));
+        return Err(StatusError::BadRequest(format!("selectors with sets are not supported: {text}")));
     }
-    let is = |value: &str| Condition::Is(value.to_owned());
+    let equals = |value: &str| Condition::Equals(value.to_owned());
     let (key, condition) = if let Some((key, value)) = text.split_once("!=") {
-        (key, Condition::IsNot(value.to_owned()))
+        (key, Condition::Differs(value.to_owned()))
     } else if let Some((key, value)) = text.split_once("==") {
-        (key, is(value))
+        (key, equals(value))
     } else if let Some((key, value)) = text.split_once('=') {
-        (key, is(value))
+        (key, equals(value))
     } else if let Some(key) = text.strip_prefix('!') {
-        (key, Condition::ExistsNot)
+        (key, Condition::Missing)
     } else {
         (text, Condition::Exists)
     };

@@ -1,0 +1,37 @@
+//! A Kubernetes API server in memory, for tests of the other crates.
+//!
+//! It follows the Kubernetes API conventions for what our clients rely on: names, resourceVersions, selectors, pages, patches,
+//! preconditions, the `status` subresource and watches. It has no admission, no authorization, no finalizers, no garbage collection and
+//! no field management. Nothing in it depends on a random number, and only a watch depends on time.
+//!
+//! A unit test uses [`ApiServer`], a [`tower::Service`] to make a client from: it answers at once, records requests, and fails those that
+//! the test chooses. The simulation (`tests/src/sim`) puts its own faults, delays and caches between its clients and the [`Store`].
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | [`store`] | which objects exist, which existed at an earlier revision, and which write is allowed? |
+//! | `patch` | what does a merge patch or a JSON patch make of an object? |
+//! | `select` | does an object match these selectors? |
+//! | [`request`] | what does an HTTP request want? |
+//! | [`response`] | what does an HTTP response contain? |
+//! | `serve` | what does the store answer to a request? |
+//! | [`watch`] | which events does a watch send? |
+//! | `server` | how does a test reach it, see its requests and make them fail? |
+
+// Test support: a broken fixture fails the test by panicking.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod patch;
+pub mod request;
+pub mod response;
+mod select;
+mod serve;
+mod server;
+pub mod store;
+pub mod watch;
+
+pub use server::{ApiServer, Fault, Received};
+pub use store::{Key, Preconditions, Store};
+
+#[cfg(test)]
+mod tests;
