@@ -29,7 +29,7 @@ lint: ## Format and lints
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 unit: ## Unit tests only: no root, no cluster
-	cargo test --locked -p cni -p node -p whereabouts -p multus --lib
+	cargo test --locked -p cni -p nad -p node -p whereabouts -p multus --lib
 
 fuzz: ## Every reader of foreign bytes under libFuzzer, FUZZ_SECONDS=60 each; what fails goes into tests/corpus
 	@tests/fuzz/run

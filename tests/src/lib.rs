@@ -8,7 +8,7 @@
 //! | [`sim`] | how the allocation of addresses is simulated: API server, faults, world, judge |
 //! | [`fuzz`] | what is fuzzed, and what must hold of any input |
 //!
-//! The tests themselves: `layout.rs` (which crate may use which), `spec/` (behaviour by CNI version, ours beside the Go plugins, in
+//! The tests themselves: `layout/` (which crate and which folder may use which), `spec/` (behaviour by CNI version, ours beside the Go plugins, in
 //! network namespaces), `e2e/` (a real two-node cluster). `cluster/` is how such a cluster is made, `demo/` what `make demo` does.
 
 // A test that cannot go on fails by panicking.

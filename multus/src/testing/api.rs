@@ -1,16 +1,14 @@
-//! An API server with one pod and some definitions, that answers as it is told.
+//! A fake API server with one pod and some definitions.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use http::{Method, Request, Response};
 use kube::client::Body;
 use node::client::{ApiClient, Timeouts};
-use node::deadline::Deadline;
 use serde_json::{Value, json};
 
-use crate::source::{Api, Source};
+use crate::plugin::Api;
 
 #[derive(Clone, Default)]
 pub(crate) struct FakeApi(Arc<Mutex<State>>);
@@ -18,7 +16,7 @@ pub(crate) struct FakeApi(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Value>,
-    /// Status codes for the next requests of a method, 0 for no answer at all.
+    /// Status codes for the next requests of a method; 0 is a lost connection.
     refusals: BTreeMap<String, VecDeque<u16>>,
     seen: Vec<(String, Value)>,
 }
@@ -59,7 +57,7 @@ impl FakeApi {
         self.0.lock().unwrap().objects.remove(POD);
     }
 
-    /// Lets the next requests of this method fail so.
+    /// Makes the next requests of this method fail with these status codes.
     pub(crate) fn refuse(&self, method: &str, codes: &[u16]) {
         self.0.lock().unwrap().refusals.insert(method.to_owned(), codes.iter().copied().collect());
     }
@@ -69,13 +67,7 @@ impl FakeApi {
     }
 
     pub(crate) fn status(&self) -> Option<String> {
-        Some(
-            self.pod()["metadata"]["annotations"]
-                .get(crate::status::NETWORK_STATUS)?
-                .as_str()
-                .unwrap()
-                .to_owned(),
-        )
+        Some(self.pod()["metadata"]["annotations"].get(nad::NETWORK_STATUS)?.as_str().unwrap().to_owned())
     }
 
     /// The requests so far, as `METHOD path`.
@@ -93,7 +85,8 @@ impl FakeApi {
         messages
     }
 
-    pub(crate) fn api(&self) -> Api {
+    /// A client of this server.
+    pub(crate) async fn client(&self) -> ApiClient {
         let api = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let api = api.clone();
@@ -111,19 +104,19 @@ impl FakeApi {
                     .unwrap())
             }
         });
-        let client = async { Ok(ApiClient::from_service(service, Timeouts::default()).await) };
-        Api::with_client(Deadline::after(Duration::from_secs(5)), client).unwrap()
+        ApiClient::from_service(service, Timeouts::default()).await
     }
 
-    pub(crate) fn source(&self) -> Source {
-        Source::Api(self.api())
+    /// The plugin's blocking requests to this server.
+    pub(crate) fn api(&self) -> Api {
+        Api::with_client(async { Ok(Some(self.client().await)) }).unwrap().unwrap()
     }
 
     fn answer(&self, method: &Method, path: &str, body: Value) -> (u16, Value) {
         let mut state = self.0.lock().unwrap();
         state.seen.push((format!("{method} {path}"), body.clone()));
         if let Some(code) = state.refusals.get_mut(method.as_str()).and_then(VecDeque::pop_front) {
-            return (code, json!({"kind": "Status", "message": "as told"}));
+            return (code, json!({"kind": "Status", "message": "refused by the test"}));
         }
         let missing = (404, json!({"kind": "Status", "message": format!("{path} not found")}));
         match *method {
