@@ -140,6 +140,7 @@ impl Conf {
         Ok(Conf {
             name: call.conf.name.clone(),
             cni_version: call.conf.cni_version,
+            // An empty text counts as absent, as in Go.
             conf_dir: or(&wire.conf_dir, "/etc/cni/multus/net.d").into(),
             cni_dir: or(&wire.cni_dir, "/var/lib/cni/multus").into(),
             path: call.path.with_first(or(&wire.bin_dir, "/opt/cni/bin").as_ref()),
@@ -183,6 +184,7 @@ impl Conf {
 
 /// Reads a comma-separated list. An empty list means the namespace `default`; any other list replaces it.
 fn global_namespaces(text: &str) -> Vec<String> {
+    // Upstream trims the names and skips empty ones.
     let named: Vec<String> =
         text.split(',').map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned).collect();
     if named.is_empty() { vec!["default".to_owned()] } else { named }

@@ -43,6 +43,7 @@ pub fn of_definition(
     let mut object = cni::json::parse_object(config.as_bytes())
         .map_err(|e| DefinitionError::Config { reason: e.to_string() })?;
     cni::json::fold_keys(&mut object, &["name"]);
+    // An empty name counts as missing, as in Go. `null` does too: `fold_keys` removes it.
     if object.get("name").is_none_or(|name| name.as_str() == Some("")) {
         object.insert("name".to_owned(), Value::String(nad_ref.name.to_string()));
     }

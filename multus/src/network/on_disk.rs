@@ -83,6 +83,7 @@ pub fn by_path(path: &Path) -> Result<Network, OnDiskError> {
         let first = first.ok_or_else(|| OnDiskError::NoFile { folder: path.to_owned() })?;
         return by_path(&first);
     }
+    // Reading a FIFO or a device could block without end.
     if path.exists() && !path.is_file() {
         return Err(OnDiskError::NotAFile { path: path.to_owned() });
     }
@@ -103,6 +104,7 @@ fn append_drop_ins(path: &Path, list: &mut Map<String, Value>) -> Result<(), OnD
         _ => false,
     };
     let name = list.get("name").and_then(Value::as_str).map(cni::names::NetworkName::parse);
+    // The name becomes part of a path, so it must be a valid one. An invalid one is refused later, with the list.
     let (false, Some(Ok(name)), Some(parent)) = (only_inlined, name, path.parent()) else { return Ok(()) };
     let mut drop_ins = Vec::new();
     let folder = parent.join(name.as_str());
@@ -110,6 +112,7 @@ fn append_drop_ins(path: &Path, list: &mut Map<String, Value>) -> Result<(), OnD
         drop_ins.push(Value::Object(read(file)?));
     }
     match list.entry("plugins").or_insert_with(|| Value::Array(Vec::new())) {
+        // The plugins of the list itself run first.
         Value::Array(plugins) => plugins.append(&mut drop_ins),
         _ => return Err(unusable(path, "\"plugins\" must be a list")),
     }
@@ -120,6 +123,7 @@ fn append_drop_ins(path: &Path, list: &mut Map<String, Value>) -> Result<(), OnD
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>, OnDiskError> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
+        // The node has no networks of its own, or the list has no drop-in directory.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }

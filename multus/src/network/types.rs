@@ -32,6 +32,7 @@ impl Network {
                 ),
             ));
         }
+        // Upstream names a network without a definition by its configuration.
         let label = label.unwrap_or_else(|| list.name.to_string());
         Ok(Network { label, list, object })
     }
@@ -41,6 +42,7 @@ impl Network {
         if args.is_empty() {
             return Ok(self);
         }
+        // Keys match in any case: without this, "Args" would stay beside the "args" that is written here.
         cni::json::fold_keys(&mut self.object, &["type", "plugins", "args"]);
         // Upstream takes an object with a "type" for a single plugin, even if it has "plugins" too.
         let is_single = self.object.get("type").and_then(Value::as_str).is_some_and(|t| !t.is_empty());
@@ -52,6 +54,7 @@ impl Network {
                 .filter_map(Value::as_object_mut)
                 .try_for_each(|plugin| merge_cni_args(plugin, args))?;
         }
+        // Parsed again, because the plugins in `list` have copies of the object.
         Network::from_object(self.object, Some(self.label))
     }
 }

@@ -12,6 +12,7 @@ pub(crate) fn delegate_args(given: &CniArgs, pod: Option<&PodRef>) -> CniArgs {
     let from_runtime = |key: &str| given.get(key).filter(|v| !v.is_empty()).map(str::to_owned);
     let from_pod = |text: fn(&PodRef) -> Option<&str>| pod.and_then(text).map(str::to_owned);
     let first = [
+        // Plugins refuse pairs that they do not know without this one.
         ("IgnoreUnknown", Some("true".to_owned())),
         (NAMESPACE, from_runtime(NAMESPACE).or_else(|| from_pod(|p| Some(p.namespace.as_str())))),
         (NAME, from_runtime(NAME).or_else(|| from_pod(|p| Some(p.name.as_str())))),

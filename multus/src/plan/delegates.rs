@@ -95,6 +95,7 @@ pub fn plan(
             Role::Additional => Map::new(),
         };
         capability_args.extend(capabilities(&request));
+        // Upstream names the file only with a device, though the capability could be declared without one.
         if request.device_id.is_some() {
             let file = device_file(&network.label, runtime.container_id, &if_name);
             capability_args.insert("CNIDeviceInfoFile".to_owned(), file.to_string_lossy().into());
@@ -111,6 +112,7 @@ pub(crate) fn interface(at: usize, requested: Option<&IfName>, first: &IfName) -
     match (requested, at) {
         (Some(name), _) => Ok(name.clone()),
         (None, 0) => Ok(first.clone()),
+        // The place counts networks whose interface has a requested name too, as upstream does. So numbers may be missing.
         (None, at) => {
             IfName::parse(&format!("net{at}")).map_err(|source| PlanError::Interface { at, source })
         }

@@ -70,6 +70,7 @@ impl Add<'_> {
         let namespace = self.pod.map(|pod| &pod.namespace);
         let requests = request::network_requests(self.conf, defaults, namespace, pod)?;
         let definitions = match (api, request::needed_definitions(&requests)) {
+            // Most pods have no further networks, and cost no request here.
             (Some(api), wanted) if !wanted.is_empty() => api.read_definitions(&wanted, self.deadline)?,
             _ => Definitions::new(),
         };
@@ -105,6 +106,7 @@ impl Add<'_> {
         };
         let entries: Vec<_> = delegates.iter().zip(attached).flat_map(entries).collect();
         let Some(status) = nad::render(&entries) else { return Ok(()) };
+        // With the UID of the runtime, so that a pod that was replaced meanwhile is noticed.
         let pod = self.pod.unwrap_or(&pod.pod_ref);
         api.write_status(pod, &status, self.deadline).map_err(|error| {
             let what = format!("[{}]: error setting the networks status", pod.with_uid());

@@ -62,6 +62,7 @@ impl Api {
         status: &str,
         deadline: Deadline,
     ) -> Result<(), Error> {
+        // Its resourceVersion is stale after one write.
         let object = self.last_read.take();
         let write = source::write_status(&self.client, pod, object, status, deadline);
         Ok(self.runtime.block_on(write)??)
@@ -69,6 +70,7 @@ impl Api {
 
     /// See [`source::send_events`].
     pub(crate) fn send_events(&self, events: &[Event], deadline: Deadline) {
+        // Without events ADD still succeeds.
         let _ = self.runtime.block_on(source::send_events(&self.client, events, deadline));
     }
 }

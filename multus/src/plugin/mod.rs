@@ -69,6 +69,7 @@ impl Plugin for Multus {
         check_ready(&conf)?;
         let deadline = Deadline::after(STATUS_LIMIT);
         let default = default_network(&conf, &environment, deadline).map_err(|e| e.to_cni())?;
+        // The default network alone: other networks must not keep the node from being ready.
         cni::chain::status(&default.list, &conf.path, deadline.instant())
     }
 }

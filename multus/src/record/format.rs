@@ -81,6 +81,7 @@ pub(super) fn from_bytes(bytes: &[u8], first: &IfName) -> Result<Record, String>
     for (at, item) in items.into_iter().enumerate() {
         let (recorded, owner) = recorded(at, item, first)?;
         record.delegates.push(recorded);
+        // Each object repeats the owner, because the file has no place outside of them.
         record.owner = record.owner.or(owner);
     }
     Ok(record)
@@ -168,6 +169,7 @@ fn recorded(
     let network = Network::from_object(object, label).map_err(|e| wrong("Bytes", &e))?;
     let own: Option<Own> =
         item.get(OWN).cloned().map(serde_json::from_value).transpose().map_err(|e| wrong(OWN, &e))?;
+    // Our key has the final name. Upstream records only a requested one.
     let requested = Some(own.as_ref().map_or_else(|| text("ifnameRequest"), |own| &own.if_name))
         .filter(|name| !name.is_empty());
     let requested = requested.map(IfName::parse).transpose().map_err(|e| wrong("interface", &e))?;

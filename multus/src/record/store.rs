@@ -23,6 +23,7 @@ pub fn write(
         reason: e.to_string(),
     };
     let bytes = format::to_bytes(owner, delegates).map_err(damaged)?;
+    // A record that `read` refuses could never be deleted.
     if bytes.len() > MAX_RECORD {
         return Err(RecordError::TooLarge { size: bytes.len() });
     }

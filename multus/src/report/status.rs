@@ -33,6 +33,7 @@ pub(crate) fn entries(
     }
     let in_pod: Vec<(usize, &Interface)> =
         result.interfaces.iter().enumerate().filter(|(_, i)| !i.sandbox.is_empty()).collect();
+    // At most one interface is the default, and none if the gateway is on an interface outside the pod.
     let default = (role == Role::Default).then(|| default_interface(result, &in_pod)).flatten();
     // An address without an interface counts for the last one.
     let last = in_pod.last().map(|(at, _)| *at);

@@ -58,6 +58,7 @@ pub(crate) fn network_requests(
     let pod_namespace = &pod.pod_ref.namespace;
     let networks = pod.networks.as_deref().unwrap_or_default();
     for element in selection::parse(networks, pod_namespace).map_err(in_annotation(NETWORKS))? {
+        // Before any definition is read: the pod must not learn whether it exists.
         check_isolation(&conf.isolation, pod_namespace, &element.namespace)?;
         requests.push(of_element(element));
     }

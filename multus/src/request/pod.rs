@@ -44,6 +44,7 @@ pub(crate) fn pod_of_del(args: &CniArgs) -> Option<PodRef> {
 
 fn pod_of(args: &CniArgs) -> Result<Option<PodRef>, NameError> {
     let given = |key: &str| args.get(key).filter(|v| !v.is_empty());
+    // Other runtimes than Kubernetes' give neither.
     let (Some(namespace), Some(name)) = (given(NAMESPACE), given(NAME)) else { return Ok(None) };
     // Older runtimes give no UID.
     let uid = given(UID).map(PodUid::new).transpose()?;

@@ -45,6 +45,7 @@ pub(crate) fn resolve(
         Origin::OnDisk(name) => network::by_name(conf_dir, name).map_err(in_file(name)),
         Origin::Named(nad_ref) => match definitions.get(nad_ref) {
             Some(Lookup::Found(definition)) => of_definition(nad_ref, definition, conf_dir),
+            // The cluster's own networks may be files, also without an API server.
             Some(Lookup::Absent(_)) | None => {
                 let name = nad_ref.name.as_str();
                 network::by_name(conf_dir, name).map_err(in_file(name))

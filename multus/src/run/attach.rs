@@ -60,6 +60,7 @@ enum Failure {
 impl Attach<'_> {
     /// Attaches these networks. On failure nothing stays attached, or the record stays for DEL.
     pub(crate) fn run(&self, delegates: &[Delegate]) -> Result<Vec<Attached>, Error> {
+        // A wrong namespace fails here, before anything is recorded.
         let netns = Netns::open(&self.attachment.netns).map_err(netlink::Error::from)?;
         let socket = Socket::in_netns(&netns)?;
         self.clear_leftovers(delegates)?;
@@ -74,6 +75,7 @@ impl Attach<'_> {
     /// Detaches what an earlier ADD of this sandbox left. A record for another `CNI_IFNAME` is an attachment in use, and an error.
     fn clear_leftovers(&self, delegates: &[Delegate]) -> Result<(), Error> {
         let Attachment { container_id, if_name, .. } = self.attachment;
+        // The default-network annotation may request another name than `CNI_IFNAME`.
         let first = delegates.first().map_or(if_name, |delegate| &delegate.if_name);
         match record::read(&self.conf.cni_dir, container_id, if_name) {
             Ok(None) => return Ok(()),
@@ -105,6 +107,7 @@ impl Attach<'_> {
                 Err(Failure::Before(error)) => (at, error),
                 Err(Failure::Within(error)) => (at.saturating_add(1), error),
             };
+            // The failed network is undone too if its plugins ran: some of them may have succeeded.
             return Err(self.undo(delegates.get(..started).unwrap_or(delegates), error));
         }
         Ok(attached)
@@ -137,6 +140,7 @@ impl Attach<'_> {
             // where it can still be undone.
             raw.to_version(self.conf.cni_version).map_err(unusable)?;
         }
+        // Upstream edits the routes only of a result that made something.
         let made_something = !result.interfaces.is_empty() || !result.ips.is_empty();
         if made_something && !delegate.route_edit.is_empty() {
             edit::routes(socket, delegate).map_err(within)?;

@@ -41,12 +41,14 @@ impl Detach<'_> {
         let mut cached = cached_networks(&sandbox.cache, self.container_id);
         // A network that is cached but not recorded was attached later, by another program. It is deleted first.
         cached.retain(|one| !networks.iter().any(|recorded| is_same(recorded, one)));
+        // Last in the list is first to be deleted.
         networks.append(&mut cached);
         if networks.is_empty() {
             networks = configured_networks(self.conf, self.if_name, pod.as_ref());
         }
         let delegates: Vec<DelegateRef<'_>> = networks.iter().map(DelegateRef::from).collect();
         sandbox.remove(&delegates, self.deadline)?;
+        // After a crash here DEL runs again; plugins must succeed if there is nothing to delete (CNI spec, "DEL").
         crash_point!("multus-detached");
         Ok(record::remove(&self.conf.cni_dir, self.container_id)?)
     }
@@ -64,6 +66,7 @@ impl Detach<'_> {
 
     fn pod(&self, record: Option<&Record>) -> Option<PodRef> {
         let recorded = record.and_then(|record| record.owner.as_ref()?.pod.clone());
+        // GC has no `CNI_ARGS`, and some runtimes send none on DEL.
         pod_of_del(self.args).or(recorded)
     }
 }

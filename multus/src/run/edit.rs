@@ -67,5 +67,4 @@ pub(super) fn cached_result(
 }
 
 #[cfg(test)]
-#[path = "edit_tests.rs"]
 mod tests;

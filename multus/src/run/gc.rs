@@ -9,6 +9,7 @@ use node::deadline::Deadline;
 
 use super::detach::Detach;
 use super::failures::{join, warn};
+use super::sandbox::result_cache;
 use crate::conf::Conf;
 use crate::error::Error;
 use crate::network::Network;
@@ -35,9 +36,10 @@ pub(crate) fn gc(
         let record = match record::read(&conf.cni_dir, &container_id, &first) {
             Ok(Some(record)) => record,
             Ok(None) => continue,
-            // What a damaged record attached is unknown, so nothing of it may be freed.
+            // An unreadable record is no reason to free anything: the sandbox may be in use.
             Err(error) => {
                 warn(&error);
+                kept.extend(possible_attachments(conf, &container_id, &first, default));
                 continue;
             }
         };
@@ -51,6 +53,7 @@ pub(crate) fn gc(
         }
         kept.extend(attachments(&container_id, &record, default));
     }
+    // A kept attachment may be listed by the runtime and recorded.
     kept.sort();
     kept.dedup();
     errors.extend(cni::chain::gc(&default.list, &kept, &conf.path, deadline.instant()).err());
@@ -65,6 +68,7 @@ fn detach(
     deadline: Deadline,
 ) -> Result<(), Error> {
     let if_name = record.delegates.first().map_or(first, |recorded| &recorded.if_name);
+    // GC does not name the namespace. DEL without it must succeed (CNI spec, "DEL").
     Detach { conf, container_id, if_name, netns: "", args: &CniArgs::default(), deadline }.run()
 }
 
@@ -75,6 +79,7 @@ fn is_stale(
     written: SystemTime,
     now: SystemTime,
 ) -> bool {
+    // A time in the future, after a step of the clock, counts as young.
     let is_old = now.duration_since(written).is_ok_and(|age| age >= MIN_AGE);
     is_old && !valid.iter().any(|one| one.container_id == container_id.as_str())
 }
@@ -92,6 +97,25 @@ fn is_ours(record: &Record, name: &NetworkName, default: &Network) -> bool {
 fn attachments(container_id: &ContainerId, record: &Record, default: &Network) -> Vec<ValidAttachment> {
     let same = record.delegates.iter().filter(|r| r.network.list.name == default.list.name);
     same.map(|r| ValidAttachment { container_id: container_id.to_string(), if_name: r.if_name.to_string() })
+        .collect()
+}
+
+/// The attachments that a sandbox with an unreadable record may have to the default network: that on `eth0`, and those with a cached
+/// result.
+fn possible_attachments(
+    conf: &Conf,
+    container_id: &ContainerId,
+    first: &IfName,
+    default: &Network,
+) -> Vec<ValidAttachment> {
+    let cached = result_cache(conf).of_container(container_id).into_iter();
+    let cached = cached.filter(|key| key.network == default.list.name).map(|key| key.if_name);
+    cached
+        .chain([first.clone()])
+        .map(|if_name| ValidAttachment {
+            container_id: container_id.to_string(),
+            if_name: if_name.to_string(),
+        })
         .collect()
 }
 

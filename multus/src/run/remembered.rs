@@ -57,6 +57,7 @@ pub(super) fn configured_networks(conf: &Conf, if_name: &IfName, pod: Option<&Po
         }
         let network = resolve(request, &Definitions::new(), &conf.conf_dir, None).ok()?;
         let if_name = plan::interface(at, None, if_name).ok()?;
+        // As in the plan of ADD: only the default network gets the capability arguments of the runtime.
         let capability_args = if at == 0 { conf.runtime_config.clone() } else { Map::new() };
         Some(Recorded { network, if_name, capability_args })
     };

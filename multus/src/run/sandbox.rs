@@ -76,7 +76,7 @@ impl<'a> Sandbox<'a> {
             pod,
             args: delegate_args(args, pod),
             path: &conf.path,
-            cache: Cache::new(&conf.cni_dir.join("results")),
+            cache: result_cache(conf),
         }
     }
 
@@ -110,6 +110,7 @@ impl<'a> Sandbox<'a> {
             if let Err(error) = device_info::remove(&file) {
                 warn(&error);
             }
+            // Looked up before DEL removes the cached result.
             let never_attached = self.never_attached(*delegate);
             for error in self.chain(*delegate, &self.args, share).del_each() {
                 let is_harmless = never_attached && is_refusal(&error);
@@ -142,6 +143,11 @@ impl<'a> Sandbox<'a> {
             None => format!("[{name}]: {what} {name:?}"),
         }
     }
+}
+
+/// The result cache, in the folder that upstream uses.
+pub(super) fn result_cache(conf: &Conf) -> Cache {
+    Cache::new(&conf.cni_dir.join("results"))
 }
 
 /// Whether a plugin refused its configuration, or is missing. If so, its ADD failed in the same way before it made anything. Without this

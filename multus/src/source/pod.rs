@@ -37,6 +37,7 @@ pub(super) async fn get(
     let policy = RetryPolicy::new(OnUnknown::Repeat);
     match retry(deadline, policy, || client.get(&path, deadline)).await {
         Ok(object) => Ok(PodObject(object)),
+        // Not repeated: the runtime sets up a new sandbox if the pod still exists.
         Err(ApiError::NotFound { .. }) => Err(SourceError::PodMissing(pod.clone())),
         Err(error) => Err(error.into()),
     }

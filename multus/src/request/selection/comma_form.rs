@@ -14,6 +14,7 @@ pub(super) fn parse(text: &str, pod_namespace: &DnsLabel) -> Result<Vec<Element>
 }
 
 fn item(text: &str, pod_namespace: &DnsLabel) -> Result<Element, SelectionError> {
+    // Upstream splits at "/" before "@", so a "/" in an interface name is refused here.
     let (namespace, rest) = match text.split('/').collect::<Vec<_>>().as_slice() {
         [rest] => ("", *rest),
         [namespace, rest] => (namespace.trim(), *rest),

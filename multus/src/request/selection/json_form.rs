@@ -89,7 +89,9 @@ fn element(
         text => DnsLabel::new(text).map_err(wrong_name)?,
     };
     let name = DnsSubdomain::new(wire.name.as_str()).map_err(wrong_name)?;
+    // Checked only: the plugin receives the text as written.
     wire.ips.iter().try_for_each(|ip| check_ip(ip))?;
+    // `interfaceRequest` is an older name of this key, which upstream still reads.
     let interface = Some(wire.interface).filter(|i| !i.is_empty()).unwrap_or(wire.interface_request);
     let request = AttachmentRequest {
         interface: given(interface).map(|name| interface_name(at, name)).transpose()?,

@@ -9,6 +9,7 @@ pub(super) fn is_hardware_address(text: &str) -> bool {
     };
     let groups: Vec<&str> = text.split(separator).collect();
     let is_group = |group: &&str| group.len() == digits && group.bytes().all(|b| b.is_ascii_hexdigit());
+    // EUI-48, EUI-64 and the 20 bytes of IP over InfiniBand.
     matches!(groups.len() * digits / 2, 6 | 8 | 20) && groups.iter().all(is_group)
 }
 

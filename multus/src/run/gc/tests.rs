@@ -101,9 +101,12 @@ fn a_record_of_upstream_is_ours_if_it_begins_with_the_default_network() {
 
 #[test]
 fn a_damaged_record_frees_nothing() {
-    let bench = attached("second");
+    let bench = attached("main");
     bench.write("cni/c1", "[");
     collect(&bench, &[], LATER).unwrap();
-    assert_eq!(bench.calls().len(), 1);
+    let calls = bench.calls();
+    assert_eq!(calls.len(), 1);
+    let want = json!([{"containerID": "c1", "ifname": "eth0"}, {"containerID": "c1", "ifname": "net1"}]);
+    assert_eq!(received(&calls), want);
     assert!(bench.record().exists());
 }
