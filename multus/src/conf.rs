@@ -1,4 +1,4 @@
-//! The configuration that the runtime hands to multus.
+//! The configuration that multus receives from the runtime.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::network::Network;
 
-/// The spelling that the case of keys is folded to. What is not here is kept quiet about: configurations hold keys of other programs.
+/// The known keys. They match in any case, as in Go. Other keys are ignored: configurations have keys of other programs.
 const KNOWN: &[&str] = &[
     "binDir",
     "cniDir",
@@ -28,18 +28,18 @@ const KNOWN: &[&str] = &[
     "systemNamespaces",
 ];
 
-/// What multus is told. Keys, defaults and meanings are upstream's.
+/// The configuration. Keys, defaults and meanings are those of upstream.
 #[derive(Clone, Debug)]
 pub struct Conf {
     /// `name`: the network as the runtime knows it.
     pub name: NetworkName,
     /// `cniVersion`: the version the result must have.
     pub cni_version: Version,
-    /// `confDir`: network configurations by name.
+    /// `confDir`: the folder of network configurations that are found by name.
     pub conf_dir: PathBuf,
-    /// `cniDir`: the records, and below `results` the result cache.
+    /// `cniDir`: the folder of the records. Its subfolder `results` is the result cache.
     pub cni_dir: PathBuf,
-    /// `binDir`, then `CNI_PATH`: where plugins are looked for.
+    /// `binDir`, then `CNI_PATH`: the search path of plugins.
     pub path: SearchPath,
     /// `kubeconfig`.
     pub kubeconfig: Option<PathBuf>,
@@ -49,23 +49,23 @@ pub struct Conf {
     pub isolation: Isolation,
     /// `systemNamespaces`: pods in them get none of the `defaultNetworks`.
     pub system_namespaces: Vec<String>,
-    /// `multusNamespace`: where bare names of the cluster's networks are looked up.
+    /// `multusNamespace`: the namespace of networks that the configuration or the default-network annotation names without one.
     pub multus_namespace: DnsLabel,
-    /// `runtimeConfig`: what the runtime offers to the default network.
+    /// `runtimeConfig`: the capability arguments of the runtime, for the default network.
     pub runtime_config: Map<String, Value>,
     default: Written,
 }
 
-/// Which networks of other namespaces a pod may name.
+/// Which networks of other namespaces a pod may request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Isolation {
-    /// Any.
+    /// All.
     Off,
-    /// Only those of these namespaces, besides its own.
+    /// Only those of these namespaces, and of its own.
     Except(Vec<String>),
 }
 
-/// The networks that every pod gets, as written.
+/// The networks that every pod gets, as written in the configuration.
 #[derive(Clone, Debug)]
 enum Written {
     Delegates(Vec<Map<String, Value>>),
@@ -82,7 +82,7 @@ pub enum DefaultNetworks {
     Cluster {
         /// The default network.
         network: String,
-        /// Those that pods outside the system namespaces get besides.
+        /// Further networks of pods outside the system namespaces.
         others: Vec<String>,
     },
 }
@@ -125,9 +125,9 @@ impl Default for Wire {
 }
 
 impl Conf {
-    /// Reads the configuration of a call. Code 6 for a key of the wrong type, 7 for a value that cannot be.
+    /// Reads the configuration of a call. Code 6 for a key of the wrong type, 7 for a value that is not allowed.
     ///
-    /// The delegates are read later, by [`Conf::default_networks`]: a DEL must not depend on them.
+    /// [`Conf::default_networks`] reads the delegates later, because DEL must succeed even if they are wrong.
     pub fn read(call: &Call) -> Result<Conf, CniError> {
         let wire: Wire =
             call.conf.decode(KNOWN).map_err(|e| e.context("LoadNetConf: failed to load netconf"))?;
@@ -140,6 +140,7 @@ impl Conf {
         Ok(Conf {
             name: call.conf.name.clone(),
             cni_version: call.conf.cni_version,
+            // An empty text counts as absent, as in Go.
             conf_dir: or(&wire.conf_dir, "/etc/cni/multus/net.d").into(),
             cni_dir: or(&wire.cni_dir, "/var/lib/cni/multus").into(),
             path: call.path.with_first(or(&wire.bin_dir, "/opt/cni/bin").as_ref()),
@@ -149,6 +150,7 @@ impl Conf {
             system_namespaces: wire.system_namespaces,
             multus_namespace,
             runtime_config: call.conf.runtime_config.clone(),
+            // As upstream: with a clusterNetwork, delegates are not even checked.
             default: if !wire.cluster_network.is_empty() {
                 Written::Cluster { network: wire.cluster_network, others: wire.default_networks }
             } else if !wire.delegates.is_empty() {
@@ -159,7 +161,7 @@ impl Conf {
         })
     }
 
-    /// The networks that every pod gets. Code 7 where there is none, or a delegate's own code.
+    /// The networks that every pod gets. Code 7 if there is none; for a wrong delegate the code of its error.
     pub fn default_networks(&self) -> Result<DefaultNetworks, CniError> {
         match &self.default {
             Written::Missing => Err(CniError::new(
@@ -180,8 +182,9 @@ impl Conf {
     }
 }
 
-/// A list separated by commas. Nothing named is the namespace `default`; anything named takes its place.
+/// Reads a comma-separated list. An empty list means the namespace `default`; any other list replaces it.
 fn global_namespaces(text: &str) -> Vec<String> {
+    // Upstream trims the names and skips empty ones.
     let named: Vec<String> =
         text.split(',').map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned).collect();
     if named.is_empty() { vec!["default".to_owned()] } else { named }
@@ -219,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_match_in_any_case_and_unknown_ones_are_passed_over() {
+    fn keys_match_in_any_case_and_unknown_keys_are_ignored() {
         let conf = read(json!({"name": "n", "CNIDIR": "/c", "ReadinessIndicatorFile": "/r", "cniConf": "/x", "logLevel": 3,
             "NamespaceIsolation": true, "globalNamespaces": " a, b,", "BinDir": "/b", "delegates": null}))
         .unwrap();
@@ -235,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_network_makes_delegates_be_ignored() {
+    fn delegates_are_ignored_beside_a_cluster_network() {
         let conf = read(
             json!({"name": "n", "clusterNetwork": "c", "defaultNetworks": ["d"], "delegates": [{"bad": 1}]}),
         )
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_configuration_may_be_is_named() {
+    fn wrong_configurations_are_refused_with_the_reason() {
         let wrong = |conf: Value| match read(conf) {
             Err(error) => error,
             Ok(conf) => conf.default_networks().unwrap_err(),

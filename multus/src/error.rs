@@ -1,28 +1,28 @@
-//! What can fail, by what can be done about it, and the CNI code that the runtime gets.
+//! What can fail in a verb, by what the caller can do, and the CNI code of each failure.
 
 use std::path::PathBuf;
 
 use cni::{CniError, Code};
 use node::client::ApiError;
 
-use crate::demand::DemandError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
+use crate::request::RequestError;
 use crate::source::SourceError;
 
 /// A verb failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A configuration cannot be used, or a delegate failed: its own error, code and all.
+pub(crate) enum Error {
+    /// A configuration cannot be used, or a delegate failed. The runtime gets the delegate's error and code.
     #[error(transparent)]
     Cni(#[from] CniError),
-    /// The networks cannot be told: annotation, definition or file must be corrected.
+    /// The networks cannot be determined: the annotation, definition or file must be corrected.
     #[error(transparent)]
-    Demand(#[from] DemandError),
-    /// The networks do not go together: the annotation must be corrected.
+    Request(#[from] RequestError),
+    /// The networks conflict: the annotation must be corrected.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The pod or its networks cannot be read, or its status not written.
+    /// The pod or its networks cannot be read, or the status cannot be written.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The record cannot be written or read.
@@ -31,6 +31,9 @@ pub enum Error {
     /// The network namespace cannot be used.
     #[error("network namespace of the sandbox: {0}")]
     Netns(#[from] netlink::Error),
+    /// There is no runtime for the requests to the API server: the kernel gave no epoll or timer.
+    #[error("cannot start the runtime: {0}; see the limits on open files")]
+    Runtime(std::io::Error),
     /// The default network is not ready.
     #[error(
         "have you checked that your default network is ready? still waiting for readinessindicatorfile @ {}. pollimmediate error: timed \
@@ -40,8 +43,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The error as the runtime gets it.
-    pub fn to_cni(&self) -> CniError {
+    /// The error for the runtime.
+    pub(crate) fn to_cni(&self) -> CniError {
         match self {
             Error::Cni(error) => error.clone(),
             _ => CniError::new(self.code(), self.to_string()),
@@ -51,22 +54,21 @@ impl Error {
     fn code(&self) -> Code {
         match self {
             Error::Cni(error) => error.code,
-            Error::Demand(_) | Error::Plan(_) => Code::InvalidConfig,
-            Error::Source(error) => of_source(error),
+            Error::Request(_) | Error::Plan(_) => Code::InvalidConfig,
+            Error::Source(error) => source_code(error),
             Error::Record(_) => Code::Io,
             Error::Netns(_) => Code::InvalidNetns,
-            Error::NotReady(_) => Code::TryAgainLater,
+            Error::NotReady(_) | Error::Runtime(_) => Code::TryAgainLater,
         }
     }
 }
 
-fn of_source(error: &SourceError) -> Code {
+fn source_code(error: &SourceError) -> Code {
     match error {
         SourceError::PodReplaced { .. } => Code::Internal,
-        SourceError::PodMissing(_)
-        | SourceError::Connect(_)
-        | SourceError::DeadlinePassed(_)
-        | SourceError::Runtime(_) => Code::TryAgainLater,
+        SourceError::PodMissing(_) | SourceError::Connect(_) | SourceError::DeadlinePassed(_) => {
+            Code::TryAgainLater
+        }
         SourceError::Api(error) => match error {
             ApiError::Retryable { .. } | ApiError::OutcomeUnknown { .. } | ApiError::Conflict { .. } => {
                 Code::TryAgainLater

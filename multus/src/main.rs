@@ -1,12 +1,12 @@
-//! The CNI plugin `multus`. As `multus-shim` it is the same.
+//! The CNI plugin `multus`, which may also be installed as `multus-shim`.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use multus::plugin::Multus;
+use multus::Multus;
 
-// musl's allocator asks the kernel for nearly every page.
+// The allocator of musl makes a system call for nearly every page.
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     cni::plugin::main(&Multus)
 }
 
-/// In the form that tools know; what the build was not told is "unknown".
+/// Prints the version as upstream does, for tools that parse it. A value that the build did not set is "unknown".
 fn print_version(program: &str) -> ExitCode {
     let name = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or("multus");
     let version = env!("CARGO_PKG_VERSION");

@@ -8,7 +8,7 @@
 //! | [`sim`] | how is the allocation of addresses simulated: API server, faults, nodes, checks? |
 //! | [`fuzz`] | what is fuzzed, and what must hold for any input? |
 //!
-//! The tests: `layout.rs` (which crate may use which), `corpus.rs` (kept fuzzing inputs), `spec/` (plugins and library in network namespaces,
+//! The tests: `layout/` (which crate and which folder may use which), `corpus.rs` (kept fuzzing inputs), `spec/` (plugins and library in network namespaces,
 //! ours beside Debian's Go plugins), `simulation/` and `model/` (the allocation of addresses under faults), `e2e/` (a real two-node cluster).
 //! `cluster/` has the scripts that make such a cluster, `vm/` those that run tests in a virtual machine, `demo/` those of `make demo`.
 

@@ -1,4 +1,4 @@
-//! The verbs as the runtime calls them.
+//! The verbs, as the runtime calls them.
 
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ fn add_check_and_del_without_an_api_server() {
 }
 
 #[test]
-fn the_result_has_the_version_that_the_caller_speaks() {
+fn the_result_has_the_version_of_the_configuration() {
     let mut bench = bench("1.0.0");
     bench.conf["cniVersion"] = "0.2.0".into();
     let result = run(&bench, "ADD").unwrap();
@@ -70,7 +70,7 @@ fn a_kubeconfig_that_cannot_be_used_fails_add_but_not_del() {
 }
 
 #[test]
-fn status_is_the_default_networks_with_its_code() {
+fn status_is_that_of_the_default_network_with_its_code() {
     let mut bench = bench("1.1.0");
     run(&bench, "STATUS").unwrap();
     bench.script("main", &bench.fails("STATUS", 51));
@@ -98,7 +98,7 @@ fn a_delegate_that_is_multus_itself_is_refused() {
 }
 
 #[test]
-fn every_version_is_spoken() {
+fn every_version_is_supported() {
     let reply = run(&bench("1.0.0"), "VERSION").unwrap();
     assert_eq!(
         reply["supportedVersions"],

@@ -1,9 +1,18 @@
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use cni::Version;
+use cni::names::{ContainerId, IfName, NetworkName};
+use node::names::DnsLabel;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::format::OWN;
 use super::*;
-use crate::plan::{Subject, plan};
-use crate::selection::{self, Request};
+use crate::network::Network;
+use crate::plan::{Delegate, RuntimeRequest, plan};
+use crate::request::{self, AttachmentRequest};
 use crate::testing::pod_ref;
 
 fn id() -> ContainerId {
@@ -35,12 +44,15 @@ fn delegates() -> Vec<Delegate> {
         json!({"cniVersion": "0.3.1", "name": "macvlan-conf", "type": "macvlan", "capabilities": {"ips": true}, "master": "eth1"}),
         Some("default/macvlan-conf"),
     );
-    let asked = r#"[{"name":"macvlan-conf","interface":"data","ips":["10.1.1.11/24"],"mac":"02:00:00:00:00:01","default-route":["10.1.1.1"]}]"#;
-    let asked = selection::parse(asked, &DnsLabel::new("default").unwrap()).unwrap().remove(0).request;
-    let offers = json!({"portMappings": [{"hostPort": 1}]});
-    let subject =
-        Subject { container_id: &id(), if_name: &eth0(), runtime_config: offers.as_object().unwrap() };
-    plan(subject, vec![(list, Request::default()), (single, asked)]).unwrap()
+    let annotation = r#"[{"name":"macvlan-conf","interface":"data","ips":["10.1.1.11/24"],"mac":"02:00:00:00:00:01","default-route":["10.1.1.1"]}]"#;
+    let requested = request::parse(annotation, &DnsLabel::new("default").unwrap()).unwrap().remove(0).request;
+    let runtime_config = json!({"portMappings": [{"hostPort": 1}]});
+    let runtime = RuntimeRequest {
+        container_id: &id(),
+        if_name: &eth0(),
+        runtime_config: runtime_config.as_object().unwrap(),
+    };
+    plan(runtime, vec![(list, AttachmentRequest::default()), (single, requested)]).unwrap()
 }
 
 fn put(folder: &TempDir, record: &Value) {
@@ -56,7 +68,7 @@ fn read_one(folder: &TempDir) -> Record {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn a_record_is_read_back_as_it_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let cni_dir = folder.path().join("multus");
     write(&cni_dir, &id(), &owner(), &delegates()).unwrap();
@@ -102,7 +114,7 @@ fn upstream_finds_its_own_keys_in_our_record() {
 }
 
 #[test]
-fn the_record_is_for_root_alone() {
+fn only_root_can_read_a_record() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let cni_dir = folder.path().join("a/multus");
@@ -164,7 +176,7 @@ fn records_of_upstream_4_2_1_to_4_3_0_are_read() {
 }
 
 #[test]
-fn a_record_that_is_none_is_damaged_not_empty() {
+fn a_file_that_is_not_a_record_is_damaged_not_empty() {
     let folder = tempfile::tempdir().unwrap();
     let mut without_bytes = upstream_4_0();
     without_bytes[1].as_object_mut().unwrap().remove("Bytes");
@@ -180,7 +192,7 @@ fn a_record_that_is_none_is_damaged_not_empty() {
 }
 
 #[test]
-fn only_files_named_as_sandboxes_are_records() {
+fn only_files_with_the_name_of_a_sandbox_are_records() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(all(&folder.path().join("missing")).unwrap(), []);
     put_text(&folder, "[]");

@@ -1,19 +1,24 @@
-//! The API server's side, against a service that answers as it is told.
+//! Requests to a fake API server.
 
 use std::time::Duration;
 
+use nad::{NadRef, PodRef};
+use node::client::{ApiClient, ApiError, Credentials, block_on};
+use node::deadline::Deadline;
 use node::names::{DnsLabel, DnsSubdomain, PodUid};
 use serde_json::{Value, json};
 
+use super::connect::credentials;
 use super::*;
-use crate::demand::Lookup;
+use crate::conf::Conf;
+use crate::request::{Definitions, Lookup, Pod};
 use crate::testing::{FakeApi, call, pod_ref};
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(10))
 }
 
-fn at() -> PodRef {
+fn pod0() -> PodRef {
     pod_ref("default", "pod0")
 }
 
@@ -21,39 +26,75 @@ fn annotated() -> FakeApi {
     FakeApi::new(json!({"k8s.v1.cni.cncf.io/networks": "a", "v1.multus-cni.io/default-network": "b"}))
 }
 
+fn with_client<T>(api: &FakeApi, work: impl AsyncFnOnce(&ApiClient) -> T) -> T {
+    block_on(Deadline::after(Duration::from_secs(30)), async { work(&api.client().await).await }).unwrap()
+}
+
+fn read(api: &FakeApi, pod: &PodRef) -> Result<Pod, SourceError> {
+    with_client(api, async |client| Ok(read_pod(client, pod, soon()).await?.0))
+}
+
+fn definitions(api: &FakeApi, wanted: &[NadRef]) -> Result<Definitions, SourceError> {
+    with_client(api, async |client| read_definitions(client, wanted, soon()).await)
+}
+
+/// Writes without a pod that was read before.
+fn write(api: &FakeApi) -> Result<(), SourceError> {
+    with_client(api, async |client| write_status(client, &pod0(), None, "[{}]", soon()).await)
+}
+
+/// Reads the pod, calls `between`, and writes.
+fn read_and_write(api: &FakeApi, between: impl FnOnce()) -> Result<(), SourceError> {
+    with_client(api, async |client| {
+        let (_, object) = read_pod(client, &pod0(), soon()).await?;
+        between();
+        write_status(client, &pod0(), Some(object), "[{}]", soon()).await
+    })
+}
+
 #[test]
 fn a_pod_is_read_with_its_annotations_node_and_uid() {
-    let pod = annotated().api().pod(&at(), soon()).unwrap();
+    let pod = read(&annotated(), &pod0()).unwrap();
     assert_eq!((pod.networks.as_deref(), pod.default_network.as_deref()), (Some("a"), Some("b")));
-    assert_eq!((pod.node.as_deref(), pod.at), (Some("n1"), at()));
+    assert_eq!((pod.node.as_deref(), pod.pod_ref), (Some("n1"), pod0()));
 }
 
 #[test]
-fn a_pod_of_another_uid_is_not_the_one_unless_it_is_static() {
-    let other = PodRef { uid: Some(PodUid::new("u-9").unwrap()), ..at() };
-    let error = annotated().api().pod(&other, soon()).unwrap_err();
+fn a_pod_with_another_uid_is_another_pod() {
+    let other = PodRef { uid: Some(PodUid::new("u-9").unwrap()), ..pod0() };
+    let error = read(&annotated(), &other).unwrap_err();
     assert!(matches!(error, SourceError::PodReplaced { .. }), "{error}");
-    assert!(annotated().api().pod(&PodRef { uid: None, ..at() }, soon()).is_ok());
-    for (source, is_static) in [("file", true), ("http", true), ("api", false)] {
-        let api = FakeApi::new(json!({"kubernetes.io/config.source": source}));
-        assert_eq!(api.api().pod(&other, soon()).is_ok(), is_static, "{source}");
-    }
+    let file = FakeApi::new(json!({"kubernetes.io/config.source": "file"}));
+    assert!(read(&file, &other).is_err());
+    assert!(read(&annotated(), &PodRef { uid: None, ..pod0() }).is_ok());
 }
 
 #[test]
-fn a_busy_server_is_asked_again() {
+fn a_static_pod_has_the_uid_that_its_mirror_pod_names() {
+    let on_node = PodRef { uid: Some(PodUid::new("0f9a").unwrap()), ..pod0() };
+    let mirror = |hash: &str| {
+        FakeApi::new(json!({"kubernetes.io/config.source": "file", "kubernetes.io/config.mirror": hash}))
+    };
+    assert_eq!(read(&mirror("0f9a"), &on_node).unwrap().pod_ref, pod0());
+    let error = read(&mirror("1234"), &on_node).unwrap_err();
+    assert!(matches!(error, SourceError::PodReplaced { .. }), "{error}");
+}
+
+#[test]
+fn a_request_that_may_succeed_later_is_repeated() {
     let api = annotated();
     api.refuse("GET", &[503, 0, 429, 500]);
-    assert!(api.api().pod(&at(), soon()).is_ok());
+    assert!(read(&api, &pod0()).is_ok());
     assert_eq!(api.requests().len(), 5);
 }
 
 #[test]
-fn a_server_that_stays_away_is_given_up_at_the_deadline() {
+fn requests_end_at_the_deadline() {
     let api = annotated();
     api.refuse("GET", &[503; 1000]);
     let started = std::time::Instant::now();
-    let error = api.api().pod(&at(), Deadline::after(Duration::from_millis(400))).unwrap_err();
+    let deadline = Deadline::after(Duration::from_millis(400));
+    let error = with_client(&api, async |client| read_pod(client, &pod0(), deadline).await).unwrap_err();
     assert!(
         matches!(error, SourceError::Api(ApiError::Retryable { .. }) | SourceError::DeadlinePassed(_)),
         "{error}"
@@ -68,11 +109,11 @@ fn nad(name: &str) -> NadRef {
 #[test]
 fn definitions_are_found_or_absent_and_any_other_answer_is_an_error() {
     let api = FakeApi::new(json!({})).with_nad("default/a", &json!({"type": "x"}));
-    let found = api.api().definitions(&[nad("a"), nad("b")], soon()).unwrap();
+    let found = definitions(&api, &[nad("a"), nad("b")]).unwrap();
     assert!(matches!(&found[&nad("a")], Lookup::Found(nad) if nad.spec.config == r#"{"type":"x"}"#));
     assert!(matches!(&found[&nad("b")], Lookup::Absent(reason) if reason.ends_with("\"b\" not found")));
     api.refuse("GET", &[403]);
-    let error = api.api().definitions(&[nad("a")], soon()).unwrap_err().to_string();
+    let error = definitions(&api, &[nad("a")]).unwrap_err().to_string();
     assert!(
         error
             .contains("grant \"get\" on network-attachment-definitions.k8s.cni.cncf.io in namespace default"),
@@ -83,87 +124,78 @@ fn definitions_are_found_or_absent_and_any_other_answer_is_an_error() {
 #[test]
 fn the_status_is_written_with_every_other_field_as_it_was() {
     let api = annotated();
-    let mut source = api.source();
-    source.pod(&at(), soon()).unwrap();
     let mut want = api.pod();
-    source.publish(&at(), "[{}]", soon()).unwrap();
+    read_and_write(&api, || ()).unwrap();
     want["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"] = "[{}]".into();
     assert_eq!(api.pod(), want);
-    assert_eq!(api.requests().last().unwrap(), "PUT /api/v1/namespaces/default/pods/pod0/status");
+    let pod = "/api/v1/namespaces/default/pods/pod0";
+    assert_eq!(api.requests(), [format!("GET {pod}"), format!("PUT {pod}/status")]);
 }
 
 #[test]
 fn a_pod_without_annotations_gets_its_first() {
     let api = annotated();
     api.edit_pod(|pod| pod["metadata"]["annotations"] = Value::Null);
-    api.source().publish(&at(), "[{}]", soon()).unwrap();
+    write(&api).unwrap();
     assert_eq!(api.status().unwrap(), "[{}]");
 }
 
 #[test]
-fn after_a_conflict_the_pod_is_read_anew() {
+fn after_a_conflict_the_pod_is_read_again() {
     let api = annotated();
-    let mut source = api.source();
-    source.pod(&at(), soon()).unwrap();
-    api.edit_pod(|pod| {
-        pod["metadata"]["resourceVersion"] = "2".into();
-        pod["status"]["phase"] = "Running".into();
-    });
-    source.publish(&at(), "[{}]", soon()).unwrap();
+    read_and_write(&api, || {
+        api.edit_pod(|pod| {
+            pod["metadata"]["resourceVersion"] = "2".into();
+            pod["status"]["phase"] = "Running".into();
+        });
+    })
+    .unwrap();
     assert_eq!((api.status().unwrap().as_str(), &api.pod()["status"]["phase"]), ("[{}]", &json!("Running")));
 }
 
 #[test]
-fn a_write_whose_answer_is_lost_is_made_again() {
+fn a_write_whose_answer_is_lost_is_repeated() {
     let api = annotated();
     api.refuse("PUT", &[0, 500, 409]);
-    api.source().publish(&at(), "[{}]", soon()).unwrap();
+    write(&api).unwrap();
     assert_eq!(api.status().unwrap(), "[{}]");
     assert!(api.requests().iter().filter(|line| line.starts_with("GET")).count() >= 4);
 }
 
 #[test]
-fn a_pod_that_is_gone_needs_no_status_but_a_later_one_never_gets_it() {
+fn a_pod_that_is_gone_needs_no_status_and_its_successor_never_gets_it() {
     let gone = annotated();
     gone.delete_pod();
-    gone.source().publish(&at(), "[{}]", soon()).unwrap();
+    write(&gone).unwrap();
     let replaced = annotated();
     replaced.edit_pod(|pod| pod["metadata"]["uid"] = "u-2".into());
-    let error = replaced.source().publish(&at(), "[{}]", soon()).unwrap_err();
+    let error = write(&replaced).unwrap_err();
     assert!(matches!(error, SourceError::PodReplaced { .. }), "{error}");
     assert_eq!(replaced.status(), None);
 }
 
 #[test]
-fn a_status_that_may_not_be_written_is_an_error_that_names_the_right() {
+fn the_error_of_a_forbidden_write_names_the_missing_right() {
     let api = annotated();
     api.refuse("PUT", &[403]);
-    let error = api.source().publish(&at(), "[{}]", soon()).unwrap_err().to_string();
+    let error = write(&api).unwrap_err().to_string();
     assert!(error.contains("grant \"update\" on pods/status in namespace default"), "{error}");
 }
 
 #[test]
-fn nothing_is_ever_patched() {
-    let api = annotated();
-    let mut source = api.source();
-    source.pod(&at(), soon()).unwrap();
-    source.publish(&at(), "[{}]", soon()).unwrap();
-    assert!(api.requests().iter().all(|line| line.starts_with("GET ") || line.starts_with("PUT ")));
-}
-
-#[test]
-fn events_that_are_lost_are_no_error() {
+fn lost_events_are_no_error() {
     let api = annotated();
     api.refuse("POST", &[500, 403]);
-    let pod = api.api().pod(&at(), soon()).unwrap();
+    let pod = read(&api, &pod0()).unwrap();
     let now = "2026-11-23T10:00:00Z".parse().unwrap();
-    let event = crate::events::no_network_found(&pod, &nad("b"), "gone", now);
-    api.source().tell(&[event.clone(), event.clone(), event], soon());
+    let event = crate::report::no_network_found(&pod, &nad("b"), "gone", now);
+    let events = [event.clone(), event.clone(), event];
+    with_client(&api, async |client| send_events(client, &events, soon()).await);
     assert_eq!(api.events().len(), 3);
 }
 
 #[test]
-fn credentials_are_the_confs_or_the_pods_own_or_none() {
+fn credentials_are_those_of_the_configuration_or_of_the_own_pod_or_none() {
     let of = |kubeconfig: &str, variables: &[(&str, &str)]| {
         let conf = json!({"name": "n", "type": "multus", "clusterNetwork": "x", "kubeconfig": kubeconfig});
         let conf = Conf::read(&call(&conf, "/bin", "")).unwrap();

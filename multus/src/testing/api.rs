@@ -1,13 +1,10 @@
 //! The API server of a test, with one pod and some NetworkAttachmentDefinitions.
 
-use std::time::Duration;
-
 use fake_api::{ApiServer, Fault, Key};
 use node::client::{ApiClient, Timeouts};
-use node::deadline::Deadline;
 use serde_json::{Value, json};
 
-use crate::source::{Api, Source};
+use crate::plugin::Api;
 
 #[derive(Clone, Default)]
 pub(crate) struct FakeApi(ApiServer);
@@ -62,7 +59,7 @@ impl FakeApi {
     /// The pod's network-status annotation.
     pub(crate) fn status(&self) -> Option<String> {
         let pod = self.pod();
-        let status = pod["metadata"]["annotations"].get(crate::status::NETWORK_STATUS)?;
+        let status = pod["metadata"]["annotations"].get(nad::NETWORK_STATUS)?;
         Some(status.as_str().unwrap().to_owned())
     }
 
@@ -81,13 +78,13 @@ impl FakeApi {
         messages
     }
 
-    pub(crate) fn api(&self) -> Api {
-        let server = self.0.clone();
-        let client = async { Ok(ApiClient::from_service(server, Timeouts::default()).await) };
-        Api::with_client(Deadline::after(Duration::from_secs(5)), client).unwrap()
+    /// A client of this server.
+    pub(crate) async fn client(&self) -> ApiClient {
+        ApiClient::from_service(self.0.clone(), Timeouts::default()).await
     }
 
-    pub(crate) fn source(&self) -> Source {
-        Source::Api(self.api())
+    /// The plugin's blocking requests to this server.
+    pub(crate) fn api(&self) -> Api {
+        Api::with_client(async { Ok(Some(self.client().await)) }).unwrap().unwrap()
     }
 }

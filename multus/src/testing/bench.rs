@@ -1,4 +1,4 @@
-//! A node in a folder: scripted plugins that log how they are called, records, and a network namespace.
+//! A node in a folder: scripted plugins that log their calls, records, and a network namespace.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,10 +16,10 @@ use node::deadline::Deadline;
 use serde_json::{Map, Value, json};
 
 use super::{FakeApi, call};
-use crate::attach::Attach;
 use crate::conf::Conf;
-use crate::detach::Detach;
-use crate::pod::PodRef;
+use crate::plugin::Add;
+use crate::request::pod::pod_of_add;
+use crate::run::Detach;
 
 pub(crate) const ARGS: &str = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod0;K8S_POD_INFRA_CONTAINER_ID=c1;K8S_POD_UID=u-1;EXTRA=e";
 
@@ -30,7 +30,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A conf with one delegate, `main`, and the plugins `main`, `a` and `b`, each of which makes one interface.
+    /// A configuration with one delegate, `main`, and the plugins `main`, `a` and `b`, each of which makes one interface.
     pub(crate) fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let conf = json!({"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus",
@@ -50,7 +50,7 @@ impl Bench {
         )
     }
 
-    /// A script that fails one verb and does the others well.
+    /// A script that fails one verb and succeeds in the others.
     pub(crate) fn fails(&self, verb: &str, code: u32) -> String {
         let ok = self.answer("10.9.0.1/16");
         format!(
@@ -101,10 +101,10 @@ impl Bench {
     pub(crate) fn add(&self, api: Option<&FakeApi>) -> Result<RawResult, CniError> {
         let (call, attachment) = (self.call(), self.attachment());
         let conf = Conf::read(&call)?;
-        let at = PodRef::of_call(&call.args)?;
+        let pod = pod_of_add(&call.args)?;
         let deadline = Deadline::after(Duration::from_secs(20));
-        let attach = Attach { conf: &conf, attachment: &attachment, call: &call, at: at.as_ref(), deadline };
-        attach.run(&conf.default_networks()?, api.map(FakeApi::source)).map_err(|e| e.to_cni())
+        let add = Add { conf: &conf, attachment: &attachment, args: &call.args, pod: pod.as_ref(), deadline };
+        add.run(&conf.default_networks()?, api.map(FakeApi::api)).map_err(|e| e.to_cni())
     }
 
     pub(crate) fn del(&self) -> Result<(), CniError> {
@@ -126,7 +126,7 @@ impl Bench {
         detach.run().map_err(|e| e.to_cni())
     }
 
-    /// The calls since the last look: `<plugin> <verb> <container> <interface> <args>`, and the conf.
+    /// The calls since the last time this was called: `<plugin> <verb> <container> <interface> <args>`, and the conf.
     pub(crate) fn calls(&self) -> Vec<(String, Map<String, Value>)> {
         let log = self.folder.path().join("log");
         let text = std::fs::read_to_string(&log).unwrap_or_default();

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use cni::list::Allowed;
 use cni::{CniError, Code, Version};
-use multus::network::Network;
-use multus::ondisk::{OnDiskError, by_name, by_path};
+use multus::network::{Network, OnDiskError, by_name, by_path};
 use serde_json::{Map, Value, json};
 
 use crate::protocol::list_bench::{parse, three};

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use cni::names::{ContainerId, IfName, NetworkName};
 use ipnet::IpNet;
-use multus::nad::{self, Nad, NadRef, Spec};
-use multus::network::{Network, is_self};
-use multus::plan::{Delegate, Role, Subject, plan};
+use multus::network::{Network, is_self, of_definition};
+use multus::plan::{Delegate, Role, RouteEdit, RuntimeRequest, plan};
 use multus::record::{self, Owner, Record, RecordError};
-use multus::routes::RouteEdit;
-use multus::selection::{self, Element, MAX_NETWORKS, Request};
+use multus::request::{self, AttachmentRequest, Element, MAX_NETWORKS};
+use nad::{NadRef, NetworkAttachmentDefinition, Spec};
 use node::names::{DnsLabel, DnsSubdomain};
 use serde_json::{Map, Value, json};
 
@@ -19,27 +18,27 @@ use super::super::{is_file_name, is_interface_name, is_word, lossy, put, same};
 /// The annotation of a pod: an accepted one has checked names and at most 32 elements, and survives a round trip as JSON.
 pub fn multus_networks(bytes: &[u8]) {
     let (text, own) = (lossy(bytes), DnsLabel::new("pod-ns").expect("a label"));
-    let elements = match selection::parse(&text, &own) {
+    let elements = match request::parse(&text, &own) {
         Ok(elements) => elements,
         Err(error) => return assert!(error.to_string().len() < 8192, "an error is short"),
     };
     assert!(elements.len() <= MAX_NETWORKS, "{} networks", elements.len());
     elements.iter().for_each(check);
     let written = Value::Array(elements.iter().map(json_form).collect()).to_string();
-    let again = selection::parse(&written, &own).unwrap_or_else(|e| panic!("{e}: {written}"));
+    let again = request::parse(&written, &own).unwrap_or_else(|e| panic!("{e}: {written}"));
     for (one, two) in elements.iter().zip(&again) {
         assert!(same(
             &Value::Object(one.request.cni_args.clone()),
             &Value::Object(two.request.cni_args.clone())
         ));
         let without_args = |e: &Element| Element {
-            request: Request { cni_args: Map::new(), ..e.request.clone() },
+            request: AttachmentRequest { cni_args: Map::new(), ..e.request.clone() },
             ..e.clone()
         };
         assert_eq!(without_args(one), without_args(two));
     }
     assert_eq!(again.len(), elements.len());
-    if let Ok(Some(default)) = selection::parse_default(&text, &own) {
+    if let Ok(Some(default)) = request::parse_default(&text, &own) {
         assert_eq!(elements, [default]);
     }
     planned(elements);
@@ -70,7 +69,7 @@ fn is_label(text: &str) -> bool {
 }
 
 fn json_form(element: &Element) -> Value {
-    let Request {
+    let AttachmentRequest {
         interface,
         ips,
         mac,
@@ -92,11 +91,12 @@ fn json_form(element: &Element) -> Value {
 
 /// A plan of accepted networks gives each network its own interface.
 fn planned(elements: Vec<Element>) {
-    let subject_id = ContainerId::parse("c1").expect("an id");
+    let container_id = ContainerId::parse("c1").expect("an id");
     let if_name = IfName::parse("eth0").expect("a name");
-    let subject = Subject { container_id: &subject_id, if_name: &if_name, runtime_config: &Map::new() };
-    let wanted = elements.into_iter().map(|element| (network("a"), element.request)).collect();
-    let Ok(delegates) = plan(subject, wanted) else { return };
+    let runtime =
+        RuntimeRequest { container_id: &container_id, if_name: &if_name, runtime_config: &Map::new() };
+    let networks = elements.into_iter().map(|element| (network("a"), element.request)).collect();
+    let Ok(delegates) = plan(runtime, networks) else { return };
     let mut names: Vec<&str> = delegates.iter().map(|d| d.if_name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
@@ -111,9 +111,10 @@ fn network(name: &str) -> Network {
 /// The configuration in a NetworkAttachmentDefinition: an accepted one has checked names, does not run multus, and accepts `cni-args`.
 pub fn multus_nad(bytes: &[u8]) {
     let label = |text| DnsLabel::new(text).expect("a label");
-    let at = NadRef { namespace: label("default"), name: DnsSubdomain::new("net.a").expect("a name") };
-    let nad = Nad { spec: Spec { config: lossy(bytes) } };
-    let Ok(network) = nad::network(&at, &nad, Path::new("/nonexistent")) else { return };
+    let nad_ref = NadRef { namespace: label("default"), name: DnsSubdomain::new("net.a").expect("a name") };
+    let spec = Spec { config: lossy(bytes) };
+    let definition = NetworkAttachmentDefinition { spec, ..NetworkAttachmentDefinition::default() };
+    let Ok(network) = of_definition(&nad_ref, &definition, Path::new("/nonexistent")) else { return };
     assert_eq!(network.label, "default/net.a");
     check_network(&network);
     let args = json!({ "asked": 1 }).as_object().cloned().unwrap_or_default();
@@ -185,7 +186,7 @@ fn delegates(record: &Record) -> Vec<Delegate> {
         network: recorded.network.clone(),
         role: Role::Additional,
         if_name: recorded.if_name.clone(),
-        request: Request::default(),
+        request: AttachmentRequest::default(),
         capability_args: recorded.capability_args.clone(),
         route_edit: RouteEdit::default(),
     };

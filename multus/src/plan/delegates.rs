@@ -1,0 +1,237 @@
+//! Which plugins run, in which order, for which interface and with which arguments. Conflicts between the networks of a pod are found
+//! here, before any plugin runs.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use cni::CniError;
+use cni::names::{ContainerId, IfName};
+use serde_json::{Map, Value, json};
+
+use super::device::device_file;
+use super::routes::{self, RouteEdit, SeveralGateways};
+use crate::network::Network;
+use crate::request::AttachmentRequest;
+
+/// One network of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delegate {
+    /// The network.
+    pub network: Network,
+    /// Whether it is the default network.
+    pub role: Role,
+    /// The name of its interface in the pod.
+    pub if_name: IfName,
+    /// What the pod requests of it.
+    pub request: AttachmentRequest,
+    /// The capability arguments. A plugin receives those whose capability its configuration declares.
+    pub capability_args: Map<String, Value>,
+    /// The change of its default routes after ADD.
+    pub route_edit: RouteEdit,
+}
+
+/// The place of a network in the pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The default network. The runtime gets its result, and Kubernetes the pod's addresses from it.
+    Default,
+    /// Any other.
+    Additional,
+}
+
+/// The networks of a pod conflict. The annotation must be corrected.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Two have the same interface name.
+    #[error(
+        "networks {first} and {second} would both get the interface name {if_name}: give one of them another \"interface\""
+    )]
+    SameInterface {
+        /// The name.
+        if_name: IfName,
+        /// The first network.
+        first: String,
+        /// The second network.
+        second: String,
+    },
+    /// Several gateways of one family.
+    #[error(transparent)]
+    SeveralGateways(#[from] SeveralGateways),
+    /// The generated name of an interface is not valid.
+    #[error("interface {at}: {source}")]
+    Interface {
+        /// The place in the plan, from 0.
+        at: usize,
+        /// What is wrong.
+        source: CniError,
+    },
+}
+
+/// The attachment that the runtime requests.
+#[derive(Clone, Copy, Debug)]
+pub struct RuntimeRequest<'a> {
+    /// The sandbox.
+    pub container_id: &'a ContainerId,
+    /// The interface of the default network.
+    pub if_name: &'a IfName,
+    /// The capability arguments of the runtime. They are for the default network only: a host port can lead to only one network.
+    pub runtime_config: &'a Map<String, Value>,
+}
+
+/// Plans the attachment of these networks in their order. The first is the default network.
+pub fn plan(
+    runtime: RuntimeRequest<'_>,
+    networks: Vec<(Network, AttachmentRequest)>,
+) -> Result<Vec<Delegate>, PlanError> {
+    let gateways: Vec<Option<&[IpAddr]>> =
+        networks.iter().map(|(_, request)| request.default_route.as_deref()).collect();
+    let edits = routes::edits(&gateways)?;
+    let mut delegates = Vec::with_capacity(networks.len());
+    for (at, ((network, request), route_edit)) in networks.into_iter().zip(edits).enumerate() {
+        let role = if at == 0 { Role::Default } else { Role::Additional };
+        let if_name = interface(at, request.interface.as_ref(), runtime.if_name)?;
+        let mut capability_args = match role {
+            Role::Default => runtime.runtime_config.clone(),
+            Role::Additional => Map::new(),
+        };
+        capability_args.extend(capabilities(&request));
+        // Upstream names the file only with a device, though the capability could be declared without one.
+        if request.device_id.is_some() {
+            let file = device_file(&network.label, runtime.container_id, &if_name);
+            capability_args.insert("CNIDeviceInfoFile".to_owned(), file.to_string_lossy().into());
+        }
+        delegates.push(Delegate { network, role, if_name, request, capability_args, route_edit });
+    }
+    check_interfaces(&delegates)?;
+    Ok(delegates)
+}
+
+/// Returns the interface of the network at place `at`, from 0: the requested one, `first` for the default network, or `net<at>`. Records
+/// of upstream have only requested names, so DEL needs this too.
+pub(crate) fn interface(at: usize, requested: Option<&IfName>, first: &IfName) -> Result<IfName, PlanError> {
+    match (requested, at) {
+        (Some(name), _) => Ok(name.clone()),
+        (None, 0) => Ok(first.clone()),
+        // The place counts networks whose interface has a requested name too, as upstream does. So numbers may be missing.
+        (None, at) => {
+            IfName::parse(&format!("net{at}")).map_err(|source| PlanError::Interface { at, source })
+        }
+    }
+}
+
+fn check_interfaces(delegates: &[Delegate]) -> Result<(), PlanError> {
+    let mut taken = BTreeMap::new();
+    for delegate in delegates {
+        if let Some(first) = taken.insert(&delegate.if_name, &delegate.network.label) {
+            return Err(PlanError::SameInterface {
+                if_name: delegate.if_name.clone(),
+                first: first.clone(),
+                second: delegate.network.label.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The requests of the pod as capability arguments, by the names of the CNI conventions.
+fn capabilities(request: &AttachmentRequest) -> Map<String, Value> {
+    let mut args = Map::new();
+    let mut add = |key: &str, value: Option<Value>| {
+        args.extend(value.map(|value| (key.to_owned(), value)));
+    };
+    add("portMappings", (!request.port_mappings.is_empty()).then(|| json!(request.port_mappings)));
+    add("bandwidth", request.bandwidth.map(|b| json!(b)));
+    add("ips", (!request.ips.is_empty()).then(|| json!(request.ips)));
+    add("mac", request.mac.as_ref().map(|m| json!(m)));
+    add("infinibandGUID", request.infiniband_guid.as_ref().map(|g| json!(g)));
+    add("deviceID", request.device_id.as_ref().map(|d| json!(d)));
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::network;
+
+    fn request(value: Value) -> AttachmentRequest {
+        let text = Value::Array(vec![value]).to_string();
+        crate::request::parse(&text, &node::names::DnsLabel::new("default").unwrap())
+            .unwrap()
+            .remove(0)
+            .request
+    }
+
+    fn planned(
+        runtime_config: Value,
+        networks: Vec<(Network, AttachmentRequest)>,
+    ) -> Result<Vec<Delegate>, PlanError> {
+        let (container_id, if_name) = (ContainerId::parse("c1").unwrap(), IfName::parse("eth0").unwrap());
+        let runtime_config = runtime_config.as_object().unwrap().clone();
+        plan(
+            RuntimeRequest {
+                container_id: &container_id,
+                if_name: &if_name,
+                runtime_config: &runtime_config,
+            },
+            networks,
+        )
+    }
+
+    fn any(name: &str) -> (Network, AttachmentRequest) {
+        (network(name, "1.0.0"), AttachmentRequest::default())
+    }
+
+    fn named(interface: &str) -> (Network, AttachmentRequest) {
+        (network("x", "1.0.0"), request(json!({"name": "x", "interface": interface})))
+    }
+
+    #[test]
+    fn an_interface_has_the_requested_name_or_a_number() {
+        let plan = planned(json!({}), vec![any("a"), any("b"), named("data"), any("b")]).unwrap();
+        let names: Vec<&str> = plan.iter().map(|d| d.if_name.as_str()).collect();
+        assert_eq!(names, ["eth0", "net1", "data", "net3"]);
+        let roles: Vec<Role> = plan.iter().map(|d| d.role).collect();
+        assert_eq!(roles, [Role::Default, Role::Additional, Role::Additional, Role::Additional]);
+    }
+
+    #[test]
+    fn two_networks_with_one_interface_are_refused_before_anything_runs() {
+        for second in ["eth0", "net2"] {
+            let error = planned(json!({}), vec![any("a"), named(second), any("b")]).unwrap_err();
+            assert!(
+                error.to_string().contains(&format!("would both get the interface name {second}")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_capability_arguments_of_the_runtime_are_for_the_default_network_only() {
+        let offers = json!({"portMappings": [{"hostPort": 1}], "dns": {"servers": ["1.1.1.1"]}, "io.kubernetes.cri.pod-annotations": {"a": "b"}});
+        let plan = planned(offers.clone(), vec![any("a"), any("b")]).unwrap();
+        assert_eq!(Value::Object(plan[0].capability_args.clone()), offers);
+        assert!(plan[1].capability_args.is_empty());
+    }
+
+    #[test]
+    fn the_requests_of_the_pod_become_capability_arguments() {
+        let request = request(
+            json!({"name": "x", "ips": ["10.0.0.1/8"], "mac": "02:00:00:00:00:01", "infiniband-guid": "02:00:00:00:00:00:00:01",
+            "bandwidth": {"ingressRate": 5}, "portMappings": [{"hostPort": 80, "containerPort": 90}], "deviceID": "0000:01:00.0"}),
+        );
+        let plan = planned(json!({}), vec![any("a"), (network("x", "1.0.0"), request)]).unwrap();
+        let want = json!({"ips": ["10.0.0.1/8"], "mac": "02:00:00:00:00:01", "infinibandGUID": "02:00:00:00:00:00:00:01",
+            "bandwidth": {"ingressRate": 5, "ingressBurst": 0, "egressRate": 0, "egressBurst": 0},
+            "portMappings": [{"hostPort": 80, "containerPort": 90}], "deviceID": "0000:01:00.0",
+            "CNIDeviceInfoFile": "/var/run/k8s.cni.cncf.io/devinfo/cni/x-c1_net1"});
+        assert_eq!(Value::Object(plan[1].capability_args.clone()), want);
+    }
+
+    #[test]
+    fn two_gateways_of_one_family_are_refused() {
+        let route = |ip: &str| (network("x", "1.0.0"), request(json!({"name": "x", "default-route": [ip]})));
+        assert!(planned(json!({}), vec![any("a"), route("10.0.0.1"), route("fd00::1")]).is_ok());
+        let error = planned(json!({}), vec![any("a"), route("10.0.0.1"), route("10.0.0.2")]).unwrap_err();
+        assert!(error.to_string().starts_with("multus does not support ECMP for default-route"), "{error}");
+    }
+}

@@ -1,0 +1,13 @@
+//! What ADD is going to do, decided before any plugin runs.
+
+mod args;
+mod delegates;
+mod device;
+mod routes;
+
+pub(crate) use args::delegate_args;
+pub use delegates::{Delegate, Role, RuntimeRequest, plan};
+pub(crate) use delegates::{PlanError, interface};
+pub(crate) use device::device_file;
+pub use routes::RouteEdit;
+pub(crate) use routes::edit_result;

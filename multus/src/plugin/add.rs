@@ -1,0 +1,131 @@
+//! ADD: from the pod's annotation to attached networks, network-status and events.
+
+use std::time::Duration;
+
+use cni::args::CniArgs;
+use cni::crash_point;
+use cni::env::Attachment;
+use cni::result::RawResult;
+use cni::{CniError, Code};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use nad::PodRef;
+use node::deadline::Deadline;
+
+use super::api::Api;
+use crate::conf::{Conf, DefaultNetworks};
+use crate::error::Error;
+use crate::plan::{self, Delegate, RuntimeRequest};
+use crate::report;
+use crate::request::{self, Definitions, NetworkRequest, Pod, RequestError};
+use crate::run::{Attach, Attached};
+
+/// Longest time for sending events. The runtime waits meanwhile, and nothing depends on them.
+const EVENTS_LIMIT: Duration = Duration::from_secs(2);
+
+/// One ADD.
+#[derive(Debug)]
+pub(crate) struct Add<'a> {
+    /// The configuration.
+    pub(crate) conf: &'a Conf,
+    /// The sandbox.
+    pub(crate) attachment: &'a Attachment,
+    /// `CNI_ARGS` of the runtime.
+    pub(crate) args: &'a CniArgs,
+    /// The pod, if the runtime names one.
+    pub(crate) pod: Option<&'a PodRef>,
+    /// When to give up.
+    pub(crate) deadline: Deadline,
+}
+
+impl Add<'_> {
+    /// Attaches all networks of the pod. The result is that of the default network.
+    pub(crate) fn run(&self, defaults: &DefaultNetworks, mut api: Option<Api>) -> Result<RawResult, Error> {
+        let pod = match (&mut api, self.pod) {
+            (Some(api), Some(pod)) => Some(api.read_pod(pod, self.deadline)?),
+            _ => None,
+        };
+        let delegates = self.plan(defaults, api.as_ref(), pod.as_ref())?;
+        let Add { conf, attachment, args, pod: pod_ref, deadline } = *self;
+        let attach = Attach { conf, attachment, args, pod: pod_ref, deadline };
+        let attached = attach.run(&delegates)?;
+        if let (Some(api), Some(pod)) = (&mut api, &pod) {
+            // A pod without network-status does not know its addresses, so this failure undoes the networks.
+            if let Err(error) = self.write_status(api, pod, &delegates, &attached) {
+                return Err(attach.undo(&delegates, error));
+            }
+            crash_point!("multus-published");
+            self.send_events(api, pod, &delegates, &attached);
+        }
+        let first = attached.into_iter().next().map(|attached| attached.raw);
+        first.ok_or_else(|| CniError::new(Code::InvalidConfig, "there is no network to attach").into())
+    }
+
+    /// The plan for all networks of the pod. If the pod requests a network that does not exist, it gets an event.
+    fn plan(
+        &self,
+        defaults: &DefaultNetworks,
+        api: Option<&Api>,
+        pod: Option<&Pod>,
+    ) -> Result<Vec<Delegate>, Error> {
+        let namespace = self.pod.map(|pod| &pod.namespace);
+        let requests = request::network_requests(self.conf, defaults, namespace, pod)?;
+        let definitions = match (api, request::needed_definitions(&requests)) {
+            // Most pods have no further networks, and cost no request here.
+            (Some(api), wanted) if !wanted.is_empty() => api.read_definitions(&wanted, self.deadline)?,
+            _ => Definitions::new(),
+        };
+        let network = |request: &NetworkRequest| {
+            let network = request::resolve(request, &definitions, &self.conf.conf_dir, pod)?;
+            Ok((network, request.attachment.clone()))
+        };
+        let networks: Result<Vec<_>, RequestError> = requests.iter().map(network).collect();
+        if let (Err(RequestError::Missing { nad_ref, reason, .. }), Some(api), Some(pod)) =
+            (&networks, api, pod)
+        {
+            let event = report::no_network_found(pod, nad_ref, reason, Timestamp::now());
+            api.send_events(&[event], self.deadline.child(EVENTS_LIMIT));
+        }
+        let runtime = RuntimeRequest {
+            container_id: &self.attachment.container_id,
+            if_name: &self.attachment.if_name,
+            runtime_config: &self.conf.runtime_config,
+        };
+        Ok(plan::plan(runtime, networks?)?)
+    }
+
+    fn write_status(
+        &self,
+        api: &mut Api,
+        pod: &Pod,
+        delegates: &[Delegate],
+        attached: &[Attached],
+    ) -> Result<(), Error> {
+        let entries = |(delegate, attached): (&Delegate, &Attached)| {
+            let Attached { result, device_info, .. } = attached;
+            report::entries(&delegate.network.label, delegate.role, result, device_info.clone())
+        };
+        let entries: Vec<_> = delegates.iter().zip(attached).flat_map(entries).collect();
+        let Some(status) = nad::render(&entries) else { return Ok(()) };
+        // With the UID of the runtime, so that a pod that was replaced meanwhile is noticed.
+        let pod = self.pod.unwrap_or(&pod.pod_ref);
+        api.write_status(pod, &status, self.deadline).map_err(|error| {
+            let what = format!("[{}]: error setting the networks status", pod.with_uid());
+            error.to_cni().context(what).into()
+        })
+    }
+
+    fn send_events(&self, api: &Api, pod: &Pod, delegates: &[Delegate], attached: &[Attached]) {
+        let now = Timestamp::now();
+        let event = |(nanos, (delegate, attached)): (i64, (&Delegate, &Attached))| {
+            // One nanosecond apart, so that lists sorted by time have the order of attachment.
+            let at = now.checked_add(SignedDuration::from_nanos(nanos)).unwrap_or(now);
+            let Delegate { network, if_name, .. } = delegate;
+            report::added(pod, &network.label, if_name.as_str(), &attached.result, at)
+        };
+        let events: Vec<_> = (0..).zip(delegates.iter().zip(attached)).filter_map(event).collect();
+        api.send_events(&events, self.deadline.child(EVENTS_LIMIT));
+    }
+}
+
+#[cfg(test)]
+mod tests;

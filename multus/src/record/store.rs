@@ -1,0 +1,75 @@
+//! Records on disk.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cni::names::{ContainerId, IfName};
+use node::files::{Dir, FileError, read_bounded, remove_if_exists};
+
+use super::content::{Owner, Record};
+use super::error::{MAX_RECORD, RecordError};
+use super::format;
+use crate::plan::Delegate;
+
+/// Writes the record of a sandbox. A crash leaves the whole record or none.
+pub fn write(
+    cni_dir: &Path,
+    container_id: &ContainerId,
+    owner: &Owner,
+    delegates: &[Delegate],
+) -> Result<(), RecordError> {
+    let damaged = |e: serde_json::Error| RecordError::Damaged {
+        path: file(cni_dir, container_id),
+        reason: e.to_string(),
+    };
+    let bytes = format::to_bytes(owner, delegates).map_err(damaged)?;
+    // A record that `read` refuses could never be deleted.
+    if bytes.len() > MAX_RECORD {
+        return Err(RecordError::TooLarge { size: bytes.len() });
+    }
+    Ok(Dir::open(cni_dir)?.write(container_id.as_str(), &bytes)?)
+}
+
+/// Reads the record of a sandbox; `None` if there is none. `first` is the interface of the default network, which records of upstream
+/// do not have.
+pub fn read(
+    cni_dir: &Path,
+    container_id: &ContainerId,
+    first: &IfName,
+) -> Result<Option<Record>, RecordError> {
+    let path = file(cni_dir, container_id);
+    let bytes = match read_bounded(&path, MAX_RECORD as u64) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let record = format::from_bytes(&bytes, first);
+    record.map(Some).map_err(|reason| RecordError::Damaged { path, reason })
+}
+
+/// Removes the record of a sandbox, if there is one.
+pub(crate) fn remove(cni_dir: &Path, container_id: &ContainerId) -> Result<(), RecordError> {
+    Ok(remove_if_exists(&file(cni_dir, container_id))?)
+}
+
+/// Returns the sandboxes that have a record, and when it was written.
+pub(crate) fn all(cni_dir: &Path) -> Result<Vec<(ContainerId, SystemTime)>, RecordError> {
+    let entries = match std::fs::read_dir(cni_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(FileError::Io { action: "list", path: cni_dir.to_owned(), source }.into()),
+    };
+    let of = |entry: std::fs::DirEntry| {
+        // Temporary files of an interrupted write begin with a dot, which no container id does.
+        let container_id = ContainerId::parse(entry.file_name().to_str()?).ok()?;
+        let found = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        Some((container_id, found.modified().ok()?))
+    };
+    let mut records: Vec<_> = entries.flatten().filter_map(of).collect();
+    records.sort();
+    Ok(records)
+}
+
+fn file(cni_dir: &Path, container_id: &ContainerId) -> PathBuf {
+    cni_dir.join(container_id.as_str())
+}

@@ -1,0 +1,142 @@
+use cni::Version;
+use cni::result::RawResult;
+use nad::{NetworkStatus, render};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::plan::Role;
+
+fn entries_of(version: Version, role: Role, result: Value) -> Vec<NetworkStatus> {
+    entries("default/net", role, &RawResult::from_value(result, version).unwrap().parse().unwrap(), None)
+}
+
+/// `interface mac mtu ips default gateways` of each entry.
+fn shown(role: Role, result: Value) -> Vec<String> {
+    let text = |e: &NetworkStatus| {
+        let default = if e.default { " default" } else { "" };
+        format!("{} [{}] via [{}]{default}", e.interface, e.ips.join(" "), e.gateway.join(" "))
+    };
+    entries_of(Version::V1_0_0, role, result).iter().map(text).collect()
+}
+
+fn kindnet() -> Value {
+    json!({"interfaces": [{"name": "eth0", "mac": "02:42:ac:11:00:02", "sandbox": "/run/netns/x"}],
+        "ips": [{"version": "4", "interface": 0, "address": "10.244.1.5/24", "gateway": "10.244.1.1"}],
+        "routes": [{"dst": "0.0.0.0/0", "gw": "10.244.1.1"}], "dns": {}})
+}
+
+const GOLDEN: &str = r#"[{
+    "name": "kindnet",
+    "interface": "eth0",
+    "ips": [
+        "10.244.1.5"
+    ],
+    "mac": "02:42:ac:11:00:02",
+    "default": true,
+    "dns": {},
+    "gateway": [
+        "10.244.1.1"
+    ]
+},{
+    "name": "default/macvlan-conf",
+    "interface": "net1",
+    "ips": [
+        "10.1.1.11"
+    ],
+    "mac": "c2:b0:57:49:47:f1",
+    "dns": {}
+}]"#;
+
+#[test]
+fn the_annotation_has_upstreams_bytes_for_each_version_with_interfaces() {
+    let macvlan = json!({"interfaces": [{"name": "net1", "mac": "c2:b0:57:49:47:f1", "sandbox": "/run/netns/x"}],
+        "ips": [{"version": "4", "interface": 0, "address": "10.1.1.11/24"}]});
+    for version in [Version::V0_3_0, Version::V0_3_1, Version::V0_4_0, Version::V1_0_0, Version::V1_1_0] {
+        let read = |value: Value| RawResult::from_value(value, version).unwrap().parse().unwrap();
+        let mut all = entries("kindnet", Role::Default, &read(kindnet()), None);
+        all.extend(entries("default/macvlan-conf", Role::Additional, &read(macvlan.clone()), None));
+        assert_eq!(render(&all).unwrap(), GOLDEN, "{version}");
+    }
+}
+
+#[test]
+fn an_entry_has_the_mtu_name_resolution_device_and_gateways_of_the_result() {
+    let result = json!({"interfaces": [{"name": "net1", "mac": "02:00:00:00:00:01", "mtu": 1400, "sandbox": "/x"}],
+        "ips": [{"address": "fd00::1/64"}], "routes": [{"dst": "::/0", "gw": "fd00::ff"}],
+        "dns": {"nameservers": ["1.1.1.1"], "domain": "d", "search": ["s"], "options": ["o"]}});
+    let result = RawResult::from_value(result, Version::V1_1_0).unwrap().parse().unwrap();
+    let device = json!({"type": "pci"}).as_object().cloned();
+    let want = NetworkStatus {
+        name: "n".into(),
+        interface: "net1".into(),
+        ips: vec!["fd00::1".into()],
+        mac: "02:00:00:00:00:01".into(),
+        mtu: 1400,
+        default: true,
+        dns: nad::Dns {
+            nameservers: vec!["1.1.1.1".into()],
+            domain: "d".into(),
+            search: vec!["s".into()],
+            options: vec!["o".into()],
+        },
+        device_info: device.clone(),
+        gateway: vec!["fd00::ff".into()],
+    };
+    assert_eq!(entries("n", Role::Default, &result, device), [want]);
+}
+
+#[test]
+fn a_result_without_interfaces_has_no_entry() {
+    let old =
+        json!({"ip4": {"ip": "10.0.0.1/8", "routes": [{"dst": "0.0.0.0/0", "gw": "10.0.0.254"}]}, "dns": {}});
+    for version in [Version::V0_1_0, Version::V0_2_0] {
+        assert_eq!(entries_of(version, Role::Default, old.clone()), []);
+    }
+    assert_eq!(entries_of(Version::V1_0_0, Role::Default, json!({"ips": [{"address": "10.0.0.1/8"}]})), []);
+    assert_eq!(entries_of(Version::V1_0_0, Role::Default, json!({})), []);
+    assert_eq!(render(&[]), None);
+}
+
+#[test]
+fn a_single_interface_outside_the_pod_is_shown_with_its_addresses_but_without_its_name() {
+    let result = json!({"interfaces": [{"name": "cali1", "mac": "ee:ee:ee:ee:ee:ee"}], "ips": [{"address": "10.0.0.1/32"}, {"address": "fd00::1/128"}]});
+    assert_eq!(shown(Role::Default, result.clone()), [" [10.0.0.1 fd00::1] via [] default"]);
+    let text = render(&entries_of(Version::V1_0_0, Role::Additional, result)).unwrap();
+    assert_eq!(
+        text,
+        "[{\n    \"name\": \"default/net\",\n    \"ips\": [\n        \"10.0.0.1\",\n        \"fd00::1\"\n    ],\n    \"dns\": {}\n}]"
+    );
+}
+
+#[test]
+fn each_of_several_interfaces_in_the_pod_has_an_entry_with_its_addresses() {
+    let result = json!({"interfaces": [{"name": "veth1"}, {"name": "eth0", "sandbox": "/x"}, {"name": "eth1", "sandbox": "/x"}],
+        "ips": [{"interface": 1, "address": "10.0.0.1/8"}, {"address": "10.0.0.3/8"}, {"interface": 2, "address": "10.0.0.2/8"}, {"interface": 0, "address": "10.0.0.9/8"}],
+        "routes": [{"dst": "0.0.0.0/0", "gw": "10.0.0.254"}]});
+    assert_eq!(
+        shown(Role::Additional, result.clone()),
+        ["eth0 [10.0.0.1] via [10.0.0.254]", "eth1 [10.0.0.3 10.0.0.2] via [10.0.0.254]"]
+    );
+    assert_eq!(shown(Role::Default, result)[0], "eth0 [10.0.0.1] via [10.0.0.254] default");
+}
+
+#[test]
+fn the_default_interface_is_that_of_the_first_address_with_a_gateway() {
+    let result = |index: usize| {
+        json!({"interfaces": [{"name": "veth1"}, {"name": "eth0", "sandbox": "/x"}, {"name": "eth1", "sandbox": "/x"}],
+            "ips": [{"interface": 1, "address": "10.0.0.1/8"}, {"interface": index, "address": "10.0.0.2/8", "gateway": "10.0.0.254"}]})
+    };
+    let defaults = |index| -> Vec<bool> {
+        entries_of(Version::V1_0_0, Role::Default, result(index)).iter().map(|e| e.default).collect()
+    };
+    assert_eq!(defaults(2), [false, true]);
+    assert_eq!(defaults(1), [true, false]);
+    assert_eq!(defaults(0), [false, false]);
+}
+
+#[test]
+fn gateways_are_those_of_default_routes_only() {
+    let result = json!({"interfaces": [{"name": "eth0", "sandbox": "/x"}], "routes": [
+        {"dst": "0.0.0.0/0", "gw": "10.0.0.1"}, {"dst": "0.0.0.0/1", "gw": "10.0.0.2"}, {"dst": "::/0"}, {"dst": "::/0", "gw": "fd00::1"}]});
+    assert_eq!(shown(Role::Additional, result), ["eth0 [] via [10.0.0.1 fd00::1]"]);
+}

@@ -1,0 +1,18 @@
+//! What a pod requests: from `CNI_ARGS`, configuration and annotations to the networks to attach.
+
+mod error;
+mod network_request;
+pub(crate) mod pod;
+mod resolve;
+mod selection;
+
+pub(crate) use error::RequestError;
+pub(crate) use network_request::{NetworkRequest, Origin, network_requests};
+pub(crate) use pod::Pod;
+pub(crate) use resolve::{Definitions, Lookup, needed_definitions, resolve};
+pub use selection::{
+    AttachmentRequest, Bandwidth, Element, MAX_NETWORKS, PortMapping, SelectionError, parse, parse_default,
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! From the requested networks to their configurations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use nad::{NETWORKS, NadRef, NetworkAttachmentDefinition};
+
+use super::error::RequestError;
+use super::network_request::{NetworkRequest, Origin};
+use super::pod::Pod;
+use crate::network::{self, DefinitionError, Network, OnDiskError};
+
+/// The answer of the API server about one definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// It exists.
+    Found(NetworkAttachmentDefinition),
+    /// It does not exist; this is the message of the API server.
+    Absent(String),
+}
+
+/// The answers about all definitions. Empty without access to an API server.
+pub(crate) type Definitions = BTreeMap<NadRef, Lookup>;
+
+/// The definitions that these requests need, each once.
+pub(crate) fn needed_definitions(requests: &[NetworkRequest]) -> Vec<NadRef> {
+    let named = |request: &NetworkRequest| match &request.origin {
+        Origin::Named(nad_ref) | Origin::Definition(nad_ref) => Some(nad_ref.clone()),
+        Origin::Inline(_) | Origin::Path(_) | Origin::OnDisk(_) => None,
+    };
+    let all: BTreeSet<NadRef> = requests.iter().filter_map(named).collect();
+    all.into_iter().collect()
+}
+
+/// Returns the network of one request. Reads files of the node where the request or the definition says so. `pod` is for messages.
+pub(crate) fn resolve(
+    request: &NetworkRequest,
+    definitions: &Definitions,
+    conf_dir: &Path,
+    pod: Option<&Pod>,
+) -> Result<Network, RequestError> {
+    match &request.origin {
+        Origin::Inline(network) => Ok(network.clone()),
+        Origin::Path(path) => network::by_path(path).map_err(in_file(&path.to_string_lossy())),
+        Origin::OnDisk(name) => network::by_name(conf_dir, name).map_err(in_file(name)),
+        Origin::Named(nad_ref) => match definitions.get(nad_ref) {
+            Some(Lookup::Found(definition)) => of_definition(nad_ref, definition, conf_dir),
+            // The cluster's own networks may be files, also without an API server.
+            Some(Lookup::Absent(_)) | None => {
+                let name = nad_ref.name.as_str();
+                network::by_name(conf_dir, name).map_err(in_file(name))
+            }
+        },
+        Origin::Definition(nad_ref) => match definitions.get(nad_ref) {
+            Some(Lookup::Found(definition)) => {
+                let network = of_definition(nad_ref, definition, conf_dir)?;
+                network.with_cni_args(&request.attachment.cni_args).map_err(|e| {
+                    let source = DefinitionError::NotANetwork { reason: e.to_string() };
+                    RequestError::Definition { nad_ref: nad_ref.clone(), source }
+                })
+            }
+            Some(Lookup::Absent(reason)) => Err(missing(nad_ref, reason, pod)),
+            None => Err(missing(nad_ref, "there is no access to the API server", pod)),
+        },
+    }
+}
+
+fn of_definition(
+    nad_ref: &NadRef,
+    definition: &NetworkAttachmentDefinition,
+    conf_dir: &Path,
+) -> Result<Network, RequestError> {
+    network::of_definition(nad_ref, definition, conf_dir)
+        .map_err(|source| RequestError::Definition { nad_ref: nad_ref.clone(), source })
+}
+
+fn in_file(network: &str) -> impl FnOnce(OnDiskError) -> RequestError + '_ {
+    move |source| RequestError::File { network: network.to_owned(), source }
+}
+
+fn missing(nad_ref: &NadRef, reason: &str, pod: Option<&Pod>) -> RequestError {
+    let pod = pod.map_or_else(|| "the pod".to_owned(), |pod| format!("pod {}", pod.pod_ref));
+    let advice = format!("create it or correct the annotation {NETWORKS} of {pod}");
+    RequestError::Missing { nad_ref: nad_ref.clone(), reason: reason.to_owned(), advice }
+}

@@ -1,0 +1,69 @@
+//! One network of an annotation, and the requests for it.
+
+use std::net::IpAddr;
+
+use cni::names::IfName;
+use node::names::{DnsLabel, DnsSubdomain};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// One network of an annotation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Element {
+    /// The namespace of its NetworkAttachmentDefinition.
+    pub namespace: DnsLabel,
+    /// The name of its NetworkAttachmentDefinition.
+    pub name: DnsSubdomain,
+    /// The requests for it.
+    pub request: AttachmentRequest,
+}
+
+/// What a pod requests of one attachment. Every field is optional.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttachmentRequest {
+    /// `interface`, or the older `interfaceRequest`: the name of the interface in the pod.
+    pub interface: Option<IfName>,
+    /// `ips`: addresses, with or without a prefix length.
+    pub ips: Vec<String>,
+    /// `mac`.
+    pub mac: Option<String>,
+    /// `infiniband-guid`.
+    pub infiniband_guid: Option<String>,
+    /// `portMappings`.
+    pub port_mappings: Vec<PortMapping>,
+    /// `bandwidth`.
+    pub bandwidth: Option<Bandwidth>,
+    /// `deviceID`.
+    pub device_id: Option<String>,
+    /// `cni-args`: merged into `args.cni` of the plugins.
+    pub cni_args: Map<String, Value>,
+    /// `default-route`: the pod's gateways on this network. An empty list has a meaning of its own; see `plan::routes`.
+    pub default_route: Option<Vec<IpAddr>>,
+}
+
+/// One entry of `portMappings`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortMapping {
+    /// Port on the host.
+    pub host_port: i64,
+    /// Port in the container.
+    pub container_port: i64,
+    /// `tcp`, `udp` or `sctp`. The plugin checks it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub protocol: String,
+    /// Address on the host. The plugin checks it.
+    #[serde(rename = "hostIP", skip_serializing_if = "String::is_empty")]
+    pub host_ip: String,
+}
+
+/// `bandwidth`: rates in bit/s, bursts in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct Bandwidth {
+    pub ingress_rate: i64,
+    pub ingress_burst: i64,
+    pub egress_rate: i64,
+    pub egress_burst: i64,
+}
