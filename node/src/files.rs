@@ -1,8 +1,7 @@
-//! Files that are there whole or not at all.
+//! Atomic writes: a reader finds the old bytes or the new ones, after a crash too.
 //!
-//! A record is written to a temp file beside its place, flushed to the disk, renamed, and the directory is
-//! flushed: after a crash a reader finds the old bytes or the new ones. A temp file that a crash leaves behind
-//! is never read, and [`Dir::remove_leftovers`] clears it away.
+//! A write goes to a temp file in the same directory, and rename(2) puts it in place. Nothing ever reads a temp file that a crash left behind.
+//! [`Dir::remove_leftovers`] removes it.
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -11,49 +10,48 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::entropy::random;
 use crate::text::printable;
 
-/// Every temp file's name begins so.
+/// The prefix of every temp file. A record's name does not start with a dot.
 const TEMP_PREFIX: &str = ".tmp-";
 
 /// A file operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The kernel refused. `action` is what was tried, such as "create".
+    /// A system call failed. `action` is the operation, such as "create".
     #[error("cannot {action} {path}: {source}; check that the path exists, is writable by root and has space", path = path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On what.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// Why.
         source: io::Error,
     },
-    /// The file is larger than any file of its kind.
-    #[error("{path} is larger than {max} bytes; it is not one of our files, or it is damaged: remove it", path = path.display())]
+    /// The file is larger than any valid file of its kind.
+    #[error("{path} is larger than {max} bytes; it is not one of our files, or it is damaged; remove it", path = path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
         /// The limit, in bytes.
         max: u64,
     },
-    /// The path has no directory or no file name, so nothing can be written there.
+    /// The path has no directory or no file name.
     #[error("{path} does not name a file in a directory; give a full path", path = path.display())]
     NotAFilePath {
         /// The path.
         path: PathBuf,
     },
-    /// The text is no single path component.
+    /// The text is not a single path component.
     #[error(
-        "\"{name}\" cannot be a file name: it must be 1 to 255 bytes, not begin with \".\", and hold no \"/\" or NUL"
+        "\"{name}\" cannot be a file name: it must have 1 to 255 bytes, not start with \".\", and contain no \"/\" or NUL"
     )]
     BadName {
         /// The text, escaped and cut.
         name: String,
     },
-    /// Others could plant files in a directory that is to be ours alone.
-    #[error("{path} must be a directory of user {uid} that nobody else may write to (mode 0700): remove it or fix its owner and mode", path = path.display())]
+    /// Other users may write to the directory, and could put files of their own there.
+    #[error("{path} must be a directory of user {uid} that nobody else may write to (mode 0700); remove it, or change its owner and mode", path = path.display())]
     NotPrivate {
         /// The directory.
         path: PathBuf,
@@ -63,7 +61,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// True if the file or its directory does not exist.
+    /// Whether the file or its directory does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
@@ -73,10 +71,10 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
     move |source| FileError::Io { action, path: path.to_owned(), source }
 }
 
-/// Writes `bytes` to `path` with exactly the permission bits `mode`, all or nothing, and lasting.
+/// Writes `bytes` to `path` with exactly the permission bits `mode`. The write is atomic, and on disk when this returns.
 ///
 /// # Errors
-/// [`FileError::Io`]; the old file, if any, is then still there and the temp file is gone.
+/// [`FileError::Io`]. Then the old file, if any, is unchanged, and the temp file is removed.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let not_a_file = || FileError::NotAFilePath { path: path.to_owned() };
     let parent = path.parent().ok_or_else(not_a_file)?;
@@ -85,13 +83,15 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErro
 
     let mut temp = TempFile::create(dir, mode)?;
     temp.file.write_all(bytes).map_err(failed("write", &temp.path))?;
+    // Without fsync(2) here, a power loss after the rename may leave an empty file under the final name.
     temp.file.sync_all().map_err(failed("flush", &temp.path))?;
     temp.rename_to(path)?;
+    // The rename itself is on disk only once the directory is.
     sync_dir(dir)
 }
 
-/// Replaces the file at `path` with `bytes` (mode 0600), all or nothing, but without waiting for the disk: after a crash of the machine the
-/// old bytes, or none, may be there. For what can be made again. The directory is made (0700) if it is missing.
+/// Replaces the file at `path` with `bytes` (mode 0600). The write is atomic for readers, but does not wait for the disk: after a power loss the
+/// file may have the old bytes, or be empty. For content that can be made again. Creates the directory (0700) if it is missing.
 ///
 /// # Errors
 /// [`FileError::Io`].
@@ -103,7 +103,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     temp.rename_to(path)
 }
 
-/// Removes the file at `path`, for good. It is no error if it is not there.
+/// Removes the file at `path`. The removal is on disk when this returns. A missing file is not an error.
 ///
 /// # Errors
 /// [`FileError::Io`].
@@ -115,13 +115,14 @@ pub fn remove_if_exists(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// The bytes of the file at `path`, at most `max` of them.
+/// The content of the file at `path`, at most `max` bytes.
 ///
 /// # Errors
-/// [`FileError::TooLarge`] past `max`; [`FileError::Io`] (see [`FileError::is_not_found`]).
+/// [`FileError::TooLarge`] for a larger file; [`FileError::Io`] (see [`FileError::is_not_found`]).
 pub fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let file = File::open(path).map_err(failed("open", path))?;
     let mut bytes = Vec::new();
+    // One byte more than allowed tells a file that is too large. Its metadata would not: a device has size 0.
     file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed("read", path))?;
     if bytes.len() as u64 > max {
         return Err(FileError::TooLarge { path: path.to_owned(), max });
@@ -133,7 +134,7 @@ fn sync_dir(dir: &Path) -> Result<(), FileError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("flush", dir))
 }
 
-/// A temp file that is removed again unless it is renamed.
+/// A temp file, which is removed on drop unless it was renamed.
 struct TempFile {
     path: PathBuf,
     file: File,
@@ -142,7 +143,7 @@ struct TempFile {
 
 impl TempFile {
     fn create(dir: &Path, mode: u32) -> Result<Self, FileError> {
-        let path = dir.join(format!("{TEMP_PREFIX}{:016x}", random()));
+        let path = dir.join(format!("{TEMP_PREFIX}{:016x}", fastrand::u64(..)));
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -150,7 +151,7 @@ impl TempFile {
             .open(&path)
             .map_err(failed("create", &path))?;
         let temp = Self { path, file, renamed: false };
-        // The umask has taken bits away.
+        // open(2) removes the bits of the umask from the mode.
         temp.file
             .set_permissions(Permissions::from_mode(mode))
             .map_err(failed("set the mode of", &temp.path))?;
@@ -167,25 +168,27 @@ impl TempFile {
 impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.renamed {
+            // The caller reports the error that brought us here.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// A directory that is ours alone (mode 0700), holding records of mode 0600.
+/// A private directory (mode 0700) with records of mode 0600.
 #[derive(Debug, Clone)]
 pub struct Dir {
     path: PathBuf,
 }
 
 impl Dir {
-    /// Opens the directory at `path`; makes it, and what is missing above it, with mode 0700.
+    /// Opens the directory at `path`. Creates it and its missing parents with mode 0700.
     ///
     /// # Errors
     /// [`FileError::NotPrivate`] if it is a symbolic link, of another user, or writable by others.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, FileError> {
         let path = path.into();
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed("create", &path))?;
+        // lstat(2): a symbolic link could lead into a directory of another user.
         let found = std::fs::symlink_metadata(&path).map_err(failed("examine", &path))?;
         let own = std::fs::metadata("/proc/self").map_err(failed("examine", Path::new("/proc/self")))?.uid();
         if !found.is_dir() || found.uid() != own || found.mode() & 0o022 != 0 {
@@ -194,12 +197,12 @@ impl Dir {
         Ok(Self { path })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes the record `name`, see [`write_atomic`].
+    /// Writes the record `name` as [`write_atomic`] does.
     ///
     /// # Errors
     /// [`FileError::BadName`], [`FileError::Io`].
@@ -227,7 +230,7 @@ impl Dir {
         remove_if_exists(&self.join(name)?)
     }
 
-    /// The names of all records, in order. Temp files are none.
+    /// The names of all records, sorted, without temp files.
     ///
     /// # Errors
     /// [`FileError::Io`].
@@ -239,8 +242,7 @@ impl Dir {
         Ok(names)
     }
 
-    /// Removes temp files not touched for `age`: what a crash in the middle of a write left behind. `age` must be
-    /// longer than any write takes.
+    /// Removes temp files that were not modified for `age`, which a crash during a write left behind. `age` must be longer than any write takes.
     ///
     /// # Errors
     /// [`FileError::Io`].
@@ -274,7 +276,7 @@ fn is_record_name(name: &str) -> bool {
     (1..=255).contains(&name.len()) && !name.starts_with('.') && !name.contains(['/', '\0'])
 }
 
-/// A file that is gone, or from the future, counts as in use.
+/// Whether the file was not modified for `age`. False for a file that is gone, or modified in the future.
 fn untouched_for(path: &Path, age: Duration, now: SystemTime) -> bool {
     let modified = std::fs::symlink_metadata(path).and_then(|found| found.modified());
     modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|idle| idle >= age))

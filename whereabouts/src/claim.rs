@@ -265,7 +265,7 @@ impl Claims<'_> {
         mut present: Reservation,
     ) -> Result<Option<HeldClaim>, ClaimError> {
         if present.container() == who.container_id {
-            present.renew(node::entropy::random());
+            present.renew(fastrand::u64(..));
         } else {
             self.check_successor(who, &present).await?;
             present.assign(pool.holding(who));

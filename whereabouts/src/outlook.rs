@@ -151,7 +151,7 @@ impl Outlook for Alone {
         wish: Option<Wish>,
         lost: &BTreeSet<IpAddr>,
     ) -> Result<IpAddr, NoCandidate> {
-        self.search.next(pool, wish, lost, self.place.crowd(), node::entropy::random())
+        self.search.next(pool, wish, lost, self.place.crowd(), fastrand::u64(..))
     }
 
     fn won(&mut self, ip: IpAddr) {

@@ -5,8 +5,12 @@ use http::{Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
 
+use super::error::Cause;
+use super::query::ObjectList;
+use super::resource::{RequestName, Verb};
 use super::*;
-use crate::names::DnsSubdomain;
+use crate::deadline::Deadline;
+use crate::names::{DnsLabel, DnsSubdomain, PodUid};
 
 mod connecting;
 mod reflecting;
@@ -38,19 +42,19 @@ fn pool() -> ObjectPath {
     pools().object(&DnsSubdomain::new("10.0.0.0-8").unwrap())
 }
 
-/// A request as the server saw it.
+/// A request as the server received it.
 #[derive(Debug, Clone, Default)]
-struct Seen {
+struct Received {
     line: String,
     accept: String,
     content_type: String,
     body: Value,
 }
 
-type Log = Arc<Mutex<Vec<Seen>>>;
+type Log = Arc<Mutex<Vec<Received>>>;
 
-/// A server that answers every request alike.
-async fn answering(
+/// A server with the same response to every request.
+async fn responding(
     code: u16,
     headers: &'static [(&'static str, &'static str)],
     body: Value,
@@ -60,7 +64,7 @@ async fn answering(
     let service = tower::service_fn(move |request: Request<Body>| {
         let (seen, body) = (seen.clone(), body.clone());
         async move {
-            let request = see(request).await;
+            let request = receive(request).await;
             seen.lock().unwrap().push(request);
             let mut response = Response::builder().status(code);
             for (name, value) in headers {
@@ -72,11 +76,11 @@ async fn answering(
     (ApiClient::from_service(service, Timeouts::default()).await, log)
 }
 
-async fn see(request: Request<Body>) -> Seen {
+async fn receive(request: Request<Body>) -> Received {
     let (head, body) = request.into_parts();
     let header = |name: &str| head.headers.get(name).map_or("", |v| v.to_str().unwrap()).to_owned();
     let body = body.collect_bytes().await.unwrap();
-    Seen {
+    Received {
         line: format!("{} {}", head.method, head.uri),
         accept: header("accept"),
         content_type: header("content-type"),
@@ -84,8 +88,8 @@ async fn see(request: Request<Body>) -> Seen {
     }
 }
 
-/// The single request the server saw.
-fn only(log: &Log) -> Seen {
+/// The only request that the server received.
+fn only(log: &Log) -> Received {
     let seen = log.lock().unwrap();
     assert_eq!(seen.len(), 1, "{seen:?}");
     seen[0].clone()
@@ -96,16 +100,16 @@ fn status(reason: &str, message: &str) -> Value {
 }
 
 #[tokio::test]
-async fn get_asks_for_the_object() {
-    let (client, log) = answering(200, &[], json!({"metadata": {"name": "web-0"}})).await;
+async fn get_requests_the_object() {
+    let (client, log) = responding(200, &[], json!({"metadata": {"name": "web-0"}})).await;
     let found: Value = client.get(&pod(), soon()).await.unwrap();
     assert_eq!(found["metadata"]["name"], "web-0");
     assert_eq!(only(&log).line, "GET /api/v1/namespaces/default/pods/web-0");
 }
 
 #[tokio::test]
-async fn get_metadata_asks_for_metadata_only() {
-    let (client, log) = answering(200, &[], json!({"metadata": {"name": "10.0.0.0-8", "uid": "u"}})).await;
+async fn get_metadata_requests_metadata_only() {
+    let (client, log) = responding(200, &[], json!({"metadata": {"name": "10.0.0.0-8", "uid": "u"}})).await;
     assert_eq!(client.get_metadata(&pool(), soon()).await.unwrap().uid.unwrap(), "u");
     let seen = only(&log);
     assert_eq!(
@@ -116,9 +120,9 @@ async fn get_metadata_asks_for_metadata_only() {
 }
 
 #[tokio::test]
-async fn a_cached_list_asks_for_version_zero_and_escapes_its_selectors() {
+async fn a_cached_list_requests_version_zero_and_escapes_its_selectors() {
     let (client, log) =
-        answering(200, &[], json!({"metadata": {"resourceVersion": "7"}, "items": [1, 2]})).await;
+        responding(200, &[], json!({"metadata": {"resourceVersion": "7"}, "items": [1, 2]})).await;
     let query = ListQuery {
         freshness: Freshness::Cached,
         labels: Some("a=b&x#".to_owned()),
@@ -134,8 +138,8 @@ async fn a_cached_list_asks_for_version_zero_and_escapes_its_selectors() {
 }
 
 #[tokio::test]
-async fn a_latest_list_asks_for_no_version() {
-    let (client, log) = answering(200, &[], json!({"items": [{"metadata": {"name": "a"}}]})).await;
+async fn a_latest_list_requests_no_version() {
+    let (client, log) = responding(200, &[], json!({"items": [{"metadata": {"name": "a"}}]})).await;
     let query = ListQuery::all(Freshness::Latest);
     let list = client.list_metadata(&pools(), &query, soon()).await.unwrap();
     assert_eq!(list[0].name.as_deref(), Some("a"));
@@ -145,15 +149,16 @@ async fn a_latest_list_asks_for_no_version() {
 }
 
 #[tokio::test]
-async fn an_empty_list_of_metadata_is_written_as_null() {
-    let (client, _) = answering(200, &[], json!({"metadata": {"resourceVersion": "7"}, "items": null})).await;
+async fn a_list_of_metadata_may_be_null() {
+    let (client, _) =
+        responding(200, &[], json!({"metadata": {"resourceVersion": "7"}, "items": null})).await;
     let query = ListQuery::all(Freshness::Latest);
     assert!(client.list_metadata(&pools(), &query, soon()).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn create_posts_to_the_collection() {
-    let (client, log) = answering(201, &[], json!({})).await;
+    let (client, log) = responding(201, &[], json!({})).await;
     let namespace = DnsLabel::new("default").unwrap();
     let event = json!({"reason": "x"});
     let _: Value =
@@ -165,7 +170,7 @@ async fn create_posts_to_the_collection() {
 
 #[tokio::test]
 async fn replace_puts_the_object_and_replace_status_its_status() {
-    let (client, log) = answering(200, &[], json!({})).await;
+    let (client, log) = responding(200, &[], json!({})).await;
     let _: Value = client.replace(&pool(), &json!({"a": 1}), soon()).await.unwrap();
     let _: Value = client.replace_status(&pod(), &json!({"a": 1}), soon()).await.unwrap();
     let lines: Vec<String> =
@@ -181,7 +186,7 @@ async fn replace_puts_the_object_and_replace_status_its_status() {
 
 #[tokio::test]
 async fn patches_carry_their_content_type() {
-    let (client, log) = answering(200, &[], json!({})).await;
+    let (client, log) = responding(200, &[], json!({})).await;
     let _: Value = client.patch(&pod(), &Patch::Merge(json!({"a": null})), soon()).await.unwrap();
     let _: Value = client.patch(&pod(), &Patch::Json(json!([{"op": "test"}])), soon()).await.unwrap();
     let seen = log.lock().unwrap().clone();
@@ -194,7 +199,7 @@ async fn patches_carry_their_content_type() {
 
 #[tokio::test]
 async fn delete_carries_its_preconditions() {
-    let (client, log) = answering(200, &[], json!({"kind": "Status"})).await;
+    let (client, log) = responding(200, &[], json!({"kind": "Status"})).await;
     let preconditions =
         Preconditions { uid: Some(PodUid::new("u-1").unwrap()), resource_version: Some("7".to_owned()) };
     client.delete(&pool(), &preconditions, soon()).await.unwrap();
@@ -203,9 +208,9 @@ async fn delete_carries_its_preconditions() {
     assert_eq!(seen.body, json!({"preconditions": {"uid": "u-1", "resourceVersion": "7"}}));
 }
 
-/// The name of the error's variant, and its text.
+/// The error, with the name of its variant.
 async fn outcome(verb: Verb, code: u16, reason: &str) -> (String, ApiError) {
-    let (client, _) = answering(code, &[], status(reason, "server's words")).await;
+    let (client, _) = responding(code, &[], status(reason, "the server's message")).await;
     let error = match verb {
         Verb::Get => client.get::<Value>(&pod(), soon()).await.unwrap_err(),
         Verb::Create => client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err(),
@@ -218,7 +223,7 @@ async fn outcome(verb: Verb, code: u16, reason: &str) -> (String, ApiError) {
 }
 
 #[tokio::test]
-async fn each_status_becomes_what_the_caller_can_do() {
+async fn each_status_has_its_error() {
     use Verb::{Create, Delete, Get, Update};
     let table = [
         (Get, 404, "NotFound", "NotFound"),
@@ -251,22 +256,23 @@ async fn each_status_becomes_what_the_caller_can_do() {
 }
 
 #[tokio::test]
-async fn errors_name_the_request_and_repeat_the_server() {
+async fn errors_name_the_request_and_quote_the_server() {
     let (_, error) = outcome(Verb::Update, 409, "Conflict").await;
     assert_eq!(
         error.to_string(),
-        "update ippools.whereabouts.cni.cncf.io kube-system/10.0.0.0-8: the object has changed in the meantime: \
-         server's words"
+        "update ippools.whereabouts.cni.cncf.io kube-system/10.0.0.0-8: conflict, the object has changed since it was \
+         read: \
+         the server's message"
     );
 }
 
 #[tokio::test]
-async fn a_denial_says_what_to_grant_and_to_whom() {
+async fn a_denial_names_the_user_and_the_right_to_grant() {
     let (_, error) = outcome(Verb::Get, 403, "Forbidden").await;
     assert_eq!(
         error.to_string(),
-        "get pods default/web-0: this pod's service account may not do this (403: server's words): grant \"get\" on \
-         pods in namespace default to it"
+        "get pods default/web-0: this pod's service account lacks a right (403: the server's message): grant \"get\" on \
+         pods in namespace default"
     );
     let (_, error) = outcome(Verb::Get, 401, "Unauthorized").await;
     assert!(error.to_string().contains("the token has expired"), "{error}");
@@ -274,31 +280,31 @@ async fn a_denial_says_what_to_grant_and_to_whom() {
 
 #[tokio::test]
 async fn retry_after_is_read() {
-    let (client, _) = answering(429, &[("retry-after", "3")], json!({})).await;
+    let (client, _) = responding(429, &[("retry-after", "3")], json!({})).await;
     let error = client.get::<Value>(&pod(), soon()).await.unwrap_err();
     assert_eq!(error.retry_after(), Some(Duration::from_secs(3)));
-    let (client, _) = answering(503, &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], json!({})).await;
+    let (client, _) = responding(503, &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], json!({})).await;
     let error = client.get::<Value>(&pod(), soon()).await.unwrap_err();
     assert_eq!(error.retry_after(), None);
 }
 
 #[tokio::test]
-async fn a_hostile_server_text_is_escaped_and_cut() {
+async fn a_hostile_message_is_escaped_and_cut() {
     let text = format!("\u{1b}[31m\n{}", "x".repeat(9000));
-    let (client, _) = answering(404, &[], status("NotFound", &text)).await;
+    let (client, _) = responding(404, &[], status("NotFound", &text)).await;
     let text = client.get::<Value>(&pod(), soon()).await.unwrap_err().to_string();
     assert!(text.len() < 700 && text.chars().all(|c| !c.is_control()), "{text}");
 }
 
 #[tokio::test]
-async fn an_answer_of_another_shape_is_unreadable() {
-    let (client, _) = answering(200, &[], json!({"items": "none"})).await;
+async fn a_response_of_another_shape_is_unreadable() {
+    let (client, _) = responding(200, &[], json!({"items": "none"})).await;
     let query = ListQuery::all(Freshness::Latest);
     let error = client.list::<Value>(&pools(), &query, soon()).await.unwrap_err();
     assert!(matches!(error, ApiError::Unreadable { .. }), "{error:?}");
 }
 
-/// A server that breaks every connection, after the request.
+/// A server that breaks every connection after the request.
 async fn breaking() -> ApiClient {
     let reset = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     let service = tower::service_fn(move |_: Request<Body>| async move { Err::<Response<Body>, _>(reset()) });
@@ -314,7 +320,7 @@ async fn a_broken_connection_leaves_a_write_unknown_but_not_a_read() {
     assert!(matches!(write, ApiError::OutcomeUnknown { cause: Cause::Lost(_), .. }), "{write:?}");
 }
 
-/// A server that never answers.
+/// A server that never responds.
 async fn silent() -> ApiClient {
     let service = tower::service_fn(|_: Request<Body>| {
         std::future::pending::<Result<Response<Body>, std::io::Error>>()
@@ -323,7 +329,7 @@ async fn silent() -> ApiClient {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_ends_with_the_requests_own_limit() {
+async fn a_silent_server_times_out_at_the_limit_of_a_request() {
     let client = silent().await;
     let endless = Deadline::after(Duration::from_secs(9999));
     let read = client.get::<Value>(&pod(), endless).await.unwrap_err();
@@ -338,7 +344,7 @@ async fn silence_ends_with_the_requests_own_limit() {
 
 #[tokio::test]
 async fn after_the_deadline_nothing_is_sent() {
-    let (client, log) = answering(200, &[], json!({})).await;
+    let (client, log) = responding(200, &[], json!({})).await;
     let past = Deadline::after(Duration::ZERO);
     let error = client.create::<Value>(&pools(), &json!({}), past).await.unwrap_err();
     assert!(matches!(error, ApiError::Retryable { cause: Cause::DeadlinePassed, .. }), "{error:?}");
@@ -346,7 +352,7 @@ async fn after_the_deadline_nothing_is_sent() {
 }
 
 #[test]
-fn block_on_gives_up_at_the_deadline() {
+fn block_on_ends_at_the_deadline() {
     assert_eq!(block_on(soon(), async { 7 }).unwrap(), 7);
     let brief = Deadline::after(Duration::from_millis(20));
     let error = block_on(brief, std::future::pending::<()>()).unwrap_err();

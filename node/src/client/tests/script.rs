@@ -1,4 +1,4 @@
-//! An API server that answers one request after the other as it was told to.
+//! An API server with one scripted response per request.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{ApiClient, Timeouts};
 
-/// A part of an answer's body.
+/// A part of a response's body.
 #[derive(Debug, Clone)]
 pub enum Piece {
     /// These bytes, in one frame.
@@ -24,28 +24,29 @@ pub enum Piece {
     Wait(Duration),
     /// The connection breaks.
     Break,
-    /// Nothing more ever comes, and no end either.
+    /// No more bytes, and no end.
     Hang,
 }
 
-/// What one request is answered with.
+/// The response to one request.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct Scripted {
     pub code: u16,
     pub pieces: Vec<Piece>,
 }
 
-pub fn ok(pieces: Vec<Piece>) -> Answer {
-    Answer { code: 200, pieces }
+pub fn ok(pieces: Vec<Piece>) -> Scripted {
+    Scripted { code: 200, pieces }
 }
 
-pub fn refuse(code: u16) -> Answer {
-    let status = json!({"kind": "Status", "status": "Failure", "message": "server's words", "code": code});
-    Answer { code, pieces: vec![Piece::Text(status.to_string())] }
+pub fn refuse(code: u16) -> Scripted {
+    let status =
+        json!({"kind": "Status", "status": "Failure", "message": "the server's message", "code": code});
+    Scripted { code, pieces: vec![Piece::Text(status.to_string())] }
 }
 
-/// A page of these objects, and what comes after it: `Err(token)` more, `Ok(version)` a watch.
-pub fn page(names: &[&str], end: Result<&str, &str>) -> Answer {
+/// A page of these objects. `Err(token)` means that another page follows, `Ok(version)` that it is the last one.
+pub fn page(names: &[&str], end: Result<&str, &str>) -> Scripted {
     let metadata = match end {
         Ok(version) => json!({"resourceVersion": version}),
         Err(token) => json!({"resourceVersion": "1", "continue": token}),
@@ -58,7 +59,7 @@ pub fn object(name: &str, version: &str) -> Value {
     json!({"metadata": {"name": name, "resourceVersion": version}})
 }
 
-/// A watch's line.
+/// A line of a watch.
 pub fn line(kind: &str, object: &Value) -> String {
     format!("{}\n", json!({"type": kind, "object": object}))
 }
@@ -67,21 +68,21 @@ pub fn event(kind: &str, name: &str, version: &str) -> Piece {
     Piece::Text(line(kind, &object(name, version)))
 }
 
-pub fn told_error(code: u16) -> Piece {
-    let status = json!({"kind": "Status", "metadata": {}, "code": code, "message": "server's words"});
+pub fn error_event(code: u16) -> Piece {
+    let status = json!({"kind": "Status", "metadata": {}, "code": code, "message": "the server's message"});
     Piece::Text(line("ERROR", &status))
 }
 
-/// A request: the moment (ms since the start), its path and query, its `Accept`.
+/// A request: its time in ms since the start, path and query, and `Accept`.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct Received {
     pub at: u128,
     pub url: String,
     pub accept: String,
 }
 
-impl Asked {
-    /// A query parameter's value.
+impl Received {
+    /// The value of a query parameter.
     pub fn param(&self, name: &str) -> Option<&str> {
         let (_, query) = self.url.split_once('?')?;
         query
@@ -102,31 +103,31 @@ impl Asked {
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Script(Arc<Mutex<Vec<Asked>>>);
+pub struct Script(Arc<Mutex<Vec<Received>>>);
 
 impl Script {
-    pub fn asked(&self) -> Vec<Asked> {
+    pub fn requests(&self) -> Vec<Received> {
         self.0.lock().unwrap().clone()
     }
 
     pub fn whats(&self) -> Vec<String> {
-        self.asked().iter().map(Asked::what).collect()
+        self.requests().iter().map(Received::what).collect()
     }
 }
 
-/// A client of a server that answers so; requests past the last answer get none.
-pub async fn scripted(answers: Vec<Answer>) -> (ApiClient, Script) {
+/// A client of a server with these responses. Requests after the last one get none.
+pub async fn scripted(responses: Vec<Scripted>) -> (ApiClient, Script) {
     let script = Script::default();
     let (log, started) = (script.0.clone(), Instant::now());
-    let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+    let responses = Arc::new(Mutex::new(VecDeque::from(responses)));
     let service = tower::service_fn(move |request: Request<Body>| {
         let accept = request.headers().get("accept").map_or("", |value| value.to_str().unwrap()).to_owned();
         let url = request.uri().to_string();
-        log.lock().unwrap().push(Asked { at: started.elapsed().as_millis(), url, accept });
-        let answer = answers.lock().unwrap().pop_front();
+        log.lock().unwrap().push(Received { at: started.elapsed().as_millis(), url, accept });
+        let response = responses.lock().unwrap().pop_front();
         async move {
-            let Some(answer) = answer else { return std::future::pending().await };
-            Ok::<_, io::Error>(Response::builder().status(answer.code).body(body(answer.pieces)).unwrap())
+            let Some(response) = response else { return std::future::pending().await };
+            Ok::<_, io::Error>(Response::builder().status(response.code).body(body(response.pieces)).unwrap())
         }
     });
     (ApiClient::from_service(service, Timeouts::default()).await, script)

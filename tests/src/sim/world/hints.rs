@@ -137,7 +137,7 @@ impl Outlook for Looking {
     ) -> Result<IpAddr, NoCandidate> {
         let together = self.hints.files().looking.get(&self.owner.0).copied().unwrap_or_default();
         let crowd = Crowd { ahead: self.ahead, size: CrowdSize::of(together as usize) };
-        self.search.next(pool, wish, lost, crowd, node::entropy::random())
+        self.search.next(pool, wish, lost, crowd, fastrand::u64(..))
     }
 
     fn won(&mut self, ip: IpAddr) {

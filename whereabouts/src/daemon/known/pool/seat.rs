@@ -46,7 +46,7 @@ impl Outlook for Seat {
         }
         let hints = Hints { wish, previous, start: state.lowest, ahead: 0, spread };
         let view = View { used: &state.used, lost };
-        let ip = choose::next(&pool.range, &pool.free, view, hints, node::entropy::random())?;
+        let ip = choose::next(&pool.range, &pool.free, view, hints, fastrand::u64(..))?;
         // Wished for, or held already, it is not this order's to let go.
         if state.used.insert(ip) {
             state.tried.insert(ip);

@@ -1,4 +1,4 @@
-//! Contenders on one API server, under a paused clock.
+//! Candidates on one API server, under a paused clock.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -9,26 +9,25 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::client::{ResourceKind, Timeouts};
-use crate::entropy::{random, replay};
 use crate::names::{DnsLabel, DnsSubdomain};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How a contender reaches the API server.
+/// How a candidate reaches the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
     Up,
     /// No connection.
     Down,
-    /// Requests are taken, and nothing comes back.
+    /// The server accepts requests and never responds.
     Silent,
-    /// Requests are carried out, and their answers are lost.
-    Deaf,
-    /// Requests are carried out after so long, even if nobody waits any more.
+    /// The server executes requests, and the responses are lost.
+    LosesResponses,
+    /// The server executes requests after so long, even if nobody waits for the response.
     Slow(Duration),
 }
 
-/// The lease, as the API server keeps it.
+/// The API server with its lease, and the last resourceVersion.
 #[derive(Debug, Clone, Default)]
 struct Server(Arc<Mutex<(Option<Value>, u64)>>);
 
@@ -68,12 +67,12 @@ fn response((code, body): (u16, Value)) -> Response<Body> {
     Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()
 }
 
-struct Contender {
+struct Member {
     election: Election,
     link: Arc<Mutex<Link>>,
 }
 
-impl Contender {
+impl Member {
     async fn start(server: &Server, me: &str) -> Self {
         let link = Arc::new(Mutex::new(Link::Up));
         let (server, state) = (server.clone(), link.clone());
@@ -88,7 +87,7 @@ impl Contender {
                     Link::Up => {}
                     Link::Down => return broken(),
                     Link::Silent => return std::future::pending().await,
-                    Link::Deaf => {
+                    Link::LosesResponses => {
                         server.answer(&head.method, sent);
                         return broken();
                     }
@@ -114,17 +113,17 @@ impl Contender {
         *self.link.lock().unwrap() = link;
     }
 
-    fn says(&self) -> Leadership {
+    fn leadership(&self) -> Leadership {
         self.election.leadership().borrow().clone()
     }
 
-    /// The time until it says so.
+    /// The time until its leadership is `wanted`.
     async fn becomes(&self, wanted: &Leadership) -> Duration {
         let started = Instant::now();
         let mut leadership = self.election.leadership();
         let reached = leadership.wait_for(|now| now == wanted);
         let reached = tokio::time::timeout(120 * SECOND, reached).await;
-        assert!(matches!(reached, Ok(Ok(_))), "it does not become {wanted:?}");
+        assert!(matches!(reached, Ok(Ok(_))), "the leadership does not become {wanted:?}");
         started.elapsed()
     }
 }
@@ -134,65 +133,68 @@ fn following(name: &str) -> Leadership {
 }
 
 /// One leader, `a`, and one follower, `b`.
-async fn two() -> (Server, Contender, Contender) {
-    replay(3);
+async fn two() -> (Server, Member, Member) {
+    fastrand::seed(3);
     let server = Server::default();
-    let a = Contender::start(&server, "a").await;
-    assert_eq!(a.says(), Leadership::Unknown);
+    let a = Member::start(&server, "a").await;
+    assert_eq!(a.leadership(), Leadership::Unknown);
     a.becomes(&Leadership::Leading).await;
-    let b = Contender::start(&server, "b").await;
+    let b = Member::start(&server, "b").await;
     b.becomes(&following("a")).await;
     (server, a, b)
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_leads_for_as_long_as_it_lives() {
+async fn the_first_candidate_leads_as_long_as_it_lives() {
     let (server, a, b) = two().await;
     let mut changes = (a.election.leadership(), b.election.leadership());
     changes.0.mark_unchanged();
     changes.1.mark_unchanged();
     tokio::time::sleep(600 * SECOND).await;
     assert!(!changes.0.has_changed().unwrap() && !changes.1.has_changed().unwrap());
-    assert_eq!((a.says(), b.says(), server.holder().as_str()), (Leadership::Leading, following("a"), "a"));
+    assert_eq!(
+        (a.leadership(), b.leadership(), server.holder().as_str()),
+        (Leadership::Leading, following("a"), "a")
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_at_once_one_leads() {
-    replay(5);
+async fn of_ten_candidates_one_leads() {
+    fastrand::seed(5);
     let server = Server::default();
     let mut all = Vec::new();
     for number in 0..10 {
-        all.push(Contender::start(&server, &format!("c{number}")).await);
+        all.push(Member::start(&server, &format!("c{number}")).await);
     }
     for _ in 0..600 {
         tokio::time::sleep(SECOND / 10).await;
-        let leaders = all.iter().filter(|contender| contender.says() == Leadership::Leading).count();
+        let leaders = all.iter().filter(|member| member.leadership() == Leadership::Leading).count();
         assert!(leaders <= 1, "{leaders} leaders");
     }
     let leader = server.holder();
-    let follow = all.iter().filter(|contender| contender.says() == following(&leader)).count();
+    let follow = all.iter().filter(|member| member.leadership() == following(&leader)).count();
     assert_eq!(follow, 9);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_given_back_is_taken_over_at_the_next_look() {
+async fn a_released_lease_is_taken_at_the_next_read() {
     let (server, a, b) = two().await;
     let leadership = a.election.leadership();
     a.election.release().await;
     assert_eq!((leadership.borrow().clone(), server.holder().as_str()), (Leadership::Unknown, ""));
-    // A look, and up to a fifth more by chance.
+    // The period of reads, and jitter of up to a fifth.
     assert!(b.becomes(&Leadership::Leading).await <= 6 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_that_ends_leaves_the_lease_alone() {
+async fn a_follower_that_ends_does_not_release_the_lease() {
     let (server, a, b) = two().await;
     b.election.release().await;
-    assert_eq!((server.holder().as_str(), a.says()), ("a", Leadership::Leading));
+    assert_eq!((server.holder().as_str(), a.leadership()), ("a", Leadership::Leading));
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_crash_the_lease_must_run_out_first() {
+async fn after_a_crash_the_lease_must_expire_first() {
     let (server, a, b) = two().await;
     let leadership = a.election.leadership();
     drop(a);
@@ -203,13 +205,13 @@ async fn after_a_crash_the_lease_must_run_out_first() {
     assert_eq!(server.holder(), "b");
 }
 
-/// The leader, cut off, says so before another leads, and follows when it is back.
-async fn cut_off(link: Link) {
+/// A leader without a working connection stops leading before another candidate leads, and follows once it is connected again.
+async fn disconnected(link: Link) {
     let (_server, a, b) = two().await;
     a.set(link);
     let time = a.becomes(&Leadership::Unknown).await;
     assert!(time > 7 * SECOND && time <= 10 * SECOND, "{link:?}: {time:?}");
-    assert_eq!(b.says(), following("a"));
+    assert_eq!(b.leadership(), following("a"));
     let time = b.becomes(&Leadership::Leading).await;
     assert!(time > 3 * SECOND, "{link:?}: {time:?}");
     a.set(Link::Up);
@@ -217,28 +219,28 @@ async fn cut_off(link: Link) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_without_connection_leads_no_more_before_another_does() {
-    cut_off(Link::Down).await;
+async fn a_leader_without_connection_stops_before_another_leads() {
+    disconnected(Link::Down).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_without_answers_leads_no_more_before_another_does() {
-    cut_off(Link::Silent).await;
+async fn a_leader_without_responses_stops_before_another_leads() {
+    disconnected(Link::Silent).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_cannot_hear_its_success_leads_no_more_and_comes_back() {
+async fn a_leader_whose_responses_are_lost_stops_and_leads_again_afterwards() {
     let (server, a, b) = two().await;
-    a.set(Link::Deaf);
+    a.set(Link::LosesResponses);
     a.becomes(&Leadership::Unknown).await;
-    assert_eq!((b.says(), server.holder().as_str()), (following("a"), "a"));
+    assert_eq!((b.leadership(), server.holder().as_str()), (following("a"), "a"));
     a.set(Link::Up);
     assert!(a.becomes(&Leadership::Leading).await < 3 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_short_failure_changes_nothing() {
-    for link in [Link::Down, Link::Silent, Link::Deaf] {
+    for link in [Link::Down, Link::Silent, Link::LosesResponses] {
         let (_server, a, b) = two().await;
         let mut leadership = a.election.leadership();
         leadership.mark_unchanged();
@@ -247,12 +249,12 @@ async fn a_short_failure_changes_nothing() {
         a.set(Link::Up);
         tokio::time::sleep(60 * SECOND).await;
         assert!(!leadership.has_changed().unwrap(), "{link:?}");
-        assert_eq!(b.says(), following("a"));
+        assert_eq!(b.leadership(), following("a"));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_that_hears_nothing_knows_nothing() {
+async fn a_follower_without_connection_does_not_know_the_leader() {
     let (_server, _a, b) = two().await;
     b.set(Link::Down);
     let time = b.becomes(&Leadership::Unknown).await;
@@ -262,7 +264,7 @@ async fn a_follower_that_hears_nothing_knows_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_overruled_by_hand_follows() {
+async fn a_leader_follows_a_holder_that_was_written_by_hand() {
     let (server, a, b) = two().await;
     {
         let mut state = server.0.lock().unwrap();
@@ -271,17 +273,18 @@ async fn a_leader_overruled_by_hand_follows() {
         lease["metadata"]["resourceVersion"] = json!("by-hand");
     }
     assert!(a.becomes(&following("c")).await < 3 * SECOND);
-    assert!(b.becomes(&following("c")).await < 3 * SECOND);
+    // The period of reads, and jitter of up to a fifth.
+    assert!(b.becomes(&following("c")).await <= 6 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_is_deleted_is_made_again() {
+async fn a_deleted_lease_is_created_again() {
     let (server, a, _b) = two().await;
     server.0.lock().unwrap().0 = None;
     tokio::time::sleep(10 * SECOND).await;
     let leader = server.holder();
     assert!(leader == "a" || leader == "b", "{leader}");
-    assert_eq!(a.says() == Leadership::Leading, leader == "a");
+    assert_eq!(a.leadership() == Leadership::Leading, leader == "a");
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,53 +296,53 @@ async fn a_release_without_connection_ends_in_time() {
     assert!(started.elapsed() <= 2 * SECOND, "{:?}", started.elapsed());
 }
 
-/// Four contenders, whose links change by chance for some minutes: never two leaders, and one soon after all is well again.
-async fn storm(seed: u64) -> Vec<String> {
-    replay(seed);
+/// Four candidates whose links change at random for some minutes. There are never two leaders, and one leader soon after all links are up.
+async fn random_links(seed: u64) -> Vec<String> {
+    fastrand::seed(seed);
     let server = Server::default();
     let mut all = Vec::new();
     for number in 0..4 {
-        all.push(Contender::start(&server, &format!("c{number}")).await);
+        all.push(Member::start(&server, &format!("c{number}")).await);
     }
-    let leaders = |all: &[Contender]| all.iter().filter(|one| one.says() == Leadership::Leading).count();
-    let mut story = Vec::new();
+    let leaders = |all: &[Member]| all.iter().filter(|one| one.leadership() == Leadership::Leading).count();
+    let mut history = Vec::new();
     for step in 0..2000 {
         if step % 50 == 0 {
-            let (who, fate) = (random() as usize % all.len(), random() % 9);
-            match fate {
+            let (who, kind) = (fastrand::usize(..all.len()), fastrand::u32(..9));
+            match kind {
                 0 => all[who].set(Link::Down),
                 1 => all[who].set(Link::Silent),
-                2 => all[who].set(Link::Deaf),
-                3..6 => all[who].set(Link::Slow(SECOND / 1000 * (random() % 12_000) as u32)),
+                2 => all[who].set(Link::LosesResponses),
+                3..6 => all[who].set(Link::Slow(SECOND / 1000 * fastrand::u32(..12_000))),
                 _ => all[who].set(Link::Up),
             }
         }
         tokio::time::sleep(SECOND / 5).await;
         assert!(leaders(&all) <= 1, "seed {seed}, step {step}");
-        let says: Vec<Leadership> = all.iter().map(Contender::says).collect();
-        story.push(format!("{says:?}"));
+        let leadership: Vec<Leadership> = all.iter().map(Member::leadership).collect();
+        history.push(format!("{leadership:?}"));
     }
     all.iter().for_each(|one| one.set(Link::Up));
     tokio::time::sleep(60 * SECOND).await;
     assert_eq!(leaders(&all), 1, "seed {seed}");
-    story.dedup();
-    story
+    history.dedup();
+    history
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_the_network_does_there_are_never_two_leaders() {
+async fn under_any_network_fault_there_are_never_two_leaders() {
     for seed in 0..4 {
-        assert!(storm(seed).await.len() > 10, "seed {seed}: nothing happened");
+        assert!(random_links(seed).await.len() > 10, "seed {seed}: nothing happened");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_tells_the_same_story_again() {
-    assert_eq!(storm(4).await, storm(4).await);
+async fn a_seed_repeats_the_run() {
+    assert_eq!(random_links(4).await, random_links(4).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_whose_lease_was_taken_away_says_so() {
+async fn a_leader_stops_when_the_holder_is_cleared() {
     let (server, a, b) = two().await;
     b.set(Link::Down);
     {
