@@ -85,12 +85,12 @@ fn reading_stops_at_the_limit() {
     write_atomic(&path, b"12345", 0o600).unwrap();
     assert_eq!(read_bounded(&path, 5).unwrap(), b"12345");
     assert!(matches!(read_bounded(&path, 4), Err(FileError::TooLarge { max: 4, .. })));
-    // Endless: without a limit this test would not end.
+    // An endless file: without a limit this test would not end.
     assert!(matches!(read_bounded(Path::new("/dev/zero"), 4), Err(FileError::TooLarge { .. })));
 }
 
 #[test]
-fn a_directory_is_made_private_with_its_parents() {
+fn a_directory_and_its_parents_are_created_private() {
     let root = temp();
     let path = root.path().join("a/b");
     Dir::open(&path).unwrap();
@@ -99,7 +99,7 @@ fn a_directory_is_made_private_with_its_parents() {
 }
 
 #[test]
-fn a_directory_others_can_write_to_is_refused() {
+fn a_directory_that_others_may_write_to_is_rejected() {
     let root = temp();
     for bits in [0o720, 0o702, 0o1777] {
         let path = root.path().join(format!("{bits:o}"));
@@ -139,7 +139,7 @@ fn a_record_name_is_one_path_component() {
 }
 
 #[test]
-fn what_a_crash_leaves_is_never_read_and_goes_once_it_is_old() {
+fn an_old_temp_file_is_removed_and_never_read() {
     let root = temp();
     let dir = Dir::open(root.path()).unwrap();
     dir.write("record", b"whole").unwrap();

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     if args.any(|arg| matches!(arg.as_str(), "-v" | "--version" | "-version" | "--v")) {
         return print_version(&program);
     }
+    node::rng::seed_from_kernel();
     cni::plugin::main(&Multus)
 }
 

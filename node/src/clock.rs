@@ -1,13 +1,13 @@
-//! The time of day, for what is written into objects and compared with what other nodes wrote there.
+//! The time of day, for times that are written into objects and compared with those of other nodes.
 //!
-//! A simulation calls [`replay`] first: from then on its thread's time of day follows tokio's clock, which a simulation has paused.
+//! A simulation calls [`replay`] first. Then the time of day of its thread follows tokio's clock, which the simulation has paused.
 
 use std::cell::Cell;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// A time of day that follows from tokio's clock.
+/// A time of day that follows tokio's clock.
 #[derive(Clone, Copy)]
 struct Replayed {
     start: Timestamp,
@@ -16,11 +16,11 @@ struct Replayed {
 }
 
 thread_local! {
-    /// This thread's time of day, once it has been given one.
+    /// The simulated time of day of this thread, if any.
     static REPLAYED: Cell<Option<Replayed>> = const { Cell::new(None) };
 }
 
-/// What time it is.
+/// The time of day.
 pub fn now() -> Timestamp {
     let Some(Replayed { start, since, pace }) = REPLAYED.get() else { return Timestamp::now() };
     let passed =
@@ -28,8 +28,8 @@ pub fn now() -> Timestamp {
     start.checked_add(passed).unwrap_or(Timestamp::MAX)
 }
 
-/// Makes it `start` on this thread now, and lets the time of day go on `pace` times as fast as tokio's clock: long terms pass in a short
-/// run. For simulations.
+/// Sets the time of day of this thread to `start`. From there it runs `pace` times as fast as tokio's clock, so that a short run covers long
+/// periods. For simulations.
 pub fn replay(start: Timestamp, pace: u32) {
     REPLAYED.set(Some(Replayed { start, since: Instant::now(), pace }));
 }

@@ -1,66 +1,59 @@
-//! How long something may still take.
+//! Deadlines.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A point in time after which nobody waits any more. It is handed down, never started afresh, so that
-/// the parts of an operation cannot together take longer than the whole.
+/// The point in time at which an operation must end. An operation passes it on to its parts, so that the parts together take no longer than the
+/// whole.
 ///
-/// It is read off tokio's clock: outside of a runtime that is the system's monotonic clock, and where a test has paused
-/// the clock it is the paused one. Points in time of either kind ([`std::time::Instant`], [`tokio::time::Instant`]) are
-/// taken.
+/// It follows tokio's clock: the system's monotonic clock, or the paused clock of a test. It accepts both [`std::time::Instant`] and
+/// [`tokio::time::Instant`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline {
     at: Instant,
 }
 
 impl Deadline {
-    /// The point in time `at`.
-    pub fn at(at: impl Into<Instant>) -> Self {
-        Self { at: at.into() }
-    }
-
-    /// `span` from now.
+    /// A deadline `span` from now.
     pub fn after(span: Duration) -> Self {
         Self::after_from(Instant::now(), span)
     }
 
-    /// `span` from `now`. A span past what the clock can hold counts as a year.
-    pub fn after_from(now: impl Into<Instant>, span: Duration) -> Self {
+    /// A deadline `span` from `now`. A longer span than a year counts as a year, so that the sum does not overflow.
+    fn after_from(now: impl Into<Instant>, span: Duration) -> Self {
         const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
         let now = now.into();
         Self { at: now.checked_add(span.min(YEAR)).unwrap_or(now) }
     }
 
-    /// What is left of it now; zero once it has passed.
+    /// The time left; zero once it has passed.
     pub fn remaining(&self) -> Duration {
         self.remaining_at(Instant::now())
     }
 
-    /// What is left of it at `now`; zero once it has passed.
-    pub fn remaining_at(&self, now: impl Into<Instant>) -> Duration {
+    /// The time left at `now`; zero once it has passed.
+    fn remaining_at(&self, now: impl Into<Instant>) -> Duration {
         self.at.saturating_duration_since(now.into())
     }
 
-    /// True once it has passed.
+    /// Whether it has passed.
     pub fn expired(&self) -> bool {
         self.remaining().is_zero()
     }
 
-    /// A deadline for a part: `max` from now, but never later than the whole's.
+    /// The deadline of a part: `max` from now, and not later than the whole.
     #[must_use]
     pub fn child(&self, max: Duration) -> Self {
         self.child_from(Instant::now(), max)
     }
 
-    /// A deadline for a part: `max` from `now`, but never later than the whole's.
-    #[must_use]
-    pub fn child_from(&self, now: impl Into<Instant>, max: Duration) -> Self {
+    /// The deadline of a part: `max` from `now`, and not later than the whole.
+    fn child_from(&self, now: impl Into<Instant>, max: Duration) -> Self {
         (*self).min(Self::after_from(now, max))
     }
 
-    /// The point in time itself, for what waits by the system's clock (an exec, a socket).
+    /// The point in time on the system's clock, for work outside tokio (a process, a blocking socket).
     pub fn instant(&self) -> std::time::Instant {
         self.at.into_std()
     }
@@ -91,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_span_is_bounded() {
+    fn the_longest_span_does_not_overflow() {
         let now = Instant::now();
         assert!(Deadline::after_from(now, Duration::MAX).remaining_at(now) > 300 * 24 * 3600 * SECOND);
     }
@@ -103,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_paused_clock_stops_it() {
+    async fn it_follows_a_paused_clock() {
         let deadline = Deadline::after(3 * SECOND);
         std::thread::sleep(SECOND / 50);
         assert_eq!(deadline.remaining(), 3 * SECOND);
@@ -113,9 +106,12 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_and_gives_the_systems_points_in_time() {
-        let at = Instant::now() + SECOND;
-        assert_eq!(Deadline::at(at).instant(), at);
-        assert_eq!(Deadline::at(at), Deadline::at(tokio::time::Instant::from_std(at)));
+    fn it_converts_from_and_to_the_systems_clock() {
+        let now = Instant::now();
+        assert_eq!(Deadline::after_from(now, SECOND).instant(), now + SECOND);
+        assert_eq!(
+            Deadline::after_from(now, SECOND),
+            Deadline::after_from(tokio::time::Instant::from_std(now), SECOND)
+        );
     }
 }

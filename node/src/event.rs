@@ -1,4 +1,4 @@
-//! Events: what `kubectl describe pod` shows to the pod's owner.
+//! Events, which `kubectl describe pod` shows to the pod's owner.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -9,15 +9,15 @@ use k8s_openapi::jiff::Timestamp;
 use crate::names::{DnsLabel, DnsSubdomain, PodUid};
 use crate::text::printable;
 
-/// The API server refuses longer messages.
+/// The longest message, in bytes. The API server's limit is 1024.
 const MAX_MESSAGE: usize = 1000;
 
-/// How `kubectl` ranks an event.
+/// The type of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// Something went as it should.
+    /// Something worked as expected.
     Normal,
-    /// Someone should look.
+    /// Somebody should look at it.
     Warning,
 }
 
@@ -28,13 +28,11 @@ pub struct Subject {
     pub namespace: DnsLabel,
     /// Its name.
     pub name: DnsSubdomain,
-    /// Its UID, without which `kubectl describe` does not show the event.
+    /// Its UID. `kubectl describe` does not show an event without it.
     pub uid: Option<PodUid>,
 }
 
-/// Builds the event to be created in the pod's namespace. `reason` is one CamelCase word, `component` the program
-/// that says it, `host` the node's name. Control characters in `message` are escaped and it is cut at the API
-/// server's limit.
+/// An event to create in the pod's namespace. `reason` is one CamelCase word. Control characters in `message` are escaped, and a long one is cut.
 pub fn about_pod(
     subject: &Subject,
     severity: Severity,
@@ -76,7 +74,7 @@ pub fn about_pod(
     }
 }
 
-/// Who says it.
+/// The reporter of an event.
 #[derive(Debug, Clone, Copy)]
 pub struct Reporter<'a> {
     /// The program.
@@ -85,9 +83,9 @@ pub struct Reporter<'a> {
     pub host: &'a str,
 }
 
-/// Nearly as client-go names events: unique per pod, instant and text, since one ADD has several things to say at one instant. Never
-/// longer than a name may be.
+/// The name of the event. client-go uses pod and time. The hash of the message is added because one ADD may report several events at one moment.
 fn name(pod: &DnsSubdomain, message: &str, now: Timestamp) -> String {
+    // A name has at most 253 characters.
     let stem: String = pod.as_str().chars().take(200).collect();
     let mut hasher = DefaultHasher::new();
     message.hash(&mut hasher);
@@ -118,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn two_texts_of_one_instant_are_two_events() {
+    fn two_messages_at_one_moment_are_two_events() {
         assert_ne!(event("one")["metadata"]["name"], event("two")["metadata"]["name"]);
         assert_eq!(event("one")["metadata"]["name"], event("one")["metadata"]["name"]);
     }
@@ -140,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_events_name_is_a_name_whatever_the_pods() {
+    fn the_name_is_valid_for_the_longest_pod_name() {
         let pod = DnsSubdomain::new(format!("{}-{}", "a".repeat(199), "b".repeat(53))).unwrap();
         let name = super::name(&pod, "text", "2026-11-23T10:00:00Z".parse().unwrap());
         assert!(name.starts_with(&format!("{}.18ea", "a".repeat(199))), "{name}");
@@ -148,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_fits_the_api_servers_limit() {
+    fn a_long_message_is_cut() {
         let message = event(&"\n".repeat(5000))["message"].as_str().unwrap().to_owned();
         assert_eq!(message.len(), 1000);
         assert!(message.starts_with("\\n"));

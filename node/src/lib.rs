@@ -1,31 +1,30 @@
-//! What the programs on a node share, whatever they do there.
+//! The node runtime: what plugins and daemons share, whatever they do.
 //!
 //! | module | answers |
 //! |---|---|
-//! | [`deadline`] | how long may this still take? |
-//! | [`names`] | is this text fit to be a Kubernetes name? The only way into a URL. |
-//! | [`client`] | how do I ask the API server, and what may I do after an error? How do I follow its objects? |
-//! | [`lease`] | which of us is the leader? |
-//! | [`rpc`] | how does a plugin ask its node's daemon? |
-//! | [`endpoint`] | how does a daemon show its metrics and its health? |
-//! | [`event`] | how do I tell the pod's owner? |
-//! | [`clock`] | what time is it, so that a simulation can say? |
-//! | [`entropy`] | where does chance come from, so that a simulation can replay it? |
-//! | [`files`] | how do I write a file that is never half there? |
+//! | [`client`] | How do I send requests to the API server, and what may I do after an error? How do I follow objects? |
+//! | [`daemon`] | How does a daemon start, serve, show metrics and health, and stop? |
+//! | [`lease`] | Which process leads? |
+//! | [`rpc`] | How does a plugin send a request to the daemon of its node? |
+//! | [`event`] | How do I report to the owner of a pod? |
+//! | [`files`] | How do I write a file atomically? |
+//! | [`names`] | Is this text a valid Kubernetes name? Only such names reach a URL. |
+//! | [`deadline`] | How long may this take? |
+//! | [`clock`] | What is the time of day, also in a simulation? |
+//! | [`rng`] | How is the random number generator seeded? |
 //!
-//! Nothing here knows of CNI, network attachments or addresses.
+//! Nothing here knows CNI, network attachments or addresses.
 
 pub mod client;
 pub mod clock;
+pub mod daemon;
 pub mod deadline;
-pub mod endpoint;
-pub mod entropy;
 pub mod event;
 pub mod lease;
 pub mod names;
+pub mod rng;
 pub mod rpc;
 
 pub use files;
 
-mod race;
 mod text;

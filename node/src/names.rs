@@ -1,7 +1,7 @@
-//! Names that are fit for an API server's URL and for a file name.
+//! Checked names, which are safe in a URL of the API server and as a file name.
 //!
-//! kube-rs puts a name into the URL as it stands: `../../secrets/x` would ask for somebody's secret with our
-//! token. So [`client`](crate::client) takes these types alone, and they can only be made by checking.
+//! kube-rs puts a name into the URL unchecked: `../../secrets/x` would read somebody's secret with our token. So
+//! [`client`](crate::client) accepts only these types, and their constructors check the text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::printable;
 
-/// A text is not a name of the wanted kind.
+/// The text is not a valid name of this kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?} is not a valid {kind}: {rule}", value = Shown(value))]
 pub struct NameError {
-    /// What it was to be, such as "namespace or DNS label".
+    /// The kind of name, such as "namespace (DNS label)".
     pub kind: &'static str,
     /// The text, escaped and cut.
     pub value: String,
@@ -22,7 +22,7 @@ pub struct NameError {
     pub rule: &'static str,
 }
 
-/// Already escaped: in quotes, but not escaped a second time.
+/// Shows an escaped text in quotes, without escaping it again.
 struct Shown<'a>(&'a str);
 
 impl fmt::Debug for Shown<'_> {
@@ -94,7 +94,7 @@ macro_rules! name {
 }
 
 name!(
-    /// An RFC 1123 label: a namespace. At most 63 of `a-z`, `0-9` and `-`, a letter or digit at both ends.
+    /// An RFC 1123 label, such as a namespace: at most 63 of `a-z`, `0-9` and `-`, with a letter or digit at both ends.
     DnsLabel,
     "namespace (DNS label)",
     "1 to 63 lower-case letters, digits and \"-\", beginning and ending with a letter or digit",
@@ -102,8 +102,8 @@ name!(
 );
 
 name!(
-    /// An RFC 1123 subdomain: the name of most objects. Labels joined by dots, at most 253 characters; the API
-    /// server sets no limit to a single label.
+    /// An RFC 1123 subdomain, such as the name of most objects: labels joined by dots, at most 253 characters. As in the API server, a single label
+    /// may be longer than 63.
     DnsSubdomain,
     "object name (DNS subdomain)",
     "1 to 253 lower-case letters, digits, \"-\" and \".\", each part between dots beginning and ending with a \
@@ -112,7 +112,7 @@ name!(
 );
 
 name!(
-    /// A pod's UID: a UUID, or the hash the kubelet makes for a static pod. Also valid as a label's value.
+    /// A pod's UID: a UUID, or the hash that the kubelet computes for a static pod. Also valid as the value of a label.
     PodUid,
     "pod UID",
     "1 to 63 letters, digits and \"-\", beginning and ending with a letter or digit",
@@ -136,7 +136,7 @@ fn is_uid(text: &str) -> bool {
     text.len() <= 63 && framed(text, |b| b.is_ascii_alphanumeric())
 }
 
-/// Not empty, `inner` or "-" throughout, `inner` at both ends.
+/// Whether a text has only `inner` and "-", and `inner` at both ends. False for an empty text.
 fn framed(text: &str, inner: impl Fn(u8) -> bool) -> bool {
     let ends = [text.bytes().next(), text.bytes().next_back()];
     ends.iter().all(|end| end.is_some_and(&inner)) && text.bytes().all(|b| inner(b) || b == b'-')
@@ -152,7 +152,7 @@ impl From<DnsLabel> for DnsSubdomain {
 mod tests {
     use super::{DnsLabel, DnsSubdomain, NameError, PodUid};
 
-    /// No kind of name lets any of these through.
+    /// Texts that no kind of name accepts.
     const HOSTILE: &[&str] = &[
         "",
         ".",
@@ -187,7 +187,7 @@ mod tests {
     ];
 
     #[test]
-    fn hostile_names_are_refused_by_every_kind() {
+    fn every_kind_rejects_hostile_names() {
         for text in HOSTILE {
             assert!(DnsLabel::new(*text).is_err(), "label {text:?}");
             assert!(DnsSubdomain::new(*text).is_err(), "subdomain {text:?}");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn subdomains_follow_the_api_servers_rules() {
+    fn subdomains_follow_the_rules_of_the_api_server() {
         for good in ["10.0.0.0-8", "2001-db8---32", "a.b.c", "192.168.20.11", &"a".repeat(253)] {
             assert_eq!(DnsSubdomain::new(good).unwrap().as_str(), good);
         }
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn uids_are_uuids_or_the_kubelets_hashes() {
+    fn a_uid_is_a_uuid_or_a_hash_of_the_kubelet() {
         for good in ["0b5dbf05-7e5c-4e3b-8d0e-0a6a1d5bd0d1", "6f1b9b07a4f6cbe0e35e8d7c6d4f1f52", "A-1"] {
             assert!(PodUid::new(good).is_ok(), "{good}");
         }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_checked_too() {
+    fn names_in_json_are_checked() {
         assert_eq!(serde_json::from_str::<DnsLabel>("\"default\"").unwrap().as_str(), "default");
         let error = serde_json::from_str::<DnsLabel>("\"../x\"").unwrap_err().to_string();
         assert!(error.contains("\"../x\" is not a valid namespace"), "{error}");

@@ -1,6 +1,6 @@
-//! Foreign text made fit for an error message.
+//! Foreign text in error messages and logs.
 
-/// `value` with control and other unprintable characters escaped, cut after `max` characters.
+/// `value`, cut after `max` characters, with everything escaped that is not printable ASCII.
 pub(crate) fn printable(value: &str, max: usize) -> String {
     let mut shown: String = value.chars().take(max).flat_map(escape).collect();
     let left = value.chars().count().saturating_sub(max);
@@ -11,7 +11,7 @@ pub(crate) fn printable(value: &str, max: usize) -> String {
 }
 
 fn escape(c: char) -> Vec<char> {
-    // Quotes stay readable; what could move a cursor, forge a log line or turn text around does not.
+    // Quotes stay as they are. Line ends could forge a log line, escape sequences move the cursor, and bidi marks reorder the text.
     if c == '"' || c == '\'' || (c != '\\' && c.is_ascii_graphic()) || c == ' ' {
         vec![c]
     } else {
@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_and_says_so() {
+    fn long_text_is_cut_with_the_number_of_characters_left() {
         assert_eq!(printable("abcdef", 4), "abcd... (2 more)");
         assert_eq!(printable("abcd", 4), "abcd");
     }

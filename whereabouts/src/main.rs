@@ -7,5 +7,6 @@ use std::process::ExitCode;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
+    node::rng::seed_from_kernel();
     cni::plugin::main(&whereabouts::plugin::Whereabouts)
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -161,17 +160,10 @@ fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// The numbers as Prometheus reads them.
-pub fn text(registry: &Registry) -> String {
-    let mut text = String::new();
-    // Writing to a string does not fail.
-    let _ = encode(&mut text, registry);
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use node::daemon::metrics_text as text;
 
     #[test]
     fn what_happens_is_shown() {

@@ -1,4 +1,4 @@
-//! What went wrong with a request, by what the caller can do about it.
+//! Why a request failed, sorted by what the caller can do about it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,12 +9,12 @@ use kube::core::Status;
 use super::resource::{RequestName, Verb};
 use crate::text::printable;
 
-/// Whose credentials are used.
+/// Where the credentials come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// Those in the kubeconfig file at this path.
+    /// The kubeconfig file at this path.
     Kubeconfig(PathBuf),
-    /// The pod's own service account.
+    /// The service account of the pod that this process runs in.
     InCluster,
 }
 
@@ -27,95 +27,95 @@ impl fmt::Display for Credentials {
     }
 }
 
-/// What became of a request that got no answer about its object.
+/// Why there is no response about the object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
-    /// The server answered with this HTTP status.
-    #[error("the API server answered {code}{}", said(.message))]
+    /// The server responded with this HTTP status.
+    #[error("the API server responded with {code}{}", suffix(.message))]
     Status {
         /// HTTP status code.
         code: u16,
-        /// The server's words; may be empty.
+        /// The server's message; may be empty.
         message: String,
     },
-    /// No connection: nothing was sent.
+    /// There is no connection: nothing was sent.
     #[error("cannot connect to the API server: {0}")]
     Connect(String),
-    /// The connection broke, or the answer could not be read to its end.
+    /// The connection broke before the whole response was read.
     #[error("the connection to the API server broke: {0}")]
     Lost(String),
-    /// No answer within this time.
-    #[error("no answer from the API server within {:.1} s", .0.as_secs_f64())]
+    /// There was no response within this time.
+    #[error("no response from the API server within {:.1} s", .0.as_secs_f64())]
     TimedOut(Duration),
-    /// The caller's time was over before the request could be sent.
-    #[error("the time for the operation was over before the request was sent")]
+    /// The caller's deadline passed before the request was sent.
+    #[error("the deadline of the operation passed before the request was sent")]
     DeadlinePassed,
 }
 
-/// Why the server turned the caller away.
+/// Why the server denied access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {
-    /// 401: it does not know who asks.
+    /// 401: it does not accept the credentials.
     Unauthenticated,
-    /// 403: it knows, and says no.
+    /// 403: it knows the user, who lacks the right.
     Forbidden,
 }
 
-/// A request failed. Sorted by what the caller can do.
+/// A request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// There is no such object (or no such kind, or namespace).
-    #[error("{request}: not found{}", said(.message))]
+    /// The object does not exist, or its kind or namespace does not.
+    #[error("{request}: not found{}", suffix(.message))]
     NotFound {
         /// The request.
         request: Box<RequestName>,
-        /// The server's words; may be empty.
+        /// The server's message; may be empty.
         message: String,
     },
-    /// On create: the name is taken. For a claim: somebody has it; read it to see who.
-    #[error("{request}: exists already")]
+    /// The name of an object to create is taken. Read the object to see its owner.
+    #[error("{request}: already exists")]
     AlreadyExists {
         /// The request.
         request: Box<RequestName>,
-        /// The server's words; may be empty.
+        /// The server's message; may be empty.
         message: String,
     },
-    /// The object changed since it was read, or a precondition does not hold: read it again and decide anew.
-    #[error("{request}: the object has changed in the meantime{}", said(.message))]
+    /// The object changed since it was read, or a precondition does not hold: read it and decide again.
+    #[error("{request}: conflict, the object has changed since it was read{}", suffix(.message))]
     Conflict {
         /// The request.
         request: Box<RequestName>,
-        /// The server's words; may be empty.
+        /// The server's message; may be empty.
         message: String,
     },
-    /// 410: the version asked for is too old: begin anew without it.
-    #[error("{request}: the version asked for is gone{}", said(.message))]
+    /// 410: the resourceVersion or the continue token is too old: list again without it.
+    #[error("{request}: the requested resourceVersion is too old{}", suffix(.message))]
     Gone {
         /// The request.
         request: Box<RequestName>,
-        /// The server's words; may be empty.
+        /// The server's message; may be empty.
         message: String,
     },
-    /// The server will never take this request as it stands (400, 405, 413, 415, 422...).
-    #[error("{request}: the API server refuses the request with {code}{}", said(.message))]
+    /// The server will never accept this request (400, 405, 413, 415, 422...).
+    #[error("{request}: the API server rejects the request with {code}{}", suffix(.message))]
     Invalid {
         /// The request.
         request: Box<RequestName>,
         /// HTTP status code.
         code: u16,
-        /// The server's words; may be empty.
+        /// The server's message; may be empty.
         message: String,
     },
-    /// No right to do so.
+    /// The server denied access.
     #[error("{request}: {}", denied(.denial, .request, .credentials, .message))]
     Denied {
         /// The request.
         request: Box<RequestName>,
-        /// Unknown, or not allowed.
+        /// Why.
         denial: Denial,
-        /// Who asked.
+        /// The credentials that were used.
         credentials: Credentials,
-        /// The server's words; may be empty.
+        /// The server's message; may be empty.
         message: String,
     },
     /// Nothing was changed and a later attempt may succeed.
@@ -123,49 +123,34 @@ pub enum ApiError {
     Retryable {
         /// The request.
         request: Box<RequestName>,
-        /// How long the server asks to wait.
+        /// The server's `Retry-After`.
         after: Option<Duration>,
-        /// What happened.
+        /// Why.
         cause: Cause,
     },
-    /// The change may have been made, or may not: read before concluding anything.
-    #[error("{request}: {cause}; it is not known whether the change was made")]
+    /// The change may or may not have been made: read the object before going on.
+    #[error("{request}: {cause}; the change may or may not have been made")]
     OutcomeUnknown {
         /// The request.
         request: Box<RequestName>,
-        /// How long the server asks to wait.
+        /// The server's `Retry-After`.
         after: Option<Duration>,
-        /// What happened.
+        /// Why.
         cause: Cause,
     },
-    /// The answer is not what was asked for, or what was to be sent cannot be put into JSON.
+    /// The response has an unexpected shape, or the request cannot be encoded as JSON.
     #[error("{request}: unexpected JSON: {reason}")]
     Unreadable {
         /// The request.
         request: Box<RequestName>,
-        /// What the parser says.
+        /// The parser's message.
         reason: String,
     },
 }
 
 impl ApiError {
-    /// The request that failed.
-    pub fn request(&self) -> &RequestName {
-        match self {
-            Self::NotFound { request, .. }
-            | Self::AlreadyExists { request, .. }
-            | Self::Conflict { request, .. }
-            | Self::Gone { request, .. }
-            | Self::Invalid { request, .. }
-            | Self::Denied { request, .. }
-            | Self::Retryable { request, .. }
-            | Self::OutcomeUnknown { request, .. }
-            | Self::Unreadable { request, .. } => request,
-        }
-    }
-
     /// How long the server asks to wait before another attempt.
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Retryable { after, .. } | Self::OutcomeUnknown { after, .. } => *after,
             _ => None,
@@ -173,29 +158,37 @@ impl ApiError {
     }
 }
 
-/// An answer that is not a success: status code, `Retry-After`, and the body, which should be a `Status`.
-pub(super) struct Refusal<'a> {
+/// A response that is not a success: status code, `Retry-After`, and the body, which should be a `Status`.
+pub(super) struct Failure<'a> {
     pub code: u16,
     pub after: Option<Duration>,
     pub body: &'a [u8],
 }
 
-/// Sorts a refusal.
-pub(super) fn refused(request: RequestName, refusal: &Refusal<'_>, credentials: &Credentials) -> ApiError {
-    let status: Status = serde_json::from_slice(refusal.body).unwrap_or_default();
+/// Sorts a response that is not a success.
+pub(super) fn from_response(
+    request: RequestName,
+    failure: &Failure<'_>,
+    credentials: &Credentials,
+) -> ApiError {
+    // A proxy in between may send HTML. Then the code alone decides.
+    let status: Status = serde_json::from_slice(failure.body).unwrap_or_default();
     let message = printable(&status.message, 500);
     let request = Box::new(request);
-    match refusal.code {
+    match failure.code {
         401 => denial(Denial::Unauthenticated, request, credentials, message),
         403 => denial(Denial::Forbidden, request, credentials, message),
         404 => ApiError::NotFound { request, message },
-        // On create a 409 means the name is taken; only a quota under contention answers "Conflict".
+        // On create, 409 means that the name is taken. The exception is a contended quota: its reason is "Conflict".
         409 if request.verb == Verb::Create && status.reason != "Conflict" => {
             ApiError::AlreadyExists { request, message }
         }
         409 => ApiError::Conflict { request, message },
         410 => ApiError::Gone { request, message },
-        code @ (408 | 429 | 500..) => no_verdict(request, refusal.after, Cause::Status { code, message }),
+        // 408: the server read only a part of the request. 5xx may also come from a proxy in between.
+        code @ (408 | 429 | 500..) => {
+            without_response(request, failure.after, Cause::Status { code, message })
+        }
         code => ApiError::Invalid { request, code, message },
     }
 }
@@ -204,28 +197,29 @@ fn denial(denial: Denial, request: Box<RequestName>, credentials: &Credentials, 
     ApiError::Denied { request, denial, credentials: credentials.clone(), message }
 }
 
-/// Sorts a request without a verdict: can the change have been made?
-pub(super) fn no_verdict(request: Box<RequestName>, after: Option<Duration>, cause: Cause) -> ApiError {
-    let untouched = match cause {
+/// Sorts a request without a response about its object: can the change have been made?
+pub(super) fn without_response(request: Box<RequestName>, after: Option<Duration>, cause: Cause) -> ApiError {
+    let nothing_changed = match cause {
+        // The API server rejects with 429 before it executes the request.
         Cause::Connect(_) | Cause::DeadlinePassed | Cause::Status { code: 429, .. } => true,
-        // A 5xx can come after the commit, as when etcd answered too late.
+        // The API server may send a 5xx after the commit, for example if etcd confirms it too late.
         Cause::Status { .. } | Cause::Lost(_) | Cause::TimedOut(_) => request.verb.is_read(),
     };
-    if untouched {
+    if nothing_changed {
         ApiError::Retryable { request, after, cause }
     } else {
         ApiError::OutcomeUnknown { request, after, cause }
     }
 }
 
-/// Sorts a failure below HTTP.
+/// Sorts a failure below HTTP: before or after the request was sent.
 pub(super) fn transport(error: &kube::Error) -> Cause {
     if never_sent(error) { Cause::Connect(chain(error)) } else { Cause::Lost(chain(error)) }
 }
 
 fn never_sent(error: &kube::Error) -> bool {
     match error {
-        // Adding the credentials failed.
+        // These fail before kube writes to the connection: adding the credentials, building the request.
         kube::Error::Auth(_) | kube::Error::BuildRequest(_) | kube::Error::TlsRequired => true,
         kube::Error::Service(source) => links(source.as_ref()).any(|error| {
             error.is::<kube::client::AuthError>()
@@ -244,7 +238,7 @@ fn links<'a>(
     std::iter::successors(Some(error), |error| error.source())
 }
 
-/// The texts of an error and its causes, without the repetitions that libraries like to make.
+/// The texts of an error and its causes. Leaves out a text that an earlier one contains: many libraries print their source too.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for link in links(error) {
@@ -256,19 +250,20 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     printable(&text, 500)
 }
 
-fn said(message: &str) -> String {
+/// The server's message as the end of a sentence.
+fn suffix(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {message}") }
 }
 
 fn denied(denial: &Denial, request: &RequestName, credentials: &Credentials, message: &str) -> String {
-    let said = said(message);
+    let suffix = suffix(message);
     match denial {
         Denial::Unauthenticated => format!(
-            "the API server does not know {credentials} (401{said}): the token has expired or its service account \
-             was deleted; see that the file is renewed"
+            "the API server does not accept the credentials of {credentials} (401{suffix}): the token has expired or \
+             its service account was deleted; check that the token is renewed"
         ),
         Denial::Forbidden => {
-            format!("{credentials} may not do this (403{said}): grant {} to it", request.right())
+            format!("{credentials} lacks a right (403{suffix}): grant {}", request.right())
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One request and its answer, in time.
+//! One request and its response, within the deadline.
 
 use std::time::Duration;
 
@@ -8,29 +8,31 @@ use kube::client::Body;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::ApiClient;
-use super::error::{ApiError, Cause, Refusal, chain, no_verdict, refused, transport};
+use super::api::ApiClient;
+use super::error::{ApiError, Cause, Failure, chain, from_response, transport, without_response};
 use super::resource::RequestName;
 use crate::deadline::Deadline;
 
-/// So much room is made for an answer on its sender's word alone.
-const MAX_EXPECTED: usize = 4 << 20;
+/// The most bytes to allocate because of a `Content-Length` header alone.
+const MAX_PREALLOCATION: usize = 4 << 20;
 
-/// The answer to a request, read to its end.
-struct Answer {
+/// A response with its whole body.
+struct Whole {
     code: u16,
     after: Option<Duration>,
     body: Vec<u8>,
 }
 
-/// What came back at once: a body that is still to be read, or a refusal.
+/// The start of a streamed response.
 enum Opened {
+    /// A success, with the body still to be read.
     Stream(Body),
-    Refused(Answer),
+    /// Any other status, with its whole body.
+    Failed(Whole),
 }
 
 impl ApiClient {
-    /// Sends a request and reads what it answers.
+    /// Sends a request and reads its response.
     pub(super) async fn send<T, E>(
         &self,
         request: RequestName,
@@ -46,7 +48,7 @@ impl ApiClient {
         serde_json::from_slice(&body).map_err(|error| unreadable(&request, &error))
     }
 
-    /// What is the same whatever the answer is read as: it is compiled once.
+    /// The part of `send` that does not depend on `T`, so that the compiler makes it once.
     async fn exchange(
         &self,
         request: &RequestName,
@@ -54,14 +56,14 @@ impl ApiClient {
         deadline: Deadline,
     ) -> Result<Vec<u8>, ApiError> {
         let whole = async { read(self.begin(http).await?).await };
-        let answer = self.in_time(request, deadline, whole).await?;
-        if !is_success(answer.code) {
-            return Err(self.refusal(request.clone(), &answer));
+        let response = self.in_time(request, deadline, whole).await?;
+        if !is_success(response.code) {
+            return Err(self.failure(request.clone(), &response));
         }
-        Ok(answer.body)
+        Ok(response.body)
     }
 
-    /// Sends a request whose answer goes on and on; returns once it has begun.
+    /// Sends a request with a streamed response. Returns once the status has arrived; `deadline` ends there.
     pub(super) async fn open<E: std::error::Error>(
         &self,
         request: &RequestName,
@@ -74,11 +76,11 @@ impl ApiClient {
             if is_success(response.status().as_u16()) {
                 return Ok(Opened::Stream(response.into_body()));
             }
-            read(response).await.map(Opened::Refused)
+            read(response).await.map(Opened::Failed)
         };
         match self.in_time(request, deadline, begun).await? {
             Opened::Stream(body) => Ok(body),
-            Opened::Refused(answer) => Err(self.refusal(request.clone(), &answer)),
+            Opened::Failed(response) => Err(self.failure(request.clone(), &response)),
         }
     }
 
@@ -86,7 +88,7 @@ impl ApiClient {
         self.client.send(http.map(Body::from)).await.map_err(|error| transport(&error))
     }
 
-    /// Runs `work` for as long as a request may take.
+    /// Runs `work` until `deadline`, and no longer than any request may take.
     async fn in_time<T>(
         &self,
         request: &RequestName,
@@ -94,17 +96,18 @@ impl ApiClient {
         work: impl Future<Output = Result<T, Cause>>,
     ) -> Result<T, ApiError> {
         let limit = self.request_timeout.min(deadline.remaining());
+        // tokio's timeout polls the work once even with no time left, which may send the request.
         let done = if limit.is_zero() {
             Err(Cause::DeadlinePassed)
         } else {
             tokio::time::timeout(limit, work).await.unwrap_or(Err(Cause::TimedOut(limit)))
         };
-        done.map_err(|cause| no_verdict(Box::new(request.clone()), None, cause))
+        done.map_err(|cause| without_response(Box::new(request.clone()), None, cause))
     }
 
-    fn refusal(&self, request: RequestName, answer: &Answer) -> ApiError {
-        let refusal = Refusal { code: answer.code, after: answer.after, body: &answer.body };
-        refused(request, &refusal, &self.credentials)
+    fn failure(&self, request: RequestName, response: &Whole) -> ApiError {
+        let failure = Failure { code: response.code, after: response.after, body: &response.body };
+        from_response(request, &failure, &self.credentials)
     }
 }
 
@@ -112,24 +115,25 @@ fn is_success(code: u16) -> bool {
     (200..300).contains(&code)
 }
 
-async fn read(response: http::Response<Body>) -> Result<Answer, Cause> {
+async fn read(response: http::Response<Body>) -> Result<Whole, Cause> {
     let code = response.status().as_u16();
+    // Seconds only. The API server never sends the other form, a date.
     let after = response
         .headers()
         .get(http::header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs));
     let mut from = response.into_body();
-    let expected = usize::try_from(from.size_hint().lower()).unwrap_or(0).min(MAX_EXPECTED);
-    // Piece by piece: a page of a list is a megabyte, and is held once.
+    let expected = usize::try_from(from.size_hint().lower()).unwrap_or(0).min(MAX_PREALLOCATION);
+    // Frame by frame into one buffer: a page of a list takes a megabyte, and `collect` would hold it twice.
     let mut body = Vec::with_capacity(expected);
     while let Some(frame) = from.frame().await {
         let frame = frame.map_err(|error| Cause::Lost(chain(&error)))?;
-        // Anything else is trailers.
+        // A frame without data holds trailers.
         if let Ok(bytes) = frame.into_data() {
             body.extend_from_slice(&bytes);
         }
     }
-    Ok(Answer { code, after, body })
+    Ok(Whole { code, after, body })
 }
 
 pub(super) fn encode(request: &RequestName, object: &impl Serialize) -> Result<Vec<u8>, ApiError> {

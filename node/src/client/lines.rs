@@ -1,21 +1,21 @@
-//! Bytes that arrive in pieces, cut into lines again.
+//! Lines from bytes that arrive in pieces.
 
 use std::ops::Range;
 use std::slice::SliceIndex;
 
-/// No object of the API server comes near: etcd takes 1.5 MiB, and JSON is a few times as long at most.
+/// The longest line, in bytes. etcd's limit for an object is 1.5 MiB, and JSON takes a few times as much at most.
 const MAX_LINE: usize = 16 << 20;
 
-/// Room that was needed for a long line is given back behind it.
+/// The buffer's usual capacity, in bytes. A buffer that grew for a longer line shrinks to it afterwards.
 const USUAL: usize = 64 << 10;
 
-/// The bytes that arrived and are not read yet.
+/// The bytes that have arrived and are not read yet.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     bytes: Vec<u8>,
-    /// How many of `bytes` are read.
+    /// The number of `bytes` that are read.
     read: usize,
-    /// How many of `bytes` hold no line end that is not read.
+    /// The number of `bytes` that were searched for a line end.
     searched: usize,
 }
 
@@ -24,8 +24,9 @@ pub(super) struct Lines {
 pub(super) struct TooLong(pub usize);
 
 impl Lines {
-    /// Appends what arrived.
+    /// Appends bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        // Moves the rest to the front: it is at most one incomplete line.
         self.bytes.drain(..self.read);
         self.searched -= self.read;
         self.read = 0;
@@ -35,7 +36,7 @@ impl Lines {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Where the next whole line is, without its end; empty lines are passed over. `None` if more must arrive first.
+    /// The position of the next complete line, without its end. Skips blank lines. `None` if no complete line has arrived.
     pub(super) fn next(&mut self) -> Result<Option<Range<usize>>, TooLong> {
         while let Some(line) = self.cut() {
             if line.len() > MAX_LINE {
@@ -49,7 +50,7 @@ impl Lines {
         if waiting > MAX_LINE { Err(TooLong(MAX_LINE)) } else { Ok(None) }
     }
 
-    /// The line that was found last.
+    /// The line at a position that `next` returned last.
     pub(super) fn get(&self, line: Range<usize>) -> &[u8] {
         self.bytes.get(line).unwrap_or_default()
     }
@@ -70,7 +71,7 @@ impl Lines {
         self.bytes.get(line).unwrap_or_default().iter().all(u8::is_ascii_whitespace)
     }
 
-    /// True if nothing of a line is waiting for its rest.
+    /// Whether no incomplete line is left over.
     pub(super) fn is_between(&self) -> bool {
         self.is_blank(self.read..)
     }
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_do_not_depend_on_how_they_are_cut() {
+    fn lines_do_not_depend_on_the_size_of_the_pieces() {
         let text = b"one\n\n\ntwo and more\r\n three\nfour";
         for size in 1..=text.len() {
             let mut lines = Lines::default();
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_refused() {
+    fn a_line_without_end_is_an_error() {
         let mut lines = Lines::default();
         lines.push(&vec![b'x'; MAX_LINE]);
         assert_eq!(lines.next(), Ok(None));
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn room_for_a_long_line_is_given_back() {
+    fn the_buffer_shrinks_after_a_long_line() {
         let mut lines = Lines::default();
         lines.push(&vec![b'x'; 1 << 20]);
         lines.push(b"\n");

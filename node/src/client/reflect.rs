@@ -1,4 +1,10 @@
-//! All objects of a selection, and every change to them, for ever.
+//! List and watch: all objects of a selection, and then every change to them.
+//!
+//! `kube_runtime::watcher` does the same, and is not used for two reasons:
+//! - Memory. It takes `K: kube::Resource`, that is whole objects with their whole `ObjectMeta`. The daemon needs some 400 bytes of a claim,
+//!   and the whole object takes 3.6 KB. [`reflect`] reads any type that serde can read, and such a type can skip `managedFields` unparsed.
+//! - Simulation. The tests run whole clusters in one thread, from one seed, on a paused clock. Here every timer is tokio's and every random
+//!   number is fastrand's, so that a run can be repeated.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -8,68 +14,71 @@ use futures::{Stream, StreamExt as _};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use super::api::ApiClient;
 use super::error::{ApiError, Cause};
 use super::exchange::unexpected;
+use super::query::{Freshness, ListPage, ListQuery, ObjectList, Parts};
 use super::resource::{Collection, RequestName, Verb};
 use super::retry::{OnUnknown, RetryPolicy};
-use super::watch::{ListPage, Parts, Versioned, WatchEvent, WatchQuery};
-use super::{ApiClient, Freshness, ListQuery, ObjectList};
+use super::watch::{Versioned, WatchEvent, WatchQuery};
 use crate::deadline::Deadline;
-use crate::entropy::{between, random};
+use crate::rng::between;
 
-/// Objects per page of a list.
+/// The number of objects in a page of a list, as in client-go.
 const PAGE: u32 = 500;
-/// How long a watch is asked to last: not all end at once.
-const LASTS: (Duration, Duration) = (Duration::from_secs(280), Duration::from_secs(291));
-/// How much longer than it was to last a watch may be silent.
-const GRACE: Duration = Duration::from_secs(30);
-/// How long one request may take to be answered, if the client's own limit is not shorter.
-const REQUEST: Duration = Duration::from_secs(60);
-/// A watch that ends sooner and said nothing is a failure: the next one waits.
-const BRIEF: Duration = Duration::from_secs(1);
-/// After so many failures in a row the server's refusal is taken to mean the version asked for, which it may never reach: so it is when
-/// its database was restored from a backup.
-const STUBBORN: u32 = 5;
-/// Between attempts after failures.
+/// The requested duration of a watch (`timeoutSeconds`), a random time in this range, so that many watches do not end together. Load
+/// balancers often close a connection after 5 minutes (300 s).
+const WATCH_DURATION: (Duration, Duration) = (Duration::from_secs(280), Duration::from_secs(291));
+/// How long a watch may outlast its requested duration without a byte. Then the connection counts as dead.
+const SILENCE_GRACE: Duration = Duration::from_secs(30);
+/// The limit for a page of a list, and for the start of a watch. The client's own limit applies too.
+const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+/// A watch that ends sooner without an event counts as a failure. Otherwise a proxy that closes every watch at once would make this a busy
+/// loop.
+const SHORTEST_WATCH: Duration = Duration::from_secs(1);
+/// After so many failures in a row, a server error (5xx) makes us list again. A server whose etcd was restored from a backup may never reach
+/// our resourceVersion, and responds with 504.
+const FAILURES_BEFORE_RELIST: u32 = 5;
+/// Back-off after failures.
 const BACK_OFF: RetryPolicy = RetryPolicy {
     first: Duration::from_millis(100),
     longest: Duration::from_secs(10),
     on_unknown: OnUnknown::Repeat,
 };
 
-/// Which objects of a collection, and how much of each.
+/// Which objects of a collection to follow, and how much of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
-    /// Only those with these labels, such as `app=web`.
+    /// A label selector, such as `app=web`.
     pub labels: Option<String>,
-    /// Only those with these fields, such as `spec.nodeName=n1`.
+    /// A field selector, such as `spec.nodeName=n1`.
     pub fields: Option<String>,
-    /// How much of each.
+    /// How much of each object to transfer.
     pub parts: Parts,
 }
 
 impl Selection {
-    /// All objects.
+    /// Selects all objects.
     pub const fn all(parts: Parts) -> Self {
         Self { labels: None, fields: None, parts }
     }
 }
 
-/// What [`reflect`] tells.
+/// An item of a [`reflect`] stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change<T> {
-    /// What follows up to [`Change::Synced`] is everything there is; if another `Restarted` comes first, it begins anew.
+    /// A list starts: the objects from here to [`Change::Synced`] are all objects. Another `Restarted` before that starts the list again.
     Restarted,
-    /// This object is there, new or changed.
+    /// The object exists; it may be new or changed.
     Put(T),
-    /// This object is gone, or has left the selection; this is its last state.
+    /// The object was deleted, or the selector no longer selects it. With its last state.
     Gone(T),
-    /// All objects have been told.
+    /// The list is complete.
     Synced,
 }
 
 impl<T> Change<T> {
-    /// The same change of something made from the object.
+    /// The same change, with the object converted by `make`.
     pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Change<U> {
         match self {
             Self::Restarted => Change::Restarted,
@@ -80,11 +89,11 @@ impl<T> Change<T> {
     }
 }
 
-/// Lists the objects as of now, in pages, then watches them from there. It never ends: errors are logged, and tried again
-/// after 100 ms, 200 ms... 10 s, in part by chance. If the server no longer knows the version reached, all is listed
-/// afresh. Nothing is sent before it is polled, and nothing is kept but the version reached.
+/// Lists the objects in pages, then watches them from the resourceVersion of the list. The stream never ends: it logs errors and retries after
+/// 100 ms, 200 ms... 10 s, with jitter. When the server no longer has the resourceVersion, it lists again. It sends nothing before it is
+/// polled, and keeps no object.
 ///
-/// `T` must be able to read whatever the server may hold in the collection: an object it cannot read holds up all.
+/// `T` must be able to read every object that the collection may hold: one that it cannot read makes the stream list again and again.
 pub fn reflect<T>(
     api: ApiClient,
     collection: Collection,
@@ -93,8 +102,8 @@ pub fn reflect<T>(
 where
     T: DeserializeOwned + Send + 'static,
 {
-    let at = Stage::Listing { token: None };
-    let reflector = Reflector { api, collection, selection, at, failures: 0, told: VecDeque::new() };
+    let stage = Stage::Listing { token: None };
+    let reflector = Reflector { api, collection, selection, stage, failures: 0, ready: VecDeque::new() };
     futures::stream::unfold(reflector, |mut reflector| async move {
         let change = reflector.next().await;
         Some((change, reflector))
@@ -107,18 +116,18 @@ struct Reflector<T> {
     api: ApiClient,
     collection: Collection,
     selection: Selection,
-    at: Stage<T>,
-    /// In a row.
+    stage: Stage<T>,
+    /// The number of failures in a row.
     failures: u32,
-    /// Read, but not handed out yet.
-    told: VecDeque<Change<T>>,
+    /// Changes that were read and are not yet returned.
+    ready: VecDeque<Change<T>>,
 }
 
 enum Stage<T> {
-    /// A page is to be read: the first one, without a token, or a later one.
+    /// The next step is to read a page: the first one if there is no token.
     Listing { token: Option<String> },
-    /// A watch is to be opened behind this version.
-    Behind { version: String },
+    /// The next step is to open a watch from this resourceVersion.
+    Opening { version: String },
     /// A watch is open.
     Watching(Watching<T>),
 }
@@ -127,140 +136,144 @@ struct Watching<T> {
     changes: Changes<T>,
     version: String,
     since: Instant,
-    was_silent: Silent,
+    events: Events,
 }
 
+/// Whether a watch had an event.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Silent {
-    Yes,
-    No,
+enum Events {
+    None,
+    Some,
 }
 
 /// What to do after a failure.
-enum Then<T> {
-    Again(Stage<T>),
-    Afresh,
+enum Recovery<T> {
+    Retry(Stage<T>),
+    Relist,
 }
 
 impl<T: DeserializeOwned + Send + 'static> Reflector<T> {
     async fn next(&mut self) -> Change<T> {
         loop {
-            if let Some(change) = self.told.pop_front() {
+            if let Some(change) = self.ready.pop_front() {
                 return change;
             }
-            let at = std::mem::replace(&mut self.at, Stage::Listing { token: None });
-            let outcome = match at {
+            let stage = std::mem::replace(&mut self.stage, Stage::Listing { token: None });
+            let outcome = match stage {
                 Stage::Listing { token } => self.list(token).await,
-                Stage::Behind { version } => self.open(version).await,
+                Stage::Opening { version } => self.open(version).await,
                 Stage::Watching(watching) => self.follow(watching).await,
             };
             match outcome {
-                Ok(at) => self.at = at,
-                Err((error, then)) => self.recover(&error, then).await,
+                Ok(stage) => self.stage = stage,
+                Err((error, recovery)) => self.recover(&error, recovery).await,
             }
         }
     }
 
     async fn list(&mut self, token: Option<String>) -> Outcome<T> {
         let query = ListQuery {
+            // A cached list may be older than the watch that just failed: an object that was deleted could come back.
             freshness: Freshness::Latest,
             labels: self.selection.labels.clone(),
             fields: self.selection.fields.clone(),
         };
         let page = ListPage { limit: PAGE, token, parts: self.selection.parts };
-        let list = self.api.list_page(&self.collection, &query, &page, Deadline::after(REQUEST)).await;
+        let list = self.api.list_page(&self.collection, &query, &page, Deadline::after(REQUEST_LIMIT)).await;
         let list: ObjectList<T> = match list {
             Ok(list) => list,
-            Err(error) => return Err((error, Then::Again(Stage::Listing { token: page.token }))),
+            Err(error) => return Err((error, Recovery::Retry(Stage::Listing { token: page.token }))),
         };
+        // Only once the first page is here: until then the receiver keeps the old content.
         if page.token.is_none() {
-            self.told.push_back(Change::Restarted);
+            self.ready.push_back(Change::Restarted);
         }
-        self.told.extend(list.items.into_iter().map(Change::Put));
+        self.ready.extend(list.items.into_iter().map(Change::Put));
         if let Some(token) = list.metadata.continue_.filter(|token| !token.is_empty()) {
             return Ok(Stage::Listing { token: Some(token) });
         }
         let Some(version) = list.metadata.resource_version.filter(|version| !version.is_empty()) else {
             let request = RequestName::of_collection(Verb::List, &self.collection);
-            return Err((unexpected(&request, "a list without metadata.resourceVersion"), Then::Afresh));
+            return Err((unexpected(&request, "the list has no metadata.resourceVersion"), Recovery::Relist));
         };
-        self.told.push_back(Change::Synced);
-        Ok(Stage::Behind { version })
+        self.ready.push_back(Change::Synced);
+        Ok(Stage::Opening { version })
     }
 
     async fn open(&mut self, version: String) -> Outcome<T> {
-        let lasts = between(LASTS.0, LASTS.1);
+        let duration = between(WATCH_DURATION.0, WATCH_DURATION.1);
         let query = WatchQuery {
             labels: self.selection.labels.clone(),
             fields: self.selection.fields.clone(),
             parts: self.selection.parts,
             resource_version: version,
-            lasts,
-            silence: lasts + GRACE,
+            duration,
+            silence: duration + SILENCE_GRACE,
         };
-        match self.api.watch_versions(&self.collection, &query, Deadline::after(REQUEST)).await {
+        match self.api.watch(&self.collection, &query, Deadline::after(REQUEST_LIMIT)).await {
             Ok(changes) => Ok(Stage::Watching(Watching {
                 changes: Box::pin(changes),
                 version: query.resource_version,
                 since: Instant::now(),
-                was_silent: Silent::Yes,
+                events: Events::None,
             })),
-            Err(error) => Err((error, Then::Again(Stage::Behind { version: query.resource_version }))),
+            Err(error) => Err((error, Recovery::Retry(Stage::Opening { version: query.resource_version }))),
         }
     }
 
     async fn follow(&mut self, mut watching: Watching<T>) -> Outcome<T> {
         let Some(item) = watching.changes.next().await else {
-            if watching.was_silent == Silent::Yes && watching.since.elapsed() < BRIEF {
+            if watching.events == Events::None && watching.since.elapsed() < SHORTEST_WATCH {
                 self.pause(None).await;
             } else {
                 self.failures = 0;
             }
-            return Ok(Stage::Behind { version: watching.version });
+            return Ok(Stage::Opening { version: watching.version });
         };
         match item {
             Ok(Versioned { version, event }) => {
                 self.failures = 0;
                 match event {
-                    WatchEvent::Put(object) => self.told.push_back(Change::Put(object)),
-                    WatchEvent::Gone(object) => self.told.push_back(Change::Gone(object)),
-                    WatchEvent::Bookmark(_) => {}
+                    WatchEvent::Put(object) => self.ready.push_back(Change::Put(object)),
+                    WatchEvent::Gone(object) => self.ready.push_back(Change::Gone(object)),
+                    // It only moves the resourceVersion on, so that a watch after a quiet time does not start from one that is gone (410).
+                    WatchEvent::Bookmark => {}
                 }
-                Ok(Stage::Watching(Watching { version, was_silent: Silent::No, ..watching }))
+                Ok(Stage::Watching(Watching { version, events: Events::Some, ..watching }))
             }
-            Err(error) => Err((error, Then::Again(Stage::Behind { version: watching.version }))),
+            Err(error) => Err((error, Recovery::Retry(Stage::Opening { version: watching.version }))),
         }
     }
 
-    async fn recover(&mut self, error: &ApiError, then: Then<T>) {
-        self.at = match then {
-            Then::Again(at) if !is_of_no_use(error, self.failures) => at,
-            Then::Again(_) | Then::Afresh => Stage::Listing { token: None },
+    async fn recover(&mut self, error: &ApiError, recovery: Recovery<T>) {
+        self.stage = match recovery {
+            Recovery::Retry(stage) if !must_relist(error, self.failures) => stage,
+            Recovery::Retry(_) | Recovery::Relist => Stage::Listing { token: None },
         };
         self.pause(Some(error)).await;
     }
 
     async fn pause(&mut self, error: Option<&ApiError>) {
-        let wait = BACK_OFF.wait(self.failures, random());
+        let wait = BACK_OFF.wait(self.failures, fastrand::u64(..));
         let wait = wait.saturating_add(error.and_then(ApiError::retry_after).unwrap_or_default());
         self.failures = self.failures.saturating_add(1);
         match error {
             Some(ApiError::Gone { .. }) | None => {
-                tracing::debug!(kind = %self.collection.kind(), ?wait, "the watch ended and is begun again");
+                tracing::debug!(kind = %self.collection.kind(), ?wait, "the watch ended; opening it again");
             }
-            Some(error) => tracing::warn!(%error, ?wait, "trying again"),
+            Some(error) => tracing::warn!(%error, ?wait, "list or watch failed; retrying"),
         }
         tokio::time::sleep(wait).await;
     }
 }
 
-/// True if the same request will fail again: the version or token it carries, or the object behind it, is what is wrong.
-fn is_of_no_use(error: &ApiError, failures: u32) -> bool {
+/// Whether the same request would fail again, because of its resourceVersion or token, or of the object that follows it.
+fn must_relist(error: &ApiError, failures: u32) -> bool {
     match error {
         ApiError::Gone { .. } | ApiError::Unreadable { .. } | ApiError::Invalid { .. } => true,
-        ApiError::Retryable { cause: Cause::Status { .. }, .. } => failures >= STUBBORN,
+        ApiError::Retryable { cause: Cause::Status { .. }, .. } => failures >= FAILURES_BEFORE_RELIST,
         _ => false,
     }
 }
 
-type Outcome<T> = Result<Stage<T>, (ApiError, Then<T>)>;
+type Outcome<T> = Result<Stage<T>, (ApiError, Recovery<T>)>;

@@ -1,10 +1,10 @@
-//! Where an object lives: kind, namespace, name. The path of every URL is made here, from checked names.
+//! Kinds, collections and objects. Every URL path is made here, from checked names.
 
 use std::fmt;
 
 use crate::names::{DnsLabel, DnsSubdomain};
 
-/// A kind of object, as the API server's URLs spell it. The parts are constants of the program, never input.
+/// A kind of object. Its parts are constants of the program, never input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResourceKind {
     group: &'static str,
@@ -15,14 +15,14 @@ pub struct ResourceKind {
 impl ResourceKind {
     /// `core/v1` pods.
     pub const PODS: Self = Self::new("", "v1", "pods");
-    /// `core/v1` nodes; they have no namespace.
+    /// `core/v1` nodes, which have no namespace.
     pub const NODES: Self = Self::new("", "v1", "nodes");
     /// `core/v1` events.
     pub const EVENTS: Self = Self::new("", "v1", "events");
     /// `coordination.k8s.io/v1` leases.
     pub const LEASES: Self = Self::new("coordination.k8s.io", "v1", "leases");
 
-    /// A kind by API group (empty for core), version and plural, lower-case name.
+    /// A kind by API group (empty for core), version, and plural name in lower case.
     pub const fn new(group: &'static str, version: &'static str, plural: &'static str) -> Self {
         Self { group, version, plural }
     }
@@ -32,14 +32,14 @@ impl ResourceKind {
         Collection { kind: self, namespace: Some(namespace.clone()) }
     }
 
-    /// All objects of this kind in the cluster: of every namespace, or of a kind that has none.
+    /// All objects of this kind in the cluster: in all namespaces, or of a kind without namespaces.
     pub const fn in_cluster(self) -> Collection {
         Collection { kind: self, namespace: None }
     }
 }
 
 impl fmt::Display for ResourceKind {
-    /// As RBAC and `kubectl` spell it: `pods`, `leases.coordination.k8s.io`.
+    /// Plural name and group, as in RBAC and `kubectl`: `pods`, `leases.coordination.k8s.io`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.plural)?;
         if !self.group.is_empty() {
@@ -57,12 +57,12 @@ pub struct Collection {
 }
 
 impl Collection {
-    /// One object of it.
+    /// The object of this name.
     pub fn object(&self, name: &DnsSubdomain) -> ObjectPath {
         ObjectPath { collection: self.clone(), name: name.clone() }
     }
 
-    /// What kind its objects are of.
+    /// The kind of its objects.
     pub const fn kind(&self) -> ResourceKind {
         self.kind
     }
@@ -72,7 +72,7 @@ impl Collection {
         self.namespace.as_ref()
     }
 
-    /// The URL's path, such as `/api/v1/namespaces/default/pods`.
+    /// The path of its URL, such as `/api/v1/namespaces/default/pods`.
     pub(super) fn url_path(&self) -> String {
         let ResourceKind { group, version, plural } = self.kind;
         let root = if group.is_empty() { "/api".to_owned() } else { format!("/apis/{group}") };
@@ -91,7 +91,7 @@ pub struct ObjectPath {
 }
 
 impl ObjectPath {
-    /// The collection it is of.
+    /// Its collection.
     pub const fn collection(&self) -> &Collection {
         &self.collection
     }
@@ -102,28 +102,28 @@ impl ObjectPath {
     }
 }
 
-/// What is done to an object, in RBAC's words.
+/// An RBAC verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// Read one.
     Get,
     /// Read many.
     List,
-    /// Be told of changes to many.
+    /// Receive changes of many.
     Watch,
-    /// Make one.
+    /// Create one.
     Create,
     /// Replace one.
     Update,
     /// Change a part of one.
     Patch,
-    /// Remove one.
+    /// Delete one.
     Delete,
 }
 
 impl Verb {
-    /// True if the request changes nothing, so that it can be sent again whatever became of it.
-    pub const fn is_read(self) -> bool {
+    /// Whether the request changes nothing. Then it may be repeated after any failure.
+    pub(super) const fn is_read(self) -> bool {
         matches!(self, Self::Get | Self::List | Self::Watch)
     }
 }
@@ -142,18 +142,18 @@ impl fmt::Display for Verb {
     }
 }
 
-/// A request, as errors name it: `update pods/status default/web-0`.
+/// The name of a request in errors: `update pods/status default/web-0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestName {
-    /// What was to be done.
+    /// The verb.
     pub verb: Verb,
-    /// To which kind.
+    /// The kind.
     pub kind: ResourceKind,
-    /// To which subresource, such as `status`.
+    /// The subresource, such as `status`.
     pub subresource: Option<&'static str>,
-    /// In which namespace.
+    /// The namespace, if the kind has any.
     pub namespace: Option<DnsLabel>,
-    /// To which object.
+    /// The object's name, unless the request is about many.
     pub name: Option<DnsSubdomain>,
 }
 
@@ -172,8 +172,8 @@ impl RequestName {
         Self { name: Some(object.name.clone()), ..Self::of_collection(verb, &object.collection) }
     }
 
-    /// The right it needs, as an RBAC rule would grant it: `"update" on pods/status in namespace default`.
-    pub fn right(&self) -> String {
+    /// The right that the request needs, as an RBAC rule grants it: `"update" on pods/status in namespace default`.
+    pub(super) fn right(&self) -> String {
         let scope = match &self.namespace {
             Some(namespace) => format!("in namespace {namespace}"),
             None => "in the whole cluster".to_owned(),

@@ -3,10 +3,14 @@ use std::time::Duration;
 use fake_api::{ApiServer, Fault, Key, Received};
 use serde_json::{Value, json};
 
-use script::{Answer, Piece, body, scripted, status};
+use script::{Piece, Scripted, body, scripted, status};
 
+use super::error::Cause;
+use super::query::ObjectList;
+use super::resource::{RequestName, Verb};
 use super::*;
-use crate::names::DnsSubdomain;
+use crate::deadline::Deadline;
+use crate::names::{DnsLabel, DnsSubdomain, PodUid};
 
 mod connecting;
 mod reflecting;
@@ -271,7 +275,7 @@ async fn a_denial_says_what_to_grant_and_to_whom() {
 #[tokio::test]
 async fn retry_after_in_seconds_is_read_and_a_date_is_not() {
     for (value, expected) in [("3", Some(Duration::from_secs(3))), ("Wed, 21 Oct 2026 07:28:00 GMT", None)] {
-        let answer = Answer { headers: vec![("retry-after", value)], ..body(429, &json!({})) };
+        let answer = Scripted { headers: vec![("retry-after", value)], ..body(429, &json!({})) };
         let (client, _) = scripted(vec![answer]).await;
         let error = client.get::<Value>(&pod(), soon()).await.unwrap_err();
         assert_eq!(error.retry_after(), expected, "{value}");
@@ -297,7 +301,7 @@ async fn a_response_of_another_shape_is_unreadable() {
 #[tokio::test]
 async fn a_body_that_breaks_off_leaves_a_write_unknown() {
     let half =
-        Answer { pieces: vec![Piece::Text("{\"meta".to_owned()), Piece::Break], ..body(201, &json!({})) };
+        Scripted { pieces: vec![Piece::Text("{\"meta".to_owned()), Piece::Break], ..body(201, &json!({})) };
     let (client, _) = scripted(vec![half]).await;
     let error = client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err();
     assert!(matches!(error, ApiError::OutcomeUnknown { cause: Cause::Lost(_), .. }), "{error:?}");

@@ -1,4 +1,4 @@
-//! What a contender does about a lease, as a function of what it read and of its own clock.
+//! What a candidate does next, as a function of the lease and of its own clock.
 
 use std::time::Duration;
 
@@ -6,42 +6,42 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 
-use super::Timing;
+use super::timing::Timing;
 use crate::client::ObjectPath;
 
-/// What a contender does about the lease it read.
+/// What a candidate does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// There is none: make it.
+    /// There is no lease: create it.
     Create,
-    /// Write our name into it, as the next holder.
+    /// Nobody holds the lease: write our name into it.
     Take,
-    /// Say that we still hold it.
+    /// We hold the lease: renew it.
     Renew,
-    /// This one holds it, for so long at most unless it is renewed.
+    /// The candidate of this name holds the lease. Without a renewal it expires after so long.
     Follow(String, Duration),
 }
 
-/// Decides. `unchanged` is for how long we know the lease as it stands, by our clock.
+/// Decides. `unchanged` is for how long the lease has not changed, by our clock.
 pub(super) fn next(lease: Option<&Lease>, me: &str, timing: &Timing, unchanged: Duration) -> Step {
     let Some(lease) = lease else { return Step::Create };
     let Some(holder) = holder(lease) else { return Step::Take };
     if holder == me {
         return Step::Renew;
     }
-    // What the holder counts on, if it was told otherwise than we.
+    // The holder may run with a longer lease than we. Nobody may take over before the longer one has expired.
     let promised = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
     let promised = promised.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0);
     let left = timing.lease.max(Duration::from_secs(promised)).saturating_sub(unchanged);
     if left.is_zero() { Step::Take } else { Step::Follow(holder.to_owned(), left) }
 }
 
-/// Who holds the lease.
+/// The name of the lease's holder.
 pub(super) fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
 
-/// The lease held by us, made or renewed at `wall`.
+/// The lease to write so that we hold it. `wall` is the time of day.
 pub(super) fn written(
     lease: Option<&Lease>,
     me: &str,
@@ -76,7 +76,7 @@ pub(super) fn written(
     lease
 }
 
-/// The lease without a holder, and a short life for those who look at its length only.
+/// The lease without a holder. A duration of 1 s frees it for candidates that do not read the holder, as client-go does it.
 pub(super) fn released(lease: &Lease) -> Lease {
     let mut lease = lease.clone();
     let spec = lease.spec.get_or_insert_default();

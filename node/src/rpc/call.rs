@@ -1,4 +1,4 @@
-//! The client: blocking, for plugins.
+//! The client, for plugins: blocking.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -10,63 +10,56 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{MAX_MESSAGE, Reply};
+use super::wire::{MAX_MESSAGE, Reply};
 use crate::deadline::Deadline;
 use crate::text::printable;
 
-/// The daemon gave no answer. Sorted by what the caller can do.
+/// There is no answer from the daemon. Sorted by what the caller can do.
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {
-    /// No daemon is there. Nothing was sent: go another way, or try again later.
-    #[error("no daemon at {socket}: {source}; see that its pod runs on this node", socket = socket.display())]
+    /// There is no daemon. Nothing was sent: do the work without it, or retry later.
+    #[error("no daemon at {socket}: {source}; check that its pod runs on this node", socket = socket.display())]
     Absent {
         /// The socket.
         socket: PathBuf,
-        /// Why not.
+        /// Why.
         source: io::Error,
     },
-    /// The daemon does not take the request. Nothing was done: go another way.
-    #[error("the daemon at {socket} refuses the request: {reason}; see that plugin and daemon are of one release", socket = socket.display())]
+    /// The daemon does not understand the request. Nothing was done: do the work without it.
+    #[error("the daemon at {socket} refuses the request: {reason}; check that plugin and daemon have the same version", socket = socket.display())]
     Refused {
         /// The socket.
         socket: PathBuf,
-        /// The daemon's words, escaped and cut; or ours, if the request cannot be sent at all.
+        /// The daemon's reason, escaped and cut. Ours if the request cannot be sent at all.
         reason: String,
     },
-    /// The connection ended before the answer did. What was asked for may have been done: ask again.
-    #[error("the daemon at {socket} hung up before it answered ({reason}); it is not known whether it did what it was asked for", socket = socket.display())]
+    /// The connection ended before the answer. The daemon may or may not complete the request: send it again.
+    #[error("the daemon at {socket} closed the connection before it answered ({reason}); the request may or may not be done", socket = socket.display())]
     Broken {
         /// The socket.
         socket: PathBuf,
-        /// What happened.
+        /// Why.
         reason: String,
     },
-    /// No answer in time. What was asked for may have been done, or may still be.
-    #[error("the daemon at {socket} did not answer within {:.1} s; it is not known whether it did what it was asked for", .waited.as_secs_f64(), socket = socket.display())]
+    /// There is no answer before the deadline. The daemon may or may not complete the request.
+    #[error("the daemon at {socket} did not answer within {:.1} s; the request may or may not be done", .waited.as_secs_f64(), socket = socket.display())]
     TimedOut {
         /// The socket.
         socket: PathBuf,
-        /// How long we waited.
+        /// The time from the call to its deadline.
         waited: Duration,
     },
-    /// The answer is not what was asked for. What was asked for has been done, or has failed.
-    #[error("the daemon at {socket} gave an answer that cannot be read: {reason}; see that plugin and daemon are of one release", socket = socket.display())]
+    /// The answer has an unexpected shape. The daemon has completed the request, or has failed to.
+    #[error("the answer of the daemon at {socket} cannot be read: {reason}; check that plugin and daemon have the same version", socket = socket.display())]
     Unreadable {
         /// The socket.
         socket: PathBuf,
-        /// What is wrong with it.
+        /// The parser's message, or ours.
         reason: String,
     },
 }
 
-impl RpcError {
-    /// True if the daemon has certainly not begun what it was asked for.
-    pub const fn nothing_done(&self) -> bool {
-        matches!(self, Self::Absent { .. } | Self::Refused { .. })
-    }
-}
-
-/// Asks the daemon at `socket`, and waits for its answer until `deadline`. Blocks; not for use within a runtime.
+/// Sends a request to the daemon at `socket`, and waits for its answer until `deadline`. Blocks the thread, so do not call it in an async task.
 ///
 /// # Errors
 /// [`RpcError`].
@@ -78,7 +71,7 @@ where
     let call = Call { socket, deadline, limit: deadline.remaining() };
     let mut line = serde_json::to_vec(request).map_err(|error| call.refused(&error.to_string()))?;
     if line.len() > MAX_MESSAGE {
-        return Err(call.refused(&format!("it has {} bytes, and {MAX_MESSAGE} are allowed", line.len())));
+        return Err(call.refused(&format!("it has {} bytes, more than {MAX_MESSAGE}", line.len())));
     }
     line.push(b'\n');
     let mut stream = call.connect()?;
@@ -102,13 +95,15 @@ impl Call<'_> {
         let left = self.left()?;
         let connected = || -> io::Result<UnixStream> {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            // Bounds the connect too: it waits for a place in the daemon's queue.
+            // SO_SNDTIMEO limits connect(2) too, which blocks while the daemon's accept queue is full. std has no way to set it before.
             socket.set_write_timeout(Some(left))?;
             socket.connect(&SockAddr::unix(self.socket)?)?;
             Ok(UnixStream::from(OwnedFd::from(socket)))
         };
         connected().map_err(|source| match source.kind() {
+            // EAGAIN: the accept queue was full until the timeout.
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.timed_out(),
+            // ENOENT: no socket. ECONNREFUSED: a socket that nobody listens on. EACCES: not root.
             _ => RpcError::Absent { socket: self.socket.to_owned(), source },
         })
     }
@@ -117,10 +112,10 @@ impl Call<'_> {
         while !line.is_empty() {
             stream.set_write_timeout(Some(self.left()?)).map_err(|error| self.failed(&error))?;
             match stream.write(line) {
-                Ok(0) => return Err(self.broken("it takes no more")),
+                Ok(0) => return Err(self.broken("it accepts no more bytes")),
                 Ok(count) => line = line.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // A refusal may have come before the whole request was taken.
+                // The daemon may have refused the request before it read all of it. Then its response is there to read.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 Err(error) => return Err(self.failed(&error)),
             }
@@ -128,14 +123,15 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// The answer's line, without its end.
+    /// The line of the answer, without its end.
     fn read(&self, stream: &mut UnixStream) -> Result<Vec<u8>, RpcError> {
         let mut line = Vec::new();
         let mut buffer = [0_u8; 8192];
         loop {
+            // A socket timeout limits one read(2), so set it again for each.
             stream.set_read_timeout(Some(self.left()?)).map_err(|error| self.failed(&error))?;
             let arrived = match stream.read(&mut buffer) {
-                Ok(0) => return Err(self.broken("no whole line came")),
+                Ok(0) => return Err(self.broken("there was no complete line")),
                 Ok(count) => buffer.get(..count).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.failed(&error)),
@@ -151,7 +147,7 @@ impl Call<'_> {
         }
     }
 
-    /// What is left of the time; sockets take no zero.
+    /// The time until the deadline. At least 1 ms: a socket timeout of zero would mean none.
     fn left(&self) -> Result<Duration, RpcError> {
         let left = self.deadline.remaining();
         if left.is_zero() { Err(self.timed_out()) } else { Ok(left.max(Duration::from_millis(1))) }

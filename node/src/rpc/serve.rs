@@ -1,4 +1,4 @@
-//! The server: for daemons.
+//! The server, for daemons.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -15,36 +15,38 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::{MAX_MESSAGE, PATIENCE, Reply};
-use crate::race::unless;
+use super::wire::{MAX_MESSAGE, Reply};
 
-/// Connections served at once; more wait in the socket's queue.
+/// The most connections served at the same time. More wait in the socket's accept queue.
 const MAX_CONNECTIONS: usize = 256;
 
-/// How long to wait when the kernel gives no connection (no file descriptors, no memory).
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long a client may take to send its request, and how long to read its answer.
+const CLIENT_LIMIT: Duration = Duration::from_secs(5);
 
-/// The daemon cannot be reached at this path.
+/// The wait after accept(2) failed, as without file descriptors or memory.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// The daemon cannot listen at this path.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The kernel refused. `action` is what was tried, such as "listen on".
-    #[error("cannot {action} {path}: {source}; see that the path is writable for this user and shorter than 100 bytes", path = path.display())]
+    #[error("cannot {action} {path}: {source}; check that this user may write there, and that the path is shorter than 100 bytes", path = path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On what.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// Why.
         source: io::Error,
     },
-    /// Something that is no socket has the path.
-    #[error("{path} exists and is not a socket: remove it, or give another path", path = path.display())]
+    /// The path exists and is not a socket.
+    #[error("{path} exists and is not a socket; remove it, or give another path", path = path.display())]
     NotASocket {
         /// The path.
         path: PathBuf,
     },
-    /// Others could put a socket of their own in its place.
-    #[error("{path} must be a directory of user {uid} that nobody else may write to (mode 0755): remove it or fix its owner and mode", path = path.display())]
+    /// Other users may write to the directory, and could replace the socket by their own.
+    #[error("{path} must be a directory of user {uid} that nobody else may write to (mode 0755); remove it, or change its owner and mode", path = path.display())]
     NotPrivate {
         /// The directory.
         path: PathBuf,
@@ -53,16 +55,16 @@ pub enum BindError {
     },
 }
 
-/// A socket that clients can connect to.
+/// A socket that accepts clients.
 #[derive(Debug)]
 pub struct Listener {
     listener: UnixListener,
-    /// The daemon's own user: it and root may ask.
+    /// The daemon's own user. Only it and root are authorized.
     uid: u32,
 }
 
-/// Listens at `path`, mode 0600. The directory is made (0755) if it is missing. A socket that is there is replaced in one
-/// step, be it stale or of a daemon that is about to end: the newest one is asked. Must run inside a tokio runtime.
+/// Listens at `path`, with mode 0600. Creates the directory (0755) if it is missing. Replaces an existing socket in one step, stale or not: the
+/// newest daemon serves, while an older one ends. Must run inside a tokio runtime.
 ///
 /// # Errors
 /// [`BindError`].
@@ -71,15 +73,18 @@ pub fn bind(path: &Path) -> Result<Listener, BindError> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed("create", dir))?;
     let found = std::fs::metadata(dir).map_err(failed("examine", dir))?;
+    // 0022: the write bits of group and others.
     if found.uid() != uid || found.mode() & 0o022 != 0 {
         return Err(BindError::NotPrivate { path: dir.to_owned(), uid });
     }
     check_replaceable(path)?;
 
-    // Under another name first, so that nobody connects before the mode is set, or finds no socket.
+    // bind(2) creates the socket with a mode by the umask, and fails if the path exists. So bind under another name, set the mode, and rename:
+    // nobody can connect before the mode is right, and clients find a socket at any moment.
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
+    // A crash between bind(2) and rename(2) leaves it behind.
     if check_replaceable(&new)? == Found::Socket {
         std::fs::remove_file(&new).map_err(failed("remove", &new))?;
     }
@@ -104,6 +109,7 @@ fn check_replaceable(path: &Path) -> Result<Found, BindError> {
     }
 }
 
+/// The effective user of this process. /proc/self belongs to it; geteuid(2) would need `unsafe` or another crate.
 fn own_uid() -> Result<u32, BindError> {
     let path = Path::new("/proc/self");
     std::fs::metadata(path).map(|found| found.uid()).map_err(failed("examine", path))
@@ -113,119 +119,127 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
     move |source| BindError::Io { action, path: path.to_owned(), source }
 }
 
-/// Answers requests with `handler` until `shutdown`; then takes no more and waits for those under way, for `patience` at most.
-/// A handler runs to its end even if its client hangs up; it must bound its own time.
+/// Answers requests with `handler` until `shutdown`. Then it accepts no more, and waits for those in flight, for `drain` at most. A handler runs to
+/// its end even if its client disconnects, so it must limit its own time.
 pub async fn serve<Q, A, F, Fut>(
     listener: Listener,
     handler: F,
     shutdown: impl Future<Output = ()>,
-    patience: Duration,
+    drain: Duration,
 ) where
     Q: DeserializeOwned + Send + 'static,
     A: Serialize + Send + 'static,
     F: Fn(Q) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = A> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let handler = Arc::new(handler);
     let mut shutdown = pin!(shutdown);
-    while let Some((place, stream)) = unless(shutdown.as_mut(), accept(&listener, &places)).await {
-        if !may_ask(&stream, listener.uid) {
+    loop {
+        let (slot, stream) = tokio::select! {
+            biased; // under a flood of requests the shutdown still comes first
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        if !is_authorized(&stream, listener.uid) {
             continue;
         }
         let handler = handler.clone();
         tokio::spawn(async move {
-            if let Err(cut) = converse(stream, &*handler).await {
-                tracing::warn!("{cut}");
+            if let Err(error) = answer(stream, &*handler).await {
+                tracing::warn!("{error}");
             }
-            drop(place);
+            drop(slot);
         });
     }
+    // From here on connect(2) fails, and plugins do their work without the daemon.
     drop(listener);
+    // All slots are free once no request is in flight.
     let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
-    if timeout(patience, places.acquire_many(all)).await.is_err() {
-        let left = MAX_CONNECTIONS - places.available_permits();
-        tracing::warn!(left, "requests are still under way; ending all the same");
+    if timeout(drain, slots.acquire_many(all)).await.is_err() {
+        let left = MAX_CONNECTIONS - slots.available_permits();
+        tracing::warn!(left, "stopping with requests in flight");
     }
 }
 
-async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> (OwnedSemaphorePermit, UnixStream) {
+async fn accept(listener: &Listener, slots: &Arc<Semaphore>) -> (OwnedSemaphorePermit, UnixStream) {
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return std::future::pending().await; // never closed
+        let Ok(slot) = slots.clone().acquire_owned().await else {
+            return std::future::pending().await; // the semaphore is never closed
         };
         match listener.listener.accept().await {
-            Ok((stream, _)) => return (place, stream),
+            Ok((stream, _)) => return (slot, stream),
             Err(error) => {
-                tracing::warn!(%error, "no connection");
-                tokio::time::sleep(PAUSE).await;
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
     }
 }
 
-/// Root may, and the daemon's own user.
-fn may_ask(stream: &UnixStream, uid: u32) -> bool {
+/// Whether the client is root or the daemon's own user. The kernel recorded the user at connect(2) (SO_PEERCRED), so a client cannot forge it.
+fn is_authorized(stream: &UnixStream, uid: u32) -> bool {
     match stream.peer_cred() {
         Ok(peer) if peer.uid() == 0 || peer.uid() == uid => true,
         Ok(peer) => {
-            tracing::warn!(uid = peer.uid(), pid = ?peer.pid(), "a user who may not ask was turned away");
+            tracing::warn!(uid = peer.uid(), pid = ?peer.pid(), "rejected connection: uid not authorized");
             false
         }
         Err(error) => {
-            tracing::warn!(%error, "the kernel does not say who asks");
+            tracing::warn!(%error, "rejected connection: the uid of the client is unknown");
             false
         }
     }
 }
 
-/// Why a conversation ended before its end.
+/// Why a client has no answer.
 #[derive(Debug, thiserror::Error)]
-enum Cut {
-    #[error("a client did not send its request within {:.0} s and was cut off", PATIENCE.as_secs_f64())]
-    Silent,
-    #[error("a client hung up before it had sent its request: {0}")]
-    NotAsked(io::Error),
-    #[error("a client hung up before it had its answer: {0}; what it asked for was done")]
-    NotAnswered(io::Error),
-    #[error("a client did not take its answer within {:.0} s; what it asked for was done", PATIENCE.as_secs_f64())]
-    NotTaken,
-    #[error("an answer cannot be sent: {0}; what was asked for was done")]
+enum Unanswered {
+    #[error("disconnected a client that did not send its request within {:.0} s", CLIENT_LIMIT.as_secs_f64())]
+    NoRequest,
+    #[error("a client disconnected before it had sent its request: {0}")]
+    LostRequest(io::Error),
+    #[error("a client disconnected before it had read its answer: {0}; its request was completed")]
+    LostAnswer(io::Error),
+    #[error("disconnected a client that did not read its answer within {:.0} s; its request was completed", CLIENT_LIMIT.as_secs_f64())]
+    NotRead,
+    #[error("cannot send an answer: {0}; the request was completed")]
     Unsendable(String),
 }
 
-/// One request and its answer.
-async fn converse<Q, A, F, Fut>(mut stream: UnixStream, handler: &F) -> Result<(), Cut>
+/// Reads one request and sends its answer.
+async fn answer<Q, A, F, Fut>(mut stream: UnixStream, handler: &F) -> Result<(), Unanswered>
 where
     Q: DeserializeOwned,
     A: Serialize,
     F: Fn(Q) -> Fut,
     Fut: Future<Output = A>,
 {
-    let request = timeout(PATIENCE, read(&mut stream)).await.map_err(|_| Cut::Silent)?;
-    let reply = match request.map_err(Cut::NotAsked)? {
+    let request = timeout(CLIENT_LIMIT, read(&mut stream)).await.map_err(|_| Unanswered::NoRequest)?;
+    let reply = match request.map_err(Unanswered::LostRequest)? {
         None => Reply::Refused(format!("it has more than {MAX_MESSAGE} bytes")),
         Some(line) => match serde_json::from_slice(&line) {
             Ok(request) => Reply::Answer(handler(request).await),
-            Err(error) => Reply::Refused(format!("it is not understood: {error}")),
+            Err(error) => Reply::Refused(format!("it cannot be parsed: {error}")),
         },
     };
+    // A client that does not read must not hold a slot for ever.
     let line = encoded(&reply)?;
-    let sent = timeout(PATIENCE, stream.write_all(&line)).await.map_err(|_| Cut::NotTaken)?;
-    sent.map_err(Cut::NotAnswered)
+    let sent = timeout(CLIENT_LIMIT, stream.write_all(&line)).await.map_err(|_| Unanswered::NotRead)?;
+    sent.map_err(Unanswered::LostAnswer)
 }
 
-fn encoded<A: Serialize>(reply: &Reply<A>) -> Result<Vec<u8>, Cut> {
-    let mut line = serde_json::to_vec(reply).map_err(|error| Cut::Unsendable(error.to_string()))?;
+fn encoded<A: Serialize>(reply: &Reply<A>) -> Result<Vec<u8>, Unanswered> {
+    let mut line = serde_json::to_vec(reply).map_err(|error| Unanswered::Unsendable(error.to_string()))?;
     if line.len() > MAX_MESSAGE {
-        let reason = format!("it has {} bytes, and {MAX_MESSAGE} are allowed", line.len());
-        return Err(Cut::Unsendable(reason));
+        let reason = format!("it has {} bytes, more than {MAX_MESSAGE}", line.len());
+        return Err(Unanswered::Unsendable(reason));
     }
     line.push(b'\n');
     Ok(line)
 }
 
-/// The request's line without its end, or `None` if it is too long.
+/// The line of the request, without its end. `None` if it is too long.
 async fn read(stream: &mut UnixStream) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     loop {
@@ -235,6 +249,7 @@ async fn read(stream: &mut UnixStream) -> io::Result<Option<Vec<u8>>> {
         }
         let end = line.iter().skip(searched).position(|byte| *byte == b'\n');
         let length = end.map_or(line.len(), |end| searched + end);
+        // Checked after every read, so that a client without a line end cannot fill the memory.
         if length > MAX_MESSAGE {
             return Ok(None);
         }

@@ -11,10 +11,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+use super::wire::MAX_MESSAGE;
 use super::*;
 use crate::deadline::Deadline;
 
@@ -55,7 +57,7 @@ impl Daemon {
         Self { dir, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// A daemon that answers with the request.
+    /// A daemon whose answer is the request.
     fn echo() -> Self {
         Self::start(|request: Value| async { request })
     }
@@ -68,7 +70,7 @@ impl Daemon {
         call(&self.socket(), request, soon())
     }
 
-    /// Sends raw bytes; what comes back until the daemon hangs up.
+    /// Sends raw bytes. Returns what the daemon sends until it closes the connection.
     fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = UnixStream::connect(self.socket()).unwrap();
         stream.set_read_timeout(Some(20 * SECOND)).unwrap();
@@ -98,7 +100,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A server that takes one connection, reads one line, sends these bytes and hangs up.
+/// A server that accepts one connection, reads one line, sends these bytes and closes the connection.
 fn once(answer: &'static [u8]) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
@@ -121,7 +123,7 @@ fn a_request_is_answered() {
 }
 
 #[test]
-fn the_socket_is_for_its_user_alone_and_its_folder_for_nobody_else_to_write() {
+fn the_socket_has_mode_0600_in_a_directory_with_mode_0755() {
     let daemon = Daemon::echo();
     let socket = std::fs::metadata(daemon.socket()).unwrap();
     assert_eq!(socket.mode() & 0o7777, 0o600);
@@ -136,26 +138,26 @@ fn without_a_socket_the_daemon_is_absent() {
     for path in [dir.path().join("none"), dir.path().join("no/such/folder"), dir.path().join("x".repeat(200))]
     {
         let error = call::<_, Value>(&path, &json!(1), soon()).unwrap_err();
-        assert!(matches!(error, RpcError::Absent { .. }) && error.nothing_done(), "{error:?}");
+        assert!(matches!(error, RpcError::Absent { .. }), "{error:?}");
     }
 }
 
 #[test]
-fn a_socket_that_nobody_listens_at_is_an_absent_daemon() {
+fn a_socket_without_a_listener_is_an_absent_daemon() {
     let mut daemon = Daemon::echo();
     daemon.stop();
     assert!(daemon.socket().exists());
     let error = daemon.call(&json!(1)).unwrap_err();
-    assert!(matches!(error, RpcError::Absent { .. }) && error.nothing_done(), "{error:?}");
+    assert!(matches!(error, RpcError::Absent { .. }), "{error:?}");
     assert!(error.to_string().contains("daemon.sock: Connection refused"), "{error}");
 }
 
 #[test]
-fn a_daemon_that_hangs_up_leaves_the_outcome_unknown() {
+fn a_connection_closed_early_leaves_the_outcome_unknown() {
     for answer in [&b""[..], b"{\"answer\":"] {
         let (_dir, path) = once(answer);
         let error = call::<_, Value>(&path, &json!(1), soon()).unwrap_err();
-        assert!(matches!(error, RpcError::Broken { .. }) && !error.nothing_done(), "{error:?}");
+        assert!(matches!(error, RpcError::Broken { .. }), "{error:?}");
     }
 }
 
@@ -164,38 +166,38 @@ fn an_answer_of_another_shape_is_unreadable() {
     for answer in [&b"no JSON\n"[..], b"{\"answer\":\"text\"}\n", b"{}\n"] {
         let (_dir, path) = once(answer);
         let error = call::<_, u8>(&path, &json!(1), soon()).unwrap_err();
-        assert!(matches!(error, RpcError::Unreadable { .. }) && !error.nothing_done(), "{error:?}");
+        assert!(matches!(error, RpcError::Unreadable { .. }), "{error:?}");
     }
 }
 
 #[test]
-fn an_endless_answer_is_given_up() {
+fn an_answer_without_end_is_unreadable() {
     let (_dir, path) = once(Box::leak(vec![b'x'; MAX_MESSAGE + 10_000].into_boxed_slice()));
     let error = call::<_, Value>(&path, &json!(1), soon()).unwrap_err();
     assert!(matches!(error, RpcError::Unreadable { .. }), "{error:?}");
 }
 
-/// Fails in time, however the server is silent.
+/// The call fails at its deadline.
 fn times_out(path: &Path, request: &Value) {
     let started = Instant::now();
     let error = call::<_, Value>(path, request, Deadline::after(SECOND / 5)).unwrap_err();
-    assert!(matches!(error, RpcError::TimedOut { .. }) && !error.nothing_done(), "{error:?}");
+    assert!(matches!(error, RpcError::TimedOut { .. }), "{error:?}");
     assert!(started.elapsed() >= SECOND / 5 && started.elapsed() < 5 * SECOND, "{:?}", started.elapsed());
 }
 
 #[test]
-fn a_silent_daemon_is_given_up_at_the_deadline() {
+fn a_silent_daemon_times_out_at_the_deadline() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let listener = UnixListener::bind(&path).unwrap();
     times_out(&path, &json!(1));
-    // It takes no bytes either.
+    // The server does not read either: the socket's buffer fills up.
     times_out(&path, &json!("x".repeat(900_000)));
     drop(listener);
 }
 
 #[test]
-fn a_full_queue_is_given_up_at_the_deadline() {
+fn a_full_accept_queue_times_out_at_the_deadline() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
@@ -207,8 +209,8 @@ fn a_full_queue_is_given_up_at_the_deadline() {
 
 #[test]
 fn a_passed_deadline_sends_nothing() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = handled.clone();
     let mut daemon = Daemon::start(move |request: Value| {
         count.fetch_add(1, Ordering::SeqCst);
         async { request }
@@ -216,7 +218,7 @@ fn a_passed_deadline_sends_nothing() {
     let error = call::<_, Value>(&daemon.socket(), &json!(1), Deadline::after(Duration::ZERO)).unwrap_err();
     assert!(matches!(error, RpcError::TimedOut { .. }), "{error:?}");
     daemon.stop();
-    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    assert_eq!(handled.load(Ordering::SeqCst), 0);
 }
 
 #[test]
@@ -225,7 +227,7 @@ fn an_oversize_request_is_refused_on_both_sides() {
     let largest = json!("x".repeat(MAX_MESSAGE - "{\"answer\":}".len() - 2));
     assert_eq!(daemon.call(&largest).unwrap(), largest);
     let error = daemon.call(&json!("x".repeat(MAX_MESSAGE))).unwrap_err();
-    assert!(matches!(error, RpcError::Refused { .. }) && error.nothing_done(), "{error:?}");
+    assert!(matches!(error, RpcError::Refused { .. }), "{error:?}");
     let mut line = vec![b' '; MAX_MESSAGE + 1];
     assert!(daemon.raw(&line).starts_with("{\"refused\":\"it has more than"));
     line.push(b'\n');
@@ -233,10 +235,10 @@ fn an_oversize_request_is_refused_on_both_sides() {
 }
 
 #[test]
-fn an_oversize_answer_is_an_unknown_outcome() {
+fn an_oversize_answer_leaves_the_outcome_unknown() {
     let daemon = Daemon::start(|_: Value| async { json!("x".repeat(MAX_MESSAGE)) });
     let error = daemon.call(&json!(1)).unwrap_err();
-    assert!(matches!(error, RpcError::Broken { .. }) && !error.nothing_done(), "{error:?}");
+    assert!(matches!(error, RpcError::Broken { .. }), "{error:?}");
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -250,12 +252,12 @@ fn a_request_that_is_not_understood_is_refused_with_a_reason() {
     let path = daemon.socket();
     assert_eq!(call::<_, u8>(&path, &Strict { number: 7 }, soon()).unwrap(), 7);
     let error = call::<_, u8>(&path, &json!({"count": 7}), soon()).unwrap_err();
-    assert!(matches!(error, RpcError::Refused { .. }) && error.nothing_done(), "{error:?}");
+    assert!(matches!(error, RpcError::Refused { .. }), "{error:?}");
     assert!(error.to_string().contains("missing field `number`"), "{error}");
 }
 
 #[test]
-fn what_was_asked_for_is_done_though_the_client_hangs_up() {
+fn a_request_is_completed_though_the_client_disconnects() {
     let (begun, has_begun) = mpsc::channel();
     let (done, is_done) = mpsc::channel();
     let daemon = Daemon::start(move |request: Value| {
@@ -276,21 +278,21 @@ fn what_was_asked_for_is_done_though_the_client_hangs_up() {
 }
 
 #[test]
-fn a_client_that_hangs_up_before_it_asked_asks_for_nothing() {
-    let (asked, was_asked) = mpsc::channel();
+fn an_incomplete_request_is_not_handled() {
+    let (handled, was_handled) = mpsc::channel();
     let daemon = Daemon::start(move |request: Value| {
-        asked.send(request.clone()).unwrap();
+        handled.send(request.clone()).unwrap();
         async { request }
     });
     for bytes in [&b""[..], b"1"] {
         UnixStream::connect(daemon.socket()).unwrap().write_all(bytes).unwrap();
     }
     daemon.call(&json!(2)).unwrap();
-    assert_eq!(was_asked.recv().unwrap(), json!(2));
+    assert_eq!(was_handled.recv().unwrap(), json!(2));
 }
 
 #[test]
-fn a_stop_waits_for_requests_under_way_and_takes_no_more() {
+fn a_shutdown_waits_for_requests_in_flight_and_accepts_no_more() {
     let (begun, has_begun) = mpsc::channel();
     let mut daemon = Daemon::start(move |request: Value| {
         begun.send(()).unwrap();
@@ -308,7 +310,7 @@ fn a_stop_waits_for_requests_under_way_and_takes_no_more() {
 }
 
 #[test]
-fn three_hundred_clients_at_once_are_all_served_and_256_at_a_time() {
+fn three_hundred_clients_are_all_served_and_256_at_a_time() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let peak = most.clone();
     let daemon = Daemon::start(move |request: Value| {
@@ -321,8 +323,8 @@ fn three_hundred_clients_at_once_are_all_served_and_256_at_a_time() {
         }
     });
     let answers: BTreeMap<usize, Value> = std::thread::scope(|scope| {
-        let ask = |number: usize| (number, daemon.call(&json!(number)).unwrap());
-        let clients: Vec<_> = (0..300).map(|number| scope.spawn(move || ask(number))).collect();
+        let request = |number: usize| (number, daemon.call(&json!(number)).unwrap());
+        let clients: Vec<_> = (0..300).map(|number| scope.spawn(move || request(number))).collect();
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     assert!(answers.iter().all(|(number, answer)| *answer == json!(number)), "{answers:?}");
@@ -330,7 +332,7 @@ fn three_hundred_clients_at_once_are_all_served_and_256_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_sends_nothing_is_cut_off_after_five_seconds() {
+async fn a_client_that_sends_nothing_is_disconnected_after_five_seconds() {
     use tokio::io::AsyncReadExt as _;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
@@ -344,7 +346,7 @@ async fn a_client_that_sends_nothing_is_cut_off_after_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_does_not_wait_for_ever() {
+async fn a_shutdown_waits_no_longer_than_its_drain_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let listener = bind(&path).unwrap();
@@ -362,7 +364,7 @@ async fn a_stop_does_not_wait_for_ever() {
 }
 
 #[tokio::test]
-async fn a_stale_socket_is_replaced_and_nothing_else_is() {
+async fn a_stale_socket_is_replaced_and_other_files_are_not() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     drop(UnixListener::bind(&path).unwrap());
@@ -383,7 +385,7 @@ async fn a_stale_socket_is_replaced_and_nothing_else_is() {
 }
 
 #[tokio::test]
-async fn a_folder_that_others_may_write_to_is_refused() {
+async fn a_directory_that_others_may_write_to_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let error = bind(&dir.path().join("s")).unwrap_err();

@@ -1,41 +1,17 @@
 //! The `whereabouts-daemon` binary; see the library.
 
-use std::io::Write as _;
+use node::daemon::Program;
+use whereabouts::daemon::options::{Surroundings, USAGE, parse};
 
-use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
-use whereabouts::daemon::options::{Surroundings, USAGE, Wanted, parse};
+const PROGRAM: Program =
+    Program { name: "whereabouts-daemon", version: env!("CARGO_PKG_VERSION"), usage: USAGE };
 
 fn main() -> anyhow::Result<()> {
-    let around = Surroundings {
+    let surroundings = Surroundings {
         node_name: std::env::var("NODENAME").ok(),
         namespace: std::env::var("WHEREABOUTS_NAMESPACE").ok(),
         host_name: std::fs::read_to_string("/etc/hostname").ok(),
     };
-    let options = match parse(std::env::args_os().skip(1), around)? {
-        Wanted::Run(options) => options,
-        Wanted::Help => return say(USAGE),
-        Wanted::Version => {
-            return say(concat!("whereabouts-daemon, multus-rs v", env!("CARGO_PKG_VERSION"), "\n"));
-        }
-    };
-    let level =
-        if std::env::var_os("DEBUG").is_some() { tracing::Level::DEBUG } else { tracing::Level::INFO };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).init();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut term = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
-        let mut int = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
-        let shutdown = async move {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
-            }
-        };
-        Ok(whereabouts::daemon::run(*options, shutdown).await?)
-    })
-}
-
-fn say(text: &str) -> anyhow::Result<()> {
-    Ok(std::io::stdout().write_all(text.as_bytes())?)
+    let command = parse(std::env::args_os().skip(1), surroundings)?;
+    Ok(node::daemon::run(&PROGRAM, command, whereabouts::daemon::run)?)
 }

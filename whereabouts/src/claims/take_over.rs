@@ -26,7 +26,7 @@ impl Claims<'_> {
     ) -> Result<Option<HeldClaim>, ClaimError> {
         if present.container() == claimant.container_id {
             // The API server ignores an update that changes nothing: a nonce forces a new resourceVersion.
-            present.renew(node::entropy::random());
+            present.renew(fastrand::u64(..));
         } else {
             self.check_successor(claimant, &present).await?;
             present.assign(pool.holding(claimant));

@@ -1,5 +1,6 @@
-//! The daemon of a node: it serves the node's plugins with a connection that is warm and a view that is fresh, gives back what DELs could
-//! not, and stands for leader. It holds a credential and no privilege: it makes no interface, enters no namespace and runs no program.
+//! The daemon of a node: it answers the plugins of the node, over a connection to the API server that is already open and with a cache of the
+//! pools in use; it releases what a DEL could not; and one daemon of the cluster leads. It holds a credential and no privilege: it creates no
+//! interface, enters no namespace and runs no program.
 //!
 //! | module | question it answers |
 //! |---|---|
@@ -19,16 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::client::{ApiClient, ConnectError, ResourceKind, Timeouts};
-use node::endpoint::{self, EndpointError, Health, Pages};
+use node::daemon::{self, Background, HttpBindError, Pages, Readiness, Role};
 use node::lease::{Election, Leadership, Timing};
 use node::names::DnsSubdomain;
 use node::rpc::{self, BindError};
-use prometheus_client::registry::Registry;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::leader;
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::node_state::hints::HintStore;
 use crate::node_state::namespace::namespace_of;
 use crate::node_state::record::{RecordError, Records};
@@ -36,10 +35,11 @@ use options::{Candidacy, Options};
 use pool_cache::PoolCaches;
 use serve::Service;
 
-/// The lease of our leader; Whereabouts' own is called `whereabouts`.
+/// The name of our leader's lease. Whereabouts' own is `whereabouts`.
 pub const LEASE: &str = "whereabouts-daemon";
 
-/// A thousand nodes read the lease a hundred times a second between them. Nobody waits for a leader; what it does is late without one.
+/// Longer than the defaults: the daemons of a thousand nodes read the lease a hundred times a second. Nobody waits for the leader; without one,
+/// its work is done later.
 const TIMING: Timing = Timing {
     lease: Duration::from_secs(20),
     renew: Duration::from_secs(13),
@@ -47,25 +47,22 @@ const TIMING: Timing = Timing {
     look: Duration::from_secs(10),
 };
 
-/// How long orders under way are waited for at the end.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The daemon cannot work.
+/// The daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// There are no usable credentials.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// Plugins cannot reach it.
+    /// The daemon cannot listen for plugins.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// Metrics cannot be shown.
+    /// The daemon cannot listen for requests for metrics and health.
     #[error(transparent)]
-    Endpoint(#[from] EndpointError),
+    Http(#[from] HttpBindError),
     /// The plugins' records cannot be read.
     #[error(transparent)]
     Records(#[from] RecordError),
-    /// The lease cannot be named.
+    /// The name of the leader's lease is not valid.
     #[error("the leader's lease: {0}")]
     Lease(#[from] node::names::NameError),
 }
@@ -79,78 +76,61 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     };
     let records = Records::open(&options.state)?;
     let (metrics, registry) = Metrics::new();
-    let (cache, started) = PoolCaches::new(HintStore::open(&options.state), metrics.clone());
-    let cache = Arc::new(cache);
-    let service = Service::new(api.clone(), namespace.clone(), cache.clone(), metrics.clone());
+    let (caches, started) = PoolCaches::new(HintStore::open(&options.state), metrics.clone());
+    let caches = Arc::new(caches);
+    let service = Service::new(api.clone(), namespace.clone(), caches.clone(), metrics.clone());
     let listener = rpc::bind(&options.socket)?;
-    let endpoint = match options.listen {
-        Some(address) => Some(endpoint::bind(address).await?),
+    let http = match options.listen {
+        Some(address) => Some(daemon::bind_http(address).await?),
         None => None,
     };
     let lease = ResourceKind::LEASES.in_namespace(&namespace).object(&DnsSubdomain::new(LEASE)?);
-    let election = match options.candidacy {
-        Candidacy::Never => None,
-        Candidacy::Stands => Some(Election::start(api.clone(), lease, identity(&options), TIMING)),
-    };
-    let leadership = election.as_ref().map(Election::leadership);
 
-    // Aborted when this function returns.
-    let mut tasks = JoinSet::new();
-    tasks.spawn(pool_cache::follow(cache, api.clone(), namespace.clone(), started));
-    tasks.spawn(tombstones::drain_always(service.clone(), records));
-    if let Some(listener) = endpoint {
-        tasks.spawn(endpoint::serve(listener, pages(registry, leadership.clone()), std::future::pending()));
-    }
-    if let Some(leadership) = leadership {
-        let context = leader::context::Context::new(api, namespace.clone(), metrics, options.grace);
-        tasks.spawn(lead(context, leadership));
+    let mut background = Background::default();
+    background.spawn(pool_cache::follow(caches, api.clone(), namespace.clone(), started));
+    background.spawn(tombstones::drain_always(service.clone(), records));
+    let leadership = match options.candidacy {
+        Candidacy::Never => None,
+        Candidacy::Stands => {
+            let election = Election::start(api.clone(), lease, identity(&options), TIMING);
+            let leadership = background.elect(election);
+            let context = leader::context::Context::new(api, namespace.clone(), metrics, options.grace);
+            background.spawn(lead(context, leadership.clone()));
+            Some(leadership)
+        }
+    };
+    if let Some(http) = http {
+        let pages = Pages { metrics: registry, ready: Box::new(move || readiness(leadership.as_ref())) };
+        background.spawn(daemon::serve_http(http, pages));
     }
     tracing::info!(node = %options.node, %namespace, socket = %options.socket.display(), "serving");
     let answer = move |request| {
         let service = service.clone();
         async move { service.answer(request).await }
     };
-    rpc::serve(listener, answer, shutdown, PATIENCE).await;
-    tasks.shutdown().await;
-    if let Some(election) = election {
-        election.release().await;
-    }
+    daemon::serve(listener, answer, background, shutdown).await;
     Ok(())
 }
 
-fn pages(registry: Registry, leadership: Option<watch::Receiver<Leadership>>) -> Pages {
-    let ready = move || match &leadership {
+/// A daemon that cannot reach the API server knows no leader, and is not ready. One that never leads is always ready.
+fn readiness(leadership: Option<&watch::Receiver<Leadership>>) -> Readiness {
+    match leadership {
         Some(leadership) if *leadership.borrow() == Leadership::Unknown => {
-            Health::Bad("the API server has not answered about the leader's lease".to_owned())
+            Readiness::NotReady("the API server has not responded about the leader's lease".to_owned())
         }
-        Some(_) | None => Health::Good,
-    };
-    Pages {
-        metrics: Box::new(move || metrics::text(&registry)),
-        healthy: Box::new(|| Health::Good),
-        ready: Box::new(ready),
+        Some(_) | None => Readiness::Ready,
     }
 }
 
-/// Unique among all processes: a daemon that was started anew on a node is another one.
+/// The name of this process in the election. No other process has it, not even an earlier daemon of this node.
 fn identity(options: &Options) -> String {
-    format!("{}_{:016x}", options.node, node::entropy::random())
+    format!("{}_{:016x}", options.node, fastrand::u64(..))
 }
 
-/// Leads whenever this daemon is the leader.
-async fn lead(context: leader::context::Context, mut leadership: watch::Receiver<Leadership>) {
-    while leadership.wait_for(|now| *now == Leadership::Leading).await.is_ok() {
-        lead_once(&context, &mut leadership).await;
-    }
-}
-
-async fn lead_once(context: &leader::context::Context, leadership: &mut watch::Receiver<Leadership>) {
-    tracing::info!("leading");
-    context.metrics().leads();
-    tokio::select! {
-        () = leader::run(context) => {}
-        _ = leadership.wait_for(|now| *now != Leadership::Leading) => {}
-    }
-    context.metrics().follows();
-    tracing::info!("not leading any more");
+async fn lead(context: leader::context::Context, leadership: watch::Receiver<Leadership>) {
+    let on_change = |role| match role {
+        Role::Leader => context.metrics().leads(),
+        Role::Follower => context.metrics().follows(),
+    };
+    daemon::while_leading(leadership, on_change, || leader::run(&context)).await;
 }

@@ -1,4 +1,4 @@
-//! What the daemon is told when it is started: by flags, and by the variables that Whereabouts' manifests set.
+//! The daemon's options: flags, and the variables that Whereabouts' manifests set.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -8,42 +8,43 @@ use std::time::Duration;
 use lexopt::Arg::{Long, Short};
 use lexopt::ValueExt as _;
 use node::client::Credentials;
+use node::daemon::Command;
 use node::names::{DnsLabel, NameError};
 
 use crate::node_state::record::STATE;
 use crate::rpc::wire::SOCKET;
 
-/// How the daemon is used.
+/// The text for `--help`.
 pub const USAGE: &str = "\
-whereabouts-daemon: serves a node's whereabouts plugins; one of all nodes' leads, keeps the pools' view and reclaims addresses
+whereabouts-daemon: serves the whereabouts plugins of a node; the one that leads updates the IPPools and reclaims addresses
 
-  --socket PATH        where plugins ask (default /run/whereabouts/whereabouts.sock)
-  --state PATH         the plugins' records (default /var/lib/cni/whereabouts)
+  --socket PATH        the plugins' socket (default /run/whereabouts/whereabouts.sock)
+  --state PATH         the directory of the plugins' records (default /var/lib/cni/whereabouts)
   --kubeconfig PATH    credentials (default: the pod's service account)
-  --namespace NAME     where claims and pools are (default: WHEREABOUTS_NAMESPACE, else the credentials' namespace)
-  --node NAME          this node (default: NODENAME, else the host's name)
-  --listen ADDRESS     metrics and health over HTTP, as 127.0.0.1:9099 (default: none)
-  --grace SECONDS      how long an address outlives its pod that was never deleted properly (default 60, at least 1)
-  --never-lead         serve this node only
+  --namespace NAME     the namespace of claims and pools (default: WHEREABOUTS_NAMESPACE, else the credentials' namespace)
+  --node NAME          the name of this node (default: NODENAME, else the host name)
+  --listen ADDRESS     the address for metrics and health over HTTP, such as 127.0.0.1:9099 (default: none)
+  --grace SECONDS      how long the leader keeps the address of a pod that is gone without a DEL (default 60, at least 1)
+  --never-lead         serve this node only; another node's daemon leads
   --help, --version
 ";
 
-/// What the daemon is told.
+/// The daemon's options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Where plugins ask.
+    /// The plugins' socket.
     pub socket: PathBuf,
-    /// The plugins' records.
+    /// The directory of the plugins' records.
     pub state: PathBuf,
-    /// Whose rights.
+    /// The credentials for the API server.
     pub credentials: Credentials,
-    /// Where claims and pools are, if not where the credentials say.
+    /// The namespace of claims and pools, if not that of the credentials.
     pub namespace: Option<DnsLabel>,
-    /// This node.
+    /// The name of this node.
     pub node: String,
-    /// Where metrics and health are shown.
+    /// The address for metrics and health.
     pub listen: Option<SocketAddr>,
-    /// How long an address outlives its pod.
+    /// How long the leader keeps the address of a pod that is gone without a DEL.
     pub grace: Duration,
     /// Whether to stand for leader.
     pub candidacy: Candidacy,
@@ -52,56 +53,48 @@ pub struct Options {
 /// Whether to stand for leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Candidacy {
-    /// Yes.
+    /// The daemon is a candidate.
     Stands,
-    /// No: other nodes' daemons lead.
+    /// The daemon never leads.
     Never,
 }
 
-/// What to do.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub enum Wanted {
-    Run(Box<Options>),
-    Help,
-    Version,
-}
-
-/// The flags or variables are wrong.
+/// A flag or variable is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
-    /// Not one of the flags, or without its value.
+    /// An unknown flag, or a flag without its value.
     #[error("{0}; --help shows the flags")]
     Flag(#[from] lexopt::Error),
-    /// Not a namespace.
-    #[error("the namespace {text:?} is none: {source}")]
+    /// The namespace is not a valid name.
+    #[error("--namespace or WHEREABOUTS_NAMESPACE: {source}")]
     Namespace {
-        /// What was given.
-        text: String,
-        /// What is wrong.
+        /// The rule that it breaks.
         source: NameError,
     },
-    /// The grace time is too short.
-    #[error("--grace 0 would release addresses on first sight: give at least 1 second")]
+    /// The grace period is too short.
+    #[error("--grace 0 would release the address of a pod at the first look; give at least 1 second")]
     Grace,
-    /// The node's name is missing.
-    #[error("the node's name is unknown: give --node or set NODENAME")]
+    /// The name of the node is missing.
+    #[error("the name of this node is unknown; give --node or set NODENAME")]
     NoNode,
 }
 
-/// What the daemon finds around it.
+/// The daemon's environment.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// `NODENAME`.
     pub node_name: Option<String>,
     /// `WHEREABOUTS_NAMESPACE`.
     pub namespace: Option<String>,
-    /// The host's name.
+    /// The content of /etc/hostname.
     pub host_name: Option<String>,
 }
 
-/// Reads the flags after the program's name.
-pub fn parse(args: impl IntoIterator<Item = OsString>, around: Surroundings) -> Result<Wanted, OptionsError> {
+/// Parses the flags, without the program's name.
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    around: Surroundings,
+) -> Result<Command<Options>, OptionsError> {
     let mut parser = lexopt::Parser::from_args(args);
     let mut options = Options {
         socket: SOCKET.into(),
@@ -124,8 +117,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, around: Surroundings) -> 
             Long("listen") => options.listen = Some(parser.value()?.parse()?),
             Long("grace") => options.grace = Duration::from_secs(parser.value()?.parse()?),
             Long("never-lead") => options.candidacy = Candidacy::Never,
-            Short('h') | Long("help") => return Ok(Wanted::Help),
-            Short('V') | Long("version") => return Ok(Wanted::Version),
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('V') | Long("version") => return Ok(Command::Version),
             other => return Err(other.unexpected().into()),
         }
     }
@@ -134,11 +127,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, around: Surroundings) -> 
     }
     let given = [node, around.host_name].into_iter().flatten().map(|name| name.trim().to_owned());
     options.node = given.into_iter().find(|name| !name.is_empty()).ok_or(OptionsError::NoNode)?;
-    Ok(Wanted::Run(Box::new(options)))
+    Ok(Command::Run(options))
 }
 
 fn namespace(text: String) -> Result<DnsLabel, OptionsError> {
-    DnsLabel::new(text.as_str()).map_err(|source| OptionsError::Namespace { text, source })
+    DnsLabel::new(text).map_err(|source| OptionsError::Namespace { source })
 }
 
 #[cfg(test)]
@@ -147,7 +140,7 @@ mod tests {
 
     fn run(args: &[&str], around: Surroundings) -> Result<Options, OptionsError> {
         match parse(args.iter().map(OsString::from), around)? {
-            Wanted::Run(options) => Ok(*options),
+            Command::Run(options) => Ok(options),
             other => panic!("{other:?}"),
         }
     }
@@ -174,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_name_the_flag() {
         let text = |args: &[&str]| run(args, node("n")).unwrap_err().to_string();
         assert!(text(&["--banana"]).contains("--banana"));
         assert!(text(&["--grace", "0"]).contains("at least 1 second"));

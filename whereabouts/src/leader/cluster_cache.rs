@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use node::client::{ApiClient, Applied, Change, Collection, Mirror, Parts, ResourceKind, Selection, reflect};
+use node::client::{ApiClient, Change, Collection, Effect, Parts, ResourceKind, Selection, Store, reflect};
 use node::names::DnsLabel;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
@@ -42,16 +42,16 @@ impl SharedCache {
 /// What there is, by name; claims, pools and slices those of our namespace.
 #[derive(Debug, Default)]
 pub struct ClusterCache {
-    claims: Mirror<Arc<str>, Arc<CachedReservation>>,
-    pools: Mirror<Arc<str>, CachedPool>,
+    claims: Store<Arc<str>, Arc<CachedReservation>>,
+    pools: Store<Arc<str>, CachedPool>,
     /// By `namespace/name`.
-    pub pods: Mirror<Box<str>, PodIdentity>,
+    pub pods: Store<Box<str>, PodIdentity>,
     /// The nodes' names.
-    pub nodes: Mirror<String, ()>,
+    pub nodes: Store<String, ()>,
     /// By `namespace/name`.
-    pub networks: Mirror<String, Definition>,
+    pub networks: Store<String, Definition>,
     /// Which slices are whose.
-    pub slice_pools: Mirror<String, NodeSlicePool>,
+    pub slice_pools: Store<String, NodeSlicePool>,
     /// The claims of each pool.
     members: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// What many claims have in common.
@@ -64,12 +64,12 @@ pub struct ClusterCache {
 
 impl ClusterCache {
     /// Every claim.
-    pub const fn claims(&self) -> &Mirror<Arc<str>, Arc<CachedReservation>> {
+    pub const fn claims(&self) -> &Store<Arc<str>, Arc<CachedReservation>> {
         &self.claims
     }
 
     /// Every pool.
-    pub const fn pools(&self) -> &Mirror<Arc<str>, CachedPool> {
+    pub const fn pools(&self) -> &Store<Arc<str>, CachedPool> {
         &self.pools
     }
 
@@ -114,10 +114,10 @@ impl ClusterCache {
         let texts = &mut self.texts;
         let change = change.map(|claim| (claim.name.clone(), Arc::new(claim.shared(texts))));
         match self.claims.apply(change) {
-            Applied::Nothing => {}
-            Applied::Put(name, was) => self.changed(&name, was),
-            Applied::Gone(name, was) => self.changed(&name, Some(was)),
-            Applied::Replaced { put, gone } => {
+            Effect::Nothing => {}
+            Effect::Put(name, was) => self.changed(&name, was),
+            Effect::Gone(name, was) => self.changed(&name, Some(was)),
+            Effect::Replaced { put, gone } => {
                 put.into_iter().for_each(|(name, was)| self.changed(&name, was));
                 gone.into_iter().for_each(|(name, was)| self.changed(&name, Some(was)));
                 self.texts.forget_unused();
@@ -152,9 +152,9 @@ impl ClusterCache {
     /// Takes a change of a pool over.
     pub fn apply_pool(&mut self, change: Change<CachedPool>) {
         match self.pools.apply(change.map(|pool| (pool.name.clone(), pool))) {
-            Applied::Nothing => {}
-            Applied::Put(name, _) | Applied::Gone(name, _) => self.touch(name),
-            Applied::Replaced { put, gone } => {
+            Effect::Nothing => {}
+            Effect::Put(name, _) | Effect::Gone(name, _) => self.touch(name),
+            Effect::Replaced { put, gone } => {
                 let names = put.into_iter().map(|(name, _)| name);
                 names.chain(gone.into_iter().map(|(name, _)| name)).for_each(|name| self.touch(name));
             }
@@ -193,13 +193,13 @@ pub async fn feed(shared: &SharedCache, api: &ApiClient, namespace: &DnsLabel) {
     let pods =
         follow(api, ResourceKind::PODS.in_cluster(), Parts::Metadata, |change: Change<CachedObject>| {
             let change = change.map(|pod| (format!("{}/{}", pod.namespace, pod.name).into(), pod.identity));
-            if matches!(shared.lock().pods.apply(change), Applied::Gone(..) | Applied::Replaced { .. }) {
+            if matches!(shared.lock().pods.apply(change), Effect::Gone(..) | Effect::Replaced { .. }) {
                 shared.pods.notify_one();
             }
         });
     let nodes =
         follow(api, ResourceKind::NODES.in_cluster(), Parts::Metadata, |change: Change<CachedObject>| {
-            if shared.lock().nodes.apply(change.map(|node| (node.name, ()))) != Applied::Nothing {
+            if shared.lock().nodes.apply(change.map(|node| (node.name, ()))) != Effect::Nothing {
                 shared.slices.notify_one();
             }
         });

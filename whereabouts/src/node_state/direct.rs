@@ -74,7 +74,7 @@ impl CandidateCursor for DirectCursor {
         requested: Option<RequestedAddress>,
         lost: &BTreeSet<IpAddr>,
     ) -> Result<IpAddr, NoCandidate> {
-        self.search.next(pool, requested, lost, self.slot.callers(), node::entropy::random())
+        self.search.next(pool, requested, lost, self.slot.callers(), fastrand::u64(..))
     }
 
     fn allocated(&mut self, ip: IpAddr) {

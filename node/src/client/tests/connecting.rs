@@ -1,4 +1,4 @@
-//! Real files, and a real HTTP connection on the loopback device.
+//! Real files, and real HTTP connections on the loopback interface.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -40,8 +40,8 @@ impl Kubeconfig {
     }
 }
 
-/// Answers one HTTP request with `answer` (or drops the connection if that is empty), returns the request's head.
-fn serve_once(answer: &'static str) -> (String, JoinHandle<String>) {
+/// Sends `response` to one HTTP request and returns the head of the request. An empty response closes the connection.
+fn serve_once(response: &'static str) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
@@ -55,7 +55,7 @@ fn serve_once(answer: &'static str) -> (String, JoinHandle<String>) {
             head.push_str(&line);
             head.push('\n');
         }
-        stream.write_all(answer.as_bytes()).unwrap();
+        stream.write_all(response.as_bytes()).unwrap();
         head
     });
     (url, server)
@@ -92,8 +92,8 @@ async fn a_token_file_beside_the_kubeconfig_is_read() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_known_not_to_have_sent_anything() {
-    // The port was free a moment ago: nobody listens.
+async fn after_a_refused_connection_nothing_was_sent() {
+    // The port was free a moment ago, so nobody listens on it.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let kubeconfig = Kubeconfig::new(&format!("http://127.0.0.1:{port}"), "", "", &token());
     let client = kubeconfig.connect().await.unwrap();
@@ -112,7 +112,7 @@ async fn a_connection_lost_after_the_request_leaves_the_outcome_unknown() {
 }
 
 #[tokio::test]
-async fn an_answer_cut_short_leaves_the_outcome_unknown() {
+async fn an_incomplete_response_leaves_the_outcome_unknown() {
     let (url, server) = serve_once("HTTP/1.1 201 Created\r\ncontent-length: 99\r\n\r\n{\"a\"");
     let client = Kubeconfig::new(&url, "", "", &token()).connect().await.unwrap();
     let error = client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err();
@@ -136,7 +136,7 @@ async fn a_missing_token_file_is_named() {
 }
 
 #[tokio::test]
-async fn a_damaged_kubeconfig_does_not_leak_its_token() {
+async fn the_token_of_a_damaged_kubeconfig_is_not_in_the_error() {
     let torn = format!("apiVersion: v1\nusers:\n- name: u\n  user:\n    token: {CANARY}\n   x: [{CANARY}");
     let badly_typed = format!("apiVersion: v1\nusers: {{\"name\": \"{CANARY}\"}}\n");
     for text in [torn, badly_typed] {
@@ -147,7 +147,7 @@ async fn a_damaged_kubeconfig_does_not_leak_its_token() {
 }
 
 #[tokio::test]
-async fn a_bad_token_does_not_show() {
+async fn an_invalid_token_is_not_in_the_error() {
     let kubeconfig = Kubeconfig::new("http://127.0.0.1:9", "", "", "    tokenFile: token\n");
     crate::files::write_atomic(&kubeconfig.dir.path().join("token"), b"canary\x01\n", 0o600).unwrap();
     let client = kubeconfig.connect().await.unwrap();
@@ -157,7 +157,7 @@ async fn a_bad_token_does_not_show() {
 }
 
 #[tokio::test]
-async fn a_kubeconfig_that_runs_programs_is_refused_and_nothing_runs() {
+async fn a_kubeconfig_that_names_a_program_is_rejected_and_nothing_runs() {
     let marker = tempfile::tempdir().unwrap();
     let file = marker.path().join("ran");
     let exec = format!(
@@ -170,7 +170,7 @@ async fn a_kubeconfig_that_runs_programs_is_refused_and_nothing_runs() {
 }
 
 #[tokio::test]
-async fn a_proxy_in_the_kubeconfig_is_refused() {
+async fn a_proxy_in_the_kubeconfig_is_rejected() {
     let kubeconfig =
         Kubeconfig::new("http://127.0.0.1:9", "", "    proxy-url: http://user:canary@proxy:1\n", &token());
     let error = kubeconfig.connect().await.unwrap_err();
@@ -179,13 +179,13 @@ async fn a_proxy_in_the_kubeconfig_is_refused() {
 }
 
 #[tokio::test]
-async fn a_hostile_context_namespace_is_refused() {
+async fn a_hostile_context_namespace_is_rejected() {
     let kubeconfig = Kubeconfig::new("http://127.0.0.1:9", "    namespace: ../../x\n", "", &token());
     assert!(matches!(kubeconfig.connect().await.unwrap_err(), ConnectError::BadNamespace { .. }));
 }
 
 #[tokio::test]
-async fn outside_a_pod_there_are_no_credentials_of_a_pod() {
+async fn outside_a_pod_there_is_no_service_account() {
     let error = ApiClient::connect(Credentials::InCluster, Timeouts::default()).await.unwrap_err();
     assert!(matches!(error, ConnectError::NotInCluster { .. }), "{error:?}");
 }

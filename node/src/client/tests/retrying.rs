@@ -1,13 +1,13 @@
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::super::error::no_verdict;
+use super::super::error::without_response;
 use super::{ApiError, Cause, Deadline, OnUnknown, RequestName, RetryPolicy, Verb, pool, retry};
 
 const MS: Duration = Duration::from_millis(1);
 
 fn failure(verb: Verb, cause: Cause, after: Option<Duration>) -> ApiError {
-    no_verdict(Box::new(RequestName::of_object(verb, &pool())), after, cause)
+    without_response(Box::new(RequestName::of_object(verb, &pool())), after, cause)
 }
 
 fn busy(after: Option<Duration>) -> ApiError {
@@ -30,14 +30,14 @@ fn waits_double_up_to_the_longest_with_jitter() {
 }
 
 #[test]
-fn the_servers_wish_is_a_minimum() {
+fn retry_after_is_a_minimum() {
     let policy = RetryPolicy::new(OnUnknown::Stop);
     let delay = policy.delay(&busy(Some(3000 * MS)), 0, 512).unwrap();
     assert!(delay >= 3000 * MS && delay <= 3050 * MS, "{delay:?}");
 }
 
 #[test]
-fn an_unknown_outcome_is_repeated_only_on_request() {
+fn an_unknown_outcome_is_repeated_only_if_the_policy_says_so() {
     assert_eq!(RetryPolicy::new(OnUnknown::Stop).delay(&unknown(), 0, 0), None);
     assert!(RetryPolicy::new(OnUnknown::Repeat).delay(&unknown(), 0, 0).is_some());
     let conflict = ApiError::Conflict {
@@ -48,10 +48,10 @@ fn an_unknown_outcome_is_repeated_only_on_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_goes_on_until_success() {
+async fn retry_repeats_until_success() {
     let tries = Cell::new(0);
     let started = tokio::time::Instant::now();
-    let deadline = Deadline::at(Instant::now() + Duration::from_secs(60));
+    let deadline = Deadline::after(Duration::from_secs(60));
     let result = retry(deadline, RetryPolicy::new(OnUnknown::Stop), || {
         tries.set(tries.get() + 1);
         let done = tries.get() == 4;
@@ -77,7 +77,7 @@ async fn retry_stops_when_the_next_wait_would_pass_the_deadline() {
 }
 
 #[tokio::test]
-async fn retry_does_not_repeat_what_failed_for_good() {
+async fn retry_does_not_repeat_a_final_error() {
     let tries = Cell::new(0);
     let result: Result<(), _> =
         retry(Deadline::after(Duration::from_secs(5)), RetryPolicy::new(OnUnknown::Stop), || {

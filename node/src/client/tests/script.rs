@@ -33,35 +33,35 @@ pub enum Piece {
 
 /// A response.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct Scripted {
     pub code: u16,
     pub headers: Vec<(&'static str, &'static str)>,
     pub pieces: Vec<Piece>,
 }
 
-pub fn ok(pieces: Vec<Piece>) -> Answer {
-    Answer { code: 200, headers: Vec::new(), pieces }
+pub fn ok(pieces: Vec<Piece>) -> Scripted {
+    Scripted { code: 200, headers: Vec::new(), pieces }
 }
 
 /// A response with this body.
-pub fn body(code: u16, body: &Value) -> Answer {
-    Answer { code, ..ok(vec![Piece::Text(body.to_string())]) }
+pub fn body(code: u16, body: &Value) -> Scripted {
+    Scripted { code, ..ok(vec![Piece::Text(body.to_string())]) }
 }
 
 /// A `Status` that reports a failure.
-pub fn status(code: u16, reason: &str, message: &str) -> Answer {
+pub fn status(code: u16, reason: &str, message: &str) -> Scripted {
     let status = json!({
         "kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code,
     });
     body(code, &status)
 }
 
-pub fn refuse(code: u16) -> Answer {
-    status(code, "", "server's words")
+pub fn refuse(code: u16) -> Scripted {
+    status(code, "", "the server's message")
 }
 
 /// A page of these objects. `Err(token)` is the continue token; `Ok(version)` is the resourceVersion of a complete list.
-pub fn page(names: &[&str], end: Result<&str, &str>) -> Answer {
+pub fn page(names: &[&str], end: Result<&str, &str>) -> Scripted {
     let metadata = match end {
         Ok(version) => json!({"resourceVersion": version}),
         Err(token) => json!({"resourceVersion": "1", "continue": token}),
@@ -84,7 +84,7 @@ pub fn event(kind: &str, name: &str, version: &str) -> Piece {
 }
 
 pub fn error_event(code: u16) -> Piece {
-    let status = json!({"kind": "Status", "metadata": {}, "code": code, "message": "server's words"});
+    let status = json!({"kind": "Status", "metadata": {}, "code": code, "message": "the server's message"});
     Piece::Text(line("ERROR", &status))
 }
 
@@ -111,7 +111,7 @@ impl Received {
     }
 
     /// `list`, `list@token` or `watch@version`.
-    pub fn summary(&self) -> String {
+    pub fn what(&self) -> String {
         match (self.param("watch"), self.param("continue")) {
             (Some("true"), _) => format!("watch@{}", self.param("resourceVersion").unwrap()),
             (_, Some(token)) => format!("list@{token}"),
@@ -125,17 +125,17 @@ impl Received {
 pub struct Script(Arc<Mutex<Vec<Received>>>);
 
 impl Script {
-    pub fn received(&self) -> Vec<Received> {
+    pub fn requests(&self) -> Vec<Received> {
         self.0.lock().unwrap().clone()
     }
 
-    pub fn summaries(&self) -> Vec<String> {
-        self.received().iter().map(Received::summary).collect()
+    pub fn whats(&self) -> Vec<String> {
+        self.requests().iter().map(Received::what).collect()
     }
 }
 
 /// A client of a service with these responses. After the last one the service answers no more.
-pub async fn scripted(answers: Vec<Answer>) -> (ApiClient, Script) {
+pub async fn scripted(answers: Vec<Scripted>) -> (ApiClient, Script) {
     let script = Script::default();
     let (log, started) = (script.0.clone(), Instant::now());
     let answers = Arc::new(Mutex::new(VecDeque::from(answers)));

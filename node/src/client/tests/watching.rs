@@ -1,14 +1,13 @@
 use std::time::Duration;
 
-use fake_api::Key;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
-use super::script::{Answer, Piece, error_event, event, line, object, ok, refuse, scripted};
+use super::script::{Piece, Scripted, error_event, event, line, object, ok, page, refuse, scripted};
 use super::{
-    ApiError, Cause, Deadline, Freshness, ListPage, ListQuery, MetadataOnly, ObjectList, Parts, WatchEvent,
-    WatchQuery, pods, serving, soon,
+    ApiError, Cause, Deadline, Freshness, ListPage, ListQuery, MetadataOnly, ObjectList, Parts, pods, soon,
 };
+use crate::client::watch::{Versioned, WatchEvent, WatchQuery};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -18,29 +17,30 @@ fn query() -> WatchQuery {
         fields: None,
         parts: Parts::Whole,
         resource_version: "5".to_owned(),
-        lasts: 290 * SECOND,
+        duration: 290 * SECOND,
         silence: 320 * SECOND,
     }
 }
 
-type Item = Result<WatchEvent<Value>, ApiError>;
+type Item = Result<Versioned<Value>, ApiError>;
 
 /// All items of a watch with this response.
-async fn watched(answer: Answer) -> Vec<Item> {
-    let (client, _) = scripted(vec![answer]).await;
+async fn watched(response: Scripted) -> Vec<Item> {
+    let (client, _) = scripted(vec![response]).await;
     let changes = client.watch::<Value>(&pods(), &query(), soon()).await.unwrap();
     tokio::time::timeout(1000 * SECOND, changes.collect()).await.expect("the watch ends")
 }
 
-fn summaries(items: &[Item]) -> Vec<String> {
+/// The items in short: `+name`, `-name`, `@version` of a bookmark, or the variant of the error.
+fn short(items: &[Item]) -> Vec<String> {
     let name = |object: &Value| object["metadata"]["name"].as_str().unwrap().to_owned();
-    let summary = |item: &Item| match item {
-        Ok(WatchEvent::Put(object)) => format!("+{}", name(object)),
-        Ok(WatchEvent::Gone(object)) => format!("-{}", name(object)),
-        Ok(WatchEvent::Bookmark(version)) => format!("@{version}"),
+    let one = |item: &Item| match item {
+        Ok(Versioned { event: WatchEvent::Put(object), .. }) => format!("+{}", name(object)),
+        Ok(Versioned { event: WatchEvent::Gone(object), .. }) => format!("-{}", name(object)),
+        Ok(Versioned { event: WatchEvent::Bookmark, version }) => format!("@{version}"),
         Err(error) => format!("{error:?}").split([' ', '{']).next().unwrap().to_owned(),
     };
-    items.iter().map(summary).collect()
+    items.iter().map(one).collect()
 }
 
 fn some() -> String {
@@ -54,14 +54,14 @@ fn some() -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_requests_bookmarks_a_version_and_a_timeout() {
+async fn a_watch_requests_bookmarks_a_version_and_a_duration() {
     let (client, script) = scripted(vec![ok(vec![]), ok(vec![])]).await;
     let labelled = WatchQuery { labels: Some("a=b".to_owned()), fields: Some("c=d".to_owned()), ..query() };
     drop(client.watch::<Value>(&pods(), &labelled, soon()).await.unwrap());
     let metadata = WatchQuery { parts: Parts::Metadata, ..query() };
     drop(client.watch::<MetadataOnly>(&pods(), &metadata, soon()).await.unwrap());
-    let received = script.received();
-    assert!(received[0].url.starts_with("/api/v1/namespaces/default/pods?"), "{}", received[0].url);
+    let requests = script.requests();
+    assert!(requests[0].url.starts_with("/api/v1/namespaces/default/pods?"), "{}", requests[0].url);
     let expected = [
         ("watch", "true"),
         ("resourceVersion", "5"),
@@ -71,37 +71,33 @@ async fn a_watch_requests_bookmarks_a_version_and_a_timeout() {
         ("fieldSelector", "c%3Dd"),
     ];
     for (name, value) in expected {
-        assert_eq!(received[0].param(name), Some(value), "{name} in {}", received[0].url);
+        assert_eq!(requests[0].param(name), Some(value), "{name} in {}", requests[0].url);
     }
-    assert_eq!(received[0].accept, "");
-    assert_eq!(received[1].accept, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+    assert_eq!(requests[0].accept, "");
+    assert_eq!(requests[1].accept, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_do_not_depend_on_the_frames_of_the_body() {
+async fn events_do_not_depend_on_the_size_of_the_pieces() {
     let characters: Vec<char> = some().chars().collect();
     for size in [1, 2, 7, 50, 1000] {
         let pieces = characters.chunks(size).map(|piece| Piece::Text(piece.iter().collect())).collect();
-        assert_eq!(
-            summaries(&watched(ok(pieces)).await),
-            ["+a", "+a\u{f6}", "@8", "-c"],
-            "in pieces of {size}"
-        );
+        assert_eq!(short(&watched(ok(pieces)).await), ["+a", "+a\u{f6}", "@8", "-c"], "in pieces of {size}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_watch_is_an_error_by_what_the_caller_can_do() {
+async fn a_watch_that_is_rejected_has_the_error_of_its_status() {
     for (code, expected) in [(410, "Gone"), (403, "Denied"), (503, "Retryable"), (400, "Invalid")] {
         let (client, _) = scripted(vec![refuse(code)]).await;
         let refused = client.watch::<Value>(&pods(), &query(), soon()).await.map(drop);
         let error = format!("{:?}", refused.unwrap_err());
-        assert!(error.starts_with(expected) && error.contains("server's words"), "{code}: {error}");
+        assert!(error.starts_with(expected) && error.contains("the server's message"), "{code}: {error}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_without_response_ends_at_the_deadline() {
+async fn a_watch_without_a_response_times_out_at_the_deadline() {
     let (client, _) = scripted(vec![]).await;
     let soon = Deadline::after(3 * SECOND);
     let error = client.watch::<Value>(&pods(), &query(), soon).await.map(drop).unwrap_err();
@@ -114,17 +110,17 @@ async fn a_watch_without_response_ends_at_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn an_error_event_ends_the_watch() {
     let items = watched(ok(vec![event("ADDED", "a", "6"), error_event(410), event("ADDED", "b", "7")])).await;
-    assert_eq!(summaries(&items), ["+a", "Gone"]);
+    assert_eq!(short(&items), ["+a", "Gone"]);
     let items = watched(ok(vec![error_event(500)])).await;
     let error = items[0].as_ref().unwrap_err();
     assert!(
-        matches!(error, ApiError::Retryable { cause: Cause::Status { code: 500, message }, .. } if message == "server's words"),
+        matches!(error, ApiError::Retryable { cause: Cause::Status { code: 500, message }, .. } if message == "the server's message"),
         "{error:?}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_breaks_within_a_line_is_an_error_and_no_event() {
+async fn an_incomplete_line_at_the_end_is_an_error_and_not_an_event() {
     let whole = line("ADDED", &object("b", "7"));
     let half = Piece::Text(whole[..whole.len() / 2].to_owned());
     let unended = Piece::Text(whole.trim_end().to_owned());
@@ -137,12 +133,12 @@ async fn a_connection_that_breaks_within_a_line_is_an_error_and_no_event() {
         (vec![first, Piece::Break], vec!["+a", "Retryable"]),
     ];
     for (pieces, expected) in table {
-        assert_eq!(summaries(&watched(ok(pieces.clone())).await), expected, "{pieces:?}");
+        assert_eq!(short(&watched(ok(pieces.clone())).await), expected, "{pieces:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_watch_ends_and_a_slow_one_does_not() {
+async fn a_silent_watch_fails_and_a_slow_one_does_not() {
     let (client, _) = scripted(vec![ok(vec![
         Piece::Wait(319 * SECOND),
         event("ADDED", "a", "6"),
@@ -153,12 +149,12 @@ async fn a_silent_watch_ends_and_a_slow_one_does_not() {
     .await;
     let started = tokio::time::Instant::now();
     let items: Vec<Item> = client.watch(&pods(), &query(), soon()).await.unwrap().collect().await;
-    assert_eq!(summaries(&items), ["+a", "+b", "Retryable"]);
+    assert_eq!(short(&items), ["+a", "+b", "Retryable"]);
     assert_eq!(started.elapsed().as_secs(), 2 * 319 + 320);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_that_is_no_event_is_an_error() {
+async fn an_invalid_event_is_an_error_and_not_skipped() {
     let texts = [
         "no JSON\n".to_owned(),
         "{}\n".to_owned(),
@@ -168,7 +164,7 @@ async fn a_line_that_is_no_event_is_an_error() {
     ];
     for text in texts {
         let items = watched(ok(vec![Piece::Text(text.clone()), event("ADDED", "b", "7")])).await;
-        assert_eq!(summaries(&items), ["Unreadable"], "{text}");
+        assert_eq!(short(&items), ["Unreadable"], "{text}");
     }
 }
 
@@ -176,7 +172,7 @@ async fn a_line_that_is_no_event_is_an_error() {
 async fn a_line_without_end_is_an_error() {
     let piece = Piece::Text("x".repeat(1 << 20));
     let items = watched(ok(vec![piece; 40])).await;
-    assert_eq!(summaries(&items), ["Unreadable"]);
+    assert_eq!(short(&items), ["Unreadable"]);
 }
 
 async fn paged(client: &super::ApiClient, page: ListPage) -> ObjectList<MetadataOnly> {
@@ -184,27 +180,22 @@ async fn paged(client: &super::ApiClient, page: ListPage) -> ObjectList<Metadata
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_continues_from_its_token() {
-    let (client, server) = serving().await;
-    for name in ["web-1", "web-2"] {
-        server.put(&Key::new("pods", "default", name), json!({}));
-    }
+async fn each_page_has_the_token_of_the_next() {
+    let (client, script) =
+        scripted(vec![page(&["a"], Err("t+1")), page(&["b"], Ok("1")), page(&[], Ok("1"))]).await;
     let first = paged(&client, ListPage { limit: 2, token: None, parts: Parts::Metadata }).await;
     let token = first.metadata.continue_;
-    let second = paged(&client, ListPage { limit: 2, token: token.clone(), parts: Parts::Metadata }).await;
-    let names: Vec<_> =
-        first.items.into_iter().chain(second.items).map(|item| item.metadata.name.unwrap()).collect();
-    assert_eq!((names.join(" ").as_str(), second.metadata.continue_), ("web-0 web-1 web-2", None));
-    let page = ListPage { limit: 2, token: token.clone(), parts: Parts::Whole };
+    assert_eq!(token.as_deref(), Some("t+1"));
+    let second = paged(&client, ListPage { limit: 2, token, parts: Parts::Metadata }).await;
+    assert_eq!((second.items[0].metadata.name.as_deref(), second.metadata.continue_), (Some("b"), None));
+    let page = ListPage { limit: 2, token: Some("t".to_owned()), parts: Parts::Whole };
     let _: ObjectList<Value> =
         client.list_page(&pods(), &ListQuery::all(Freshness::Cached), &page, soon()).await.unwrap();
 
-    let received = server.received();
-    let limits = received.iter().map(|received| received.parameter("limit"));
-    assert!(limits.eq([(); 3].map(|()| Some("2".to_owned()))), "{received:?}");
-    let tokens = received.iter().map(|received| received.parameter("continue"));
-    assert!(tokens.eq([None, token.clone(), token]), "{received:?}");
-    assert!(received.iter().all(|received| received.parameter("resourceVersion").is_none()), "{received:?}");
-    assert_eq!(received[0].accept, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
-    assert_eq!(received[2].accept, "");
+    let requests = script.requests();
+    assert_eq!((requests[0].param("limit"), requests[0].param("continue")), (Some("2"), None));
+    assert_eq!((requests[1].param("limit"), requests[1].param("continue")), (Some("2"), Some("t%2B1")));
+    assert!(requests.iter().all(|request| request.param("resourceVersion").is_none()), "{requests:?}");
+    assert_eq!(requests[0].accept, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+    assert_eq!(requests[2].accept, "");
 }

@@ -30,21 +30,21 @@ fn path() -> ObjectPath {
 }
 
 #[test]
-fn each_lease_and_how_long_it_has_not_changed_give_one_step() {
+fn the_lease_and_the_time_without_a_change_decide() {
     let follow = |name: &str, left: Duration| Step::Follow(name.to_owned(), left);
     let table = [
         ("there is none", None, Duration::ZERO, Step::Create),
         ("nobody ever held it", Some(lease(json!({}))), Duration::ZERO, Step::Take),
-        ("it was given back", Some(held("", 1)), Duration::ZERO, Step::Take),
+        ("it was released", Some(held("", 1)), Duration::ZERO, Step::Take),
         ("it is ours", Some(held("me", 15)), Duration::ZERO, Step::Renew),
-        ("it is ours and old", Some(held("me", 15)), 99 * SECOND, Step::Renew),
-        // The times in it are years old: only our clock counts.
+        ("it is ours, and old", Some(held("me", 15)), 99 * SECOND, Step::Renew),
+        // The times in the lease are years old. Only our clock decides.
         ("just seen", Some(held("you", 15)), Duration::ZERO, follow("you", 15 * SECOND)),
         ("seen a while ago", Some(held("you", 15)), 14 * SECOND, follow("you", SECOND)),
-        ("run out", Some(held("you", 15)), 15 * SECOND, Step::Take),
-        ("the holder counts on more", Some(held("you", 60)), 15 * SECOND, follow("you", 45 * SECOND)),
-        ("the holder counts on less", Some(held("you", 5)), 5 * SECOND, follow("you", 10 * SECOND)),
-        ("nonsense", Some(held("you", -1)), 14 * SECOND, follow("you", SECOND)),
+        ("expired", Some(held("you", 15)), 15 * SECOND, Step::Take),
+        ("the holder has a longer lease", Some(held("you", 60)), 15 * SECOND, follow("you", 45 * SECOND)),
+        ("the holder has a shorter lease", Some(held("you", 5)), 5 * SECOND, follow("you", 10 * SECOND)),
+        ("a negative duration", Some(held("you", -1)), 14 * SECOND, follow("you", SECOND)),
     ];
     for (case, lease, unchanged, expected) in table {
         assert_eq!(next(lease.as_ref(), "me", &Timing::default(), unchanged), expected, "{case}");
@@ -60,7 +60,7 @@ fn spec(lease: &Lease) -> Value {
 }
 
 #[test]
-fn a_new_lease_has_its_name_and_our_name() {
+fn a_new_lease_has_its_name_and_ours_as_holder() {
     let lease = written(None, "me", &Timing::default(), &path(), now());
     assert_eq!(lease.metadata.name.as_deref(), Some("l"));
     assert_eq!(lease.metadata.namespace.as_deref(), Some("kube-system"));
@@ -75,7 +75,7 @@ fn a_new_lease_has_its_name_and_our_name() {
 }
 
 #[test]
-fn a_renewal_changes_the_renew_time_only() {
+fn a_renewal_changes_only_the_renew_time() {
     let old = held("me", 15);
     let mut expected = spec(&old);
     expected["renewTime"] = json!("2026-11-25T10:00:00.123456Z");
@@ -85,7 +85,7 @@ fn a_renewal_changes_the_renew_time_only() {
 }
 
 #[test]
-fn a_change_of_holders_is_counted() {
+fn a_change_of_holder_increments_the_transitions() {
     for old in [held("you", 15), held("", 1)] {
         let spec = spec(&written(Some(&old), "me", &Timing::default(), &path(), now()));
         assert_eq!((&spec["leaseTransitions"], &spec["holderIdentity"]), (&json!(4), &json!("me")));
@@ -94,7 +94,7 @@ fn a_change_of_holders_is_counted() {
 }
 
 #[test]
-fn a_lease_given_back_is_taken_at_once() {
+fn a_released_lease_is_taken_at_once() {
     let lease = released(&held("you", 15));
     assert_eq!(next(Some(&lease), "me", &Timing::default(), Duration::ZERO), Step::Take);
     assert_eq!(lease.metadata.resource_version.as_deref(), Some("7"));

@@ -140,7 +140,7 @@ impl CandidateCursor for Looking {
     ) -> Result<IpAddr, NoCandidate> {
         let together = self.hints.files().looking.get(&self.owner.0).copied().unwrap_or_default();
         let callers = ConcurrentCallers { ahead: self.ahead, size: CallerCount::of(together as usize) };
-        self.search.next(pool, requested, lost, callers, node::entropy::random())
+        self.search.next(pool, requested, lost, callers, fastrand::u64(..))
     }
 
     fn allocated(&mut self, ip: IpAddr) {

@@ -80,7 +80,7 @@ pub struct Run {
 
 /// Runs a seed, on a runtime of this thread with a paused clock.
 pub fn run(seed: u64, sabotage: Sabotage, detail: Detail) -> Run {
-    ::node::entropy::replay(seed);
+    fastrand::seed(seed);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let run = runtime.block_on(simulate(seed, sabotage, detail));

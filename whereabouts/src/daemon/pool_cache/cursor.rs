@@ -50,7 +50,7 @@ impl CandidateCursor for CacheCursor {
         }
         let hints = Preferences { requested, previous, start: state.lowest, ahead: 0, spread };
         let view = KnownAddresses { used: &state.used, lost };
-        let ip = choose::next(&pool.range, &pool.free, view, hints, node::entropy::random())?;
+        let ip = choose::next(&pool.range, &pool.free, view, hints, fastrand::u64(..))?;
         // Wished for, or held already, it is not this order's to let go.
         if state.used.insert(ip) {
             state.tried.insert(ip);

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use node::entropy::between;
+use node::rng::between;
 
 /// More claims than these are not followed: eight pages of a list, under 1 MiB of memory.
 const WATCHED_CLAIMS: usize = 4_000;

@@ -11,7 +11,6 @@ use tower::Service as _;
 
 use super::*;
 use crate::client::{ResourceKind, Timeouts};
-use crate::entropy::{random, replay};
 use crate::names::{DnsLabel, DnsSubdomain};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -114,7 +113,7 @@ fn following(name: &str) -> Leadership {
 
 /// One leader, `a`, and one follower, `b`.
 async fn two() -> (Server, Contender, Contender) {
-    replay(3);
+    fastrand::seed(3);
     let server = Server::default();
     let a = Contender::start(&server, "a").await;
     assert_eq!(a.leadership(), Leadership::Unknown);
@@ -140,7 +139,7 @@ async fn the_first_leads_for_as_long_as_it_lives() {
 
 #[tokio::test(start_paused = true)]
 async fn one_of_ten_contenders_leads() {
-    replay(5);
+    fastrand::seed(5);
     let server = Server::default();
     let mut all = Vec::new();
     for number in 0..10 {
@@ -273,7 +272,7 @@ async fn a_release_without_connection_ends_in_time() {
 /// Four contenders whose links change at random for some minutes. There are never two leaders, and there is one soon after the links are up
 /// again.
 async fn storm(seed: u64) -> Vec<String> {
-    replay(seed);
+    fastrand::seed(seed);
     let server = Server::default();
     let mut all = Vec::new();
     for number in 0..4 {
@@ -284,12 +283,12 @@ async fn storm(seed: u64) -> Vec<String> {
     let mut story = Vec::new();
     for step in 0..2000 {
         if step % 50 == 0 {
-            let (who, fate) = (random() as usize % all.len(), random() % 9);
+            let (who, fate) = (fastrand::usize(..all.len()), fastrand::u64(..9));
             match fate {
                 0 => all[who].set(Link::Down),
                 1 => all[who].set(Link::Silent),
                 2 => all[who].set(Link::Deaf),
-                3..6 => all[who].set(Link::Slow(SECOND / 1000 * (random() % 12_000) as u32)),
+                3..6 => all[who].set(Link::Slow(SECOND / 1000 * fastrand::u32(..12_000))),
                 _ => all[who].set(Link::Up),
             }
         }

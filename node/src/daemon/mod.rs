@@ -1,0 +1,32 @@
+//! What every daemon of a node needs to start, to serve and to stop.
+//!
+//! | module | answers |
+//! |---|---|
+//! | `program` | command line, log, runtime, signals: from `main` to the daemon's own code |
+//! | `serve` | plugin requests and background tasks until the shutdown, and the order in which they end |
+//! | `lead` | work that runs only while this process leads |
+//! | `http` | metrics and health pages |
+//!
+//! ```no_run
+//! # use node::daemon::{self, Background, Command, Program, Shutdown};
+//! # async fn serve(_: (), shutdown: Shutdown) -> Result<(), std::io::Error> {
+//! #     let socket = node::rpc::bind("/run/x.sock".as_ref()).map_err(std::io::Error::other)?;
+//! let mut background = Background::default();
+//! background.spawn(async { /* loop until it is dropped */ });
+//! daemon::serve(socket, |request: String| async move { request }, background, shutdown).await;
+//! #     Ok(())
+//! # }
+//! const PROGRAM: Program = Program { name: "x-daemon", version: "1.0", usage: "x-daemon: ...\n" };
+//! daemon::run(&PROGRAM, Command::Run(()), serve)?;
+//! # Ok::<(), daemon::RunError<std::io::Error>>(())
+//! ```
+
+mod http;
+mod lead;
+mod program;
+mod serve;
+
+pub use http::{HttpBindError, Pages, Readiness, bind_http, metrics_text, serve_http};
+pub use lead::{Role, while_leading};
+pub use program::{Command, Program, RunError, Shutdown, run};
+pub use serve::{Background, serve};

@@ -1,0 +1,174 @@
+//! From `main` to the daemon's own code: command line, log, runtime, signals.
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+
+use futures::future::BoxFuture;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::Level;
+
+use crate::rng;
+
+/// The constants of a program.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// The name of its binary.
+    pub name: &'static str,
+    /// Its version, as in Cargo.toml.
+    pub version: &'static str,
+    /// The text for `--help`, with a line end.
+    pub usage: &'static str,
+}
+
+/// What the command line requests.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command<O> {
+    /// Run the daemon with these options.
+    Run(O),
+    /// Print the usage.
+    Help,
+    /// Print name and version.
+    Version,
+}
+
+/// A future that completes when the daemon must stop: at SIGTERM, which the kubelet sends, or SIGINT.
+pub type Shutdown = BoxFuture<'static, ()>;
+
+/// The program failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError<E: std::error::Error + 'static> {
+    /// The usage or the version cannot be printed.
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+    /// The kernel refused an epoll instance or a timer.
+    #[error("cannot start the async runtime: {0}; check the limit on open files (ulimit -n)")]
+    Runtime(io::Error),
+    /// A signal handler cannot be installed.
+    #[error("cannot handle {name}: {source}")]
+    Signal {
+        /// The signal, such as "SIGTERM".
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The daemon itself failed.
+    #[error(transparent)]
+    Daemon(E),
+}
+
+/// Runs a program: prints what `command` requests, or runs `daemon` with its options and the [`Shutdown`] until it returns.
+///
+/// Logs go to standard error, at level INFO, or DEBUG if the environment variable `DEBUG` is set, to any value. The daemon runs on one thread.
+/// Call this once per process.
+///
+/// # Errors
+/// [`RunError`].
+pub fn run<O, E, F>(
+    program: &Program,
+    command: Command<O>,
+    daemon: impl FnOnce(O, Shutdown) -> F,
+) -> Result<(), RunError<E>>
+where
+    E: std::error::Error + 'static,
+    F: Future<Output = Result<(), E>>,
+{
+    let Some(options) = options_or_print(program, command, &mut io::stdout()).map_err(RunError::Output)?
+    else {
+        return Ok(());
+    };
+    rng::seed_from_kernel();
+    let level = log_level(std::env::var_os("DEBUG").as_deref());
+    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).init();
+    until_signal(options, daemon)
+}
+
+/// The options to run with, or `None` after printing the usage or the version.
+fn options_or_print<O>(
+    program: &Program,
+    command: Command<O>,
+    out: &mut impl Write,
+) -> io::Result<Option<O>> {
+    match command {
+        Command::Run(options) => return Ok(Some(options)),
+        Command::Help => out.write_all(program.usage.as_bytes())?,
+        Command::Version => writeln!(out, "{}, multus-rs v{}", program.name, program.version)?,
+    }
+    out.flush()?;
+    Ok(None)
+}
+
+fn log_level(debug: Option<&OsStr>) -> Level {
+    if debug.is_some() { Level::DEBUG } else { Level::INFO }
+}
+
+/// Runs `daemon` on a runtime of this thread. One thread is enough: the daemon waits for the API server most of the time, and a second one costs
+/// memory on every node.
+fn until_signal<O, E, F>(options: O, daemon: impl FnOnce(O, Shutdown) -> F) -> Result<(), RunError<E>>
+where
+    E: std::error::Error + 'static,
+    F: Future<Output = Result<(), E>>,
+{
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
+    runtime.block_on(async {
+        // Before the daemon starts: a signal that arrives earlier than the handler kills the process.
+        let failed = |name| move |source| RunError::Signal { name, source };
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed("SIGTERM"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("SIGINT"))?;
+        let shutdown = async move {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        daemon(options, Box::pin(shutdown)).await.map_err(RunError::Daemon)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{Signal, raise};
+
+    const PROGRAM: Program = Program { name: "x-daemon", version: "1.2", usage: "x-daemon: a daemon\n" };
+
+    fn printed(command: Command<u8>) -> (Option<u8>, String) {
+        let mut out = Vec::new();
+        let options = options_or_print(&PROGRAM, command, &mut out).unwrap();
+        (options, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn help_and_version_are_printed_and_nothing_runs() {
+        assert_eq!(printed(Command::Help), (None, "x-daemon: a daemon\n".to_owned()));
+        assert_eq!(printed(Command::Version), (None, "x-daemon, multus-rs v1.2\n".to_owned()));
+        assert_eq!(printed(Command::Run(7)), (Some(7), String::new()));
+    }
+
+    #[test]
+    fn the_debug_variable_counts_with_any_value() {
+        assert_eq!(log_level(None), Level::INFO);
+        assert_eq!(log_level(Some(OsStr::new(""))), Level::DEBUG);
+        assert_eq!(log_level(Some(OsStr::new("0"))), Level::DEBUG);
+    }
+
+    // One test: a signal reaches every handler in the process.
+    #[test]
+    fn sigterm_and_sigint_complete_the_shutdown() {
+        for sent in [Signal::SIGTERM, Signal::SIGINT] {
+            let stopped = until_signal(sent, |sent, shutdown| async move {
+                raise(sent)?;
+                shutdown.await;
+                Ok::<(), io::Error>(())
+            });
+            stopped.unwrap();
+        }
+    }
+
+    #[test]
+    fn the_daemons_own_error_is_returned() {
+        let failed = until_signal((), |(), _| async { Err::<(), _>(io::Error::other("no socket")) });
+        assert_eq!(failed.unwrap_err().to_string(), "no socket");
+    }
+}
