@@ -205,7 +205,7 @@ async fn delete_sends_its_preconditions() {
 
 /// The error for this response, and the name of its variant.
 async fn outcome(verb: Verb, code: u16, reason: &str) -> (String, ApiError) {
-    let (client, _) = scripted(vec![status(code, reason, "server's words")]).await;
+    let (client, _) = scripted(vec![status(code, reason, "the server's message")]).await;
     let error = match verb {
         Verb::Get => client.get::<Value>(&pod(), soon()).await.unwrap_err(),
         Verb::Create => client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err(),
@@ -251,22 +251,22 @@ async fn each_status_becomes_an_error_by_what_the_caller_can_do() {
 }
 
 #[tokio::test]
-async fn errors_name_the_request_and_repeat_the_server() {
+async fn errors_name_the_request_and_quote_the_server() {
     let (_, error) = outcome(Verb::Update, 409, "Conflict").await;
     assert_eq!(
         error.to_string(),
-        "update ippools.whereabouts.cni.cncf.io kube-system/10.0.0.0-8: the object has changed in the meantime: \
-         server's words"
+        "update ippools.whereabouts.cni.cncf.io kube-system/10.0.0.0-8: conflict, the object has changed since it was \
+         read: the server's message"
     );
 }
 
 #[tokio::test]
-async fn a_denial_says_what_to_grant_and_to_whom() {
+async fn a_denial_names_the_user_and_the_right_to_grant() {
     let (_, error) = outcome(Verb::Get, 403, "Forbidden").await;
     assert_eq!(
         error.to_string(),
-        "get pods default/web-0: this pod's service account may not do this (403: server's words): grant \"get\" on \
-         pods in namespace default to it"
+        "get pods default/web-0: this pod's service account lacks a right (403: the server's message): grant \"get\" on \
+         pods in namespace default"
     );
     let (_, error) = outcome(Verb::Get, 401, "Unauthorized").await;
     assert!(error.to_string().contains("the token has expired"), "{error}");
@@ -317,7 +317,7 @@ async fn a_broken_connection_leaves_a_write_unknown_but_not_a_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_ends_at_the_requests_own_timeout() {
+async fn a_silent_server_times_out_at_the_limit_of_a_request() {
     let client = failing(Fault::Silence).await;
     let endless = Deadline::after(Duration::from_secs(9999));
     let read = client.get::<Value>(&pod(), endless).await.unwrap_err();
@@ -340,7 +340,7 @@ async fn after_the_deadline_nothing_is_sent() {
 }
 
 #[test]
-fn block_on_gives_up_at_the_deadline() {
+fn block_on_ends_at_the_deadline() {
     assert_eq!(block_on(soon(), async { 7 }).unwrap(), 7);
     let brief = Deadline::after(Duration::from_millis(20));
     let error = block_on(brief, std::future::pending::<()>()).unwrap_err();

@@ -247,7 +247,8 @@ async fn a_leader_follows_a_holder_written_by_hand() {
     let (server, a, b) = two().await;
     server.set_holder("c");
     assert!(a.becomes(&following("c")).await < 3 * SECOND);
-    assert!(b.becomes(&following("c")).await < 3 * SECOND);
+    // The period of reads, and jitter of up to a fifth.
+    assert!(b.becomes(&following("c")).await <= 6 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
