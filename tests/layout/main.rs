@@ -36,13 +36,43 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// The modules at the top of a crate, from the lowest to the highest. Each may use those before it. A crate that is added here needs a
 /// test `folders_of_<crate>_use_only_those_below`.
-const FOLDERS: &[(&str, &[&str])] = &[(
-    "multus",
-    &["network", "conf", "request", "plan", "record", "report", "source", "error", "run", "plugin"],
-)];
+const FOLDERS: &[(&str, &[&str])] = &[
+    (
+        "multus",
+        &["network", "conf", "request", "plan", "record", "report", "source", "error", "run", "plugin"],
+    ),
+    (
+        "whereabouts",
+        &[
+            "addr",
+            "conf",
+            "crd",
+            "pool",
+            "node_state",
+            "claims",
+            "rpc",
+            "plugin",
+            "metrics",
+            "leader",
+            "daemon",
+        ],
+    ),
+];
 
 /// The crates in which no modules use each other in a cycle.
-const WITHOUT_CYCLES: &[&str] = &["netlink/attach", "macvlan", "ipvlan", "nad", "multus"];
+const WITHOUT_CYCLES: &[&str] = &[
+    "files",
+    "cni",
+    "netlink",
+    "netlink/attach",
+    "node",
+    "nad",
+    "macvlan",
+    "ipvlan",
+    "whereabouts",
+    "multus",
+    "tests/fake-api",
+];
 
 /// The members of the workspace, by folder, and, for each, the members that its manifest names.
 fn uses() -> BTreeMap<String, Vec<String>> {
@@ -132,6 +162,11 @@ fn check_folders(member: &str) {
 #[test]
 fn folders_of_multus_use_only_those_below() {
     check_folders("multus");
+}
+
+#[test]
+fn folders_of_whereabouts_use_only_those_below() {
+    check_folders("whereabouts");
 }
 
 #[test]
