@@ -6,7 +6,7 @@
 /// The environment variable that names the place.
 pub const ENV: &str = "MULTUS_RS_CRASH_AT";
 
-/// Kills the process here, without any clean-up, if [`ENV`](crate::crash::ENV) has this name (feature `crash-points`).
+/// Kills the process here, without any clean-up, if [`ENV`] has this name (feature `crash-points`).
 #[macro_export]
 macro_rules! crash_point {
     ($name:literal) => {

@@ -4,7 +4,7 @@
 //! Objects are any type that serde can read and write. One [`ApiClient`] serves plugins, which live for milliseconds ([`block_on`]), and
 //! daemons.
 //!
-//! A request is sent once. [`retry`] repeats it where that is safe; [`reflect`] lists a collection and watches it until it is dropped.
+//! A request is sent once. [`retry()`] repeats it where that is safe; [`reflect()`] lists a collection and watches it until it is dropped.
 //!
 //! Connections, TLS and credentials are kube-client's. Its typed `Api` is not used: it puts names into URLs unchecked.
 

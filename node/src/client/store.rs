@@ -1,4 +1,4 @@
-//! A reflector store: the objects of a [`reflect`](super::reflect) stream, by key.
+//! A reflector store: the objects of a [`reflect`](super::reflect()) stream, by key.
 
 use std::collections::BTreeMap;
 
