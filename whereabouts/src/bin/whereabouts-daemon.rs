@@ -4,24 +4,25 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use whereabouts::daemon::options::{Surroundings, USAGE, Wanted, parse};
+use whereabouts::daemon::options::{Command, Environment, USAGE, parse};
 
 fn main() -> anyhow::Result<()> {
-    let around = Surroundings {
+    let environment = Environment {
         node_name: std::env::var("NODENAME").ok(),
         namespace: std::env::var("WHEREABOUTS_NAMESPACE").ok(),
         host_name: std::fs::read_to_string("/etc/hostname").ok(),
     };
-    let options = match parse(std::env::args_os().skip(1), around)? {
-        Wanted::Run(options) => options,
-        Wanted::Help => return say(USAGE),
-        Wanted::Version => {
-            return say(concat!("whereabouts-daemon, multus-rs v", env!("CARGO_PKG_VERSION"), "\n"));
+    let options = match parse(std::env::args_os().skip(1), environment)? {
+        Command::Run(options) => options,
+        Command::Help => return print(USAGE),
+        Command::Version => {
+            return print(concat!("whereabouts-daemon, multus-rs v", env!("CARGO_PKG_VERSION"), "\n"));
         }
     };
     let level =
         if std::env::var_os("DEBUG").is_some() { tracing::Level::DEBUG } else { tracing::Level::INFO };
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).init();
+    // One thread is enough: the daemon mostly waits for the API server.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut term = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
@@ -36,6 +37,6 @@ fn main() -> anyhow::Result<()> {
     })
 }
 
-fn say(text: &str) -> anyhow::Result<()> {
+fn print(text: &str) -> anyhow::Result<()> {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }

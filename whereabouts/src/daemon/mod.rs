@@ -1,19 +1,20 @@
-//! The daemon of a node: it serves the node's plugins with a connection that is warm and a view that is fresh, gives back what DELs could
-//! not, and stands for leader. It holds a credential and no privilege: it makes no interface, enters no namespace and runs no program.
+//! The daemon of a node: it serves the node's plugins over one warm connection to the API server and with a cache of the pools in use, drains
+//! tombstones, and takes part in the leader election. It holds credentials for the API server and no other privilege: it creates no
+//! interface, enters no namespace and runs no program.
 //!
 //! | module | question it answers |
 //! |---|---|
-//! | [`options`] | which flags and variables are there? |
-//! | [`serve`] | how is a plugin's request answered? |
-//! | [`in_flight`] | what if a newer call comes before the earlier one is answered? |
-//! | [`pool_cache`] | which addresses are claimed in the pools that this node uses? |
-//! | [`tombstones`] | which claims are still to be released? |
+//! | `options` | which flags and variables are there? |
+//! | `serve` | how is a plugin's request served? |
+//! | `in_flight` | what if a newer call comes before the earlier one has ended? |
+//! | `pool_cache` | which addresses are claimed in the pools that this node uses? |
+//! | `tombstones` | which addresses are still to be released? |
 
-pub mod in_flight;
+mod in_flight;
 pub mod options;
 pub mod pool_cache;
 pub mod serve;
-pub mod tombstones;
+mod tombstones;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,16 +31,18 @@ use tokio::task::JoinSet;
 use crate::leader;
 use crate::metrics::{self, Metrics};
 use crate::node_state::hints::HintStore;
-use crate::node_state::namespace::namespace_of;
+use crate::node_state::namespace;
 use crate::node_state::record::{RecordError, Records};
 use options::{Candidacy, Options};
 use pool_cache::PoolCaches;
 use serve::Service;
+use tombstones::TombstoneDrain;
 
-/// The lease of our leader; Whereabouts' own is called `whereabouts`.
+/// The name of our leader's lease. Whereabouts' own lease is called `whereabouts`.
 pub const LEASE: &str = "whereabouts-daemon";
 
-/// A thousand nodes read the lease a hundred times a second between them. Nobody waits for a leader; what it does is late without one.
+/// Slower than the default. Every node reads the lease, so 1,000 nodes send 100 GETs per second at `look` = 10 s. No pod waits for a
+/// leader: without one, views and reclaims are only late.
 const TIMING: Timing = Timing {
     lease: Duration::from_secs(20),
     renew: Duration::from_secs(13),
@@ -47,25 +50,25 @@ const TIMING: Timing = Timing {
     look: Duration::from_secs(10),
 };
 
-/// How long orders under way are waited for at the end.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for requests in flight.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
-/// The daemon cannot work.
+/// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// There are no usable credentials.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// Plugins cannot reach it.
+    /// The socket for plugins cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// Metrics cannot be shown.
+    /// The port for metrics and health cannot be opened.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The plugins' records cannot be read.
+    /// The folders of the node's records cannot be opened.
     #[error(transparent)]
     Records(#[from] RecordError),
-    /// The lease cannot be named.
+    /// The lease has no valid name.
     #[error("the leader's lease: {0}")]
     Lease(#[from] node::names::NameError),
 }
@@ -75,13 +78,13 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let api = ApiClient::connect(options.credentials.clone(), Timeouts::default()).await?;
     let namespace = match options.namespace.clone() {
         Some(namespace) => namespace,
-        None => namespace_of(&api)?,
+        None => namespace::of_client(&api)?,
     };
-    let records = Records::open(&options.state)?;
+    let (records, hints) = (Records::open(&options.state)?, HintStore::open(&options.state));
     let (metrics, registry) = Metrics::new();
-    let (cache, started) = PoolCaches::new(HintStore::open(&options.state), metrics.clone());
-    let cache = Arc::new(cache);
-    let service = Service::new(api.clone(), namespace.clone(), cache.clone(), metrics.clone());
+    let (caches, started) = PoolCaches::new(hints.clone(), metrics.clone());
+    let caches = Arc::new(caches);
+    let service = Service::new(api.clone(), namespace.clone(), caches.clone(), metrics.clone());
     let listener = rpc::bind(&options.socket)?;
     let endpoint = match options.listen {
         Some(address) => Some(endpoint::bind(address).await?),
@@ -89,28 +92,29 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     };
     let lease = ResourceKind::LEASES.in_namespace(&namespace).object(&DnsSubdomain::new(LEASE)?);
     let election = match options.candidacy {
-        Candidacy::Never => None,
-        Candidacy::Stands => Some(Election::start(api.clone(), lease, identity(&options), TIMING)),
+        Candidacy::NeverLead => None,
+        Candidacy::MayLead => Some(Election::start(api.clone(), lease, identity(&options), TIMING)),
     };
     let leadership = election.as_ref().map(Election::leadership);
 
-    // Aborted when this function returns.
+    // The set aborts its tasks when this function returns.
     let mut tasks = JoinSet::new();
-    tasks.spawn(pool_cache::follow(cache, api.clone(), namespace.clone(), started));
-    tasks.spawn(tombstones::drain_always(service.clone(), records));
+    tasks.spawn(pool_cache::follow(caches, api.clone(), namespace.clone(), started));
+    tasks.spawn(TombstoneDrain { service: service.clone(), records, hints }.run());
     if let Some(listener) = endpoint {
         tasks.spawn(endpoint::serve(listener, pages(registry, leadership.clone()), std::future::pending()));
     }
     if let Some(leadership) = leadership {
         let context = leader::context::Context::new(api, namespace.clone(), metrics, options.grace);
-        tasks.spawn(lead(context, leadership));
+        tasks.spawn(lead_when_elected(context, leadership));
     }
     tracing::info!(node = %options.node, %namespace, socket = %options.socket.display(), "serving");
-    let answer = move |request| {
+    let respond = move |request| {
         let service = service.clone();
         async move { service.answer(request).await }
     };
-    rpc::serve(listener, answer, shutdown, PATIENCE).await;
+    rpc::serve(listener, respond, shutdown, SHUTDOWN_LIMIT).await;
+    // The leader's tasks end before the lease is released: the next leader may begin at once.
     tasks.shutdown().await;
     if let Some(election) = election {
         election.release().await;
@@ -132,25 +136,24 @@ fn pages(registry: Registry, leadership: Option<watch::Receiver<Leadership>>) ->
     }
 }
 
-/// Unique among all processes: a daemon that was started anew on a node is another one.
+/// The lease holder's name. A random suffix makes it unique: a daemon that restarts on the same node must not take itself for the holder.
 fn identity(options: &Options) -> String {
     format!("{}_{:016x}", options.node, node::entropy::random())
 }
 
-/// Leads whenever this daemon is the leader.
-async fn lead(context: leader::context::Context, mut leadership: watch::Receiver<Leadership>) {
+async fn lead_when_elected(context: leader::context::Context, mut leadership: watch::Receiver<Leadership>) {
     while leadership.wait_for(|now| *now == Leadership::Leading).await.is_ok() {
         lead_once(&context, &mut leadership).await;
     }
 }
 
 async fn lead_once(context: &leader::context::Context, leadership: &mut watch::Receiver<Leadership>) {
-    tracing::info!("leading");
-    context.metrics().leads();
+    tracing::info!("this daemon is the leader now");
+    context.metrics().set_leading();
     tokio::select! {
         () = leader::run(context) => {}
         _ = leadership.wait_for(|now| *now != Leadership::Leading) => {}
     }
-    context.metrics().follows();
-    tracing::info!("not leading any more");
+    context.metrics().clear_leading();
+    tracing::info!("this daemon is not the leader any more");
 }

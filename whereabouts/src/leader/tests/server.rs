@@ -1,4 +1,4 @@
-//! An API server in memory, with the rules that the leader relies on: versions, preconditions, patches that hold or fail.
+//! An API server in memory, with the rules that claims and the leader rely on: resourceVersions, preconditions, merge and JSON patches.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ struct State {
 impl Server {
     pub async fn client(&self) -> ApiClient {
         let state = self.state.clone();
-        let service = tower::service_fn(move |request: Request<_>| answer(state.clone(), request));
+        let service = tower::service_fn(move |request: Request<_>| respond(state.clone(), request));
         ApiClient::from_service(service, Timeouts::default()).await
     }
 
@@ -52,22 +52,22 @@ impl Server {
         self.all(kind).iter().map(|object| object["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// So many writes changed something.
+    /// The number of writes that changed an object.
     pub fn writes(&self) -> u64 {
         self.state.lock().unwrap().version
     }
 
-    /// Method and object of each request since this was last asked.
+    /// Returns method and object name of each request since the last call.
     pub fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().requests)
     }
 
-    /// The definition of IPPool is Whereabouts' own.
+    /// From now on the IPPool definition is Whereabouts' own, without `via` and status.
     pub fn drop_via(&self) {
         self.state.lock().unwrap().drops_via = true;
     }
 
-    /// Requests whose path ends so are answered with 500.
+    /// From now on requests whose path ends with `path` get a 500 response.
     pub fn fail(&self, path: &str) {
         self.state.lock().unwrap().fails.push(path.to_owned());
     }
@@ -116,17 +116,18 @@ impl State {
             };
         }
         if method == Method::GET && key[2].is_empty() {
-            let is_meant = |of: &[String; 3]| of[..2] == key[..2];
+            let is_selected = |of: &[String; 3]| of[..2] == key[..2];
             let items: Vec<&Value> =
-                self.objects.iter().filter(|(of, _)| is_meant(of)).map(|(_, object)| object).collect();
+                self.objects.iter().filter(|(of, _)| is_selected(of)).map(|(_, object)| object).collect();
             return (200, json!({ "metadata": {}, "items": items }));
         }
         let Some(present) = self.objects.get(&key).cloned() else { return refused(404, "NotFound") };
         match method.as_str() {
             "GET" => (200, present),
             "DELETE" => {
-                let (exactly, metadata) = (&body["preconditions"], &present["metadata"]);
-                let holds = |part: &str| exactly[part].is_null() || exactly[part] == metadata[part];
+                let (preconditions, metadata) = (&body["preconditions"], &present["metadata"]);
+                let holds =
+                    |part: &str| preconditions[part].is_null() || preconditions[part] == metadata[part];
                 if !holds("uid") || !holds("resourceVersion") {
                     return refused(409, "Conflict");
                 }
@@ -139,7 +140,7 @@ impl State {
                 merge(&mut new, &body);
                 self.change(key, &present, &body, new)
             }
-            "PATCH" => match removed(&present, &body) {
+            "PATCH" => match apply_json_patch(&present, &body) {
                 Some(new) => (200, self.put(key, new)),
                 None => refused(422, "Invalid"),
             },
@@ -169,7 +170,7 @@ fn refused(code: u16, reason: &str) -> (u16, Value) {
     (code, json!({"kind": "Status", "status": "Failure", "reason": reason, "message": reason, "code": code}))
 }
 
-/// Kind, namespace and name of a path; what is missing is empty.
+/// Kind, namespace and name in a path; empty if missing.
 fn key(path: &str) -> [String; 3] {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let parts = if parts[0] == "api" { &parts[2..] } else { &parts[3..] };
@@ -196,8 +197,8 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// A JSON patch of a test and a removal, which is all there is.
-fn removed(object: &Value, patch: &Value) -> Option<Value> {
+/// Applies a JSON patch. Supports `test` and `remove`; `None` if a test fails.
+fn apply_json_patch(object: &Value, patch: &Value) -> Option<Value> {
     let mut new = object.clone();
     for step in patch.as_array().unwrap() {
         let path = step["path"].as_str().unwrap();
@@ -213,7 +214,7 @@ fn removed(object: &Value, patch: &Value) -> Option<Value> {
     Some(new)
 }
 
-async fn answer<B: Body>(
+async fn respond<B: Body>(
     state: Arc<Mutex<State>>,
     request: Request<B>,
 ) -> Result<Response<Full<Bytes>>, std::io::Error>
