@@ -100,7 +100,7 @@ impl World {
         };
         let (spec, free) = &self.pools[sandbox.pod];
         let hints = Preferences { previous, ..Preferences::default() };
-        Some(match choose::next(spec, free, KnownAddresses { used, lost }, hints, 0) {
+        Some(match choose::next(spec, free, KnownAddresses { used, conflicts: lost }, hints, 0) {
             Ok(address) => Phase::Creating { address, lost: lost.clone() },
             // The ADD fails; the kubelet tries again.
             Err(_) => Phase::Waiting,

@@ -10,7 +10,7 @@ use whereabouts::crd::cached::CachedReservation;
 use whereabouts::crd::pod::PodIdentity;
 use whereabouts::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
 use whereabouts::leader::reclaim_rules::{
-    LivePod, PodView, ReclaimCandidate, TrackedClaims, observe, record_answers, releases,
+    LivePod, PodView, ReclaimCandidate, TrackedClaims, deletable, observe, record_answers,
 };
 
 use crate::world::{Claim, Claims, Leader, Rules, State, World};
@@ -87,11 +87,11 @@ impl World {
         let is_candidate = |ip: &IpAddr| again.candidates.keys().any(|name| **name == ip.to_string());
         leader.candidates =
             state.claims.iter().filter(|(ip, _)| is_candidate(ip)).map(|(ip, c)| (*ip, c.clone())).collect();
-        let judged = seen.due.into_iter().map(|due| {
+        let judged = seen.expired.into_iter().map(|due| {
             let live = self.live_pod(state, &due);
             (due, live)
         });
-        state.leader.deleting = releases(judged.collect());
+        state.leader.deleting = deletable(judged.collect());
         Some(())
     }
 

@@ -1,49 +1,28 @@
-//! Addresses for pods, unique in the whole cluster. One address is one claim: an object named after the
-//! address, which the API server lets exactly one caller create.
+//! IPAM plugin: addresses for pods that are unique in the whole cluster.
 //!
-//! From what is configured to what is claimed, each step a function of values:
+//! An address is allocated by a claim: an object whose name contains the address. The API server lets exactly one caller create it.
 //!
-//! | module | answers |
+//! The folders from bottom to top; each uses only those above it in this table:
+//!
+//! | module | content |
 //! |---|---|
-//! | [`conf`] | what does the network's `ipam` object say, completed by the node's flat file? |
-//! | [`conf_files`] | where on the node is that flat file? (the only one here that reads files) |
-//! | [`ip`] | which address does this text mean, and how is it written? |
-//! | [`range`] | which addresses may a pool give out? |
-//! | [`slices`] | which part of a range belongs to a node? |
-//! | [`choose`] | which address to claim next? |
-//! | [`naming`] | what are the pool's and the claim's objects called? |
-//! | [`twin`] | what if a pool is used with `enable_overlapping_ranges` both true and false? |
-//! | [`pool`] | which pool, with which scope, does a range's address come from? |
+//! | [`addr`] | address text and arithmetic, ranges, slices |
+//! | [`conf`] | the network's `ipam` object, merged with the node's flat file; requested addresses |
+//! | [`crd`] | the custom resources, and the parts of them that the daemon caches |
+//! | [`pool`] | names of pools and claims, which address to try next |
+//! | [`node_state`] | what the node keeps on disk: records, tombstones, hints |
+//! | [`claims`] | creates, takes over, adopts and releases claims; the only writer of them |
+//! | [`rpc`] | requests and responses between plugin and daemon |
+//! | [`plugin`] | the CNI verbs, served by the daemon or by the plugin itself |
+//! | [`metrics`] | the daemon's metrics |
+//! | [`leader`] | reclaims claims, writes IPPools and node slices, for the whole cluster |
+//! | [`daemon`] | serves the plugins of its node from a pool cache, and may lead |
 //!
-//! From what is ordered to what the API server and this node hold, in the plugin and in the daemon alike:
+//! Decisions are functions of values (`addr`, `crd`, `pool`, most of `conf`, and the rules of `leader`). The other modules use files, sockets
+//! and the API server.
 //!
-//! | module | answers |
-//! |---|---|
-//! | [`order`] | what does an attachment ask for? |
-//! | [`allocate`] | how is an order served, all or nothing? |
-//! | [`claim`] | how is an address got and given back? (the only writer of claims) |
-//! | [`outlook`] | what is known about a pool before the API server is asked? |
-//! | [`search`], [`hint`], [`crowd`] | how does a plugin on its own go through a pool, and what does it note? |
-//! | [`release`], [`drain`] | how is it given back, and when the API server was away? |
-//! | [`adopt`] | what becomes of pools that Whereabouts filled? |
-//! | [`node_slice`] | which slice is this node's? |
-//! | [`objects`] | what do the custom resources look like? |
-//! | [`seen`], [`packed`] | what does the daemon keep of the objects it watches? |
-//! | [`record`] | what does this node hold? |
-//! | [`source`], [`wire`] | who does the work, and how is it asked? |
-//! | [`session`], [`namespace`] | how does a call get its configuration, its records and its namespace? |
-//! | [`attach`], [`plugin`] | what does each verb do? |
-//!
-//! What the leader of the daemons decides, from what is claimed in the whole cluster:
-//!
-//! | module | answers |
-//! |---|---|
-//! | [`reclaim`] | which claims outlived their pods? |
-//! | [`view`] | what does a pool's object show, and what does it say that no claim says? |
-//! | [`slice_plan`] | which node gets which slice of a range? |
-//!
-//! Names, keys, forms and the texts that tools search for are those of Whereabouts, so that a cluster can change
-//! over, and back, with its pools as they are.
+//! Names, keys, formats and the texts that tools match on are those of Whereabouts, so that a cluster can change to this implementation
+//! and back with its pools as they are.
 
 pub mod addr;
 pub mod claims;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-// musl's allocator asks the kernel for nearly every page.
+// musl's allocator makes a system call for nearly every page, which is slow for a process that lives for milliseconds.
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 

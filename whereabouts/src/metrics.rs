@@ -1,7 +1,8 @@
-//! What the daemon counts, for Prometheus.
+//! The daemon's metrics, for Prometheus.
 
 use std::time::Duration;
 
+use node::client::ResourceKind;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -9,24 +10,41 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// What was asked for, and what came of it.
+/// Seconds, from half a millisecond to the longest deadline of a request (30 s).
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0];
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
+struct RequestLabels {
     request: &'static str,
     outcome: &'static str,
 }
 
-/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolLabel {
+    pool: String,
+}
+
+/// The kind of a plugin's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Asked {
+pub(crate) enum RequestKind {
     Claim,
     Release,
     Check,
     Status,
 }
 
-impl Asked {
+impl RequestKind {
     const fn label(self) -> &'static str {
         match self {
             Self::Claim => "claim",
@@ -37,15 +55,14 @@ impl Asked {
     }
 }
 
-/// What came of a request.
+/// The outcome of a plugin's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Outcome {
+pub(crate) enum RequestOutcome {
     Done,
     Refused,
 }
 
-impl Outcome {
+impl RequestOutcome {
     const fn label(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -54,109 +71,168 @@ impl Outcome {
     }
 }
 
-/// The pool a number is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PoolLabel {
-    pool: String,
+/// The outcome of a task of the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TaskOutcome {
+    Done,
+    /// Another writer changed the object first (409). The leader decides again.
+    Conflict,
+    Failed,
 }
 
-/// The daemon's numbers. Clones count together.
+impl TaskOutcome {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Conflict => "conflict",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The daemon's metrics. Clones share their values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    requests: Family<Labels, Counter>,
-    seconds: Histogram,
+    requests: Family<RequestLabels, Counter>,
+    claim_seconds: Histogram,
     conflicts: Counter,
     tombstones: Gauge,
     leading: Gauge,
     reclaimed: Counter,
-    candidates: Gauge,
+    reclaim_candidates: Gauge,
     pool_size: Family<PoolLabel, Gauge>,
     pool_used: Family<PoolLabel, Gauge>,
+    view_writes: Family<OutcomeLabel, Counter>,
+    view_write_seconds: Histogram,
+    adoptions: Family<OutcomeLabel, Counter>,
+    watch_restarts: Family<KindLabel, Counter>,
 }
 
 impl Metrics {
-    /// All zero, and the registry that shows them.
+    /// Metrics that are all zero, and the registry that encodes them.
     pub fn new() -> (Self, Registry) {
-        // From half a millisecond to the deadline.
-        let buckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0];
         let metrics = Metrics {
             requests: Family::default(),
-            seconds: Histogram::new(buckets),
+            claim_seconds: Histogram::new(SECONDS),
             conflicts: Counter::default(),
             tombstones: Gauge::default(),
             leading: Gauge::default(),
             reclaimed: Counter::default(),
-            candidates: Gauge::default(),
+            reclaim_candidates: Gauge::default(),
             pool_size: Family::default(),
             pool_used: Family::default(),
+            view_writes: Family::default(),
+            view_write_seconds: Histogram::new(SECONDS),
+            adoptions: Family::default(),
+            watch_restarts: Family::default(),
         };
         let mut registry = Registry::with_prefix("whereabouts");
-        let m = &metrics;
-        registry.register("requests", "Requests of plugins on this node", m.requests.clone());
-        registry.register("claim_seconds", "Time to serve an order of addresses", m.seconds.clone());
-        registry.register("conflicts", "Candidates that another had", m.conflicts.clone());
-        registry.register("tombstones", "Attachments still to be given back", m.tombstones.clone());
-        registry.register("leading", "1 where this daemon leads", m.leading.clone());
-        registry.register("reclaimed", "Addresses of pods that are gone", m.reclaimed.clone());
-        registry.register("reclaim_candidates", "Claims whose pod seems gone", m.candidates.clone());
-        registry.register("pool_size", "Addresses of a pool", m.pool_size.clone());
-        registry.register("pool_used", "Addresses held of a pool", m.pool_used.clone());
+        metrics.register(&mut registry);
         (metrics, registry)
     }
 
-    /// A request was answered.
-    pub fn answered(&self, request: Asked, outcome: Outcome, took: Duration) {
-        let labels = Labels { request: request.label(), outcome: outcome.label() };
+    fn register(&self, registry: &mut Registry) {
+        let m = self.clone();
+        registry.register("requests", "Requests of plugins on this node", m.requests);
+        registry.register("claim_seconds", "Time to serve an allocation request", m.claim_seconds);
+        registry.register("conflicts", "Create conflicts (409) during allocation", m.conflicts);
+        registry.register("tombstones", "Deleted attachments with addresses left to release", m.tombstones);
+        registry.register("leading", "1 if this daemon is the leader, else 0", m.leading);
+        registry.register("reclaimed", "Claims of deleted pods that the leader deleted", m.reclaimed);
+        registry.register(
+            "reclaim_candidates",
+            "Claims whose pod was not found in the last pass",
+            m.reclaim_candidates,
+        );
+        registry.register("pool_size", "Addresses of a pool that can be allocated", m.pool_size);
+        registry.register("pool_used", "Addresses of a pool that are held", m.pool_used);
+        registry.register("view_writes", "Writes of IPPool objects by the leader", m.view_writes);
+        registry.register(
+            "view_write_seconds",
+            "Time of a write of an IPPool object, failed writes included",
+            m.view_write_seconds,
+        );
+        registry.register(
+            "adoptions",
+            "Adoptions of allocations that Whereabouts wrote, by the leader",
+            m.adoptions,
+        );
+        registry.register(
+            "watch_restarts",
+            "Full lists after the first one, by kind, because a watch of the leader could not resume",
+            m.watch_restarts,
+        );
+    }
+
+    /// Counts a plugin's request that took `took`.
+    pub(crate) fn answered(&self, request: RequestKind, outcome: RequestOutcome, took: Duration) {
+        let labels = RequestLabels { request: request.label(), outcome: outcome.label() };
         self.requests.get_or_create(&labels).inc();
-        if request == Asked::Claim {
-            self.seconds.observe(took.as_secs_f64());
+        if request == RequestKind::Claim {
+            self.claim_seconds.observe(took.as_secs_f64());
         }
     }
 
-    /// A candidate was another's.
-    pub fn conflict(&self) {
+    /// Counts a create that conflicted.
+    pub(crate) fn conflict(&self) {
         self.conflicts.inc();
     }
 
-    /// So many tombstones are left.
-    pub fn tombstones(&self, cleanup: usize) {
-        self.tombstones.set(whole(cleanup));
+    /// Sets the number of tombstones.
+    pub(crate) fn set_tombstones(&self, count: usize) {
+        self.tombstones.set(gauge(count));
     }
 
-    /// Whether this daemon leads.
-    pub fn leads(&self) {
+    /// This daemon is the leader now.
+    pub(crate) fn set_leading(&self) {
         self.leading.set(1);
     }
 
-    /// This daemon does not lead any more: what it said of the cluster is another's to say.
-    pub fn follows(&self) {
+    /// This daemon is not the leader any more. Clears the gauges about the cluster, because the next leader exports them.
+    pub(crate) fn clear_leading(&self) {
         self.leading.set(0);
-        self.candidates.set(0);
+        self.reclaim_candidates.set(0);
         self.pool_size.clear();
         self.pool_used.clear();
     }
 
-    /// An address was reclaimed.
-    pub fn reclaimed(&self) {
+    /// Counts a claim that was reclaimed.
+    pub(crate) fn reclaimed(&self) {
         self.reclaimed.inc();
     }
 
-    /// So many claims seem to be of pods that are gone.
-    pub fn candidates(&self, count: usize) {
-        self.candidates.set(whole(count));
+    /// Sets the number of claims whose pod was not found.
+    pub(crate) fn set_reclaim_candidates(&self, count: usize) {
+        self.reclaim_candidates.set(gauge(count));
     }
 
-    /// How full a pool is.
-    pub fn pool(&self, pool: &str, size: Option<i64>, used: usize) {
+    /// Sets how full a pool is. `size` is `None` for pools with more addresses than an `i64` can count.
+    pub(crate) fn set_pool(&self, pool: &str, size: Option<i64>, used: usize) {
         let label = PoolLabel { pool: pool.to_owned() };
         if let Some(size) = size {
             self.pool_size.get_or_create(&label).set(size);
         }
-        self.pool_used.get_or_create(&label).set(whole(used));
+        self.pool_used.get_or_create(&label).set(gauge(used));
+    }
+
+    /// Counts a write of an IPPool object that took `took`.
+    pub(crate) fn view_write(&self, outcome: TaskOutcome, took: Duration) {
+        self.view_writes.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
+        self.view_write_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts an adoption.
+    pub(crate) fn adoption(&self, outcome: TaskOutcome) {
+        self.adoptions.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
+    }
+
+    /// Counts a full list after the first one of this kind's objects.
+    pub(crate) fn watch_restart(&self, kind: ResourceKind) {
+        self.watch_restarts.get_or_create(&KindLabel { kind: kind.to_string() }).inc();
     }
 }
 
-fn whole(count: usize) -> i64 {
+fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
@@ -165,24 +241,61 @@ mod tests {
     use super::*;
     use node::daemon::metrics_text as text;
 
-    #[test]
-    fn what_happens_is_shown() {
-        let (metrics, registry) = Metrics::new();
-        metrics.answered(Asked::Claim, Outcome::Done, Duration::from_millis(3));
-        metrics.conflict();
-        metrics.pool("10.0.0.0-8", None, 7);
-        metrics.leads();
-        let shown = text(&registry);
-        for line in [
-            "whereabouts_requests_total{request=\"claim\",outcome=\"done\"} 1",
-            "whereabouts_conflicts_total 1",
-            "whereabouts_pool_used{pool=\"10.0.0.0-8\"} 7",
-            "whereabouts_leading 1",
-            "whereabouts_claim_seconds_count 1",
-        ] {
+    fn assert_shows(registry: &Registry, lines: &[&str]) {
+        let shown = text(registry);
+        for line in lines {
             assert!(shown.contains(line), "{line} is not in\n{shown}");
         }
-        metrics.follows();
+    }
+
+    #[test]
+    fn what_a_node_counts_is_exported() {
+        let (metrics, registry) = Metrics::new();
+        metrics.answered(RequestKind::Claim, RequestOutcome::Done, Duration::from_millis(3));
+        metrics.conflict();
+        metrics.set_tombstones(2);
+        assert_shows(
+            &registry,
+            &[
+                "whereabouts_requests_total{request=\"claim\",outcome=\"done\"} 1",
+                "whereabouts_conflicts_total 1",
+                "whereabouts_claim_seconds_count 1",
+                "whereabouts_tombstones 2",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_the_leader_counts_is_exported() {
+        let (metrics, registry) = Metrics::new();
+        metrics.set_leading();
+        metrics.view_write(TaskOutcome::Done, Duration::from_millis(3));
+        metrics.view_write(TaskOutcome::Conflict, Duration::from_millis(3));
+        metrics.view_write(TaskOutcome::Failed, Duration::from_secs(6));
+        metrics.adoption(TaskOutcome::Failed);
+        metrics.watch_restart(ResourceKind::PODS);
+        assert_shows(
+            &registry,
+            &[
+                "whereabouts_leading 1",
+                "whereabouts_view_writes_total{outcome=\"done\"} 1",
+                "whereabouts_view_writes_total{outcome=\"conflict\"} 1",
+                "whereabouts_view_writes_total{outcome=\"failed\"} 1",
+                "whereabouts_view_write_seconds_count 3",
+                "whereabouts_adoptions_total{outcome=\"failed\"} 1",
+                "whereabouts_watch_restarts_total{kind=\"pods\"} 1",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_daemon_that_stops_leading_exports_no_pools() {
+        let (metrics, registry) = Metrics::new();
+        metrics.set_leading();
+        metrics.set_pool("10.0.0.0-8", None, 7);
+        assert_shows(&registry, &["whereabouts_pool_used{pool=\"10.0.0.0-8\"} 7"]);
+        metrics.clear_leading();
+        assert_shows(&registry, &["whereabouts_leading 0"]);
         assert!(!text(&registry).contains("pool_used{"));
     }
 }

@@ -20,7 +20,7 @@ use whereabouts::daemon::LEASE;
 use whereabouts::node_state::hints::HintStore;
 use whereabouts::node_state::record::{Record, STATE, Stage};
 use whereabouts::pool::held_claim::Claimed;
-use whereabouts::rpc::wire::{Answer, Release, Request, socket};
+use whereabouts::rpc::wire::{Release, Request, Response, socket};
 
 use crate::api::NAMESPACE;
 use crate::attachment::Attachment;
@@ -89,7 +89,7 @@ impl Worker {
             Worker::Socket(node) => {
                 let order = Box::new(attachment.order(node));
                 match ask(&Request::Claim(order))? {
-                    Answer::Claimed(claimed) => {
+                    Response::Claimed(claimed) => {
                         let record = record(attachment, claimed);
                         Ok(held(record.claims.first().map(|claim| claim.address.addr()), Some(record)))
                     }
@@ -112,7 +112,7 @@ impl Worker {
             Worker::Socket(_) => {
                 let release = Box::new(Release { record: record()?, upstream: Vec::new() });
                 match ask(&Request::Release(release))? {
-                    Answer::Done => Ok(()),
+                    Response::Done => Ok(()),
                     other => Err(format!("{other:?}")),
                 }
             }
@@ -130,7 +130,7 @@ impl Worker {
     }
 }
 
-fn ask(request: &Request) -> Result<Answer, String> {
+fn ask(request: &Request) -> Result<Response, String> {
     rpc::call(socket(), request, Deadline::after(LIMIT)).map_err(|error| error.to_string())
 }
 

@@ -1,18 +1,18 @@
 //! Address text as Go reads and writes it, and addresses as numbers.
 //!
-//! Object names and pool keys are made from this text by every version of Whereabouts, so it must agree with
-//! Go's `net` package to the letter. An IPv4-mapped IPv6 address is IPv4 here, as it is there.
+//! Every version of Whereabouts makes object names and pool keys from this text, so it must agree with Go's `net` package to the letter.
+//! Go treats an IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) as IPv4, and so does this module.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Go's text for an unreadable CIDR; it becomes part of messages that tools match on.
+/// A text that is not a CIDR. The message is Go's; tools match on messages that contain it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid CIDR address: {0}")]
 pub struct CidrError(pub String);
 
-/// Reads an address strictly, like Go's `net.ParseIP`: no leading zeros in IPv4, no zone.
+/// Reads an address strictly, like Go's `net.ParseIP`: no leading zeros in IPv4, no zone (`%eth0`).
 pub fn parse_strict(text: &str) -> Option<IpAddr> {
     text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
 }
@@ -25,9 +25,9 @@ pub fn parse_sloppy(text: &str) -> Option<IpAddr> {
 /// Reads an address with prefix length strictly, like Go's `net.ParseCIDR`. The host bits are kept.
 ///
 /// # Errors
-/// [`CidrError`], also for IPv4-mapped IPv6 ("::ffff:10.0.0.0/104"), which no family has room for.
+/// [`CidrError`], also for IPv4-mapped IPv6 (`::ffff:10.0.0.0/104`): its prefix length fits neither family.
 pub fn parse_cidr_strict(text: &str) -> Result<IpNet, CidrError> {
-    cidr(text, str::to_owned).ok_or_else(|| CidrError(text.to_owned()))
+    parse_cidr(text, str::to_owned).ok_or_else(|| CidrError(text.to_owned()))
 }
 
 /// Reads an address with prefix length like `ParseCIDRSloppy` of `k8s.io/utils/net`. The host bits are kept.
@@ -35,39 +35,40 @@ pub fn parse_cidr_strict(text: &str) -> Result<IpNet, CidrError> {
 /// # Errors
 /// [`CidrError`], also for IPv4-mapped IPv6.
 pub fn parse_cidr_sloppy(text: &str) -> Result<IpNet, CidrError> {
-    cidr(text, without_leading_zeros).ok_or_else(|| CidrError(text.to_owned()))
+    parse_cidr(text, without_leading_zeros).ok_or_else(|| CidrError(text.to_owned()))
 }
 
-fn cidr(text: &str, clean: impl Fn(&str) -> String) -> Option<IpNet> {
+fn parse_cidr(text: &str, normalize: impl Fn(&str) -> String) -> Option<IpNet> {
     let (address, length) = text.split_once('/')?;
-    let ip: IpAddr = clean(address).parse().ok()?;
+    let ip: IpAddr = normalize(address).parse().ok()?;
+    // Only digits: Rust's integer parser also accepts "+8", Go's CIDR parser does not. Both accept "024".
     if ip != ip.to_canonical() || length.is_empty() || !length.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     IpNet::new(ip, length.parse().ok()?).ok()
 }
 
-/// The same text with "010" as "10" between dots and colons, and "000" as "0".
+/// Strips the leading zeros of every number between dots and colons: "010" becomes "10", "000" becomes "0".
 fn without_leading_zeros(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
+    let mut stripped = String::with_capacity(text.len());
     for part in text.split_inclusive(['.', ':']) {
-        let (number, end) = match part.strip_suffix(['.', ':']) {
+        let (number, separator) = match part.strip_suffix(['.', ':']) {
             Some(number) => (number, part.get(number.len()..).unwrap_or_default()),
             None => (part, ""),
         };
-        let stripped = number.trim_start_matches('0');
-        clean.push_str(if stripped.is_empty() && !number.is_empty() { "0" } else { stripped });
-        clean.push_str(end);
+        let digits = number.trim_start_matches('0');
+        stripped.push_str(if digits.is_empty() && !number.is_empty() { "0" } else { digits });
+        stripped.push_str(separator);
     }
-    clean
+    stripped
 }
 
-/// Go's text of an address: lower case, RFC 5952, IPv4-mapped IPv6 dotted.
+/// Go's text of an address: lower case, RFC 5952, IPv4-mapped IPv6 in dotted form.
 pub fn text(ip: IpAddr) -> String {
     ip.to_canonical().to_string()
 }
 
-/// The two families, for arithmetic.
+/// The address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// 32 bits.
@@ -85,7 +86,7 @@ impl Family {
         }
     }
 
-    /// How long an address is, in bits.
+    /// The length of an address, in bits.
     pub const fn bits(self) -> u8 {
         match self {
             Self::V4 => 32,
@@ -93,7 +94,7 @@ impl Family {
         }
     }
 
-    /// The address with this number, or `None` if the family has none so high.
+    /// The address with this number, or `None` if the number is too large for the family.
     pub fn address(self, number: u128) -> Option<IpAddr> {
         match self {
             Self::V4 => u32::try_from(number).ok().map(|number| Ipv4Addr::from(number).into()),
@@ -110,8 +111,8 @@ pub fn number(ip: IpAddr) -> u128 {
     }
 }
 
-/// How far `ip` lies above `base`: the key of its entry in a pool that begins at `base`. `None` if the families
-/// differ or `ip` lies below.
+/// The distance of `ip` above `base`: the key of its entry in a pool that begins at `base`. `None` if the families differ or `ip` is
+/// below `base`.
 pub fn offset(ip: IpAddr, base: IpAddr) -> Option<u128> {
     if Family::of(ip) != Family::of(base) {
         return None;
@@ -119,7 +120,7 @@ pub fn offset(ip: IpAddr, base: IpAddr) -> Option<u128> {
     number(ip).checked_sub(number(base))
 }
 
-/// The address `offset` above `base`, or `None` past the end of the family.
+/// The address `offset` above `base`, or `None` if that is past the last address of the family.
 pub fn add(base: IpAddr, offset: u128) -> Option<IpAddr> {
     Family::of(base).address(number(base).checked_add(offset)?)
 }
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn sloppy_addresses_have_decimal_leading_zeros() {
+    fn sloppy_parsing_reads_leading_zeros_as_decimal() {
         let table = [
             ("192.168.001.010", Some("192.168.1.10")),
             ("000.000.000.000", Some("0.0.0.0")),
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn strict_addresses_have_no_leading_zeros() {
+    fn strict_parsing_rejects_leading_zeros_in_ipv4() {
         assert_eq!(parse_strict("192.168.1.10"), Some(ip("192.168.1.10")));
         assert_eq!(parse_strict("192.168.001.010"), None);
         assert_eq!(parse_strict("::ffff:10.0.0.1"), Some(ip("10.0.0.1")));
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn cidrs_keep_their_host_bits() {
+    fn cidrs_keep_their_host_bits_and_bad_ones_are_errors() {
         let table = [
             ("192.168.1.44/28", Some("192.168.1.44/28")),
             ("192.168.001.010/024", Some("192.168.1.10/24")),
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_gos() {
+    fn text_matches_go() {
         let table = [
             ("2001:DB8:0:0:0:0:0:1", "2001:db8::1"),
             ("2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"),
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn adding_stops_at_the_end_of_the_family() {
+    fn add_returns_none_past_the_last_address() {
         assert_eq!(add(ip("255.255.255.255"), 1), None);
         assert_eq!(add(ip("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), 1), None);
         assert_eq!(add(ip("10.0.255.255"), 1), Some(ip("10.1.0.0")));

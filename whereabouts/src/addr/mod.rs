@@ -1,4 +1,4 @@
-//! Arithmetic on addresses: text, ranges, slices. No Kubernetes, no input or output.
+//! Arithmetic on addresses: text, ranges, slices. No Kubernetes, no I/O.
 
 pub mod ip;
 pub mod range;

@@ -1,29 +1,29 @@
-//! Which addresses a pool may give out.
+//! Which addresses a pool may allocate.
 //!
-//! A [`RangeSpec`] is what the configuration says; [`RangeSpec::allocatable`] makes [`Allocatable`] of it: the
-//! spans of addresses that are left between the ends of the window once the excludes are taken out.
+//! A [`RangeSpec`] is the configured range. [`RangeSpec::allocatable`] turns it into [`Allocatable`]: the spans of addresses that remain
+//! of the window (`range_start` to `range_end`) without the excludes.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::addr::ip;
-use crate::addr::ip::{CidrError, Family};
+use crate::addr::ip::{self, CidrError, Family};
 
-/// A range is not one. The texts are those of Whereabouts; tools match on them.
+/// A range that cannot be read. The texts are Whereabouts'; tools match on them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
-    /// "A" of "A-B/len" is no address.
+    /// "A" of "A-B/len" is not an address.
     #[error("invalid range start IP: {0}")]
     Start(String),
-    /// "B/len" of "A-B/len" is no address with prefix length.
+    /// "B/len" of "A-B/len" is not an address with prefix length.
     #[error("invalid CIDR (do you have the 'range' parameter set for Whereabouts?) '{text}': {source}")]
     End {
         /// The part after the "-".
         text: String,
-        /// What is wrong with it.
+        /// The parse error.
         source: CidrError,
     },
     /// "A" of "A-B/len" is not in the network of B.
@@ -39,7 +39,7 @@ pub enum RangeError {
     Cidr {
         /// The text.
         text: String,
-        /// What is wrong with it.
+        /// The parse error.
         source: CidrError,
     },
     /// An exclude is neither "address/length" nor an address.
@@ -47,25 +47,24 @@ pub enum RangeError {
     Exclude(CidrError),
 }
 
-/// One element of `ipRanges`, its forms resolved.
+/// One element of `ipRanges`, or `range` with the keys beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeSpec {
-    /// The network, without host bits. Its text names the pool; its length is the mask of every address.
+    /// The network, without host bits. Its text names the pool; its prefix length is that of every allocated address.
     pub net: IpNet,
-    /// No address below, if it lies inside.
+    /// The first address to allocate; see [`Window`] for when it counts.
     pub start: Option<IpAddr>,
-    /// No address above, if it lies inside.
+    /// The last address to allocate; see [`Window`] for when it counts.
     pub end: Option<IpAddr>,
-    /// "address/length" or single addresses; read only when an address is needed, so that a mistake here does not
-    /// keep a pod from being deleted.
+    /// CIDRs or single addresses. They are parsed only for an allocation, so that a typing error does not block the deletion of a pod.
     pub excludes: Vec<String>,
 }
 
 impl RangeSpec {
-    /// Reads "A-B/len", which brings its own start and end, or "address/len".
+    /// Reads "A-B/len" or "address/len". The first form overrides `start` and `end`.
     ///
     /// # Errors
-    /// All of [`RangeError`] but `Exclude`.
+    /// Every [`RangeError`] except [`RangeError::Exclude`].
     pub fn parse(
         text: &str,
         start: Option<IpAddr>,
@@ -88,18 +87,19 @@ impl RangeSpec {
         Ok(Self { net, start: Some(start), end: Some(end.addr()), excludes })
     }
 
-    /// The window between start and end. See [`Window`].
+    /// The window from start to end. See [`Window`].
     pub fn window(&self) -> Window {
         let usable = usable(&self.net);
         let mut window = Window { first: usable.first, last: usable.last, ignored: Vec::new() };
         if let Some(start) = self.start {
-            match window.number_inside(self.family(), start) {
+            match window.number_of(self.family(), start) {
                 Some(number) => window.first = number,
                 None => window.ignore(Bound::Start(start), &self.net),
             }
         }
         if let Some(end) = self.end {
-            match window.number_inside(self.family(), end) {
+            // The window begins at the start by now, so an end below the start is outside.
+            match window.number_of(self.family(), end) {
                 Some(number) => window.last = number,
                 None => window.ignore(Bound::End(end), &self.net),
             }
@@ -107,7 +107,7 @@ impl RangeSpec {
         window
     }
 
-    /// The addresses that may be given out.
+    /// The addresses that may be allocated.
     ///
     /// # Errors
     /// [`RangeError::Exclude`].
@@ -130,8 +130,8 @@ impl RangeSpec {
         })
     }
 
-    /// True if an address could be used on this network at all: inside, and neither the network's own address nor
-    /// the broadcast. Start, end and excludes do not matter: they keep addresses from being given out unasked.
+    /// Whether a pod may request this address: it is in the network, and neither the network address nor the broadcast address. Start, end
+    /// and excludes do not matter: they restrict only the addresses that the pool chooses itself.
     pub fn is_usable(&self, ip: IpAddr) -> bool {
         let usable = usable(&self.net);
         Family::of(ip) == self.family() && usable.contains(ip::number(ip))
@@ -143,7 +143,7 @@ impl RangeSpec {
     }
 }
 
-/// A start or end.
+/// One end of a window, as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
     /// `range_start`.
@@ -152,18 +152,28 @@ pub enum Bound {
     End(IpAddr),
 }
 
-/// The first and last address of a range, start and end considered. A start counts only if it is a usable address of
-/// the network, an end only if it is one and not below the start; else it is ignored.
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(ip) => write!(f, "range_start {ip}"),
+            Self::End(ip) => write!(f, "range_end {ip}"),
+        }
+    }
+}
+
+/// The first and last address of a range. `range_start` counts only if it is a usable address of the network, `range_end` only if it is
+/// one and not below the start. Otherwise it is ignored, as by Whereabouts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     first: u128,
     last: u128,
-    /// What was ignored and probably not meant so: not the network's own first or last address.
+    /// Ignored bounds that are probably a mistake. The network address and the broadcast address are not reported: people write them to
+    /// mean the whole range.
     pub ignored: Vec<Bound>,
 }
 
 impl Window {
-    fn number_inside(&self, family: Family, ip: IpAddr) -> Option<u128> {
+    fn number_of(&self, family: Family, ip: IpAddr) -> Option<u128> {
         let number = ip::number(ip);
         (Family::of(ip) == family && (self.first..=self.last).contains(&number)).then_some(number)
     }
@@ -176,8 +186,8 @@ impl Window {
     }
 }
 
-/// Without the network's own address and the broadcast, also for IPv6, where nothing is reserved for a broadcast but
-/// pools have been filled so. A /31 or /127 link has two addresses, a /32 or /128 one (RFC 3021, RFC 6164).
+/// The network without its first and last address. IPv6 has no broadcast, but Whereabouts leaves out the last address there too. A /31 or
+/// /127 has two usable addresses, a /32 or /128 one (RFC 3021, RFC 6164).
 fn usable(net: &IpNet) -> Span {
     let (first, last) = (ip::number(net.network()), ip::number(net.broadcast()));
     if last - first < 2 { Span { first, last } } else { Span { first: first + 1, last: last - 1 } }
@@ -191,7 +201,7 @@ fn parse_exclude(text: &str) -> Result<IpNet, RangeError> {
     }
 }
 
-/// Addresses without a gap, as numbers, both ends included.
+/// Consecutive addresses as numbers, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
     first: u128,
@@ -203,34 +213,36 @@ impl Span {
         self.first <= number && number <= self.last
     }
 
-    /// One less than its size, which always fits.
+    /// One less than the number of addresses: the number itself does not fit into 128 bits for `::/0`.
     const fn size_less_one(&self) -> u128 {
         self.last - self.first
     }
 }
 
-/// `whole` without `holes`, in order.
+/// The parts of `whole` outside `holes`, in ascending order.
 fn subtract(whole: Span, mut holes: Vec<Span>) -> Vec<Span> {
     holes.sort_unstable_by_key(|hole| hole.first);
-    let mut cleanup = Vec::with_capacity(holes.len() + 1);
+    let mut rest = Vec::with_capacity(holes.len() + 1);
+    // The first number that no hole has covered so far. Holes may overlap.
     let mut next = whole.first;
     for hole in holes {
         if hole.last < next || hole.first > whole.last {
             continue;
         }
         if hole.first > next {
-            cleanup.push(Span { first: next, last: hole.first - 1 });
+            rest.push(Span { first: next, last: hole.first - 1 });
         }
         if hole.last >= whole.last {
-            return cleanup;
+            return rest;
         }
+        // Cannot overflow: `hole.last` is below `whole.last`.
         next = hole.last + 1;
     }
-    cleanup.push(Span { first: next, last: whole.last });
-    cleanup
+    rest.push(Span { first: next, last: whole.last });
+    rest
 }
 
-/// The addresses a pool may give out: spans in order, each followed by an exclude or the end of the window.
+/// The addresses that a pool may allocate: spans in ascending order, separated by excludes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocatable {
     net: IpNet,
@@ -261,38 +273,38 @@ impl Allocatable {
         &self.excludes
     }
 
-    /// How many addresses may be given out. (Only `::/0` has more than fit: it counts one too few.)
+    /// The number of addresses. It saturates at [`u128::MAX`].
     pub fn size(&self) -> u128 {
         self.spans.iter().fold(0_u128, |sum, span| sum.saturating_add(span.size_less_one()).saturating_add(1))
     }
 
-    /// True if the address may be given out.
+    /// Whether the address may be allocated.
     pub fn contains(&self, ip: IpAddr) -> bool {
         Family::of(ip) == self.family && self.spans.iter().any(|span| span.contains(ip::number(ip)))
     }
 
-    /// The lowest address that may be given out and is not `used`. Takes one step for each exclude and for each
-    /// used address below the answer, never one for each excluded address.
+    /// The lowest address that is not `used`. The cost is one step for each exclude and for each used address below the answer, never one
+    /// for each excluded address.
     pub fn first_free(&self, used: &BTreeSet<IpAddr>) -> Option<IpAddr> {
         self.nth_free(used, 0, self.window.first)
     }
 
-    /// The lowest free address at or above `from`, else the lowest of all.
+    /// The lowest free address at or above `from`; if there is none, the lowest of all.
     pub fn first_free_from(&self, used: &BTreeSet<IpAddr>, from: IpAddr) -> Option<IpAddr> {
         self.nth_free_from(used, 0, from).or_else(|| self.first_free(used))
     }
 
-    /// Free address number `n`, from 0, in order, among those at or above `from`.
+    /// Free address number `n`, counted from 0, at or above `from`.
     pub fn nth_free_from(&self, used: &BTreeSet<IpAddr>, n: u128, from: IpAddr) -> Option<IpAddr> {
         if Family::of(from) == self.family { self.nth_free(used, n, ip::number(from)) } else { None }
     }
 
-    /// Free address number `n`, from 0, in order.
+    /// Free address number `n`, counted from 0.
     pub fn free_at(&self, used: &BTreeSet<IpAddr>, n: u128) -> Option<IpAddr> {
         self.nth_free(used, n, self.window.first)
     }
 
-    /// How many addresses of these are `used`.
+    /// The number of these addresses that are `used`.
     pub fn count_used(&self, used: &BTreeSet<IpAddr>) -> usize {
         self.spans
             .iter()
@@ -303,25 +315,27 @@ impl Allocatable {
     fn nth_free(&self, used: &BTreeSet<IpAddr>, mut n: u128, from: u128) -> Option<IpAddr> {
         for span in self.spans.iter().filter(|span| span.last >= from) {
             let mut next = Some(span.first.max(from));
-            let taken = used.range(self.address(span.first.max(from))..=self.address(span.last));
-            // Each used address ends a gap, and so does the end of the span.
-            for taken in taken.map(|ip| Some(ip::number(*ip))).chain([None]) {
+            let used = used.range(self.address(span.first.max(from))..=self.address(span.last));
+            // A used address ends a gap; `None` stands for the end of the span, which ends the last one.
+            for used in used.map(|ip| Some(ip::number(*ip))).chain([None]) {
                 let Some(first) = next.filter(|first| *first <= span.last) else { break };
-                let last = taken.map_or(Some(span.last), |number| number.checked_sub(1));
+                let last = used.map_or(Some(span.last), |number| number.checked_sub(1));
+                // The gap's size less one, as in `Span::size_less_one`.
                 if let Some(gap) = last.and_then(|last| last.checked_sub(first)) {
                     if n <= gap {
                         return Some(self.address(first + n));
                     }
                     n -= gap + 1;
                 }
-                next = taken.and_then(|number| number.checked_add(1));
+                // `None` after the highest number of all: there is no further gap.
+                next = used.and_then(|number| number.checked_add(1));
             }
         }
         None
     }
 
     fn address(&self, number: u128) -> IpAddr {
-        // Every number here comes from an address of this family.
+        // The fallback is never used: every number here comes from an address of this family.
         self.family.address(number).unwrap_or_else(|| self.net.addr())
     }
 }

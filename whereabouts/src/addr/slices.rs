@@ -1,23 +1,22 @@
-//! A range cut into equal slices, one for each node (`node_slice_size`).
+//! A range that is divided into equal slices, one or more for each node (`node_slice_size`).
 //!
-//! Slices are computed by number, never listed: 10.0.0.0/8 has half a million of /27.
+//! Slices are computed by index, never listed: 10.0.0.0/8 has 524,288 slices of /27.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::addr::ip;
-use crate::addr::ip::Family;
+use crate::addr::ip::{self, Family};
 
 /// The prefix length of a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SliceSize(u8);
 
-/// A slice cannot be made. The second text is Whereabouts'.
+/// A range cannot be divided. The text of `DoesNotFit` begins as Whereabouts' does.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SliceError {
-    /// Not "/22" or "22".
+    /// The text is not of the form "/22" or "22".
     #[error("invalid node_slice_size {0:?}: it must be a prefix length such as \"/26\"")]
     Size(String),
     /// A slice would be larger than the range, or smaller than one address.
@@ -41,6 +40,7 @@ impl SliceSize {
         let digits = text.strip_prefix('/').unwrap_or(text);
         let all_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         let length = digits.parse().ok().filter(|length| all_digits && *length <= 128);
+        // The text is cut for the message: users write it.
         length.map(Self).ok_or_else(|| SliceError::Size(text.chars().take(64).collect()))
     }
 
@@ -56,7 +56,7 @@ impl fmt::Display for SliceSize {
     }
 }
 
-/// A range seen as slices.
+/// The slices of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slices {
     net: IpNet,
@@ -64,7 +64,7 @@ pub struct Slices {
 }
 
 impl Slices {
-    /// Cuts `net`.
+    /// Divides `net` into slices of `size`.
     ///
     /// # Errors
     /// [`SliceError::DoesNotFit`].
@@ -75,23 +75,23 @@ impl Slices {
         Err(SliceError::DoesNotFit { net, size })
     }
 
-    /// How many there are; the largest number if they are more than that.
+    /// The number of slices. It saturates at [`u128::MAX`].
     pub fn count(&self) -> u128 {
         1_u128.checked_shl(u32::from(self.size.0 - self.net.prefix_len())).unwrap_or(u128::MAX)
     }
 
-    /// Slice number `index`, from 0, in order.
+    /// Slice number `index`, counted from 0.
     pub fn get(&self, index: u128) -> Option<IpNet> {
         if index >= self.count() {
             return None;
         }
         let step = Family::of(self.net.addr()).bits() - self.size.0;
-        // A slice as large as the whole family has no step, and the index 0.
+        // The shift overflows only for a slice as large as the family (/0); its index is 0.
         let start = ip::add(self.net.addr(), index.checked_shl(step.into()).unwrap_or(0))?;
         IpNet::new(start, self.size.0).ok()
     }
 
-    /// The number of the slice that holds `ip`.
+    /// The index of the slice that contains `ip`.
     pub fn index_of(&self, ip: IpAddr) -> Option<u128> {
         let offset = ip::offset(ip, self.net.addr()).filter(|_| self.net.contains(&ip))?;
         let step = Family::of(ip).bits() - self.size.0;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn many_slices_and_ipv6_cost_nothing() {
+    fn many_slices_and_ipv6_slices_are_computed_by_index() {
         let many = slices("10.0.0.0/8", "/27");
         assert_eq!(
             (many.count(), many.get(524_287).unwrap().to_string()),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_knows_its_slice() {
+    fn index_of_finds_the_slice_of_an_address() {
         let slices = slices("10.0.0.0/8", "/10");
         assert_eq!(slices.index_of("10.64.0.1".parse().unwrap()), Some(1));
         assert_eq!(slices.index_of("11.0.0.1".parse().unwrap()), None);

@@ -1,5 +1,20 @@
-//! How one address is claimed: candidates are tried until the API server creates a claim in the caller's name. That create is the only
-//! thing that makes an address the caller's, whatever caches and hints say.
+//! How one address is claimed.
+//!
+//! A claim is an `OverlappingRangeIPReservation` whose name contains the address. **The create of that object is the lock.** Of all
+//! creates of one name, from all nodes, the API server lets exactly one succeed; every other caller gets a conflict (409,
+//! `AlreadyExists`). An address belongs to a caller if and only if its create succeeded, or if the claim that exists names the same
+//! interface of the same pod and the caller took it over ([`super::take_over`]). So there is no leader, no lease and no read before the
+//! write, and no cache can cause a duplicate: caches, hints and lists only choose which address to try next. A stale one costs one
+//! conflict and one more create.
+//!
+//! Requests for one address:
+//!
+//! - One, the create, when the first candidate is free and the pool has no alternate names.
+//! - One GET more in a pool whose claims can have two names ([`super::alternate`]).
+//! - One create more for each conflict. A list of the pool's claims follows only when the cursor asks for it
+//!   ([`CandidateCursor::wants_list`]) or when the pool seems full.
+//!
+//! If the caller dies after its create, the record it wrote before tells DEL to find the claim by its container label.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,8 +24,7 @@ use node::client::{ApiError, Freshness, ListQuery, retry};
 
 use super::alternate::AlternateCheck;
 use super::error::ClaimError;
-use super::store::{Claims, Listed, POLICY};
-use crate::conf::request::RequestedAddress;
+use super::store::{ClaimSink, Claims, POLICY};
 use crate::crd::reservation::{LABEL_POOL, Reservation, label};
 use crate::pool::candidates::{CandidateCursor, Listing};
 use crate::pool::choose::{CONFLICTS_BEFORE_LIST, NoCandidate};
@@ -19,18 +33,19 @@ use crate::pool::holders::largest_holders;
 use crate::pool::range_pool::Pool;
 use crate::pool::request::Claimant;
 
-/// After this many conflicts all claims of the namespace are listed, not only those with the pool's label: some may have no label.
+/// After this many conflicts all claims of the namespace are listed, not only those with the pool's label: claims that Whereabouts made
+/// have no label.
 const CONFLICTS_BEFORE_LIST_ALL: usize = 3 * CONFLICTS_BEFORE_LIST;
 
 /// What one call has tried and learned about one pool.
-struct Acquisition<'c, 'a, O> {
+struct Acquisition<'c, 'a, C> {
     claims: &'c Claims<'a>,
     pool: &'c Pool,
     claimant: &'c Claimant,
-    cursor: &'c mut O,
+    cursor: &'c mut C,
     /// Addresses whose create failed with a conflict, since the last full list.
     conflicts: BTreeSet<IpAddr>,
-    /// The podref of each address's holder, as far as it is known.
+    /// The podref of each address's holder, as far as this call has read it.
     holders: BTreeMap<IpAddr, String>,
     listed: Scope,
     alternate: AlternateOrder,
@@ -46,12 +61,12 @@ enum Scope {
     All,
 }
 
-/// When the alternate name of a candidate is checked. Checking after the create is what counts.
+/// When the alternate name of a candidate is checked. Only the check after the create protects the address.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AlternateOrder {
     AfterCreate,
     /// Before the create as well, once one candidate was held by its alternate name. Otherwise this call would create and delete claims
-    /// again and again, and each deletion would make the daemons that watch the pool believe that the address is free.
+    /// again and again, and after each deletion the daemons that watch the pool would take the address for free.
     BeforeAndAfterCreate,
 }
 
@@ -62,22 +77,22 @@ enum Existing {
     MayBeCaller,
 }
 
-/// What came of one candidate.
+/// The result of one candidate.
 enum Attempt {
     Held(Claimed),
-    /// Another pod holds it; the podref where it is known.
+    /// Another pod holds the address; its podref if it was read.
     Conflict(Option<String>),
-    /// The pod with this podref holds it by the alternate name.
+    /// The pod with this podref holds the address by the alternate name.
     AlternateConflict(String),
 }
 
 impl Claims<'_> {
-    /// Claims an address of `pool`: the requested one, else the one that the interface had, else the next one that `outlook` gives.
-    pub async fn acquire(
+    /// Claims an address of `pool`: the requested one, else the one that the interface had, else the next candidate of `cursor`.
+    pub(crate) async fn acquire(
         &self,
         pool: &Pool,
         claimant: &Claimant,
-        requested: Option<RequestedAddress>,
+        requested: Option<IpAddr>,
         cursor: &mut impl CandidateCursor,
     ) -> Result<Claimed, ClaimError> {
         let mut acquisition = Acquisition {
@@ -94,10 +109,11 @@ impl Claims<'_> {
     }
 }
 
-impl<O: CandidateCursor> Acquisition<'_, '_, O> {
-    async fn run(&mut self, requested: Option<RequestedAddress>) -> Result<Claimed, ClaimError> {
+impl<C: CandidateCursor> Acquisition<'_, '_, C> {
+    async fn run(&mut self, requested: Option<IpAddr>) -> Result<Claimed, ClaimError> {
         loop {
             match self.cursor.next(self.pool, requested, &self.conflicts) {
+                // Checked before every create: a newer call for the same interface may own its claims already.
                 Ok(_) if self.cursor.is_superseded() => {
                     return Err(ClaimError::Superseded { podref: self.claimant.podref.clone() });
                 }
@@ -125,16 +141,12 @@ impl<O: CandidateCursor> Acquisition<'_, '_, O> {
         }
     }
 
-    /// Tries one candidate. `None` if another pod holds it, which is noted.
+    /// Tries one candidate. `None` if another pod holds it; the conflict is recorded.
     async fn try_candidate(
         &mut self,
         candidate: IpAddr,
-        requested: Option<RequestedAddress>,
+        requested: Option<IpAddr>,
     ) -> Result<Option<Claimed>, ClaimError> {
-        let requested = match requested {
-            Some(RequestedAddress::Required(ip) | RequestedAddress::Preferred(ip)) => Some(ip),
-            None => None,
-        };
         let may_be_callers = requested == Some(candidate) || self.cursor.may_be_callers(candidate);
         let existing = if may_be_callers { Existing::MayBeCaller } else { Existing::IsOther };
         let holder = match self.attempt(candidate, existing).await? {
@@ -170,48 +182,50 @@ impl<O: CandidateCursor> Acquisition<'_, '_, O> {
         }
     }
 
-    /// Creates the claim by the name that the pool's naming scheme takes, or takes over the caller's own.
+    /// Creates the claim under the name that the pool's naming scheme prescribes, or takes over the caller's own.
     async fn create(&self, ip: IpAddr, existing: Existing) -> Result<Attempt, ClaimError> {
         let Acquisition { claims, pool, claimant, .. } = self;
-        let name = pool.names().claim(ip)?;
-        let wanted = Reservation::new(name.as_str(), pool.holding(claimant));
-        let all = claims.collection();
+        let name = pool.names().primary(ip)?;
+        let reservation = Reservation::new(name.as_str(), pool.reservation_owner(claimant));
+        let collection = claims.collection();
         let mut origin = Origin::New;
         loop {
             let sent = AtomicU32::new(0);
             let create = || {
                 sent.fetch_add(1, Ordering::Relaxed);
-                claims.api.create::<Reservation>(&all, &wanted, claims.deadline)
+                claims.api.create::<Reservation>(&collection, &reservation, claims.deadline)
             };
             match retry(claims.deadline, POLICY, create).await {
                 Ok(claim) => {
-                    let claim = pool.held(ip, &name, &claim);
+                    let claim = pool.held_claim(ip, &name, &claim);
                     return Ok(Attempt::Held(Claimed { claim, origin: Origin::New }));
                 }
                 Err(ApiError::AlreadyExists { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-            // The create was sent once, so this call did not make the claim that exists. Reading it is worth a request only if it may be
-            // the caller's. If the create was sent again after an unknown outcome, the first one may have made it.
-            if existing == Existing::IsOther && sent.load(Ordering::Relaxed) == 1 {
+            // If the create was sent once, another call made the claim that exists, and a GET is worth its request only if the claim may
+            // be the caller's. If it was sent again after an unknown outcome (a time-out), the first one may have made the claim.
+            let sent = sent.into_inner();
+            if existing == Existing::IsOther && sent == 1 {
                 return Ok(Attempt::Conflict(None));
             }
-            // Deleted since: create again.
+            // The claim was deleted between the create and this GET: create again.
             let Some(present) = claims.get(&name).await? else { continue };
-            if !present.is_of(&claimant.podref, &claimant.if_name) {
+            if !present.belongs_to(&claimant.podref, &claimant.if_name) {
                 return Ok(Attempt::Conflict(Some(present.spec.podref)));
             }
-            // Made by this call, whose response was lost; else it was held by an earlier call for the interface.
-            let made_here = present.container() == claimant.container_id && sent.load(Ordering::Relaxed) > 1;
-            let got = if made_here { origin } else { Origin::TakenOver };
+            // Either this call made the claim and lost the response, or an earlier call for the interface held it.
+            let made_by_this_call = present.container() == claimant.container_id && sent > 1;
+            let origin_of_present = if made_by_this_call { origin } else { Origin::TakenOver };
             if let Some(claim) = claims.take_over(pool, claimant, ip, &name, present).await? {
-                return Ok(Attempt::Held(Claimed { claim, origin: got }));
+                return Ok(Attempt::Held(Claimed { claim, origin: origin_of_present }));
             }
+            // The claim changed since the GET: begin again.
             origin = Origin::TakenOver;
         }
     }
 
-    /// Learns from a list which addresses of the pool are claimed, and which one the caller holds already.
+    /// Lists claims: which addresses of the pool are held, and which one the caller holds already.
     async fn list(&mut self, scope: Scope) -> Result<(), ClaimError> {
         let labels = match scope {
             Scope::Nothing | Scope::All => None,
@@ -222,7 +236,7 @@ impl<O: CandidateCursor> Acquisition<'_, '_, O> {
             PoolList { pool: self.pool, claimant: self.claimant, listing: Listing::default() };
         self.claims.for_each(&query, &mut pool_list).await?;
         let mut listing = pool_list.listing;
-        // An earlier conflict is in the full list, or free by now.
+        // An address that conflicted before is in the full list, or it is free again.
         if scope == Scope::All {
             self.conflicts.clear();
         }
@@ -245,14 +259,14 @@ impl<O: CandidateCursor> Acquisition<'_, '_, O> {
     }
 }
 
-/// The claims of one pool, out of a list.
+/// The claims of one pool in a list.
 struct PoolList<'a> {
     pool: &'a Pool,
     claimant: &'a Claimant,
     listing: Listing,
 }
 
-impl Listed for PoolList<'_> {
+impl ClaimSink for PoolList<'_> {
     fn add(&mut self, claim: Reservation) {
         self.listing.add(self.pool, self.claimant, claim);
     }

@@ -1,8 +1,6 @@
-//! Pools that Whereabouts filled: each entry gets a claim before the first address is given from the pool, so that none of them is ever
-//! given twice; and entries whose pod is deleted go.
+//! Pools that Whereabouts filled: before the first address is allocated from such a pool, each of its allocations gets a claim, so that no
+//! address is allocated twice. Also removes Whereabouts' allocations of a deleted attachment.
 
-use crate::crd::allocation_state;
-use crate::crd::ip_pool;
 use std::net::IpAddr;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -12,43 +10,47 @@ use node::client::{ApiError, OnUnknown, Patch, RetryPolicy, retry};
 use node::names::DnsSubdomain;
 use serde_json::json;
 
-use crate::claims::store::Claims;
+use super::store::Claims;
 use crate::conf::OverlappingRanges;
-use crate::crd::allocation_state::AllocationState;
+use crate::crd::allocation_state::{AllocationState, allocation_state};
 use crate::crd::cached::CachedAllocation;
-use crate::crd::ip_pool::SeparateUse;
-use crate::crd::ip_pool::{ADOPTED, POOLS, PoolMetadata, SEPARATE_SINCE, is_adopted, separation};
+use crate::crd::ip_pool::{
+    self, ADOPTED, POOLS, PoolMetadata, SEPARATE_SINCE, SeparateUse, is_adopted, separate_use,
+};
 use crate::crd::reservation::{RESERVATIONS, Reservation, ReservationOwner, ReservationSpec};
-use crate::pool::claim_names::{ClaimNames, NamingScheme, is_of};
+use crate::pool::claim_names::{ClaimNames, NamingScheme, may_belong_to};
 use crate::pool::naming;
 use crate::pool::range_pool::Pool;
 
-/// So many claims are made at once: what the API server does without queueing.
+/// Requests in flight while one pool is adopted. The API server serves this many without queueing.
 const AT_ONCE: usize = 16;
 
+/// Creates are by name and all writes are idempotent, so each may be sent again after an unknown outcome.
 const POLICY: RetryPolicy = RetryPolicy::new(OnUnknown::Repeat);
 
-/// Makes claims of the pool's entries, once in the pool's life, and returns what its object says of its use. A pool that does not exist has
-/// no entries; for one that stands for itself the object is made, since it has something to say.
-pub async fn adopt(claims: &Claims<'_>, pool: &Pool) -> Result<SeparateUse, ApiError> {
-    let said = match pool.overlapping {
+/// Makes claims of the pool's allocations, unless its object says that this was done. Returns the pool's [`SeparateUse`].
+///
+/// A pool without an object has no allocations. If the request is for a separate pool, the object is created, because it records since when
+/// the pool is used separately.
+pub(crate) async fn adopt(claims: &Claims<'_>, pool: &Pool) -> Result<SeparateUse, ApiError> {
+    let found = match pool.overlapping {
         OverlappingRanges::Protected => metadata(claims, &pool.name).await?,
-        OverlappingRanges::Separate => Some(mark(claims, &pool.name, pool.range.net).await?),
+        OverlappingRanges::Separate => Some(ensure_separate_since(claims, &pool.name, pool.range.net).await?),
     };
-    match said {
+    match found {
         None => return Ok(SeparateUse::Never),
-        Some(metadata) if is_adopted(&metadata) => return Ok(separation(&metadata)),
+        Some(metadata) if is_adopted(&metadata) => return Ok(separate_use(&metadata)),
         Some(metadata) => {
-            let pool = pool.clone().read(separation(&metadata), node::clock::now());
-            adopt_entries(claims, &pool).await?;
+            let pool = pool.clone().with_separate_use(separate_use(&metadata), node::clock::now());
+            adopt_allocations(claims, &pool).await?;
         }
     }
     let path = POOLS.in_namespace(claims.namespace).object(&pool.name);
     let patch = Patch::Merge(json!({ "metadata": { "annotations": { ADOPTED: "true" } } }));
     let patched =
         retry(claims.deadline, POLICY, || claims.api.patch::<PoolMetadata>(&path, &patch, claims.deadline));
-    // What it says by now: others may have named claims after the pool meanwhile, and this very adoption.
-    Ok(separation(&patched.await?.metadata))
+    // The value after the patch: this adoption, or another call meanwhile, may have named claims after the pool.
+    Ok(separate_use(&patched.await?.metadata))
 }
 
 async fn metadata(claims: &Claims<'_>, pool: &DnsSubdomain) -> Result<Option<ObjectMeta>, ApiError> {
@@ -60,19 +62,25 @@ async fn metadata(claims: &Claims<'_>, pool: &DnsSubdomain) -> Result<Option<Obj
     }
 }
 
-/// Sees to it that the pool's object says since when the pool is used separately: since now, where it does not say so yet. Returns the
-/// object's metadata.
-pub async fn mark(claims: &Claims<'_>, pool: &DnsSubdomain, range: IpNet) -> Result<ObjectMeta, ApiError> {
+/// Makes sure that the pool's object records since when the pool is used separately, with the present time if it has none. Returns the
+/// object's metadata. All concurrent callers return the same time.
+pub(crate) async fn ensure_separate_since(
+    claims: &Claims<'_>,
+    pool: &DnsSubdomain,
+    range: IpNet,
+) -> Result<ObjectMeta, ApiError> {
     let collection = POOLS.in_namespace(claims.namespace);
     let path = collection.object(pool);
     loop {
-        let since = ip_pool::written(node::clock::now());
+        let since = ip_pool::rfc3339_seconds(node::clock::now());
         let found = metadata(claims, pool).await?;
-        let was_there = found.is_some();
+        let existed = found.is_some();
         let written: Result<PoolMetadata, ApiError> = match found {
-            Some(metadata) if matches!(separation(&metadata), SeparateUse::Since(_)) => return Ok(metadata),
+            Some(metadata) if matches!(separate_use(&metadata), SeparateUse::Since(_)) => {
+                return Ok(metadata);
+            }
             Some(metadata) => {
-                // The version: a time that another has written meanwhile stands.
+                // With the resourceVersion: a time that another caller has written meanwhile stays.
                 let patch = Patch::Merge(json!({ "metadata": {
                     "resourceVersion": metadata.resource_version,
                     "annotations": { SEPARATE_SINCE: since },
@@ -86,138 +94,159 @@ pub async fn mark(claims: &Claims<'_>, pool: &DnsSubdomain, range: IpNet) -> Res
         };
         match written {
             Ok(written) => return Ok(written.metadata),
-            // It is read again.
+            // Another caller wrote first, or the object was deleted since it was read: read again.
             Err(ApiError::Conflict { .. } | ApiError::AlreadyExists { .. }) => {}
-            Err(ApiError::NotFound { .. }) if was_there => {}
-            // Among others, that there is no such kind.
+            Err(ApiError::NotFound { .. }) if existed => {}
+            // A create that returns 404 means that the IPPool definition is not installed.
             Err(error) => return Err(error),
         }
     }
 }
 
-async fn adopt_entries(claims: &Claims<'_>, pool: &Pool) -> Result<(), ApiError> {
+async fn adopt_allocations(claims: &Claims<'_>, pool: &Pool) -> Result<(), ApiError> {
     let path = POOLS.in_namespace(claims.namespace).object(&pool.name);
     let object: ip_pool::Pool =
         retry(claims.deadline, POLICY, || claims.api.get(&path, claims.deadline)).await?;
-    // What our leader shows of claims that are there, or were, is no reason for a claim.
-    let foreign = |(_, _, entry): &(String, _, &ip_pool::Allocation)| {
-        allocation_state::allocation_state(&CachedAllocation::from((*entry).clone()), None, None)
-            == AllocationState::NeedsClaim
+    // Allocations that our leader wrote show claims that exist or existed; only Whereabouts' own need claims.
+    let needs_claim = |(_, _, allocation): &(String, _, &ip_pool::Allocation)| {
+        let cached = CachedAllocation::from((*allocation).clone());
+        allocation_state(&cached, None, None) == AllocationState::NeedsClaim
     };
-    let adopted = |(_, ip, entry): (String, IpAddr, &ip_pool::Allocation)| {
-        let (podref, ifname) = (entry.podref.clone(), entry.ifname.clone());
-        (ip, ReservationSpec { podref, ifname, containerid: entry.id.clone() })
+    let owner = |(_, ip, allocation): (String, IpAddr, &ip_pool::Allocation)| {
+        let (podref, ifname) = (allocation.podref.clone(), allocation.ifname.clone());
+        (ip, ReservationSpec { podref, ifname, containerid: allocation.id.clone() })
     };
-    let adopted: Vec<_> = object.entries().into_iter().filter(foreign).map(adopted).collect();
-    let made = stream::iter(adopted).map(|(ip, spec)| async move {
-        make(claims, &Adopted { names: pool.names(), range: pool.range.net, ip, spec }).await
+    let owners: Vec<_> = object.entries().into_iter().filter(needs_claim).map(owner).collect();
+    let claimed = stream::iter(owners).map(|(ip, spec)| async move {
+        let allocation = AllocationToAdopt { names: pool.names(), range: pool.range.net, ip, spec };
+        ensure_claim(claims, &allocation).await
     });
-    made.buffer_unordered(AT_ONCE).try_collect::<()>().await
+    claimed.buffer_unordered(AT_ONCE).try_collect::<()>().await
 }
 
-/// An entry that needs a claim.
+/// An allocation that needs a claim.
 #[derive(Clone, Debug)]
-pub struct Adopted<'a> {
-    /// The pool, and what its claims are called.
+pub(crate) struct AllocationToAdopt<'a> {
+    /// The pool, and how its claims are named.
     pub names: ClaimNames<'a>,
     /// The pool's range.
     pub range: IpNet,
-    /// The entry's address.
+    /// The allocated address.
     pub ip: IpAddr,
-    /// Whose it is.
+    /// Pod, interface and container.
     pub spec: ReservationSpec,
 }
 
-impl Adopted<'_> {
-    /// What the claim says.
-    pub fn holding(&self) -> ReservationOwner<'_> {
+impl AllocationToAdopt<'_> {
+    fn owner(&self) -> ReservationOwner<'_> {
         let pool = self.names.pool.as_str();
         ReservationOwner { pool, range: self.range, pod_uid: None, node: None, spec: self.spec.clone() }
     }
 }
 
-/// What is under a name.
-enum Under {
-    /// The pod has its claim.
-    Own,
-    /// The address is another pod's in this pool: the entry is void.
-    Anothers,
-    /// Nothing that says to be of this pool.
-    Foreign,
-    Nothing,
+/// The claim that exists under a name.
+enum ExistingClaim {
+    /// The allocation's pod holds it.
+    SamePod,
+    /// Another pod holds the address in this pool: the allocation is void.
+    OtherPod,
+    /// It belongs to another pool, or it names neither this pool nor this pod.
+    OtherPool,
+    Absent,
 }
 
-/// Makes the claim of an entry, or completes the one that Whereabouts made, which says neither its pool nor its container. Where the pod has
-/// a claim of either name, that is it.
-pub async fn make(claims: &Claims<'_>, entry: &Adopted<'_>) -> Result<(), ApiError> {
-    let ClaimNames { pool, way, .. } = entry.names;
-    // An address whose claim has no name cannot be given out either.
-    let (Ok(name), Ok(alternate)) = (entry.names.claim(entry.ip), entry.names.alternate(entry.ip)) else {
-        return Ok(());
-    };
+/// Whether a create made the claim.
+enum Created {
+    Yes,
+    NameTaken,
+}
+
+/// Makes the claim of an allocation, or completes the one that Whereabouts made, which names neither its pool nor its container. A claim
+/// of the pod under either of the address's two names is enough.
+pub(crate) async fn ensure_claim(
+    claims: &Claims<'_>,
+    allocation: &AllocationToAdopt<'_>,
+) -> Result<(), ApiError> {
+    let ClaimNames { pool, scheme, .. } = allocation.names;
+    let names = (allocation.names.primary(allocation.ip), allocation.names.alternate(allocation.ip));
+    // An address whose claim cannot be named cannot be allocated either.
+    let (Ok(name), Ok(alternate)) = names else { return Ok(()) };
     if let Some(alternate) = alternate
-        && let Under::Own | Under::Anothers = look(claims, entry, &alternate).await?
+        && let ExistingClaim::SamePod | ExistingClaim::OtherPod =
+            complete_existing(claims, allocation, &alternate).await?
     {
         return Ok(());
     }
     loop {
-        if create(claims, entry, &name).await? {
+        if let Created::Yes = create(claims, allocation, &name).await? {
             return Ok(());
         }
-        match look(claims, entry, &name).await? {
-            Under::Own | Under::Anothers => return Ok(()),
-            Under::Nothing => {}
-            Under::Foreign => break,
+        match complete_existing(claims, allocation, &name).await? {
+            ExistingClaim::SamePod | ExistingClaim::OtherPod => return Ok(()),
+            // Deleted between the create and the GET: create again.
+            ExistingClaim::Absent => {}
+            ExistingClaim::OtherPool => break,
         }
     }
-    // The shared name is with another pool whose range overlaps. The pod has the address all the same.
-    let Ok(apart) = naming::claim(entry.ip, entry.names.apart()) else { return Ok(()) };
-    if way == NamingScheme::Shared {
-        mark(claims, pool, entry.range).await?;
+    // A claim of an overlapping pool has the shared name, and yet the pod uses the address. Its claim is named after this pool, and the
+    // object must say so, else nobody would check that name.
+    let Ok(by_pool) = naming::claim(allocation.ip, allocation.names.by_pool()) else { return Ok(()) };
+    if scheme == NamingScheme::Shared {
+        ensure_separate_since(claims, pool, allocation.range).await?;
     }
-    if apart != name {
-        create(claims, entry, &apart).await?;
+    if by_pool != name {
+        create(claims, allocation, &by_pool).await?;
     }
     Ok(())
 }
 
-/// Whether the claim was made; if not, there is one of this name.
-async fn create(claims: &Claims<'_>, entry: &Adopted<'_>, name: &DnsSubdomain) -> Result<bool, ApiError> {
+async fn create(
+    claims: &Claims<'_>,
+    allocation: &AllocationToAdopt<'_>,
+    name: &DnsSubdomain,
+) -> Result<Created, ApiError> {
     let collection = RESERVATIONS.in_namespace(claims.namespace);
-    let claim = Reservation::new(name.as_str(), entry.holding());
+    let claim = Reservation::new(name.as_str(), allocation.owner());
     let create = || claims.api.create::<Reservation>(&collection, &claim, claims.deadline);
     match retry(claims.deadline, POLICY, create).await {
-        Ok(_) => Ok(true),
-        Err(ApiError::AlreadyExists { .. }) => Ok(false),
+        Ok(_) => Ok(Created::Yes),
+        Err(ApiError::AlreadyExists { .. }) => Ok(Created::NameTaken),
         Err(error) => Err(error),
     }
 }
 
-/// Looks at a name, and completes the pod's own claim.
-async fn look(claims: &Claims<'_>, entry: &Adopted<'_>, name: &DnsSubdomain) -> Result<Under, ApiError> {
-    let Some(mut present) = claims.get(name).await? else { return Ok(Under::Nothing) };
-    let said = present.pool().map(str::to_owned);
-    match said {
-        Some(pool) if !is_of(entry.names.pool.as_str(), Some(&pool)) => return Ok(Under::Foreign),
-        None if present.spec.podref != entry.spec.podref => return Ok(Under::Foreign),
-        // Another node has adopted it, or a pod of ours has the address.
-        Some(_) if present.spec.podref == entry.spec.podref => return Ok(Under::Own),
-        Some(_) => return Ok(Under::Anothers),
-        None => present.assign(entry.holding()),
+/// Reads the claim of this name. If Whereabouts made it for the allocation's pod, writes the pool and the container into it.
+async fn complete_existing(
+    claims: &Claims<'_>,
+    allocation: &AllocationToAdopt<'_>,
+    name: &DnsSubdomain,
+) -> Result<ExistingClaim, ApiError> {
+    let Some(mut present) = claims.get(name).await? else { return Ok(ExistingClaim::Absent) };
+    let pool = present.pool().map(str::to_owned);
+    let is_same_pod = present.spec.podref == allocation.spec.podref;
+    match pool {
+        Some(pool) if !may_belong_to(allocation.names.pool.as_str(), Some(&pool)) => {
+            return Ok(ExistingClaim::OtherPool);
+        }
+        None if !is_same_pod => return Ok(ExistingClaim::OtherPool),
+        // Another node adopted the allocation before, or our plugin allocated the address.
+        Some(_) if is_same_pod => return Ok(ExistingClaim::SamePod),
+        Some(_) => return Ok(ExistingClaim::OtherPod),
+        None => present.assign(allocation.owner()),
     }
     let path = RESERVATIONS.in_namespace(claims.namespace).object(name);
     let replaced = retry(claims.deadline, POLICY, || {
         claims.api.replace::<Reservation>(&path, &present, claims.deadline)
     });
     match replaced.await {
-        // Another was faster, or it is released by now.
-        Ok(_) | Err(ApiError::Conflict { .. } | ApiError::NotFound { .. }) => Ok(Under::Own),
+        // Conflict or 404: another caller completed the claim first, or it was released.
+        Ok(_) | Err(ApiError::Conflict { .. } | ApiError::NotFound { .. }) => Ok(ExistingClaim::SamePod),
         Err(error) => Err(error),
     }
 }
 
-/// Removes the entries of one container from a pool, if Whereabouts had made any, and only as long as they are that container's.
-pub async fn remove_entries(
+/// Removes the allocations that Whereabouts wrote for one container from a pool.
+pub(crate) async fn remove_allocations(
     claims: &Claims<'_>,
     pool: &Pool,
     container_id: &str,
@@ -230,19 +259,21 @@ pub async fn remove_entries(
             Err(ApiError::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-    let is_own = |entry: &ip_pool::Allocation| {
-        entry.id == container_id && (entry.ifname == if_name || entry.ifname.is_empty())
+    // Whereabouts before 0.8 wrote no interface name.
+    let is_own = |allocation: &ip_pool::Allocation| {
+        allocation.id == container_id && (allocation.ifname == if_name || allocation.ifname.is_empty())
     };
-    for (key, _, entry) in object.entries().into_iter().filter(|(_, _, entry)| is_own(entry)) {
+    for (key, _, allocation) in object.entries().into_iter().filter(|(_, _, own)| is_own(own)) {
+        // The test fails the patch if the key belongs to another container by now.
         let patch = Patch::Json(json!([
-            { "op": "test", "path": format!("/spec/allocations/{key}/id"), "value": entry.id },
+            { "op": "test", "path": format!("/spec/allocations/{key}/id"), "value": allocation.id },
             { "op": "remove", "path": format!("/spec/allocations/{key}") },
         ]));
         let patched = retry(claims.deadline, POLICY, || {
             claims.api.patch::<serde_json::Value>(&path, &patch, claims.deadline)
         });
         match patched.await {
-            // A test that does not hold: the entry is gone, or another container's.
+            // Invalid (422): the test failed.
             Ok(_) | Err(ApiError::Invalid { .. } | ApiError::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }

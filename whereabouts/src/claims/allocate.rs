@@ -1,33 +1,30 @@
-//! Serving an order: every address of it is claimed, or none. The one way to an address, in a plugin on its own and in the daemon.
+//! Serving an allocation request: all of its addresses are claimed, or none. The plugin and the daemon both allocate this way.
 
-use crate::claims::error::AllocateError;
-use crate::claims::error::AllocationFailure;
-use crate::claims::error::Cleanup;
 use cni::crash_point;
 
-use crate::claims::adopt;
-use crate::claims::error::ClaimError;
-use crate::claims::node_slice;
-use crate::claims::store::Claims;
+use super::adopt;
+use super::error::{AllocateError, AllocationFailure, ClaimError, Cleanup};
+use super::node_slice;
+use super::store::Claims;
 use crate::node_state::record::{Record, Stage};
 use crate::pool::candidates::{CandidateCursor as _, CandidateSource};
 use crate::pool::held_claim::{Claimed, Origin};
 use crate::pool::range_pool::Pool;
 use crate::pool::request::{AllocationRequest, PoolRequest};
 
-/// Whether someone else began to serve the order.
+/// Whether a daemon began to serve the request before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PriorAttempt {
-    /// Nobody did.
+    /// No.
     Absent,
-    /// A daemon did, and ended before it answered: what it claimed is looked for first.
+    /// Yes, and it ended before it responded. The claims that it made are found by their container label and reused.
     Interrupted,
 }
 
-/// Claims what is ordered, in order. When one address cannot be had the new ones are given back.
+/// Claims the requested addresses one after the other. If one cannot be allocated, the new ones are released.
 pub async fn serve(
     claims: &Claims<'_>,
-    order: &AllocationRequest,
+    request: &AllocationRequest,
     candidates: &impl CandidateSource,
     prior: PriorAttempt,
 ) -> Result<Vec<Claimed>, AllocationFailure> {
@@ -35,71 +32,74 @@ pub async fn serve(
         let cleanup = if prior == PriorAttempt::Absent { Cleanup::NotNeeded } else { Cleanup::Needed };
         AllocationFailure { error, cleanup }
     };
-    let pools = pools(claims, &order.pools, candidates).await.map_err(failed)?;
+    let pools = resolve_pools(claims, &request.pools, candidates).await.map_err(failed)?;
     let resumed = match prior {
         PriorAttempt::Absent => Vec::new(),
         PriorAttempt::Interrupted => {
-            claims.resumed(&pools, &order.claimant).await.map_err(|error| failed(error.into()))?
+            claims.resumed(&pools, &request.claimant).await.map_err(|error| failed(error.into()))?
         }
     };
     let mut held: Vec<Claimed> = Vec::new();
-    for claim in &order.wanted {
+    for claim in &request.wanted {
         let Some(pool) = pools.get(claim.range) else { continue };
-        let mut cursor = candidates.cursor(pool, &order.claimant);
+        let mut cursor = candidates.cursor(pool, &request.claimant);
         if let Some(listing) = resumed.get(claim.range).filter(|listing| listing.own.is_some()) {
             cursor.learn(listing);
         }
-        match claims.acquire(pool, &order.claimant, claim.requested, &mut cursor).await {
+        match claims.acquire(pool, &request.claimant, claim.requested, &mut cursor).await {
             Ok(claimed) => held.push(claimed),
             Err(error) => {
-                let cleanup = give_back(claims, order, &held, &error).await;
+                let cleanup = release_held(claims, request, &held, &error).await;
                 return Err(AllocationFailure { error: error.into(), cleanup });
             }
         }
+        // A crash here leaves claims that only the record written before the first claim leads to.
         crash_point!("add-after-claim");
     }
     Ok(held)
 }
 
-/// The pool of each range as its object says, its earlier entries adopted.
-pub async fn pools(
+/// The pool of each request: with this node's slice, with the claims of Whereabouts' allocations made, and with its naming scheme.
+pub(crate) async fn resolve_pools(
     claims: &Claims<'_>,
-    orders: &[PoolRequest],
+    requests: &[PoolRequest],
     candidates: &impl CandidateSource,
 ) -> Result<Vec<Pool>, AllocateError> {
-    let mut pools = Vec::with_capacity(orders.len());
-    for order in orders {
-        let slice = match &order.slice {
+    let mut pools = Vec::with_capacity(requests.len());
+    for request in requests {
+        let slice = match &request.slice {
             Some(slice) => Some((node_slice::slice_of(claims, slice).await?, slice.node.as_str())),
             None => None,
         };
-        let pool = Pool::of(order, slice)?;
-        let separation = candidates.adopted(&pool, adopt::adopt(claims, &pool)).await?;
-        pools.push(pool.read(separation, node::clock::now()));
+        let pool = Pool::of(request, slice)?;
+        let separate_use = candidates.adopted(&pool, adopt::adopt(claims, &pool)).await?;
+        pools.push(pool.with_separate_use(separate_use, node::clock::now()));
     }
     Ok(pools)
 }
 
-/// What a failed order had got. A claim whose outcome is unknown, or that was another sandbox's of the pod, is left to DEL.
-async fn give_back(
+/// Releases the new claims of a failed request. DEL releases the others: a claim whose create has an unknown outcome, and a claim that the
+/// interface held before.
+async fn release_held(
     claims: &Claims<'_>,
-    order: &AllocationRequest,
+    request: &AllocationRequest,
     held: &[Claimed],
     error: &ClaimError,
 ) -> Cleanup {
     let new = held.iter().filter(|claimed| claimed.origin == Origin::New);
     let record = Record {
-        container_id: order.claimant.container_id.clone(),
-        if_name: order.claimant.if_name.clone(),
-        podref: order.claimant.podref.clone(),
+        container_id: request.claimant.container_id.clone(),
+        if_name: request.claimant.if_name.clone(),
+        podref: request.claimant.podref.clone(),
         network: String::new(),
         kubeconfig: None,
         namespace: None,
         stage: Stage::Held,
         claims: new.map(|claimed| claimed.claim.clone()).collect(),
     };
-    let kept_one = held.iter().any(|claimed| claimed.origin == Origin::TakenOver);
-    let certain = matches!(error, ClaimError::NoCandidate { .. } | ClaimError::Naming(_));
-    let given_back = claims.release(&record).await.is_ok();
-    if given_back && certain && !kept_one { Cleanup::NotNeeded } else { Cleanup::Needed }
+    let has_older_claim = held.iter().any(|claimed| claimed.origin == Origin::TakenOver);
+    // After any other error the create of the failed address may have succeeded.
+    let nothing_made = matches!(error, ClaimError::NoCandidate { .. } | ClaimError::Naming(_));
+    let released = claims.release(&record).await.is_ok();
+    if released && nothing_made && !has_older_claim { Cleanup::NotNeeded } else { Cleanup::Needed }
 }

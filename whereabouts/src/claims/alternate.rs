@@ -1,6 +1,6 @@
 //! The alternate name of an address. In a pool that networks use both with `enable_overlapping_ranges` true and false, a claim can have
-//! either of two names, so creating one name is not enough to own the address. [`crate::pool::claim_names`] has the argument why checking
-//! the other name afterwards is.
+//! either of two names, so a create of one name is not enough to own the address: after the create, the other name is checked.
+//! [`crate::pool::claim_names`] has the argument why that is enough.
 
 use std::net::IpAddr;
 
@@ -9,12 +9,12 @@ use node::client::ApiError;
 use super::error::ClaimError;
 use super::store::Claims;
 use crate::crd::reservation::Reservation;
-use crate::pool::claim_names::{NamingScheme, is_of};
+use crate::pool::claim_names::{NamingScheme, may_belong_to};
 use crate::pool::held_claim::{Claimed, HeldClaim, Origin};
 use crate::pool::range_pool::Pool;
 use crate::pool::request::Claimant;
 
-/// What holds the alternate name.
+/// The holder of the alternate name.
 #[derive(Clone, Debug, PartialEq)]
 enum AlternateHolder {
     /// No claim of this pool: the address is the caller's.
@@ -25,18 +25,18 @@ enum AlternateHolder {
     OtherPod(String),
 }
 
-/// What came of checking the alternate name of an address that the caller has just claimed.
+/// The result of the check of the alternate name of an address that the caller has just claimed.
 pub(super) enum AlternateCheck {
     /// The address is the caller's.
     Held(Claimed),
-    /// The pod with this podref holds it by the alternate name; the caller's own claim was deleted.
+    /// The pod with this podref holds the address by the alternate name; the caller's own claim was deleted.
     HeldByOther(String),
 }
 
 fn holder(pool: &Pool, claimant: &Claimant, found: Option<Reservation>) -> AlternateHolder {
     match found {
-        Some(claim) if is_of(pool.name.as_str(), claim.pool()) => {
-            if claim.is_of(&claimant.podref, &claimant.if_name) {
+        Some(claim) if may_belong_to(pool.name.as_str(), claim.pool()) => {
+            if claim.belongs_to(&claimant.podref, &claimant.if_name) {
                 AlternateHolder::Caller(Box::new(claim))
             } else {
                 AlternateHolder::OtherPod(claim.spec.podref)
@@ -62,31 +62,33 @@ impl Claims<'_> {
         }
     }
 
-    /// Checks the alternate name of an address whose claim the caller has just got. If the caller holds both names, the shared one stays,
-    /// since it protects the address in other pools too.
+    /// Checks the alternate name of an address that the caller has just claimed. If the caller holds both names, the shared one stays,
+    /// because it protects the address in other pools too.
     pub(super) async fn check_alternate(
         &self,
         pool: &Pool,
         claimant: &Claimant,
         ip: IpAddr,
-        got: Claimed,
+        claimed: Claimed,
     ) -> Result<AlternateCheck, ClaimError> {
         let names = pool.names();
-        let Some(alternate) = names.alternate(ip)? else { return Ok(AlternateCheck::Held(got)) };
-        // Each round reads the alternate claim anew: it changes or goes while another call works on it.
+        let Some(alternate) = names.alternate(ip)? else { return Ok(AlternateCheck::Held(claimed)) };
+        // Each round reads the alternate claim again: another call may change or delete it meanwhile.
         loop {
             let own = match holder(pool, claimant, self.get(&alternate).await?) {
-                AlternateHolder::Nobody => return Ok(AlternateCheck::Held(got)),
+                AlternateHolder::Nobody => return Ok(AlternateCheck::Held(claimed)),
                 AlternateHolder::OtherPod(podref) => {
-                    self.give_up(claimant, &got.claim).await?;
+                    self.give_up(claimant, &claimed.claim).await?;
                     return Ok(AlternateCheck::HeldByOther(podref));
                 }
                 AlternateHolder::Caller(own) => *own,
             };
-            let kept = match names.way {
-                NamingScheme::PoolThenShared => self.keep_shared(pool, claimant, ip, own, &got.claim).await?,
+            let kept = match names.scheme {
+                NamingScheme::PoolThenShared => {
+                    self.keep_shared(pool, claimant, ip, own, &claimed.claim).await?
+                }
                 NamingScheme::Shared | NamingScheme::SharedThenPool => {
-                    self.drop_alternate(pool, claimant, ip, own, &got.claim).await?
+                    self.drop_alternate(pool, claimant, ip, own, &claimed.claim).await?
                 }
             };
             if let Some(claim) = kept {
@@ -96,7 +98,8 @@ impl Claims<'_> {
         }
     }
 
-    /// Takes over the caller's older claim with the shared name, and deletes the one named after the pool. `None` if it changed meanwhile.
+    /// Takes over the caller's older claim with the shared name, and deletes the one named after the pool. `None` if the older
+    /// claim changed meanwhile.
     async fn keep_shared(
         &self,
         pool: &Pool,

@@ -7,32 +7,32 @@ use crate::pool::choose::NoCandidate;
 use crate::pool::naming::NamingError;
 use crate::pool::range_pool::PoolError;
 
-/// No claim was got.
+/// Why one address was not claimed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
-    /// The API server is away, busy, or refuses.
+    /// A request to the API server failed.
     #[error("error at storage engine: {0}")]
     Api(#[from] ApiError),
-    /// There is no address to claim.
+    /// No candidate is left, or the requested address cannot be allocated.
     #[error("error at storage engine: {reason}{}", held_by(holders))]
     NoCandidate {
-        /// Why not.
+        /// The reason.
         reason: NoCandidate,
-        /// How many addresses of the pool each namespace holds, the most first; for a requested address its holder.
+        /// The namespaces that hold the most addresses of the pool, with the number; for a requested address its holder.
         holders: Vec<String>,
     },
-    /// A claim cannot be named.
+    /// No valid object name can be made for the claim.
     #[error(transparent)]
     Naming(#[from] NamingError),
-    /// A newer call for the same interface has ended this one.
-    #[error("this call for pod {podref} was ended by a newer one for the same interface")]
+    /// A newer call for the same interface replaced this one.
+    #[error("this call for pod {podref} was cancelled: a newer call for the same interface replaced it")]
     Superseded {
         /// The pod.
         podref: String,
     },
-    /// The call is for a pod that is gone, and its successor has the address.
+    /// The call is for a pod that is gone, and a newer pod of the same name holds the address.
     #[error(
-        "pod {podref} with UID {uid} is gone, and another of its name has its address: nothing is to be done"
+        "pod {podref} with UID {uid} is gone, and a newer pod of the same name holds its address; no action is needed"
     )]
     PodGone {
         /// The pod.
@@ -46,44 +46,44 @@ fn held_by(holders: &[String]) -> String {
     if holders.is_empty() { String::new() } else { format!("; held by {}", holders.join(", ")) }
 }
 
-/// An order was not served, by what the caller can do.
+/// Why an allocation request failed, by what the caller can do.
 #[derive(Debug, thiserror::Error)]
 pub enum AllocateError {
-    /// Its pools are wrong: an operator must act.
+    /// The configured pool is invalid: an operator must change it.
     #[error(transparent)]
     Pool(#[from] PoolError),
-    /// No claim was got.
+    /// An address was not claimed.
     #[error(transparent)]
     Claim(#[from] ClaimError),
     /// Another request to the API server failed.
     #[error("error at storage engine: {0}")]
     Api(#[from] ApiError),
-    /// No slice of the range is this node's.
+    /// The node has no slice of the range.
     #[error(
-        "no allocated node slice for node {node:?} in NodeSlicePool {pool:?}: is a whereabouts-daemon leading (or the node-slice controller running), and has the range a slice left?"
+        "no allocated node slice for node {node:?} in NodeSlicePool {pool:?}: check that a whereabouts-daemon leads (or that the node-slice controller runs) and that the range has a free slice"
     )]
     NoSlice {
         /// The node.
         node: String,
-        /// The object looked in.
+        /// The NodeSlicePool.
         pool: String,
     },
 }
 
-/// An order that was not served.
+/// An allocation request that failed.
 #[derive(Debug)]
 pub struct AllocationFailure {
-    /// Why.
+    /// The reason.
     pub error: AllocateError,
-    /// What is to be cleaned up.
+    /// Whether a DEL must follow.
     pub cleanup: Cleanup,
 }
 
-/// Whether claims of a failed order may still be there.
+/// Whether a failed request may have left claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cleanup {
-    /// None was made, or all were given back.
+    /// No: none was made, or all were released.
     NotNeeded,
-    /// Some may; a DEL of the container finds them.
+    /// Perhaps: a DEL of the container finds and deletes them.
     Needed,
 }

@@ -1,13 +1,27 @@
-//! The only way to allocate and release addresses, for the plugin and for the daemon.
+//! How addresses are allocated and released, for the plugin and for the daemon.
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | `allocate` | how is an allocation request served, all addresses or none? |
+//! | `acquire` | how is one address claimed? |
+//! | `take_over` | how does a pod's new sandbox get the claim of the old one? |
+//! | `alternate` | what if the same address can be claimed under two names? |
+//! | `adopt` | how do allocations that Whereabouts wrote get claims? |
+//! | `node_slice` | which slice of a range belongs to this node? |
+//! | `release` | how are addresses released, and are they still held? |
+//! | `tombstones` | how are addresses released that a DEL could not release? |
+//! | `status` | can an address be allocated now? |
+//! | `store` | which requests about claims are there? |
+//! | `error` | why was no address allocated? |
 
-pub mod acquire;
-pub mod adopt;
+pub(crate) mod acquire;
+pub(crate) mod adopt;
 pub mod allocate;
-pub mod alternate;
+pub(crate) mod alternate;
 pub mod error;
-pub mod node_slice;
+pub(crate) mod node_slice;
 pub mod release;
-pub mod status;
+pub(crate) mod status;
 pub mod store;
-pub mod take_over;
-pub mod tombstones;
+pub(crate) mod take_over;
+pub(crate) mod tombstones;

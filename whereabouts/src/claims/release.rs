@@ -21,18 +21,18 @@ pub async fn release(
     candidates: &impl CandidateSource,
 ) -> Result<(), ApiError> {
     for pool in nameable_pools(claims, upstream, candidates).await? {
-        adopt::remove_entries(claims, &pool, &record.container_id, &record.if_name).await?;
+        adopt::remove_allocations(claims, &pool, &record.container_id, &record.if_name).await?;
     }
     claims.release(record).await
 }
 
-/// The pools of a configuration; none if they cannot be named, since then they cannot hold anything either.
+/// The pools of a configuration. None if they cannot be named: then no address was allocated from them either.
 async fn nameable_pools(
     claims: &Claims<'_>,
-    orders: &[PoolRequest],
+    requests: &[PoolRequest],
     candidates: &impl CandidateSource,
 ) -> Result<Vec<Pool>, ApiError> {
-    match allocate::pools(claims, orders, candidates).await {
+    match allocate::resolve_pools(claims, requests, candidates).await {
         Ok(pools) => Ok(pools),
         Err(AllocateError::Api(error)) => Err(error),
         Err(AllocateError::Pool(_) | AllocateError::Claim(_) | AllocateError::NoSlice { .. }) => {
@@ -46,6 +46,7 @@ impl Claims<'_> {
     pub async fn release(&self, record: &Record) -> Result<(), ApiError> {
         for claim in &record.claims {
             self.delete_own(claim, |present| record.owns(present)).await?;
+            // A crash here leaves the record or tombstone, so the release is repeated.
             crash_point!("release-after-delete");
         }
         match record.stage {
@@ -64,6 +65,7 @@ impl Claims<'_> {
             let version = present.metadata.resource_version.clone().unwrap_or_default();
             let Some(name) = name else { continue };
             match self.delete(&name, &version).await {
+                // Conflict: another container took the claim over since the list.
                 Ok(()) | Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -71,9 +73,14 @@ impl Claims<'_> {
         Ok(())
     }
 
-    /// What an interrupted request of the same interface and container got in each pool, in the order of `pools`.
-    pub async fn resumed(&self, pools: &[Pool], claimant: &Claimant) -> Result<Vec<Listing>, ApiError> {
+    /// What an interrupted request of the same interface and container claimed in each pool, in the order of `pools`.
+    pub(crate) async fn resumed(
+        &self,
+        pools: &[Pool],
+        claimant: &Claimant,
+    ) -> Result<Vec<Listing>, ApiError> {
         let present = self.of_container(&claimant.container_id).await?;
+        // The label is cut to 63 characters: compare the whole container id.
         let own = present.into_iter().filter(|claim| claim.container() == claimant.container_id);
         let mut listings = vec![Listing::default(); pools.len()];
         for claim in own {
@@ -87,7 +94,7 @@ impl Claims<'_> {
     }
 
     /// The name of the first claim of a record that the container does not hold any more; `None` if it holds them all.
-    pub async fn first_missing(&self, record: &Record) -> Result<Option<DnsSubdomain>, ApiError> {
+    pub(crate) async fn first_missing(&self, record: &Record) -> Result<Option<DnsSubdomain>, ApiError> {
         for claim in &record.claims {
             if !self.get(&claim.name).await?.is_some_and(|present| record.owns(&present)) {
                 return Ok(Some(claim.name.clone()));

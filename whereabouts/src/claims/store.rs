@@ -1,5 +1,5 @@
-//! The requests about claims, each with its retries. What they are for is decided by the files that use them: `acquire`, `alternate`,
-//! `release`, `adopt`. Nothing else in the crate writes claims, except the leader, which deletes those of pods that are gone.
+//! The requests about claims, each with its retries. Outside this folder only the leader writes claims: it deletes those of deleted pods and
+//! updates those whose allocation Whereabouts refreshed.
 
 use node::client::{
     ApiClient, ApiError, Collection, Freshness, ListPage, ListQuery, OnUnknown, Parts, Preconditions,
@@ -17,14 +17,14 @@ pub(super) const POLICY: RetryPolicy = RetryPolicy::new(OnUnknown::Repeat);
 /// Claims in one page of a list.
 const PAGE: u32 = 500;
 
-/// Where claims are kept, and how long may be spent on them.
+/// Access to the claims of one namespace, until a deadline.
 #[derive(Clone, Debug)]
 pub struct Claims<'a> {
     /// The API server.
     pub api: &'a ApiClient,
     /// The namespace of claims and pools.
     pub namespace: &'a DnsLabel,
-    /// When to give up.
+    /// When requests and retries end.
     pub deadline: Deadline,
 }
 
@@ -33,7 +33,7 @@ impl Claims<'_> {
         RESERVATIONS.in_namespace(self.namespace)
     }
 
-    /// The claim of this name, `None` if there is none.
+    /// Returns the claim of this name, `None` if it does not exist.
     pub(super) async fn get(&self, name: &DnsSubdomain) -> Result<Option<Reservation>, ApiError> {
         let path = self.collection().object(name);
         match retry(self.deadline, POLICY, || self.api.get(&path, self.deadline)).await {
@@ -43,7 +43,7 @@ impl Claims<'_> {
         }
     }
 
-    /// Replaces the claim in the version that `new` carries. `None` if it changed or went since it was read.
+    /// Replaces the claim at the resourceVersion that `new` carries. `None` if it changed or was deleted since it was read.
     pub(super) async fn replace(
         &self,
         name: &DnsSubdomain,
@@ -60,14 +60,14 @@ impl Claims<'_> {
     /// Deletes the claim, if it still has this resourceVersion.
     ///
     /// # Errors
-    /// [`ApiError::Conflict`] if it has another one by now, [`ApiError::NotFound`] if it is gone.
+    /// [`ApiError::Conflict`] if the claim changed since, [`ApiError::NotFound`] if it does not exist.
     pub(super) async fn delete(&self, name: &DnsSubdomain, resource_version: &str) -> Result<(), ApiError> {
         let path = self.collection().object(name);
-        let exactly = Preconditions { uid: None, resource_version: Some(resource_version.to_owned()) };
-        retry(self.deadline, POLICY, || self.api.delete(&path, &exactly, self.deadline)).await
+        let preconditions = Preconditions { uid: None, resource_version: Some(resource_version.to_owned()) };
+        retry(self.deadline, POLICY, || self.api.delete(&path, &preconditions, self.deadline)).await
     }
 
-    /// Deletes a claim in the version that the holder knows, or in its present version if `is_own` holds for that one.
+    /// Deletes a claim at the resourceVersion of its record. If it changed since, deletes the present version, but only if `is_own` accepts it.
     pub(super) async fn delete_own(
         &self,
         claim: &HeldClaim,
@@ -84,7 +84,7 @@ impl Claims<'_> {
                 Some(present) if is_own(&present) => {
                     version = present.metadata.resource_version.unwrap_or_default();
                 }
-                // It is gone, or another container holds the address now.
+                // The claim is gone, or another container holds the address now.
                 Some(_) | None => return Ok(()),
             }
         }
@@ -99,22 +99,26 @@ impl Claims<'_> {
         Ok(retry(self.deadline, POLICY, list).await?.items)
     }
 
-    /// Every claim that `query` selects, read page by page and handed to `each`. `restart` is called when the pages so far are void.
-    pub(super) async fn for_each(&self, query: &ListQuery, listed: &mut impl Listed) -> Result<(), ApiError> {
+    /// Reads every claim that `query` selects, page by page, and adds it to `sink`.
+    pub(super) async fn for_each(
+        &self,
+        query: &ListQuery,
+        sink: &mut impl ClaimSink,
+    ) -> Result<(), ApiError> {
         let all = self.collection();
         let mut page = ListPage { limit: PAGE, token: None, parts: Parts::Whole };
         loop {
             let list = || self.api.list_page::<Reservation>(&all, query, &page, self.deadline);
             let list = match retry(self.deadline, POLICY, list).await {
-                // 410 in the middle of a list: the server compacted the version that the pages belong to. Begin again.
+                // 410 between two pages: etcd compacted the version that this list reads. Begin again.
                 Err(ApiError::Gone { .. }) if page.token.is_some() => {
                     page.token = None;
-                    listed.restart();
+                    sink.restart();
                     continue;
                 }
                 list => list?,
             };
-            list.items.into_iter().for_each(|claim| listed.add(claim));
+            list.items.into_iter().for_each(|claim| sink.add(claim));
             page.token = list.metadata.continue_.filter(|token| !token.is_empty());
             if page.token.is_none() {
                 return Ok(());
@@ -123,10 +127,10 @@ impl Claims<'_> {
     }
 }
 
-/// What takes in the claims of a list.
-pub(super) trait Listed {
-    /// Takes in a claim.
+/// Collects the claims of a list.
+pub(super) trait ClaimSink {
+    /// Adds a claim.
     fn add(&mut self, claim: Reservation);
-    /// Forgets all claims so far: the list begins again.
+    /// Drops all claims so far: the list begins again.
     fn restart(&mut self);
 }

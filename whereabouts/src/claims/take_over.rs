@@ -25,18 +25,22 @@ impl Claims<'_> {
         mut present: Reservation,
     ) -> Result<Option<HeldClaim>, ClaimError> {
         if present.container() == claimant.container_id {
-            // The API server ignores an update that changes nothing: a nonce forces a new resourceVersion.
+            // A nonce forces a new resourceVersion; the API server ignores no-op updates.
             present.renew(fastrand::u64(..));
         } else {
             self.check_successor(claimant, &present).await?;
-            present.assign(pool.holding(claimant));
+            present.assign(pool.reservation_owner(claimant));
         }
-        Ok(self.replace(name, &present).await?.map(|claim| pool.held(ip, name, &claim)))
+        Ok(self.replace(name, &present).await?.map(|claim| pool.held_claim(ip, name, &claim)))
     }
 
-    /// Whether the caller's pod may take over a claim that names another UID. A pod that was made anew under the same name takes over the
-    /// claim of its predecessor. A late call for a pod that is gone must not take the claim of the pod that runs now, so the API server is
-    /// asked which of the two UIDs is the present pod.
+    /// Checks that the caller's pod may take over a claim that names another pod UID.
+    ///
+    /// A pod that was created again under the same name takes over the claim of its predecessor. A late call for the deleted pod must not
+    /// take the claim of its successor. So the API server is asked which of the two UIDs the pod has now.
+    ///
+    /// # Errors
+    /// [`ClaimError::PodGone`] if the caller's pod does not exist any more.
     pub(super) async fn check_successor(
         &self,
         claimant: &Claimant,
@@ -49,13 +53,13 @@ impl Claims<'_> {
         let path = ResourceKind::PODS.in_namespace(&pod.namespace).object(&pod.name);
         let gone = || ClaimError::PodGone { podref: claimant.podref.clone(), uid: uid.to_owned() };
         match retry(self.deadline, POLICY, || self.api.get_metadata(&path, self.deadline)).await {
-            Ok(metadata) if PodIdentity::of(&metadata).is(uid) => Ok(()),
+            Ok(metadata) if PodIdentity::of(&metadata).has_uid(uid) => Ok(()),
             Ok(_) | Err(ApiError::NotFound { .. }) => Err(gone()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Deletes a claim that the caller has just got.
+    /// Deletes a claim that this call has just created or taken over.
     pub(super) async fn give_up(&self, claimant: &Claimant, claim: &HeldClaim) -> Result<(), ApiError> {
         self.delete_own(claim, |present| present.container() == claimant.container_id).await
     }

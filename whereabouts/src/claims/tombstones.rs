@@ -1,40 +1,44 @@
-//! Tombstones: what a DEL could not give back. Whoever reaches the API server next gives it back, a plugin a few at a time, the daemon all.
-
-use std::path::Path;
+//! Draining tombstones: a DEL that did not reach the API server left its record as a tombstone. The next caller that reaches the API server
+//! releases the addresses: the plugin a few per call, the daemon all.
 
 use node::client::ApiError;
 
-use crate::claims::store::Claims;
+use super::store::Claims;
 use crate::node_state::hints::HintStore;
-use crate::node_state::record::{Record, Records, STATE};
+use crate::node_state::record::{Record, Records};
 
-/// So many tombstones are drained by one call of the plugin, after its own work.
+/// The most tombstones that one call of the plugin drains, after its own work.
 const DRAINED_BY_A_CALL: usize = 8;
 
-/// Gives back what earlier calls could not. It is owed, not part of this call: a failure leaves it to the next one.
-pub async fn some(claims: &Claims<'_>, records: &Records) {
+/// Drains a few tombstones, for a plugin without a daemon. A failure is not the call's failure: the next call tries again.
+pub(crate) async fn drain_some(claims: &Claims<'_>, records: &Records, hints: &HintStore) {
     let Ok(tombstones) = records.tombstones() else { return };
     for tombstone in tombstones.into_iter().take(DRAINED_BY_A_CALL) {
-        if one(claims, records, &tombstone).await.is_err() {
+        if drain(claims, records, hints, &tombstone).await.is_err() {
             return;
         }
     }
 }
 
-/// Gives back what one tombstone names.
-pub async fn one(claims: &Claims<'_>, records: &Records, tombstone: &Record) -> Result<(), ApiError> {
+/// Releases the addresses of one tombstone, then removes it.
+pub(crate) async fn drain(
+    claims: &Claims<'_>,
+    records: &Records,
+    hints: &HintStore,
+    tombstone: &Record,
+) -> Result<(), ApiError> {
     claims.release(tombstone).await?;
-    let _ = records.drained(tombstone);
-    forget(tombstone);
+    // If the file cannot be removed, the next pass releases again, which changes nothing.
+    let _ = records.remove_tombstone(tombstone);
+    update_hints(hints, tombstone);
     Ok(())
 }
 
-/// The addresses are free: look there first. The interface has none any more, unless a newer sandbox took it over; then its hint is only
-/// missed.
-pub fn forget(record: &Record) {
-    let hints = HintStore::open(Path::new(STATE));
+/// Lets the next search begin at the addresses of `record`, which are free now, and forgets them as the interface's previous addresses. If
+/// a newer sandbox took an address over, its hint is lost too; that costs one try.
+pub(crate) fn update_hints(hints: &HintStore, record: &Record) {
     for claim in &record.claims {
-        hints.lower(&claim.pool, claim.address.addr());
-        hints.forget(&claim.pool, &record.podref, &record.if_name);
+        hints.lower_start(&claim.pool, claim.address.addr());
+        hints.remove_previous(&claim.pool, &record.podref, &record.if_name);
     }
 }

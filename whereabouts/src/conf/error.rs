@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and what works but perhaps not as meant.
+//! Errors and warnings of a configuration.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,8 +10,8 @@ use crate::addr::ip::CidrError;
 use crate::addr::range::{Bound, RangeError};
 use crate::addr::slices::SliceError;
 
-/// Where a network's configuration may name files: the CNI configuration directories of the distributions, and the
-/// first two as a pod sees them.
+/// The directories in which a network's configuration may name files: the CNI configuration directories of the distributions. A pod sees
+/// the host's below `/host`.
 pub const CONF_DIRS: &[&str] = &[
     "/etc/cni/net.d",
     "/etc/kubernetes/cni/net.d",
@@ -19,29 +19,29 @@ pub const CONF_DIRS: &[&str] = &[
     "/var/lib/rancher/k3s/agent/etc/cni/net.d",
 ];
 
-/// The configuration is wrong. Texts that tools know are kept; what was read is never quoted as a whole.
+/// An invalid configuration. Texts that tools match on are Whereabouts'. No text quotes a whole configuration: it may hold secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfError {
-    /// No `ipam` object: the network gets no addresses, from us or anyone.
+    /// There is no `ipam` object: the network has no addresses.
     #[error("IPAM config missing 'ipam' key")]
     NoIpam,
-    /// Another IPAM plugin's network.
+    /// The network uses another IPAM plugin.
     #[error("only interested in networks whose IPAM type is 'whereabouts'. This one was: {0}")]
     OtherIpam(String),
-    /// JSON that is none, or a value of the wrong type.
-    #[error("{place} - JSON Parsing Error: {reason}")]
+    /// Invalid JSON, or a value of the wrong type.
+    #[error("{file} - JSON Parsing Error: {reason}")]
     Json {
-        /// Whose JSON.
-        place: Place,
-        /// What is wrong.
+        /// The document.
+        file: JsonFile,
+        /// The parse error.
         reason: String,
     },
-    /// No flat file on this node.
+    /// This node has no flat file.
     #[error(
         "config file not found; it is /etc/cni/net.d/whereabouts.d/whereabouts.conf, which the whereabouts DaemonSet writes, or the file in ipam.configuration_path"
     )]
     NoFlatFile,
-    /// A file named where users may write is not in a CNI configuration directory.
+    /// A network's configuration names a file outside [`CONF_DIRS`]. Users write these configurations, and the plugin reads files as root.
     #[error("ipam.{key} \"{path}\" is not in one of {}; a network's configuration may name files there only", CONF_DIRS.join(", "))]
     ForbiddenPath {
         /// The key.
@@ -49,42 +49,42 @@ pub enum ConfError {
         /// The path, escaped.
         path: String,
     },
-    /// There is no kubeconfig, and no daemon to ask instead.
+    /// There is neither a kubeconfig nor a daemon.
     #[error(
         "you have not configured the storage engine (looks like you're using an invalid `kubernetes.kubeconfig` parameter in your config)"
     )]
     NoKubeconfig,
-    /// A range.
+    /// An invalid range.
     #[error(transparent)]
     Range(#[from] RangeError),
-    /// `gateway`.
+    /// An invalid `gateway`.
     #[error("couldn't parse gateway IP: {0}")]
     Gateway(String),
-    /// `addresses`.
+    /// An invalid element of `addresses`.
     #[error("invalid CIDR in addresses {text}: {source}")]
     Address {
         /// The text.
         text: String,
-        /// What is wrong with it.
+        /// The parse error.
         source: CidrError,
     },
-    /// `node_slice_size`.
+    /// An invalid `node_slice_size`.
     #[error(transparent)]
     SliceSize(#[from] SliceError),
-    /// Early versions of CNI have room for one address of each family.
+    /// The result of CNI 0.1.0 and 0.2.0 has one address of each family.
     #[error("CNI version {0} does not support more than 1 address per family")]
     TooManyAddresses(String),
-    /// An address asked for in `CNI_ARGS`, `runtimeConfig.ips` or `args.cni.ips`.
+    /// An invalid requested address in `CNI_ARGS`, `runtimeConfig.ips` or `args.cni.ips`.
     #[error("invalid CIDR {text}: {source}")]
     RequestedAddress {
         /// The text.
         text: String,
-        /// What is wrong with it.
+        /// The parse error.
         source: CidrError,
     },
-    /// An address asked for that no pool can hold, and that has no prefix length to be given as it stands.
+    /// A requested address is in no range and has no prefix length. With one it would be assigned without a claim.
     #[error(
-        "{ip} was asked for, but is in none of the network's ranges ({ranges}); ask for an address inside one"
+        "requested address {ip} is in none of the network's ranges ({ranges}); request an address inside one of them"
     )]
     RequestedOutside {
         /// The address.
@@ -92,21 +92,21 @@ pub enum ConfError {
         /// The ranges.
         ranges: String,
     },
-    /// `GATEWAY` in `CNI_ARGS`.
+    /// An invalid `GATEWAY` in `CNI_ARGS`.
     #[error("invalid gateway address: {0}")]
     RequestedGateway(String),
 }
 
-/// Whose JSON is meant.
+/// A JSON document that was read. It is displayed with the words that Whereabouts' errors begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum JsonFile {
     /// The network's configuration.
     Network,
     /// The flat file at this path.
     FlatFile(PathBuf),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for JsonFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Network => f.write_str("LoadIPAMConfig"),
@@ -115,33 +115,33 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something to log: it works, but perhaps not as meant.
+/// A warning to log: the configuration works, but perhaps not as its author expects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
-    /// A key that has no effect here.
-    #[error("ipam.{0} is ignored: logs go to standard error, nothing waits, and there is no lease")]
+    /// A key of Whereabouts that has no effect here.
+    #[error(
+        "ipam.{0} has no effect: there is one log, on standard error, no sleep for races, no lease for each call and no schedule of the reconciler; remove the key"
+    )]
     Ignored(&'static str),
-    /// A start or end that is no address.
-    #[error("ipam.{key} \"{text}\" is not an IP address and is ignored")]
+    /// `range_start` or `range_end` is not an address.
+    #[error("ipam.{key} \"{text}\" is not an IP address and is ignored; correct or remove it")]
     NotAnAddress {
         /// The key.
         key: &'static str,
         /// The text, escaped.
         text: String,
     },
-    /// A start or end outside the range, or an end below the start.
-    #[error("{bound:?} does not lie in the usable part of {net} and is ignored")]
+    /// `range_start` or `range_end` is outside the range, or the end is below the start.
+    #[error("{bound} is not a usable address of {net}, or range_end is below range_start: it is ignored")]
     OutsideRange {
-        /// Which.
+        /// The ignored bound.
         bound: Bound,
         /// The range.
         net: IpNet,
     },
-    /// An unknown `log_level`.
-    #[error("cannot set logging level to \"{0}\": it is debug, verbose, error or panic")]
-    LogLevel(String),
 }
 
-pub(super) fn wrong_type(place: Place, key: &str, expected: &str) -> ConfError {
-    ConfError::Json { place, reason: format!("{key} must be {expected}") }
+/// The error for a value that has another type than `expected`.
+pub(super) fn wrong_type(file: JsonFile, key: &str, expected: &str) -> ConfError {
+    ConfError::Json { file, reason: format!("{key} must be {expected}") }
 }

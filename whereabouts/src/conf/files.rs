@@ -1,10 +1,10 @@
-//! Where on the node the flat file and the node's name are.
+//! Finds the flat file and the node's name on the node.
 
 use std::path::{Path, PathBuf};
 
 use node::files::{FileError, read_bounded};
 
-/// Where the flat file is looked for, after the network's own `configuration_path`.
+/// The paths of the flat file, in order. The network's own `configuration_path` comes before them.
 const FLAT_FILES: &[&str] = &[
     "/etc/kubernetes/cni/net.d/whereabouts.d/whereabouts.conf",
     "/etc/cni/net.d/whereabouts.d/whereabouts.conf",
@@ -15,30 +15,30 @@ const FLAT_FILES: &[&str] = &[
 const FLAT_FILE_NAME: &str = "whereabouts.conf";
 const NODE_NAME_FILE: &str = "nodename";
 
-/// No flat file comes near this size.
+/// The limit for a flat file, in bytes. Real ones have a few hundred.
 const MAX_FLAT_FILE: u64 = 1 << 20;
 
-/// The flat file, and where it was found.
+/// A flat file that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Where.
+    /// The path.
     pub path: PathBuf,
-    /// What is in it.
+    /// The content.
     pub bytes: Vec<u8>,
 }
 
-/// Finds the flat file: the first that exists of `configuration_path` (a file, or a directory that holds one) and
-/// the usual places. `None` if there is none.
+/// Reads the flat file: the first that exists of `configuration_path` (a file, or a directory that contains one) and the standard paths.
+/// `None` if there is none.
 ///
 /// # Errors
-/// [`FileError`] if it exists but cannot be read: the next place is then not tried.
+/// [`FileError`] if the file exists but cannot be read. Later paths are then not tried: they may hold another configuration.
 pub fn find_flat_file(configuration_path: Option<&Path>) -> Result<Option<Found>, FileError> {
     find_in(configuration_path, FLAT_FILES)
 }
 
-fn find_in(configuration_path: Option<&Path>, places: &[&str]) -> Result<Option<Found>, FileError> {
-    let own = configuration_path.map(flat_file_at);
-    for path in own.into_iter().chain(places.iter().map(PathBuf::from)) {
+fn find_in(configuration_path: Option<&Path>, paths: &[&str]) -> Result<Option<Found>, FileError> {
+    let configured = configuration_path.map(flat_file_at);
+    for path in configured.into_iter().chain(paths.iter().map(PathBuf::from)) {
         match read_bounded(&path, MAX_FLAT_FILE) {
             Ok(bytes) => return Ok(Some(Found { path, bytes })),
             Err(error) if error.is_not_found() => {}
@@ -48,25 +48,26 @@ fn find_in(configuration_path: Option<&Path>, places: &[&str]) -> Result<Option<
     Ok(None)
 }
 
-/// `configuration_path` is a file in some configurations and a directory in others.
+/// `configuration_path` names the flat file in some configurations and its directory in others; the installer writes the directory.
 fn flat_file_at(path: &Path) -> PathBuf {
     if path.is_dir() { path.join(FLAT_FILE_NAME) } else { path.to_owned() }
 }
 
-/// The file with the node's name, which the installer writes beside the flat file.
-pub fn node_name_file(configuration_path: &Path) -> PathBuf {
+/// The file with the node's name, which the installer writes into the flat file's directory.
+fn node_name_file(configuration_path: &Path) -> PathBuf {
     if configuration_path.is_dir() {
         return configuration_path.join(NODE_NAME_FILE);
     }
     configuration_path.with_file_name(NODE_NAME_FILE)
 }
 
-/// The name of this node: the variable NODENAME, the file beside the flat file, or the host's name.
+/// The name of this node: the variable `NODENAME`, the file beside the flat file, or the host name, in this order. Empty texts do not count.
 pub fn node_name(configuration_path: Option<&Path>) -> Option<String> {
-    let of_env = std::env::var("NODENAME").ok();
+    let from_env = std::env::var("NODENAME").ok();
     let file = configuration_path.map(node_name_file);
-    let of_file = |path: &Path| std::fs::read_to_string(path).ok();
-    let candidates = [of_env, file.as_deref().and_then(of_file), of_file(Path::new("/etc/hostname"))];
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    let candidates = [from_env, file.as_deref().and_then(read), read(Path::new("/etc/hostname"))];
+    // Files end with a newline.
     let mut names = candidates.into_iter().flatten().map(|name| name.trim().to_owned());
     names.find(|name| !name.is_empty())
 }
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_file_that_exists_is_taken() {
+    fn the_first_existing_file_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (write(&dir.path().join("a"), "1"), write(&dir.path().join("b"), "2"));
         let missing = dir.path().join("missing");
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_holds_the_flat_file_and_the_node_name() {
+    fn configuration_path_may_be_a_directory_or_a_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = write(&dir.path().join("whereabouts.conf"), "{}");
         let found = find_in(Some(dir.path()), &[]).unwrap().unwrap();
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_not_passed_over() {
+    fn an_unreadable_file_is_an_error_and_later_paths_are_not_tried() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("whereabouts.conf")).unwrap();
         let other = write(&dir.path().join("other"), "{}");

@@ -1,25 +1,27 @@
 //! The network's `ipam` object, completed by the node's flat file.
 //!
-//! Both are read as Go's `encoding/json` reads them (keys in any case, the later one wins, `null` is absent, unknown
-//! keys do not matter), and merged as the original merges them: what is empty, zero or false in the network's
-//! configuration is taken from the flat file.
+//! Both are parsed as Go's `encoding/json` does it: keys in any case, the last of equal keys wins, `null` is absent, unknown keys are
+//! ignored. They are merged as Whereabouts does it: a value that is empty, zero or false in the network's configuration comes from the flat
+//! file.
 //!
-//! Two things differ on purpose. A network's configuration is written by people who should not be root on the
-//! nodes: it cannot make a plugin write a log file or wait, and the files it names must lie in a CNI configuration
-//! directory. And `range_start` and `range_end` that are not used are reported in [`Conf::warnings`].
+//! Two differences are deliberate:
+//!
+//! - Users who are not root on the nodes write network configurations. So these cannot make the plugin write a log file or sleep, and the
+//!   files that they name must be in a CNI configuration directory.
+//! - An ignored `range_start` or `range_end` is reported in [`Conf::warnings`].
 
 mod error;
-pub mod files;
+pub(crate) mod files;
 mod network;
 mod raw;
 pub mod request;
 mod resolved;
 mod settings;
 
-pub use error::{CONF_DIRS, ConfError, Place, Warning};
+pub use error::{CONF_DIRS, ConfError, JsonFile, Warning};
 pub use network::{FlatFile, Network};
 pub use resolved::Conf;
-pub use settings::{LogLevel, OverlappingRanges, StaticAddress};
+pub use settings::{OverlappingRanges, StaticAddress};
 
 #[cfg(test)]
 mod tests;

@@ -1,23 +1,23 @@
-//! A network's configuration as it stands in the NetworkAttachmentDefinition or on standard input, before the node's flat file completes it.
+//! A network's configuration, from a NetworkAttachmentDefinition or standard input, before it is merged with the node's flat file.
 
 use std::path::{Component, Path};
 
 use serde_json::{Map, Value};
 
-use super::error::{CONF_DIRS, ConfError, Place, wrong_type};
+use super::error::{CONF_DIRS, ConfError, JsonFile, wrong_type};
 use super::raw::Raw;
 use super::resolved::Conf;
 
-/// A flat file as it was read.
+/// The content of a flat file.
 #[derive(Debug, Clone, Copy)]
 pub struct FlatFile<'a> {
-    /// Where it is, for messages.
+    /// Its path, for messages.
     pub path: &'a Path,
-    /// What is in it: the `ipam` object itself.
+    /// Its content: an `ipam` object.
     pub bytes: &'a [u8],
 }
 
-/// A network's configuration, not yet completed by the flat file.
+/// A network's configuration, not yet merged with the flat file.
 #[derive(Debug, Clone)]
 pub struct Network {
     name: String,
@@ -26,7 +26,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads the configuration that a plugin gets on standard input.
+    /// Reads a configuration from a plugin's standard input.
     ///
     /// # Errors
     /// [`ConfError::NoIpam`], [`ConfError::OtherIpam`], [`ConfError::Json`], [`ConfError::ForbiddenPath`].
@@ -35,13 +35,14 @@ impl Network {
         Self::of(head.name, head.cni_version, head.ipam)
     }
 
-    /// Reads the configuration in a NetworkAttachmentDefinition, which may be a list of plugins: then the first
-    /// whose IPAM is whereabouts counts, with the list's name and version.
+    /// Reads the configuration of a NetworkAttachmentDefinition. In a list of plugins the first with IPAM type whereabouts counts, with the
+    /// name and version of the list.
     ///
     /// # Errors
-    /// As for [`Network::parse`]; what is wrong with the first plugin if none is whereabouts'.
+    /// As for [`Network::parse`]; if no plugin has IPAM type whereabouts, the error of the first plugin.
     pub fn parse_nad(config: &Map<String, Value>) -> Result<Self, ConfError> {
         let list = Head::of(config)?;
+        // A configuration with a `type` is a single plugin, whatever else it contains.
         let plugins = match list.plugins {
             Some(Value::Array(plugins)) if !list.has_type => plugins,
             _ => return Self::of(list.name, list.cni_version, list.ipam),
@@ -60,8 +61,10 @@ impl Network {
 
     fn of(name: String, cni_version: String, ipam: Option<Value>) -> Result<Self, ConfError> {
         let Some(ipam) = ipam else { return Err(ConfError::NoIpam) };
-        let Value::Object(ipam) = ipam else { return Err(wrong_type(Place::Network, "ipam", "an object")) };
-        let raw = Raw::parse(&ipam, Place::Network)?;
+        let Value::Object(ipam) = ipam else {
+            return Err(wrong_type(JsonFile::Network, "ipam", "an object"));
+        };
+        let raw = Raw::parse(&ipam, JsonFile::Network)?;
         if raw.plugin_type != "whereabouts" {
             return Err(ConfError::OtherIpam(raw.plugin_type));
         }
@@ -70,27 +73,26 @@ impl Network {
         Ok(Self { name, cni_version, raw })
     }
 
-    /// Where the network wants the flat file to be looked for first: a file, or a directory with
-    /// `whereabouts.conf` in it.
+    /// The first path to look for the flat file: a file, or a directory with `whereabouts.conf` in it.
     pub fn configuration_path(&self) -> Option<&Path> {
         (!self.raw.configuration_path.is_empty()).then(|| Path::new(&self.raw.configuration_path))
     }
 
-    /// Fills what is empty from the flat file and checks the whole.
+    /// Merges the flat file into this configuration and validates the result.
     ///
     /// # Errors
     /// [`ConfError`].
     pub fn complete(self, flat: Option<FlatFile<'_>>) -> Result<Conf, ConfError> {
         let flat = flat.ok_or(ConfError::NoFlatFile)?;
-        let place = || Place::FlatFile(flat.path.to_owned());
+        let file = || JsonFile::FlatFile(flat.path.to_owned());
         let object = cni::json::parse_object(flat.bytes)
-            .map_err(|error| ConfError::Json { place: place(), reason: error.to_string() })?;
-        let merged = self.raw.completed_by(Raw::parse(&object, place())?);
+            .map_err(|error| ConfError::Json { file: file(), reason: error.to_string() })?;
+        let merged = self.raw.merged_with(Raw::parse(&object, file())?);
         Conf::resolve(self.name, self.cni_version, merged)
     }
 }
 
-/// What is needed of a configuration around `ipam`.
+/// The keys that are read outside `ipam`.
 struct Head {
     name: String,
     cni_version: String,
@@ -106,7 +108,7 @@ impl Head {
         let text = |key: &'static str| match conf.get(key) {
             None => Ok(String::new()),
             Some(Value::String(text)) => Ok(text.clone()),
-            Some(_) => Err(wrong_type(Place::Network, key, "a string")),
+            Some(_) => Err(wrong_type(JsonFile::Network, key, "a string")),
         };
         let (name, cni_version) = (text("name")?, text("cniVersion")?);
         let has_type = !text("type")?.is_empty();
@@ -114,9 +116,10 @@ impl Head {
     }
 }
 
-/// A path is judged by its text; what lies in these directories was put there by root.
+/// Checks a path by its text alone: only root can put a symbolic link into [`CONF_DIRS`]. ".." is rejected.
 fn check_path(key: &'static str, text: &str) -> Result<(), ConfError> {
     let path = Path::new(text);
+    // `components` drops "." and repeated slashes, so only ".." and a relative beginning are left to reject.
     let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     if text.is_empty() || (plain && CONF_DIRS.iter().any(|dir| path.starts_with(dir))) {
         return Ok(());

@@ -1,5 +1,5 @@
-//! An `ipam` object as it is written, from the network's configuration or the flat file: every key typed, nothing
-//! resolved, empty values for what is absent.
+//! An `ipam` object as it is written in the network's configuration or the flat file. Every key has its type; absent keys have empty
+//! values; ranges and addresses are still text.
 
 use std::net::IpAddr;
 
@@ -7,11 +7,12 @@ use cni::json::fold_keys;
 use cni::result::{Dns, Route};
 use serde_json::{Map, Value};
 
-use super::error::{ConfError, Place, Warning, wrong_type};
+use super::error::{ConfError, JsonFile, Warning, wrong_type};
 use super::settings::{OverlappingRanges, StaticAddress};
 use crate::addr::ip;
 use crate::addr::range::RangeSpec;
 
+/// Every key that is read. Go matches keys in any case; `fold_keys` renames a match to the form here.
 const KEYS: &[&str] = &[
     "type",
     "range",
@@ -37,9 +38,16 @@ const KEYS: &[&str] = &[
     "leader_retry_period",
 ];
 
-/// Accepted, without effect. (So are the keys of the etcd store of early versions, without a word.)
-const IGNORED: &[&str] =
-    &["log_file", "sleep_for_race", "leader_lease_duration", "leader_renew_deadline", "leader_retry_period"];
+/// Keys without effect, which cause a warning. The keys of the etcd store of early versions have no effect and cause none.
+const IGNORED: &[&str] = &[
+    "log_file",
+    "log_level",
+    "sleep_for_race",
+    "reconciler_cron_expression",
+    "leader_lease_duration",
+    "leader_renew_deadline",
+    "leader_retry_period",
+];
 
 /// An element of `ipRanges`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +58,7 @@ struct RawRange {
     exclude: Vec<String>,
 }
 
-/// See the module.
+/// A parsed `ipam` object.
 #[derive(Debug, Clone)]
 pub(super) struct Raw {
     pub plugin_type: String,
@@ -60,10 +68,8 @@ pub(super) struct Raw {
     pub network_name: String,
     pub overlapping: OverlappingRanges,
     pub node_slice_size: String,
-    pub log_level: String,
     pub kubeconfig: String,
     pub configuration_path: String,
-    pub reconciler_cron_expression: String,
     pub warnings: Vec<Warning>,
     range: RawRange,
     ip_ranges: Vec<RawRange>,
@@ -71,12 +77,16 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    pub(super) fn parse(object: &Map<String, Value>, place: Place) -> Result<Self, ConfError> {
+    pub(super) fn parse(object: &Map<String, Value>, file: JsonFile) -> Result<Self, ConfError> {
         let mut object = object.clone();
         fold_keys(&mut object, KEYS);
-        let ipam = Fields { object, place, parent: "ipam" };
+        let ipam = Fields { object, file, parent: "ipam" };
         let mut warnings: Vec<Warning> =
             IGNORED.iter().filter(|key| ipam.is_set(key)).map(|key| Warning::Ignored(key)).collect();
+        // Without effect, but a value of the wrong type is an error as in Whereabouts.
+        for key in ["log_level", "reconciler_cron_expression"] {
+            ipam.string(key)?;
+        }
         let kubernetes = ipam.object("kubernetes", "ipam.kubernetes", &["kubeconfig", "k8s_api_root"])?;
         let dns = ipam.object("dns", "ipam.dns", &["nameservers", "domain", "search", "options"])?;
         Ok(Self {
@@ -102,16 +112,15 @@ impl Raw {
             network_name: ipam.string("network_name")?,
             overlapping: overlapping(&ipam)?,
             node_slice_size: ipam.string("node_slice_size")?,
-            log_level: ipam.string("log_level")?,
             kubeconfig: kubernetes.string("kubeconfig")?,
             configuration_path: ipam.string("configuration_path")?,
-            reconciler_cron_expression: ipam.string("reconciler_cron_expression")?,
             warnings,
         })
     }
 
-    /// What is empty here is taken from `flat`; except `enable_overlapping_ranges`, which has a default.
-    pub(super) fn completed_by(self, flat: Self) -> Self {
+    /// Takes every empty value from `flat`. The exception is `enable_overlapping_ranges`: its default is true, so it is never empty.
+    pub(super) fn merged_with(self, flat: Self) -> Self {
+        // Keys without effect in the flat file cause no warning: it would repeat in every call of every network.
         let mut warnings = self.warnings;
         warnings.extend(flat.warnings.into_iter().filter(|warning| !matches!(warning, Warning::Ignored(_))));
         Self {
@@ -135,16 +144,15 @@ impl Raw {
             network_name: or(self.network_name, flat.network_name),
             overlapping: self.overlapping,
             node_slice_size: or(self.node_slice_size, flat.node_slice_size),
-            log_level: or(self.log_level, flat.log_level),
             kubeconfig: or(self.kubeconfig, flat.kubeconfig),
             configuration_path: or(self.configuration_path, flat.configuration_path),
-            reconciler_cron_expression: or(self.reconciler_cron_expression, flat.reconciler_cron_expression),
             warnings,
         }
     }
 
-    /// `range` with its companions first, then `ipRanges`.
+    /// `range` with the keys beside it, then the elements of `ipRanges`.
     pub(super) fn ranges(&self) -> Result<Vec<RangeSpec>, ConfError> {
+        // An `ipam` object may have both; Whereabouts allocates from `range` first.
         let single = (!self.range.range.is_empty()).then_some(&self.range);
         let all = single.into_iter().chain(&self.ip_ranges);
         all.map(|raw| Ok(RangeSpec::parse(&raw.range, raw.start, raw.end, raw.exclude.clone())?)).collect()
@@ -160,23 +168,25 @@ impl Raw {
     }
 }
 
-fn or(own: String, other: String) -> String {
-    if own.is_empty() { other } else { own }
+fn or(text: String, fallback: String) -> String {
+    if text.is_empty() { fallback } else { text }
 }
 
-fn or_list<T>(own: Vec<T>, other: Vec<T>) -> Vec<T> {
-    if own.is_empty() { other } else { own }
+fn or_list<T>(list: Vec<T>, fallback: Vec<T>) -> Vec<T> {
+    if list.is_empty() { fallback } else { list }
 }
 
 fn overlapping(ipam: &Fields) -> Result<OverlappingRanges, ConfError> {
     match ipam.object.get("enable_overlapping_ranges") {
+        // `fold_keys` has removed a null, so it counts as absent.
         None | Some(Value::Bool(true)) => Ok(OverlappingRanges::Protected),
         Some(Value::Bool(false)) => Ok(OverlappingRanges::Separate),
         Some(_) => Err(ipam.wrong("enable_overlapping_ranges", "true or false")),
     }
 }
 
-/// Beside `range` a text that is no address does not count; in `ipRanges` it is an error.
+/// `range_start` or `range_end` beside `range`: a text that is not an address is ignored with a warning. In `ipRanges` it is an error. So
+/// does Whereabouts.
 fn lenient_bound(
     ipam: &Fields,
     key: &'static str,
@@ -220,10 +230,10 @@ fn parse_route(fields: &Fields) -> Result<Route, ConfError> {
     })
 }
 
-/// A JSON object whose keys are folded, and where it is, for messages.
+/// A JSON object with folded keys, and its position for messages.
 struct Fields {
     object: Map<String, Value>,
-    place: Place,
+    file: JsonFile,
     parent: &'static str,
 }
 
@@ -244,6 +254,7 @@ impl Fields {
 
     fn number<N: TryFrom<u64>>(&self, key: &str) -> Result<Option<N>, ConfError> {
         let Some(value) = self.object.get(key) else { return Ok(None) };
+        // The target type limits the value.
         let number = value.as_u64().and_then(|number| N::try_from(number).ok());
         number.map(Some).ok_or_else(|| self.wrong(key, "a whole number that is not negative"))
     }
@@ -288,15 +299,16 @@ impl Fields {
 
     fn child(&self, mut object: Map<String, Value>, name: &'static str, keys: &[&str]) -> Self {
         fold_keys(&mut object, keys);
-        Self { object, place: self.place.clone(), parent: name }
+        Self { object, file: self.file.clone(), parent: name }
     }
 
-    /// Present, and neither empty nor zero.
+    /// Whether the key is present, and neither empty nor zero.
     fn is_set(&self, key: &str) -> bool {
+        // Go writes zero values for unset keys: they are not a setting.
         self.object.get(key).is_some_and(|value| *value != "" && *value != 0)
     }
 
     fn wrong(&self, key: &str, expected: &str) -> ConfError {
-        wrong_type(self.place.clone(), &format!("{}.{key}", self.parent), expected)
+        wrong_type(self.file.clone(), &format!("{}.{key}", self.parent), expected)
     }
 }

@@ -1,8 +1,8 @@
-//! Addresses that a pod asks for, and what comes of them.
+//! The addresses that a pod requests.
 //!
-//! They come as `IP=` in `CNI_ARGS`, in `runtimeConfig.ips` and in `args.cni.ips`; multus passes the same ones in more
-//! than one place. An address inside one of the network's ranges is claimed there, in place of one that the pool would
-//! choose, so that no other pod has it. One outside every range is given as it stands, as the original does.
+//! They are in `IP=` of `CNI_ARGS`, in `runtimeConfig.ips` and in `args.cni.ips`; multus passes the same address in more than one of them. A
+//! requested address inside one of the network's ranges is claimed, so that no other pod can get it. One outside every range is assigned
+//! without a claim, as Whereabouts does it.
 
 use std::net::IpAddr;
 
@@ -10,12 +10,12 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::error::{ConfError, Place, wrong_type};
+use super::error::{ConfError, JsonFile, wrong_type};
 use super::resolved::{Conf, check_one_per_family};
 use super::settings::StaticAddress;
 use crate::addr::ip;
 
-/// What `CNI_ARGS` says about addresses.
+/// The keys of `CNI_ARGS` for addresses.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct IpArgs<'a> {
     /// `IP`: addresses, with or without prefix length, separated by commas.
@@ -24,49 +24,40 @@ pub struct IpArgs<'a> {
     pub gateway: Option<&'a str>,
 }
 
-/// An address asked for; with a prefix length if it came with one.
+/// A requested address, with its prefix length if it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Requested {
     ip: IpAddr,
     prefix: Option<IpNet>,
 }
 
-/// All that a pod asks for on one interface.
+/// All requested addresses of one interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Requests {
     addresses: Vec<Requested>,
     gateways: Vec<IpAddr>,
 }
 
-/// An address that was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RequestedAddress {
-    /// This one or none.
-    Required(IpAddr),
-    /// This one if it can be had, else any.
-    Preferred(IpAddr),
-}
-
-/// One address to be claimed.
+/// One address to claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Which of [`Conf::ranges`].
+    /// The index into [`Conf::ranges`].
     pub range: usize,
-    /// The address it must be, or `None` for any.
-    pub requested: Option<RequestedAddress>,
+    /// The requested address; no other address will do. `None` for any.
+    pub requested: Option<IpAddr>,
 }
 
-/// What an interface gets.
+/// The addresses of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
-    /// From pools: at least one for each range, in the order of the ranges.
+    /// Addresses to claim: at least one for each range, in the order of the ranges.
     pub claims: Vec<Claim>,
-    /// As configured or asked for, without a pool.
+    /// Addresses without a claim: configured in `addresses`, or requested outside every range.
     pub addresses: Vec<StaticAddress>,
 }
 
 impl Requests {
-    /// Gathers what is asked for; each address once.
+    /// Collects the requested addresses, each once.
     ///
     /// # Errors
     /// [`ConfError::RequestedAddress`], [`ConfError::RequestedGateway`], [`ConfError::Json`].
@@ -76,74 +67,82 @@ impl Requests {
         args_cni: &Map<String, Value>,
     ) -> Result<Self, ConfError> {
         let mut requests = Self::default();
-        for text in listed(args.ip) {
+        for text in split_list(args.ip) {
             requests.add(parse_with_or_without_prefix(text)?);
         }
         for (object, name) in [(runtime_config, "runtimeConfig.ips"), (args_cni, "args.cni.ips")] {
-            for text in texts(object, name)? {
+            for text in ips_of(object, name)? {
                 requests.add(parse_with_or_without_prefix(text)?);
             }
         }
-        for text in listed(args.gateway) {
+        for text in split_list(args.gateway) {
             let gateway = ip::parse_strict(text);
             requests.gateways.push(gateway.ok_or_else(|| ConfError::RequestedGateway(text.to_owned()))?);
         }
         Ok(requests)
     }
 
-    /// Decides which are claimed and which are given as they stand.
+    /// Decides which requested addresses are claimed and which are assigned without a claim.
     ///
     /// # Errors
-    /// [`ConfError::RequestedOutside`] for an address outside every range that has no prefix length;
-    /// [`ConfError::TooManyAddresses`].
+    /// [`ConfError::RequestedOutside`] for an address outside every range without a prefix length, [`ConfError::TooManyAddresses`].
     pub fn assign(&self, conf: &Conf) -> Result<Assignment, ConfError> {
-        let mut wishes: Vec<Vec<RequestedAddress>> = vec![Vec::new(); conf.ranges.len()];
+        let mut by_range: Vec<Vec<IpAddr>> = vec![Vec::new(); conf.ranges.len()];
         let mut addresses = conf.addresses.clone();
         for requested in &self.addresses {
-            let home = conf.ranges.iter().zip(&mut wishes).find(|(range, _)| range.is_usable(requested.ip));
-            match (home, requested.prefix) {
-                (Some((_, wishes)), _) => wishes.push(RequestedAddress::Required(requested.ip)),
+            let found =
+                conf.ranges.iter().zip(&mut by_range).find(|(range, _)| range.is_usable(requested.ip));
+            match (found, requested.prefix) {
+                (Some((_, in_range)), _) => in_range.push(requested.ip),
                 (None, Some(address)) => addresses.push(StaticAddress { address, gateway: None }),
                 (None, None) => return Err(outside(requested.ip, conf)),
             }
         }
         for gateway in &self.gateways {
-            let nets = addresses.iter_mut().filter(|given| given.address.contains(gateway));
-            nets.for_each(|given| given.gateway = Some(*gateway));
+            // Gateways apply to static addresses only; an address from a range has the network's gateway.
+            let in_same_net = addresses.iter_mut().filter(|fixed| fixed.address.contains(gateway));
+            in_same_net.for_each(|fixed| fixed.gateway = Some(*gateway));
         }
         check_one_per_family(&conf.cni_version, &addresses)?;
-        let claims =
-            wishes.into_iter().enumerate().flat_map(|(range, wishes)| claims_in(range, &wishes)).collect();
+        let claims = by_range
+            .into_iter()
+            .enumerate()
+            .flat_map(|(range, in_range)| claims_in(range, &in_range))
+            .collect();
         Ok(Assignment { claims, addresses })
     }
 
     fn add(&mut self, new: Requested) {
-        match self.addresses.iter_mut().find(|old| old.ip == new.ip) {
-            Some(old) => old.prefix = old.prefix.or(new.prefix),
+        // The same address may come with a prefix length in one place and without in another.
+        match self.addresses.iter_mut().find(|known| known.ip == new.ip) {
+            Some(known) => known.prefix = known.prefix.or(new.prefix),
             None => self.addresses.push(new),
         }
     }
 }
 
-fn claims_in(range: usize, wishes: &[RequestedAddress]) -> Vec<Claim> {
-    if wishes.is_empty() {
+fn claims_in(range: usize, requested: &[IpAddr]) -> Vec<Claim> {
+    if requested.is_empty() {
         return vec![Claim { range, requested: None }];
     }
-    wishes.iter().map(|requested| Claim { range, requested: Some(*requested) }).collect()
+    requested.iter().map(|requested| Claim { range, requested: Some(*requested) }).collect()
 }
 
-fn listed(text: Option<&str>) -> impl Iterator<Item = &str> {
+/// The elements of a list that is separated by commas.
+fn split_list(text: Option<&str>) -> impl Iterator<Item = &str> {
     text.filter(|text| !text.is_empty()).into_iter().flat_map(|text| text.split(','))
 }
 
-fn texts<'a>(object: &'a Map<String, Value>, name: &str) -> Result<Vec<&'a str>, ConfError> {
+/// The strings in key `ips` of an object; `name` names the key in messages.
+fn ips_of<'a>(object: &'a Map<String, Value>, name: &str) -> Result<Vec<&'a str>, ConfError> {
+    // These objects are not folded: the key must be lower case, and null is possible.
     let items = match object.get("ips") {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(items)) => items,
-        Some(_) => return Err(wrong_type(Place::Network, name, "a list of strings")),
+        Some(_) => return Err(wrong_type(JsonFile::Network, name, "a list of strings")),
     };
     let all: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-    all.ok_or_else(|| wrong_type(Place::Network, name, "a list of strings"))
+    all.ok_or_else(|| wrong_type(JsonFile::Network, name, "a list of strings"))
 }
 
 fn parse_with_or_without_prefix(text: &str) -> Result<Requested, ConfError> {

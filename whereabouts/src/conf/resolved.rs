@@ -1,4 +1,4 @@
-//! A network's configuration, completed and checked.
+//! A network's configuration, merged with the flat file and validated.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -7,43 +7,39 @@ use cni::result::{Dns, Route};
 
 use super::error::{ConfError, Warning};
 use super::raw::Raw;
-use super::settings::{LogLevel, OverlappingRanges, StaticAddress};
+use super::settings::{OverlappingRanges, StaticAddress};
 use crate::addr::ip;
 use crate::addr::range::RangeSpec;
 use crate::addr::slices::SliceSize;
 
-/// Everything there is to know for giving addresses on a network.
+/// The configuration of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conf {
-    /// The network's name, from around `ipam`.
+    /// The key `name` outside `ipam`.
     pub name: String,
-    /// The CNI version of the configuration, as written.
+    /// The key `cniVersion` outside `ipam`, as written.
     pub cni_version: String,
-    /// Networks with different names may use the same addresses.
+    /// Networks with different `network_name`s may use the same addresses.
     pub network_name: Option<String>,
-    /// One address is given from each, in this order.
+    /// An interface gets one address from each, in this order.
     pub ranges: Vec<RangeSpec>,
-    /// Given besides.
+    /// Addresses that every interface gets besides.
     pub addresses: Vec<StaticAddress>,
-    /// The gateway of every address that comes from a range, of whichever family.
+    /// The gateway of every address from a range, of either family.
     pub gateway: Option<IpAddr>,
-    /// Passed on.
+    /// Routes, copied into the result.
     pub routes: Vec<Route>,
-    /// Passed on.
+    /// DNS settings, copied into the result.
     pub dns: Dns,
-    /// May pools give out the same address?
+    /// Whether two pools may allocate the same address.
     pub overlapping: OverlappingRanges,
-    /// Each node has its own slices of this size.
+    /// The size of the nodes' slices, if the ranges are divided among the nodes.
     pub slice_size: Option<SliceSize>,
-    /// Credentials for asking the API server.
+    /// Credentials for the API server.
     pub kubeconfig: Option<PathBuf>,
-    /// A file, or a directory, beside which the `nodename` file is.
+    /// The flat file or its directory. The file `nodename` is in the same directory.
     pub configuration_path: Option<PathBuf>,
-    /// How much to log.
-    pub log_level: LogLevel,
-    /// When the reclaimer makes a full sweep, as a cron expression.
-    pub reconciler_cron: Option<String>,
-    /// What to log.
+    /// Warnings to log.
     pub warnings: Vec<Warning>,
 }
 
@@ -55,7 +51,6 @@ impl Conf {
             let ignored = range.window().ignored;
             warnings.extend(ignored.into_iter().map(|bound| Warning::OutsideRange { bound, net: range.net }));
         }
-        let log_level = log_level(&raw.log_level, &mut warnings);
         let gateway = parse_gateway(&raw.gateway)?;
         let addresses = raw.static_addresses()?;
         check_one_per_family(&cni_version, &addresses)?;
@@ -73,13 +68,11 @@ impl Conf {
             slice_size,
             kubeconfig: text(raw.kubeconfig).map(PathBuf::from),
             configuration_path: text(raw.configuration_path).map(PathBuf::from),
-            log_level,
-            reconciler_cron: text(raw.reconciler_cron_expression),
             warnings,
         })
     }
 
-    /// The kubeconfig, for who must ask the API server itself.
+    /// The kubeconfig, for a caller that needs one.
     ///
     /// # Errors
     /// [`ConfError::NoKubeconfig`].
@@ -88,7 +81,7 @@ impl Conf {
     }
 }
 
-/// CNI up to 0.2.0 has room for one address of each family.
+/// The result of CNI up to 0.2.0 has one address of each family.
 pub(super) fn check_one_per_family(cni_version: &str, addresses: &[StaticAddress]) -> Result<(), ConfError> {
     let v4 = addresses.iter().filter(|a| a.address.addr().is_ipv4()).count();
     if (v4 > 1 || addresses.len() - v4 > 1) && matches!(cni_version, "" | "0.1.0" | "0.2.0") {
@@ -102,19 +95,6 @@ fn parse_gateway(text: &str) -> Result<Option<IpAddr>, ConfError> {
         return Ok(None);
     }
     ip::parse_sloppy(text).map(Some).ok_or_else(|| ConfError::Gateway(text.escape_debug().to_string()))
-}
-
-fn log_level(text: &str, warnings: &mut Vec<Warning>) -> LogLevel {
-    match text.to_ascii_lowercase().as_str() {
-        "" | "debug" => LogLevel::Debug,
-        "verbose" => LogLevel::Verbose,
-        "error" => LogLevel::Error,
-        "panic" => LogLevel::Panic,
-        _ => {
-            warnings.push(Warning::LogLevel(text.escape_debug().to_string()));
-            LogLevel::Debug
-        }
-    }
 }
 
 /// `None` for the empty text.

@@ -1,38 +1,24 @@
-//! The values that settings can have.
+//! The values of settings.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// How much to log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum LogLevel {
-    /// Only what ends the program.
-    Panic,
-    /// Errors.
-    Error,
-    /// What is done.
-    Verbose,
-    /// Everything; the default.
-    #[default]
-    Debug,
-}
-
-/// May two pools give out the same address?
+/// `enable_overlapping_ranges`: whether two pools may allocate the same address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OverlappingRanges {
-    /// No: ranges may overlap and each address is still given once (`enable_overlapping_ranges: true`, the default).
+    /// They may not (true, the default): ranges may overlap, and still no two pods get the same address.
     Protected,
-    /// Yes: each pool stands for itself.
+    /// They may (false): an address is unique in its pool only.
     Separate,
 }
 
-/// An address that is given as configured, without a pool.
+/// An address without a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticAddress {
     /// The address with its prefix length.
     pub address: IpNet,
-    /// Its gateway.
+    /// The gateway, if there is one.
     pub gateway: Option<IpAddr>,
 }

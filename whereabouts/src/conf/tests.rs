@@ -3,8 +3,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::request::{Claim, IpArgs, Requests};
-use super::{Conf, ConfError, FlatFile, LogLevel, Network, OverlappingRanges, Warning};
-use crate::conf::request::RequestedAddress;
+use super::{Conf, ConfError, FlatFile, Network, OverlappingRanges, Warning};
 
 const FLAT: &str = r#"{"kubernetes": {"kubeconfig": "/anywhere/whereabouts.kubeconfig"}}"#;
 
@@ -21,7 +20,7 @@ fn load_with(conf: &Value, flat: &str) -> Result<Conf, ConfError> {
     Network::parse(&object(conf))?.complete(Some(flat))
 }
 
-/// Adds the type and loads.
+/// Loads an `ipam` object with type whereabouts.
 fn load(mut ipam: Value) -> Result<Conf, ConfError> {
     ipam["type"] = json!("whereabouts");
     load_with(&network(&ipam), FLAT)
@@ -38,30 +37,26 @@ fn ranges(conf: &Conf) -> Vec<String> {
 }
 
 #[test]
-fn a_basic_configuration() {
+fn every_key_is_read() {
     let conf = load(json!({
         "range": "192.168.1.5-192.168.1.25/24",
         "gateway": "192.168.10.1",
-        "log_level": "Error",
         "network_name": "blue",
         "routes": [{"dst": "0.0.0.0/0", "gw": "192.168.1.1", "mtu": 1400, "table": 7, "scope": 253}],
         "addresses": [{"address": "10.10.0.1/24", "gateway": "10.10.0.254"}, {"address": "3ffe:ffff::01/64"}],
         "dns": {"nameservers": ["8.8.8.8"], "domain": "d", "search": ["s"], "options": ["o"]},
         "node_slice_size": "/26",
-        "reconciler_cron_expression": "30 4 * * *",
         "kubernetes": {"kubeconfig": "/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig"},
     }))
     .unwrap();
     assert_eq!(ranges(&conf), ["192.168.1.0/24 192.168.1.5-192.168.1.25"]);
     assert_eq!(conf.gateway, Some("192.168.10.1".parse().unwrap()));
-    assert_eq!(conf.log_level, LogLevel::Error);
     assert_eq!(conf.network_name.as_deref(), Some("blue"));
     assert_eq!((conf.routes[0].mtu, conf.routes[0].table, conf.routes[0].scope), (1400, Some(7), Some(253)));
     assert_eq!(conf.addresses[0].gateway, Some("10.10.0.254".parse().unwrap()));
     assert_eq!(conf.addresses[1].address.to_string(), "3ffe:ffff::1/64");
     assert_eq!(conf.dns.search, ["s"]);
     assert_eq!(conf.slice_size.unwrap().prefix_len(), 26);
-    assert_eq!(conf.reconciler_cron.as_deref(), Some("30 4 * * *"));
     assert_eq!(conf.overlapping, OverlappingRanges::Protected);
     assert_eq!(
         conf.kubeconfig().unwrap().to_str().unwrap(),
@@ -78,7 +73,7 @@ fn without_a_flat_file_there_is_no_configuration() {
 }
 
 #[test]
-fn the_flat_file_fills_what_is_empty() {
+fn empty_values_come_from_the_flat_file() {
     let flat = json!({
         "Range": "10.1.0.0/16", "exclude": ["10.1.0.0/24"], "gateway": "10.1.0.1", "network_name": "flat",
         "enable_overlapping_ranges": false, "log_level": "error", "dns": {"domain": "flat", "search": ["flat"]},
@@ -99,13 +94,17 @@ fn the_flat_file_fills_what_is_empty() {
     assert_eq!(conf.network_name.as_deref(), Some("own"));
     assert_eq!((conf.dns.domain.as_str(), conf.dns.search[0].as_str()), ("own", "flat"));
     assert_eq!(conf.routes.len(), 1);
-    assert_eq!(conf.overlapping, OverlappingRanges::Protected, "the flat file has no say in this");
+    assert_eq!(
+        conf.overlapping,
+        OverlappingRanges::Protected,
+        "the flat file does not set enable_overlapping_ranges"
+    );
     assert_eq!(conf.kubeconfig().unwrap(), Path::new("/anywhere/kubeconfig"));
-    assert_eq!(conf.log_level, LogLevel::Error);
+    assert_eq!(conf.warnings, [], "keys without effect in the flat file cause no warning");
 }
 
 #[test]
-fn overlapping_ranges_can_be_separated() {
+fn enable_overlapping_ranges_false_makes_pools_separate() {
     let conf = load(json!({"range": "10.0.0.0/8", "enable_overlapping_ranges": false})).unwrap();
     assert_eq!(conf.overlapping, OverlappingRanges::Separate);
 }
@@ -122,7 +121,7 @@ fn keys_match_in_any_case_the_last_wins_and_null_is_absent() {
 }
 
 #[test]
-fn leading_zeros_are_decimal() {
+fn leading_zeros_in_addresses_are_decimal() {
     let table = [
         json!({"range": "00192.00168.1.5-000000192.168.1.25/24"}),
         json!({"range": "192.168.1.0/24", "range_start": "00192.00168.1.5", "range_end": "000192.168.1.25"}),
@@ -135,7 +134,7 @@ fn leading_zeros_are_decimal() {
 }
 
 #[test]
-fn errors_have_the_texts_tools_know() {
+fn errors_have_upstreams_texts() {
     let table = [
         (
             json!({"range": "192.168.1.5-192.168.1.25/28"}),
@@ -147,6 +146,7 @@ fn errors_have_the_texts_tools_know() {
             json!({"addresses": [{"address": "10.0.0.1"}]}),
             "invalid CIDR in addresses 10.0.0.1: invalid CIDR address: 10.0.0.1",
         ),
+        (json!({"log_level": 7}), "LoadIPAMConfig - JSON Parsing Error: ipam.log_level must be a string"),
         (json!({"range": 7}), "LoadIPAMConfig - JSON Parsing Error: ipam.range must be a string"),
         (
             json!({"ipRanges": [{"range_start": "010.0.0.1"}]}),
@@ -179,7 +179,7 @@ fn errors_have_the_texts_tools_know() {
 }
 
 #[test]
-fn a_broken_flat_file_is_named_and_not_quoted() {
+fn a_flat_file_error_names_the_file_and_does_not_quote_it() {
     let ipam = network(&json!({"type": "whereabouts"}));
     for flat in ["{\"secret\"", "[]", "", "{\"range\": [\"secret\"]}"] {
         let error = load_with(&ipam, flat).unwrap_err().to_string();
@@ -189,14 +189,14 @@ fn a_broken_flat_file_is_named_and_not_quoted() {
 }
 
 #[test]
-fn a_missing_kubeconfig_matters_only_to_who_needs_it() {
+fn a_missing_kubeconfig_is_an_error_only_when_it_is_needed() {
     let conf = load_with(&network(&json!({"type": "whereabouts", "range": "10.0.0.0/8"})), "{}").unwrap();
     let error = conf.kubeconfig().unwrap_err().to_string();
     assert!(error.contains("invalid `kubernetes.kubeconfig` parameter"), "{error}");
 }
 
 #[test]
-fn a_network_names_files_only_in_cni_directories() {
+fn a_network_may_name_files_in_cni_directories_only() {
     let with = |path: &str| {
         let by_path = load(json!({"configuration_path": path}));
         let by_kubeconfig = load(json!({"kubernetes": {"kubeconfig": path}}));
@@ -224,33 +224,36 @@ fn a_network_names_files_only_in_cni_directories() {
 }
 
 #[test]
-fn a_network_cannot_make_root_write_or_wait() {
+fn keys_without_effect_cause_a_warning() {
     let conf = load(json!({
         "range": "10.0.0.0/8", "log_file": "/etc/passwd", "sleep_for_race": 5, "leader_lease_duration": 1500,
-        "log_level": "loud", "range_start": "x", "range_end": "10.255.255.255",
+        "log_level": "debug", "reconciler_cron_expression": "30 4 * * *", "range_start": "x", "range_end": "10.255.255.255",
     }))
     .unwrap();
     assert_eq!(
         conf.warnings,
         [
             Warning::Ignored("log_file"),
+            Warning::Ignored("log_level"),
             Warning::Ignored("sleep_for_race"),
+            Warning::Ignored("reconciler_cron_expression"),
             Warning::Ignored("leader_lease_duration"),
             Warning::NotAnAddress { key: "range_start", text: "x".to_owned() },
-            Warning::LogLevel("loud".to_owned()),
         ]
     );
     assert!(load(json!({"log_file": "", "sleep_for_race": 0})).unwrap().warnings.is_empty());
 }
 
 #[test]
-fn an_unused_bound_is_reported() {
+fn an_ignored_bound_is_reported() {
     let conf = load(json!({"range": "10.0.0.0/24", "range_start": "10.0.9.1"})).unwrap();
-    assert!(matches!(&conf.warnings[..], [Warning::OutsideRange { .. }]), "{:?}", conf.warnings);
+    let [warning @ Warning::OutsideRange { .. }] = &conf.warnings[..] else { panic!("{:?}", conf.warnings) };
+    let text = warning.to_string();
+    assert!(text.starts_with("range_start 10.0.9.1 is not a usable address of 10.0.0.0/24"), "{text}");
 }
 
 #[test]
-fn a_list_of_plugins_is_searched_for_ours() {
+fn the_first_whereabouts_plugin_of_a_list_counts() {
     let nad = |plugins: Value| {
         let config = object(&json!({"cniVersion": "0.4.0", "name": "list", "plugins": plugins}));
         Network::parse_nad(&config)
@@ -268,7 +271,7 @@ fn a_list_of_plugins_is_searched_for_ours() {
 }
 
 #[test]
-fn early_versions_have_one_static_address_per_family() {
+fn cni_0_2_0_allows_one_static_address_per_family() {
     let conf = |version: &str, addresses: Value| {
         let ipam = json!({"type": "whereabouts", "addresses": addresses});
         load_with(&json!({"cniVersion": version, "name": "net", "ipam": ipam}), FLAT)
@@ -291,7 +294,7 @@ fn gather(args: IpArgs<'_>, runtime: &Value, cni: &Value) -> Result<Requests, Co
 }
 
 #[test]
-fn requested_addresses_inside_a_range_are_claimed() {
+fn requested_addresses_are_claimed_in_their_range_and_static_outside() {
     let conf = load(
         json!({"ipRanges": [{"range": "10.0.0.0/24"}, {"range": "fd00::/64"}, {"range": "10.9.0.0/24"}]}),
     )
@@ -301,8 +304,7 @@ fn requested_addresses_inside_a_range_are_claimed() {
         gather(args, &json!({"ips": ["10.0.0.7/24", "fd00::7"]}), &json!({"ips": ["fd00::7/64", "fd00::8"]}))
             .unwrap();
     let assignment = requests.assign(&conf).unwrap();
-    let must =
-        |range, ip: &str| Claim { range, requested: Some(RequestedAddress::Required(ip.parse().unwrap())) };
+    let must = |range, ip: &str| Claim { range, requested: Some(ip.parse().unwrap()) };
     assert_eq!(
         assignment.claims,
         [must(0, "10.0.0.7"), must(1, "fd00::7"), must(1, "fd00::8"), Claim { range: 2, requested: None }]
@@ -313,7 +315,7 @@ fn requested_addresses_inside_a_range_are_claimed() {
 }
 
 #[test]
-fn without_requests_each_range_gives_any_address() {
+fn without_requests_any_address_of_each_range_is_claimed() {
     let conf = load(json!({"range": "10.0.0.0/24", "addresses": [{"address": "10.5.0.1/24"}]})).unwrap();
     let assignment = Requests::default().assign(&conf).unwrap();
     assert_eq!(assignment.claims, [Claim { range: 0, requested: None }]);
@@ -321,7 +323,7 @@ fn without_requests_each_range_gives_any_address() {
 }
 
 #[test]
-fn bad_requests_are_refused() {
+fn invalid_requests_are_errors() {
     let none = json!({});
     let ip = |ip| IpArgs { ip: Some(ip), gateway: None };
     let error = gather(ip("banana"), &none, &none).unwrap_err();
@@ -334,7 +336,7 @@ fn bad_requests_are_refused() {
     let outside = gather(IpArgs::default(), &json!({"ips": ["10.7.0.1"]}), &none).unwrap();
     let error = outside.assign(&conf).unwrap_err().to_string();
     assert!(
-        error.starts_with("10.7.0.1 was asked for, but is in none of the network's ranges (10.0.0.0/24)"),
+        error.starts_with("requested address 10.7.0.1 is in none of the network's ranges (10.0.0.0/24)"),
         "{error}"
     );
 }

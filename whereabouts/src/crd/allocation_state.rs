@@ -1,49 +1,61 @@
-//! What an allocation of an IPPool calls for, judged by the claim on its address.
+//! What the leader must do about an allocation of an IPPool, decided by the claim on its address.
 
 use super::cached::{CachedAllocation, CachedReservation, Via};
 use super::pod::PodIdentity;
 
-/// What an entry of a pool, as it was read, calls for.
+/// What an allocation needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllocationState {
-    /// Nothing: it says what its claim says or said, and the next write puts it right or removes it.
+    /// Nothing. It shows a claim, or one that is gone: the next write of the pool updates or removes it.
     InSync,
     /// Whereabouts wrote it and there is no claim: it needs one.
     NeedsClaim,
-    /// Its claim is to be for the entry's container.
+    /// The claim names an older container than the allocation: the claim must be updated.
     ClaimOutdated,
-    /// The address is claimed for another pod: the entry is void.
+    /// Another pod has the claim: the allocation is void.
     Superseded,
 }
 
-/// Judges an entry by the claim on its address. `present` is the pod that has the claim's podref now, as far as is known.
+/// Decides by the claim on the allocation's address. `current_pod` is the pod that has the claim's podref now, if the cache has one.
 pub fn allocation_state(
-    entry: &CachedAllocation,
+    allocation: &CachedAllocation,
     claim: Option<&CachedReservation>,
-    present: Option<&PodIdentity>,
+    current_pod: Option<&PodIdentity>,
 ) -> AllocationState {
-    let is_ours = entry.via != Via::Absent;
-    let refreshed = matches!(entry.via, Via::Other(_));
+    let is_ours = allocation.via != Via::Absent;
+    // Whereabouts gave an allocation of ours to a new container: it changed `id` and kept `via`.
+    let upstream_changed_it = matches!(allocation.via, Via::Other(_));
     let Some(claim) = claim else {
-        return if is_ours && !refreshed { AllocationState::InSync } else { AllocationState::NeedsClaim };
+        let needs_none = is_ours && !upstream_changed_it;
+        return if needs_none { AllocationState::InSync } else { AllocationState::NeedsClaim };
     };
-    if !(claim.is_of(&entry.podref, &entry.ifname) || same_pod_no_interface(claim, entry)) {
-        return if is_ours && !refreshed { AllocationState::InSync } else { AllocationState::Superseded };
+    let is_same_interface = claim.belongs_to(&allocation.podref, &allocation.ifname)
+        || is_same_pod_without_interface(claim, allocation);
+    if !is_same_interface {
+        let is_stale_copy = is_ours && !upstream_changed_it;
+        return if is_stale_copy { AllocationState::InSync } else { AllocationState::Superseded };
     }
+    // A claim without a pool was made by Whereabouts: it needs our labels.
     if claim.pool.is_none() {
         return AllocationState::ClaimOutdated;
     }
-    if claim.container == entry.id {
+    if claim.container == allocation.id {
         return AllocationState::InSync;
     }
     if claim.container.is_empty() {
         return AllocationState::ClaimOutdated;
     }
-    // The claim is of an earlier pod of this name, and the entry was made for the present one by Whereabouts.
-    let outdated = claim.pod_uid.as_ref().zip(present).is_some_and(|(uid, present)| !present.is_of(uid));
-    if refreshed || (!is_ours && outdated) { AllocationState::ClaimOutdated } else { AllocationState::InSync }
+    // The claim belongs to an earlier pod of this name, and Whereabouts made the allocation for the current one.
+    let is_of_earlier_pod =
+        claim.pod_uid.as_ref().zip(current_pod).is_some_and(|(uid, current)| !current.has_packed_uid(uid));
+    if upstream_changed_it || (!is_ours && is_of_earlier_pod) {
+        AllocationState::ClaimOutdated
+    } else {
+        AllocationState::InSync
+    }
 }
 
-fn same_pod_no_interface(claim: &CachedReservation, entry: &CachedAllocation) -> bool {
-    claim.podref == entry.podref && entry.ifname.is_empty()
+/// Whereabouts before 0.8 wrote no interface into an allocation.
+fn is_same_pod_without_interface(claim: &CachedReservation, allocation: &CachedAllocation) -> bool {
+    claim.podref == allocation.podref && allocation.ifname.is_empty()
 }

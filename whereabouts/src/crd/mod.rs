@@ -1,10 +1,10 @@
-//! What the objects of the API server look like: the custom resources, and what a daemon caches of them. Nothing here asks the API server.
+//! The custom resources as the API server stores them, and the parts of them that the daemon caches. Nothing here sends a request.
 
-pub mod allocation_state;
+pub(crate) mod allocation_state;
 pub mod cached;
-pub mod interner;
+pub(crate) mod interner;
 pub mod ip_pool;
-pub mod node_slice_pool;
-pub mod packed;
+pub(crate) mod node_slice_pool;
+pub(crate) mod packed;
 pub mod pod;
 pub mod reservation;

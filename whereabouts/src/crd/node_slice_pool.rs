@@ -1,10 +1,10 @@
-//! `NodeSlicePool`: which node has which slice of a range.
+//! `NodeSlicePool`: the slices of a range and the nodes that they belong to.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use node::client::ResourceKind;
 use serde::{Deserialize, Serialize};
 
-/// `NodeSlicePool`: which node has which slice of a range.
+/// The resource kind of `NodeSlicePool`.
 pub const NODE_SLICE_POOLS: ResourceKind =
     ResourceKind::new("whereabouts.cni.cncf.io", "v1alpha1", "nodeslicepools");
 
@@ -20,30 +20,30 @@ pub struct NodeSlicePool {
     pub kind: String,
     /// Name, owners.
     pub metadata: ObjectMeta,
-    /// What is cut, and how.
+    /// The range and the size of its slices.
     #[serde(default)]
     pub spec: NodeSlicePoolSpec,
-    /// Whose is what.
+    /// The nodes' slices.
     #[serde(default)]
     pub status: NodeSlicePoolStatus,
 }
 
-/// What is cut, and how.
+/// The range and the size of its slices.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeSlicePoolSpec {
     /// The range, without host bits.
     #[serde(default)]
     pub range: String,
-    /// The prefix length of a slice, as it was typed: "/22" or "22".
+    /// The prefix length of a slice, as configured: "/22" or "22".
     #[serde(default)]
     pub slice_size: String,
 }
 
-/// The slices of the nodes. It is a plain field, not a subresource.
+/// The nodes' slices. The definition has no status subresource: a write of the object writes this field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSlicePoolStatus {
-    /// In order; Whereabouts lists the free ones too.
+    /// Sorted by address. Whereabouts lists free slices too.
     #[serde(default)]
     pub allocations: Vec<NodeSlice>,
 }
@@ -52,7 +52,7 @@ pub struct NodeSlicePoolStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeSlice {
-    /// The node; empty where the slice is free.
+    /// The node; empty if the slice is free.
     #[serde(default)]
     pub node_name: String,
     /// The slice, without host bits.

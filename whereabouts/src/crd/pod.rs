@@ -1,41 +1,42 @@
-//! Which pod an object, a podref or a UID stands for.
+//! The identity of a pod: its UIDs and its name.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use node::names::{DnsLabel, DnsSubdomain};
 
 use super::packed::Hex;
 
-/// Annotation of the object that stands for a static pod: the UID that the pod has on its node, which runtimes tell plugins. The object's
-/// own UID is another.
+/// Annotation of a mirror pod, the API server's object for a static pod: the UID that the pod has on its node. Runtimes pass this one to
+/// plugins; the object's own UID differs.
 const STATIC_POD_UID: &str = "kubernetes.io/config.mirror";
 
-/// Which pod stands behind a name.
+/// The UIDs of a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PodIdentity {
     uid: Hex<16>,
-    on_node: Option<Box<str>>,
+    static_pod_uid: Option<Box<str>>,
 }
 
 impl PodIdentity {
-    /// Of a pod's object.
+    /// The identity in a pod's object.
     pub fn of(metadata: &ObjectMeta) -> Self {
-        let on_node = metadata.annotations.as_ref().and_then(|annotations| annotations.get(STATIC_POD_UID));
-        PodIdentity::new(metadata.uid.as_deref().unwrap_or_default(), on_node.map(String::as_str))
+        let annotations = metadata.annotations.as_ref();
+        let static_pod_uid = annotations.and_then(|annotations| annotations.get(STATIC_POD_UID));
+        PodIdentity::new(metadata.uid.as_deref().unwrap_or_default(), static_pod_uid.map(String::as_str))
     }
 
-    /// Of the UID of a pod's object, and for a static pod the one that it has on its node.
-    pub fn new(uid: &str, on_node: Option<&str>) -> Self {
-        PodIdentity { uid: Hex::of(uid), on_node: on_node.map(Box::from) }
+    /// The identity of a pod whose object has `uid`, and for a static pod the UID on its node.
+    pub fn new(uid: &str, static_pod_uid: Option<&str>) -> Self {
+        PodIdentity { uid: Hex::of(uid), static_pod_uid: static_pod_uid.map(Box::from) }
     }
 
-    /// Whether a plugin that was told `uid` was called for this pod.
-    pub fn is(&self, uid: &str) -> bool {
-        self.is_of(&Hex::of(uid))
+    /// Whether a runtime may call a plugin with `uid` for this pod.
+    pub fn has_uid(&self, uid: &str) -> bool {
+        self.has_packed_uid(&Hex::of(uid))
     }
 
-    /// [`PodIdentity::is`], of a UID as it is kept.
-    pub fn is_of(&self, uid: &Hex<16>) -> bool {
-        self.uid == *uid || self.on_node.as_deref().is_some_and(|on_node| Hex::of(on_node) == *uid)
+    /// [`PodIdentity::has_uid`], of a packed UID.
+    pub fn has_packed_uid(&self, uid: &Hex<16>) -> bool {
+        self.uid == *uid || self.static_pod_uid.as_deref().is_some_and(|other| Hex::of(other) == *uid)
     }
 }
 
@@ -51,6 +52,7 @@ pub struct PodName {
 impl PodName {
     /// Reads `namespace/name`.
     pub fn parse(podref: &str) -> Option<Self> {
+        // Both parts become part of a request's path, so both are validated.
         let (namespace, name) = podref.split_once('/')?;
         Some(PodName { namespace: DnsLabel::new(namespace).ok()?, name: DnsSubdomain::new(name).ok()? })
     }

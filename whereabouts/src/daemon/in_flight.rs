@@ -1,6 +1,9 @@
-//! One order at a time for each interface. A runtime that gives an ADD up calls again while the daemon is still busy with the first call:
-//! the newest order of an interface ends the one before it, and the release of a container ends that container's, each once its request
-//! under way is answered. An order that went on would take the claim away from whom it was given to since.
+//! One allocation request at a time for each interface.
+//!
+//! A runtime that gives up an ADD calls again while the daemon still serves the first call. So the newest request of an interface
+//! supersedes the earlier one, and the release of a container supersedes that container's request. The superseded request ends before its
+//! next create; the newer call waits until then. Without this, the earlier request would take the claim from the container that the newer
+//! call allocated it to.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,68 +13,73 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use crate::node_state::record::Record;
 use crate::pool::request::Claimant;
 
-/// The orders under way.
+/// The requests in flight.
 #[derive(Debug, Default)]
-pub struct InFlight {
-    of_interface: Mutex<BTreeMap<(String, String), Interface>>,
+pub(crate) struct InFlight {
+    /// By podref and interface name.
+    by_interface: Mutex<BTreeMap<(String, String), Interface>>,
 }
 
 #[derive(Debug, Default)]
 struct Interface {
-    /// The container of the newest order, and how many orders there were.
-    newest: (String, u64),
-    busy: Arc<AsyncMutex<()>>,
-    over: Arc<Mutex<u64>>,
+    /// The container of the newest request.
+    newest_container: String,
+    /// The number of the newest request; the first one has 1.
+    newest_number: u64,
+    /// Held while a request is served.
+    lock: Arc<AsyncMutex<()>>,
+    /// Requests with lower numbers are superseded.
+    superseded_below: Arc<Mutex<u64>>,
 }
 
-/// The right to work on an interface's order, until it is dropped.
+/// A request in flight, until it is dropped.
 #[derive(Debug)]
-pub struct InFlightRequest {
+pub(crate) struct InFlightRequest {
     number: u64,
-    /// Orders below this number are over.
-    over: Arc<Mutex<u64>>,
-    _busy: OwnedMutexGuard<()>,
+    superseded_below: Arc<Mutex<u64>>,
+    _lock: OwnedMutexGuard<()>,
 }
 
 impl InFlight {
-    /// The turn of a new order, once an earlier one of the interface has ended.
+    /// Supersedes the interface's earlier request, waits until it has ended, and begins a new one.
     pub async fn begin(&self, claimant: &Claimant) -> InFlightRequest {
-        let (number, busy, over) = {
-            let mut all = self.of_interface.lock().unwrap_or_else(PoisonError::into_inner);
-            // Interfaces without an order are forgotten.
-            all.retain(|_, interface| Arc::strong_count(&interface.busy) > 1);
+        let (number, lock, superseded_below) = {
+            let mut all = self.by_interface.lock().unwrap_or_else(PoisonError::into_inner);
+            // Drop interfaces without a request: only the map itself refers to their lock.
+            all.retain(|_, interface| Arc::strong_count(&interface.lock) > 1);
             let interface = all.entry((claimant.podref.clone(), claimant.if_name.clone())).or_default();
-            let number = interface.newest.1 + 1;
-            interface.newest = (claimant.container_id.clone(), number);
-            set(&interface.over, number);
-            (number, interface.busy.clone(), interface.over.clone())
+            interface.newest_number += 1;
+            interface.newest_container.clone_from(&claimant.container_id);
+            set(&interface.superseded_below, interface.newest_number);
+            (interface.newest_number, interface.lock.clone(), interface.superseded_below.clone())
         };
-        InFlightRequest { number, over, _busy: busy.lock_owned().await }
+        InFlightRequest { number, superseded_below, _lock: lock.lock_owned().await }
     }
 
-    /// Ends the order of this container, if it is under way, and waits for its end.
-    pub async fn end(&self, record: &Record) {
-        let busy = {
-            let all = self.of_interface.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Supersedes the request of the record's container, if one is in flight, and waits until it has ended.
+    pub async fn cancel(&self, record: &Record) {
+        let lock = {
+            let all = self.by_interface.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(interface) = all.get(&(record.podref.clone(), record.if_name.clone())) else { return };
-            if interface.newest.0 != record.container_id {
+            // A late DEL of an old sandbox must not end the request of the new one.
+            if interface.newest_container != record.container_id {
                 return;
             }
-            set(&interface.over, interface.newest.1 + 1);
-            interface.busy.clone()
+            set(&interface.superseded_below, interface.newest_number + 1);
+            interface.lock.clone()
         };
-        drop(busy.lock().await);
+        drop(lock.lock().await);
     }
 }
 
-fn set(over: &Mutex<u64>, number: u64) {
-    *over.lock().unwrap_or_else(PoisonError::into_inner) = number;
+fn set(superseded_below: &Mutex<u64>, number: u64) {
+    *superseded_below.lock().unwrap_or_else(PoisonError::into_inner) = number;
 }
 
 impl InFlightRequest {
-    /// Whether a newer call has ended this order.
+    /// Whether a newer call has superseded this request.
     pub fn is_superseded(&self) -> bool {
-        *self.over.lock().unwrap_or_else(PoisonError::into_inner) > self.number
+        *self.superseded_below.lock().unwrap_or_else(PoisonError::into_inner) > self.number
     }
 }
 
@@ -105,35 +113,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_newer_order_ends_the_one_before_and_waits_for_it() {
+    async fn a_newer_request_supersedes_the_earlier_one_and_waits_for_its_end() {
         let in_flight = InFlight::default();
         let first = in_flight.begin(&claimant("c1")).await;
         assert!(!first.is_superseded());
         let newer = claimant("c2");
         let mut second = std::pin::pin!(in_flight.begin(&newer));
-        assert!(second.as_mut().now_or_never().is_none(), "the first is still at work");
+        assert!(second.as_mut().now_or_never().is_none(), "the first request has not ended");
         assert!(first.is_superseded());
         drop(first);
         assert!(!second.await.is_superseded());
     }
 
     #[tokio::test]
-    async fn a_release_ends_the_order_of_its_container_only() {
+    async fn a_release_supersedes_only_the_request_of_its_container() {
         let in_flight = InFlight::default();
-        in_flight.end(&record("c1")).await;
-        let order = in_flight.begin(&claimant("c2")).await;
-        in_flight.end(&record("c1")).await;
-        assert!(!order.is_superseded(), "the late release of an old sandbox ends nothing");
+        in_flight.cancel(&record("c1")).await;
+        let request = in_flight.begin(&claimant("c2")).await;
+        in_flight.cancel(&record("c1")).await;
+        assert!(!request.is_superseded(), "a late release of an old sandbox supersedes nothing");
         let own = record("c2");
-        let mut release = std::pin::pin!(in_flight.end(&own));
+        let mut release = std::pin::pin!(in_flight.cancel(&own));
         assert!(release.as_mut().now_or_never().is_none());
-        assert!(order.is_superseded());
-        drop(order);
+        assert!(request.is_superseded());
+        drop(request);
         release.await;
     }
 
     #[tokio::test]
-    async fn other_interfaces_do_not_wait() {
+    async fn requests_of_other_interfaces_do_not_wait() {
         let in_flight = InFlight::default();
         let _first = in_flight.begin(&claimant("c1")).await;
         let other = Claimant { if_name: "net2".into(), ..claimant("c1") };

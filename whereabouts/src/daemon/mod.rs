@@ -1,20 +1,20 @@
-//! The daemon of a node: it answers the plugins of the node, over a connection to the API server that is already open and with a cache of the
-//! pools in use; it releases what a DEL could not; and one daemon of the cluster leads. It holds a credential and no privilege: it creates no
+//! The daemon of a node: it serves the node's plugins over one warm connection to the API server and with a cache of the pools in use, drains
+//! tombstones, and takes part in the leader election. It holds credentials for the API server and no other privilege: it creates no
 //! interface, enters no namespace and runs no program.
 //!
 //! | module | question it answers |
 //! |---|---|
-//! | [`options`] | which flags and variables are there? |
-//! | [`serve`] | how is a plugin's request answered? |
-//! | [`in_flight`] | what if a newer call comes before the earlier one is answered? |
-//! | [`pool_cache`] | which addresses are claimed in the pools that this node uses? |
-//! | [`tombstones`] | which claims are still to be released? |
+//! | `options` | which flags and variables are there? |
+//! | `serve` | how is a plugin's request served? |
+//! | `in_flight` | what if a newer call comes before the earlier one has ended? |
+//! | `pool_cache` | which addresses are claimed in the pools that this node uses? |
+//! | `tombstones` | which addresses are still to be released? |
 
-pub mod in_flight;
+mod in_flight;
 pub mod options;
 pub mod pool_cache;
 pub mod serve;
-pub mod tombstones;
+mod tombstones;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,17 +29,18 @@ use tokio::sync::watch;
 use crate::leader;
 use crate::metrics::Metrics;
 use crate::node_state::hints::HintStore;
-use crate::node_state::namespace::namespace_of;
+use crate::node_state::namespace;
 use crate::node_state::record::{RecordError, Records};
 use options::{Candidacy, Options};
 use pool_cache::PoolCaches;
 use serve::Service;
+use tombstones::TombstoneDrain;
 
-/// The name of our leader's lease. Whereabouts' own is `whereabouts`.
+/// The name of our leader's lease. Whereabouts' own lease is called `whereabouts`.
 pub const LEASE: &str = "whereabouts-daemon";
 
-/// Longer than the defaults: the daemons of a thousand nodes read the lease a hundred times a second. Nobody waits for the leader; without one,
-/// its work is done later.
+/// Slower than the default. Every node reads the lease, so 1,000 nodes send 100 GETs per second at `look` = 10 s. No pod waits for a
+/// leader: without one, views and reclaims are only late.
 const TIMING: Timing = Timing {
     lease: Duration::from_secs(20),
     renew: Duration::from_secs(13),
@@ -47,22 +48,22 @@ const TIMING: Timing = Timing {
     look: Duration::from_secs(10),
 };
 
-/// The daemon cannot start.
+/// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// There are no usable credentials.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The daemon cannot listen for plugins.
+    /// The socket for plugins cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The daemon cannot listen for requests for metrics and health.
+    /// The port for metrics and health cannot be opened.
     #[error(transparent)]
     Http(#[from] HttpBindError),
-    /// The plugins' records cannot be read.
+    /// The folders of the node's records cannot be opened.
     #[error(transparent)]
     Records(#[from] RecordError),
-    /// The name of the leader's lease is not valid.
+    /// The lease has no valid name.
     #[error("the leader's lease: {0}")]
     Lease(#[from] node::names::NameError),
 }
@@ -72,11 +73,11 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let api = ApiClient::connect(options.credentials.clone(), Timeouts::default()).await?;
     let namespace = match options.namespace.clone() {
         Some(namespace) => namespace,
-        None => namespace_of(&api)?,
+        None => namespace::of_client(&api)?,
     };
-    let records = Records::open(&options.state)?;
+    let (records, hints) = (Records::open(&options.state)?, HintStore::open(&options.state));
     let (metrics, registry) = Metrics::new();
-    let (caches, started) = PoolCaches::new(HintStore::open(&options.state), metrics.clone());
+    let (caches, started) = PoolCaches::new(hints.clone(), metrics.clone());
     let caches = Arc::new(caches);
     let service = Service::new(api.clone(), namespace.clone(), caches.clone(), metrics.clone());
     let listener = rpc::bind(&options.socket)?;
@@ -88,10 +89,10 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
 
     let mut background = Background::default();
     background.spawn(pool_cache::follow(caches, api.clone(), namespace.clone(), started));
-    background.spawn(tombstones::drain_always(service.clone(), records));
+    background.spawn(TombstoneDrain { service: service.clone(), records, hints }.run());
     let leadership = match options.candidacy {
-        Candidacy::Never => None,
-        Candidacy::Stands => {
+        Candidacy::NeverLead => None,
+        Candidacy::MayLead => {
             let election = Election::start(api.clone(), lease, identity(&options), TIMING);
             let leadership = background.elect(election);
             let context = leader::context::Context::new(api, namespace.clone(), metrics, options.grace);
@@ -122,15 +123,15 @@ fn readiness(leadership: Option<&watch::Receiver<Leadership>>) -> Readiness {
     }
 }
 
-/// The name of this process in the election. No other process has it, not even an earlier daemon of this node.
+/// The lease holder's name. A random suffix makes it unique: a daemon that restarts on the same node must not take itself for the holder.
 fn identity(options: &Options) -> String {
     format!("{}_{:016x}", options.node, fastrand::u64(..))
 }
 
 async fn lead(context: leader::context::Context, leadership: watch::Receiver<Leadership>) {
     let on_change = |role| match role {
-        Role::Leader => context.metrics().leads(),
-        Role::Follower => context.metrics().follows(),
+        Role::Leader => context.metrics().set_leading(),
+        Role::Follower => context.metrics().clear_leading(),
     };
     daemon::while_leading(leadership, on_change, || leader::run(&context)).await;
 }

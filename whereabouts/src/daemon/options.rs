@@ -1,4 +1,4 @@
-//! The daemon's options: flags, and the variables that Whereabouts' manifests set.
+//! The daemon's flags, and the environment variables that Whereabouts' manifests set.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -14,99 +14,101 @@ use node::names::{DnsLabel, NameError};
 use crate::node_state::record::STATE;
 use crate::rpc::wire::SOCKET;
 
-/// The text for `--help`.
+/// The text of `--help`.
 pub const USAGE: &str = "\
-whereabouts-daemon: serves the whereabouts plugins of a node; the one that leads updates the IPPools and reclaims addresses
+whereabouts-daemon: serves a node's whereabouts plugins; the leader of all nodes' daemons also writes the pools' views and reclaims addresses
 
-  --socket PATH        the plugins' socket (default /run/whereabouts/whereabouts.sock)
-  --state PATH         the directory of the plugins' records (default /var/lib/cni/whereabouts)
+  --socket PATH        socket for the plugins (default /run/whereabouts/whereabouts.sock)
+  --state PATH         folder of records, tombstones and hints (default /var/lib/cni/whereabouts)
   --kubeconfig PATH    credentials (default: the pod's service account)
-  --namespace NAME     the namespace of claims and pools (default: WHEREABOUTS_NAMESPACE, else the credentials' namespace)
-  --node NAME          the name of this node (default: NODENAME, else the host name)
-  --listen ADDRESS     the address for metrics and health over HTTP, such as 127.0.0.1:9099 (default: none)
-  --grace SECONDS      how long the leader keeps the address of a pod that is gone without a DEL (default 60, at least 1)
-  --never-lead         serve this node only; another node's daemon leads
+  --namespace NAME     namespace of claims and pools (default: WHEREABOUTS_NAMESPACE, else the credentials' namespace)
+  --node NAME          name of this node (default: NODENAME, else the host name)
+  --listen ADDRESS     HTTP address of metrics and health, for example 127.0.0.1:9099 (default: none)
+  --grace SECONDS      time from the loss of a pod until its leaked addresses are reclaimed (default 60, at least 1)
+  --never-lead         serve this node, and never become the leader
   --help, --version
 ";
 
 /// The daemon's options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// The plugins' socket.
+    /// The socket for the plugins.
     pub socket: PathBuf,
-    /// The directory of the plugins' records.
+    /// The folder of records, tombstones and hints.
     pub state: PathBuf,
     /// The credentials for the API server.
     pub credentials: Credentials,
-    /// The namespace of claims and pools, if not that of the credentials.
+    /// The namespace of claims and pools; `None` for the credentials' namespace.
     pub namespace: Option<DnsLabel>,
     /// The name of this node.
     pub node: String,
-    /// The address for metrics and health.
+    /// The HTTP address of metrics and health; `None` for no endpoint.
     pub listen: Option<SocketAddr>,
-    /// How long the leader keeps the address of a pod that is gone without a DEL.
+    /// The time from the loss of a pod until its leaked addresses are reclaimed.
     pub grace: Duration,
-    /// Whether to stand for leader.
+    /// Whether this daemon may become the leader.
     pub candidacy: Candidacy,
 }
 
-/// Whether to stand for leader.
+/// Whether this daemon may become the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Candidacy {
-    /// The daemon is a candidate.
-    Stands,
-    /// The daemon never leads.
-    Never,
+    /// It may.
+    MayLead,
+    /// It may not: the daemons of other nodes lead.
+    NeverLead,
 }
 
-/// A flag or variable is wrong.
+/// Why the flags or variables are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
     /// An unknown flag, or a flag without its value.
     #[error("{0}; --help shows the flags")]
     Flag(#[from] lexopt::Error),
-    /// The namespace is not a valid name.
-    #[error("--namespace or WHEREABOUTS_NAMESPACE: {source}")]
+    /// An invalid namespace.
+    #[error("--namespace or WHEREABOUTS_NAMESPACE: {text:?} is not a namespace name: {source}")]
     Namespace {
-        /// The rule that it breaks.
+        /// The value.
+        text: String,
+        /// The reason.
         source: NameError,
     },
-    /// The grace period is too short.
-    #[error("--grace 0 would release the address of a pod at the first look; give at least 1 second")]
+    /// The grace time is too short.
+    #[error("--grace is 0, which would reclaim addresses without a grace time: use at least 1 second")]
     Grace,
-    /// The name of the node is missing.
-    #[error("the name of this node is unknown; give --node or set NODENAME")]
+    /// The node's name is missing.
+    #[error("the node's name is unknown: use --node or set NODENAME")]
     NoNode,
 }
 
 /// The daemon's environment.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct Environment {
     /// `NODENAME`.
     pub node_name: Option<String>,
     /// `WHEREABOUTS_NAMESPACE`.
     pub namespace: Option<String>,
-    /// The content of /etc/hostname.
+    /// The content of `/etc/hostname`.
     pub host_name: Option<String>,
 }
 
-/// Parses the flags, without the program's name.
+/// Parses the arguments after the program's name. Flags override variables.
 pub fn parse(
     args: impl IntoIterator<Item = OsString>,
-    around: Surroundings,
+    environment: Environment,
 ) -> Result<Command<Options>, OptionsError> {
     let mut parser = lexopt::Parser::from_args(args);
     let mut options = Options {
         socket: SOCKET.into(),
         state: STATE.into(),
         credentials: Credentials::InCluster,
-        namespace: around.namespace.map(namespace).transpose()?,
+        namespace: environment.namespace.map(namespace).transpose()?,
         node: String::new(),
         listen: None,
         grace: Duration::from_secs(60),
-        candidacy: Candidacy::Stands,
+        candidacy: Candidacy::MayLead,
     };
-    let mut node = around.node_name;
+    let mut node = environment.node_name;
     while let Some(arg) = parser.next()? {
         match arg {
             Long("socket") => options.socket = parser.value()?.into(),
@@ -116,7 +118,7 @@ pub fn parse(
             Long("node") => node = Some(parser.value()?.string()?),
             Long("listen") => options.listen = Some(parser.value()?.parse()?),
             Long("grace") => options.grace = Duration::from_secs(parser.value()?.parse()?),
-            Long("never-lead") => options.candidacy = Candidacy::Never,
+            Long("never-lead") => options.candidacy = Candidacy::NeverLead,
             Short('h') | Long("help") => return Ok(Command::Help),
             Short('V') | Long("version") => return Ok(Command::Version),
             other => return Err(other.unexpected().into()),
@@ -125,54 +127,54 @@ pub fn parse(
     if options.grace.is_zero() {
         return Err(OptionsError::Grace);
     }
-    let given = [node, around.host_name].into_iter().flatten().map(|name| name.trim().to_owned());
-    options.node = given.into_iter().find(|name| !name.is_empty()).ok_or(OptionsError::NoNode)?;
+    let names = [node, environment.host_name].into_iter().flatten().map(|name| name.trim().to_owned());
+    options.node = names.into_iter().find(|name| !name.is_empty()).ok_or(OptionsError::NoNode)?;
     Ok(Command::Run(options))
 }
 
 fn namespace(text: String) -> Result<DnsLabel, OptionsError> {
-    DnsLabel::new(text).map_err(|source| OptionsError::Namespace { source })
+    DnsLabel::new(text.as_str()).map_err(|source| OptionsError::Namespace { text, source })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run(args: &[&str], around: Surroundings) -> Result<Options, OptionsError> {
-        match parse(args.iter().map(OsString::from), around)? {
+    fn run(args: &[&str], environment: Environment) -> Result<Options, OptionsError> {
+        match parse(args.iter().map(OsString::from), environment)? {
             Command::Run(options) => Ok(options),
             other => panic!("{other:?}"),
         }
     }
 
-    fn node(name: &str) -> Surroundings {
-        Surroundings { node_name: Some(name.to_owned()), ..Surroundings::default() }
+    fn node(name: &str) -> Environment {
+        Environment { node_name: Some(name.to_owned()), ..Environment::default() }
     }
 
     #[test]
-    fn flags_come_before_variables_and_variables_before_defaults() {
-        let around = Surroundings {
+    fn flags_override_variables_and_variables_override_defaults() {
+        let environment = Environment {
             namespace: Some("from-env".into()),
             host_name: Some("host\n".into()),
-            ..Surroundings::default()
+            ..Environment::default()
         };
-        let options = run(&[], around.clone()).unwrap();
+        let options = run(&[], environment.clone()).unwrap();
         assert_eq!((options.node.as_str(), options.namespace.unwrap().as_str()), ("host", "from-env"));
         let args =
             ["--node", "n1", "--namespace", "given", "--listen", "[::1]:1", "--grace=5", "--never-lead"];
-        let options = run(&args, around).unwrap();
+        let options = run(&args, environment).unwrap();
         assert_eq!((options.node.as_str(), options.namespace.unwrap().as_str()), ("n1", "given"));
         assert_eq!(options.listen, Some("[::1]:1".parse().unwrap()));
-        assert_eq!((options.grace, options.candidacy), (Duration::from_secs(5), Candidacy::Never));
+        assert_eq!((options.grace, options.candidacy), (Duration::from_secs(5), Candidacy::NeverLead));
     }
 
     #[test]
-    fn errors_name_the_flag() {
+    fn an_error_names_the_flag_or_value() {
         let text = |args: &[&str]| run(args, node("n")).unwrap_err().to_string();
         assert!(text(&["--banana"]).contains("--banana"));
         assert!(text(&["--grace", "0"]).contains("at least 1 second"));
         assert!(text(&["--namespace", "../x"]).contains("../x"));
         assert!(text(&["--listen"]).contains("--listen"));
-        assert!(matches!(run(&[], Surroundings::default()), Err(OptionsError::NoNode)));
+        assert!(matches!(run(&[], Environment::default()), Err(OptionsError::NoNode)));
     }
 }

@@ -1,6 +1,5 @@
-//! Answering the node's plugins.
+//! Serving the requests of the node's plugins.
 
-use crate::claims::status;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,109 +12,129 @@ use tokio::time::Instant;
 
 use super::in_flight::InFlight;
 use super::pool_cache::{PoolCaches, RequestCandidates};
-use crate::claims::allocate;
-use crate::claims::allocate::PriorAttempt;
+use crate::claims::allocate::{self, PriorAttempt};
 use crate::claims::error::Cleanup;
 use crate::claims::release;
+use crate::claims::status;
 use crate::claims::store::Claims;
-use crate::metrics::{Asked, Metrics, Outcome};
+use crate::metrics::{Metrics, RequestKind, RequestOutcome};
+use crate::node_state::record::Record;
 use crate::pool::request::AllocationRequest;
 use crate::rpc::error::CallError;
-use crate::rpc::wire::{ADD_LIMIT, DEL_LIMIT, STATUS_LIMIT};
-use crate::rpc::wire::{Answer, Refusal, Release, Request, StatusQuery};
+use crate::rpc::wire::{
+    ADD_LIMIT, DEL_LIMIT, Refusal, Release, Request, Response, STATUS_LIMIT, StatusQuery,
+};
 
-/// So many orders are served at once; more wait. The API server takes about a thousand creates a second, whoever asks.
+/// Allocation requests that are served at the same time; others wait. One API server handles about 1,000 creates per second for all nodes
+/// together.
 const AT_ONCE: usize = 32;
 
-/// How long before the plugin's own deadline the daemon gives up, so that its reason is heard.
-const EARLIER: Duration = Duration::from_millis(500);
+/// The daemon gives up this long before the plugin does, so that its error reaches the plugin.
+const MARGIN: Duration = Duration::from_millis(500);
 
-/// What answers need.
+/// A request that failed.
+struct Failure {
+    error: CallError,
+    cleanup: Cleanup,
+}
+
+impl Failure {
+    fn new(error: impl Into<CallError>, cleanup: Cleanup) -> Self {
+        Failure { error: error.into(), cleanup }
+    }
+}
+
+/// What is needed to serve requests. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Service {
     /// The API server.
-    pub api: ApiClient,
-    /// Where claims are when the plugin's configuration does not say.
-    pub namespace: DnsLabel,
-    /// What is known of the pools in use there.
-    pub cache: Arc<PoolCaches>,
-    /// The daemon's numbers.
-    pub metrics: Metrics,
+    pub(super) api: ApiClient,
+    /// The namespace of claims if the plugin's configuration names none.
+    pub(super) namespace: DnsLabel,
+    /// The caches of the pools in use.
+    pub(super) caches: Arc<PoolCaches>,
+    /// The daemon's metrics.
+    pub(super) metrics: Metrics,
     permits: Arc<Semaphore>,
     in_flight: Arc<InFlight>,
 }
 
 impl Service {
-    /// A service without orders.
-    pub fn new(api: ApiClient, namespace: DnsLabel, cache: Arc<PoolCaches>, metrics: Metrics) -> Self {
+    /// A service without requests in flight.
+    pub fn new(api: ApiClient, namespace: DnsLabel, caches: Arc<PoolCaches>, metrics: Metrics) -> Self {
         let permits = Arc::new(Semaphore::new(AT_ONCE));
-        Service { api, namespace, cache, metrics, permits, in_flight: Arc::default() }
+        Service { api, namespace, caches, metrics, permits, in_flight: Arc::default() }
     }
 
-    /// Answers one request.
-    pub async fn answer(&self, request: Request) -> Answer {
+    /// Serves one request.
+    pub async fn answer(&self, request: Request) -> Response {
         let began = Instant::now();
-        let (asked, answer) = match request {
-            Request::Claim(order) => (Asked::Claim, self.claim(&order).await),
-            Request::Release(release) => (Asked::Release, self.release(&release).await),
-            Request::Check(record) => {
-                let claims = self.claims(record.namespace.as_ref(), DEL_LIMIT);
-                let missing = claims.first_missing(&record).await;
-                let answer = missing.map(|missing| missing.map_or(Answer::Done, Answer::Missing));
-                (Asked::Check, answer.map_err(|error| (error.into(), Cleanup::NotNeeded)))
-            }
-            Request::Status(query) => (Asked::Status, self.status(&query).await),
+        let (kind, result) = match request {
+            Request::Claim(request) => (RequestKind::Claim, self.claim(&request).await),
+            Request::Release(release) => (RequestKind::Release, self.release(&release).await),
+            Request::Check(record) => (RequestKind::Check, self.check(&record).await),
+            Request::Status(query) => (RequestKind::Status, self.status(&query).await),
         };
-        let outcome = if answer.is_ok() { Outcome::Done } else { Outcome::Refused };
-        self.metrics.answered(asked, outcome, began.elapsed());
-        answer.unwrap_or_else(|(error, cleanup)| refused(&error.to_cni(), cleanup))
+        let outcome = if result.is_ok() { RequestOutcome::Done } else { RequestOutcome::Refused };
+        self.metrics.answered(kind, outcome, began.elapsed());
+        result.unwrap_or_else(|failure| refusal(&failure.error.to_cni(), failure.cleanup))
     }
 
     fn claims<'a>(&'a self, namespace: Option<&'a DnsLabel>, limit: Duration) -> Claims<'a> {
-        let deadline = Deadline::after(limit.saturating_sub(EARLIER));
+        let deadline = Deadline::after(limit.saturating_sub(MARGIN));
         Claims { api: &self.api, namespace: namespace.unwrap_or(&self.namespace), deadline }
     }
 
-    async fn claim(&self, order: &AllocationRequest) -> Result<Answer, (CallError, Cleanup)> {
-        let claims = self.claims(order.namespace.as_ref(), ADD_LIMIT);
+    async fn claim(&self, request: &AllocationRequest) -> Result<Response, Failure> {
+        let claims = self.claims(request.namespace.as_ref(), ADD_LIMIT);
         let admission = async {
-            let in_flight = self.in_flight.begin(&order.claimant).await;
-            // The semaphore is never closed.
+            // First the interface, then the permit: a request that waits for an earlier one of its interface must not occupy a permit.
+            let in_flight = self.in_flight.begin(&request.claimant).await;
+            // acquire() fails only if the semaphore is closed, which it never is.
             (in_flight, self.permits.acquire().await)
         };
         let Ok((in_flight, _permit)) = tokio::time::timeout(claims.deadline.remaining(), admission).await
         else {
-            return Err((CallError::Busy, Cleanup::NotNeeded));
+            return Err(Failure::new(CallError::Busy, Cleanup::NotNeeded));
         };
-        let candidates = RequestCandidates { cache: &self.cache, in_flight: Some(Arc::new(in_flight)) };
-        let served = allocate::serve(&claims, order, &candidates, PriorAttempt::Absent).await;
-        match served {
-            Ok(claimed) => Ok(Answer::Claimed(claimed)),
+        let candidates = RequestCandidates { caches: &self.caches, in_flight: Some(Arc::new(in_flight)) };
+        match allocate::serve(&claims, request, &candidates, PriorAttempt::Absent).await {
+            Ok(claimed) => Ok(Response::Claimed(claimed)),
             Err(failure) => {
-                tracing::warn!(pod = %order.claimant.podref, interface = %order.claimant.if_name, "no address: {}", failure.error);
-                Err((failure.error.into(), failure.cleanup))
+                tracing::warn!(
+                    pod = %request.claimant.podref, interface = %request.claimant.if_name, error = %failure.error,
+                    "no address is allocated"
+                );
+                Err(Failure::new(failure.error, failure.cleanup))
             }
         }
     }
 
-    async fn release(&self, release: &Release) -> Result<Answer, (CallError, Cleanup)> {
+    async fn release(&self, release: &Release) -> Result<Response, Failure> {
         let claims = self.claims(release.record.namespace.as_ref(), DEL_LIMIT);
-        self.in_flight.end(&release.record).await;
-        let candidates = RequestCandidates { cache: &self.cache, in_flight: None };
+        self.in_flight.cancel(&release.record).await;
+        let candidates = RequestCandidates { caches: &self.caches, in_flight: None };
         let released = release::release(&claims, &release.record, &release.upstream, &candidates).await;
-        released.map_err(|error| (error.into(), Cleanup::Needed))?;
-        self.cache.released(&release.record);
-        Ok(Answer::Done)
+        released.map_err(|error| Failure::new(error, Cleanup::Needed))?;
+        self.caches.released(&release.record);
+        Ok(Response::Done)
     }
 
-    async fn status(&self, query: &StatusQuery) -> Result<Answer, (CallError, Cleanup)> {
+    async fn check(&self, record: &Record) -> Result<Response, Failure> {
+        let claims = self.claims(record.namespace.as_ref(), DEL_LIMIT);
+        let missing = claims.first_missing(record).await;
+        let missing = missing.map_err(|error| Failure::new(error, Cleanup::NotNeeded))?;
+        Ok(missing.map_or(Response::Done, Response::Missing))
+    }
+
+    async fn status(&self, query: &StatusQuery) -> Result<Response, Failure> {
         let claims = self.claims(query.namespace.as_ref(), STATUS_LIMIT);
-        let candidates = RequestCandidates { cache: &self.cache, in_flight: None };
+        let candidates = RequestCandidates { caches: &self.caches, in_flight: None };
         let status = status::status(&claims, &query.pools, &candidates).await;
-        status.map(|()| Answer::Done).map_err(|error| (error.into(), Cleanup::NotNeeded))
+        status.map(|()| Response::Done).map_err(|error| Failure::new(error, Cleanup::NotNeeded))
     }
 }
 
-fn refused(error: &CniError, cleanup: Cleanup) -> Answer {
-    Answer::Refused(Refusal::new(error, cleanup))
+fn refusal(error: &CniError, cleanup: Cleanup) -> Response {
+    Response::Refused(Refusal::new(error, cleanup))
 }

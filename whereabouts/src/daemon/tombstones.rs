@@ -1,61 +1,136 @@
-//! Giving back what DELs could not while the API server was away.
+//! Draining the node's tombstones: the addresses of DELs that could not reach the API server are released.
 
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use node::deadline::Deadline;
+use tokio::time::MissedTickBehavior;
 
 use super::serve::Service;
 use crate::claims::store::Claims;
 use crate::claims::tombstones;
+use crate::node_state::hints::HintStore;
 use crate::node_state::record::{Record, Records};
 
-/// How often the node's folder is looked at: a tombstone is drained soon after the API server is back.
+/// Time between two reads of the tombstones' folder: addresses are released soon after the API server is back.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// How long one may take.
+/// The time limit of one tombstone.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// So many are given back at once.
+/// Tombstones that are drained at the same time.
 const AT_ONCE: usize = 16;
 
-/// Drains the node's tombstones, for ever.
-pub async fn drain_always(service: Service, records: Records) {
-    let mut period = tokio::time::interval(PERIOD);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        period.tick().await;
-        let found = records.tombstones().unwrap_or_default();
-        let cleanup = pass(&service, &records, found).await;
-        service.metrics.tombstones(cleanup);
+/// Drains the tombstones of one state folder.
+#[derive(Debug)]
+pub(super) struct TombstoneDrain {
+    /// Access to the API server and to the pool caches.
+    pub service: Service,
+    /// The node's records.
+    pub records: Records,
+    /// The node's hints.
+    pub hints: HintStore,
+}
+
+/// Whether a tombstone is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drained {
+    Yes,
+    NotYet,
+}
+
+impl TombstoneDrain {
+    /// Drains tombstones. Never returns.
+    pub async fn run(self) {
+        let mut period = tokio::time::interval(PERIOD);
+        // A slow pass must not be followed by a burst of passes.
+        period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            period.tick().await;
+            let found = self.records.tombstones().unwrap_or_default();
+            let left = self.pass(found).await;
+            self.service.metrics.set_tombstones(left);
+        }
+    }
+
+    /// Drains `tombstones`, and returns the number that is left.
+    async fn pass(&self, tombstones: Vec<Record>) -> usize {
+        let all = tombstones.len();
+        let mut tombstones = tombstones.into_iter();
+        let Some(first) = tombstones.next() else { return 0 };
+        // One request first: while the API server is away, a pass must not send hundreds.
+        if self.drain(first).await == Drained::NotYet {
+            return all;
+        }
+        let drained = stream::iter(tombstones).map(|tombstone| self.drain(tombstone));
+        let left = drained
+            .buffer_unordered(AT_ONCE)
+            .filter(|drained| std::future::ready(*drained == Drained::NotYet));
+        left.count().await
+    }
+
+    async fn drain(&self, tombstone: Record) -> Drained {
+        let namespace = tombstone.namespace.as_ref().unwrap_or(&self.service.namespace);
+        let claims = Claims { api: &self.service.api, namespace, deadline: Deadline::after(LIMIT) };
+        match tombstones::drain(&claims, &self.records, &self.hints, &tombstone).await {
+            Ok(()) => {
+                self.service.caches.released(&tombstone);
+                tracing::info!(pod = %tombstone.podref, interface = %tombstone.if_name, "released the addresses of a deleted interface");
+                Drained::Yes
+            }
+            Err(error) => {
+                tracing::warn!(pod = %tombstone.podref, interface = %tombstone.if_name, %error, "the addresses of a deleted interface are not released yet; trying again");
+                Drained::NotYet
+            }
+        }
     }
 }
 
-/// Gives back what the tombstones name; how many could not be.
-async fn pass(service: &Service, records: &Records, found: Vec<Record>) -> usize {
-    let all = found.len();
-    let mut found = found.into_iter();
-    let Some(first) = found.next() else { return 0 };
-    // One tries whether the API server is there at all.
-    if !given_back(service, records, first).await {
-        return all;
-    }
-    let tried = stream::iter(found).map(|record| given_back(service, records, record));
-    tried.buffer_unordered(AT_ONCE).filter(|done| std::future::ready(!done)).count().await
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-async fn given_back(service: &Service, records: &Records, record: Record) -> bool {
-    let namespace = record.namespace.as_ref().unwrap_or(&service.namespace);
-    let claims = Claims { api: &service.api, namespace, deadline: Deadline::after(LIMIT) };
-    match tombstones::one(&claims, records, &record).await {
-        Ok(()) => {
-            service.cache.released(&record);
-            tracing::info!(pod = %record.podref, interface = %record.if_name, "gave back the addresses of a deleted interface");
-            true
+    use node::names::{DnsLabel, DnsSubdomain};
+
+    use super::*;
+    use crate::daemon::pool_cache::PoolCaches;
+    use crate::leader::tests::server::Server;
+    use crate::metrics::Metrics;
+    use crate::node_state::record::Stage;
+    use crate::pool::held_claim::HeldClaim;
+
+    fn tombstone() -> Record {
+        let claim = HeldClaim {
+            name: DnsSubdomain::new("10.0.0.3").unwrap(),
+            resource_version: "1".into(),
+            pool: "10.0.0.0-24".into(),
+            address: "10.0.0.3/24".parse().unwrap(),
+        };
+        Record {
+            container_id: "c".into(),
+            if_name: "net1".into(),
+            podref: "a/b".into(),
+            network: "n".into(),
+            kubeconfig: None,
+            namespace: None,
+            stage: Stage::Held,
+            claims: vec![claim],
         }
-        Err(error) => {
-            tracing::warn!(pod = %record.podref, interface = %record.if_name, "addresses are still to be given back: {error}");
-            false
-        }
+    }
+
+    #[tokio::test]
+    async fn a_drained_tombstone_lowers_the_hint_in_the_daemons_own_state_folder() {
+        let state = tempfile::tempdir().unwrap();
+        let (records, hints) = (Records::open(state.path()).unwrap(), HintStore::open(state.path()));
+        hints.set_start("10.0.0.0-24", "10.0.0.9".parse().unwrap());
+        records.bury(&tombstone()).unwrap();
+        let (metrics, _) = Metrics::new();
+        let (caches, _started) = PoolCaches::new(hints.clone(), metrics.clone());
+        let api = Server::default().client().await;
+        let service = Service::new(api, DnsLabel::new("kube-system").unwrap(), Arc::new(caches), metrics);
+        let drain = TombstoneDrain { service, records, hints };
+        assert_eq!(drain.pass(drain.records.tombstones().unwrap()).await, 0);
+        assert_eq!(drain.records.tombstones().unwrap(), []);
+        assert_eq!(drain.hints.start("10.0.0.0-24"), Some("10.0.0.3".parse().unwrap()));
     }
 }

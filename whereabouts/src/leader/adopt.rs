@@ -1,7 +1,18 @@
-//! Adoption: what Whereabouts wrote into a pool gets a claim, and a claim follows the container that Whereabouts refreshed. It goes on as long
-//! as nodes of both kinds share a cluster; after a change-over there is nothing left to do.
+//! Adoption: Whereabouts' allocations get claims.
+//!
+//! While nodes with Whereabouts and nodes with this plugin share a cluster, Whereabouts allocates an address by an entry in the pool's
+//! object, and this plugin allocates it by a claim. The leader turns each entry of Whereabouts into a claim:
+//!
+//! 1. An allocation without a claim gets one ([`crate::claims::adopt::ensure_claim`]). Whereabouts writes the allocation first and its own
+//!    claim a moment later, so the leader waits for `settle` (2 s) before it creates the claim.
+//! 2. An allocation with a newer container than its claim updates the claim: Whereabouts gave the address to the pod's next sandbox. The
+//!    update carries the resourceVersion of the cached claim, so a claim that our plugin took over meanwhile is not changed.
+//! 3. An allocation whose address another pod has claimed is void. [`super::views`] removes it.
+//! 4. Nothing is done for allocations that this project wrote; [`super::ip_pool_view`] tells who wrote an allocation.
+//!
+//! If the leader dies between two steps, the next leader decides from the same objects and continues. Once all nodes run this plugin, no
+//! allocation needs a claim any more.
 
-use crate::crd::allocation_state;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,108 +32,117 @@ use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{AT_ONCE, Context};
 use super::networks::{self, PoolNaming, PoolNamings};
 use crate::addr::ip;
-use crate::claims::adopt::{Adopted, make};
+use crate::claims::adopt::{AllocationToAdopt, ensure_claim};
 use crate::claims::store::Claims;
-use crate::crd::allocation_state::AllocationState;
+use crate::crd::allocation_state::{AllocationState, allocation_state};
 use crate::crd::cached::{CachedAllocation, CachedPool, CachedReservation};
 use crate::crd::ip_pool::SeparateUse;
 use crate::crd::packed::{Decimal, Hex};
 use crate::crd::reservation::{RESERVATIONS, Reservation, ReservationOwner, ReservationSpec};
+use crate::metrics::TaskOutcome;
 use crate::pool::claim_reader::ClaimNameReader;
 
-/// What is to be done for an entry.
+/// What an allocation needs.
 #[derive(Clone, Debug)]
-pub enum Action {
-    /// A claim is to be made.
-    Make(Box<Missing>),
-    /// The claim of this name, at this version, is to say what this one says.
-    Follow(Box<Reservation>),
+pub(super) enum Action {
+    /// Create its claim.
+    CreateClaim(Box<MissingClaim>),
+    /// Write this owner into the claim, if it still has this resourceVersion.
+    UpdateClaim(Box<Reservation>),
 }
 
-/// A claim that is missing.
+/// A claim that an allocation lacks.
 #[derive(Clone, Debug)]
-pub struct Missing {
-    naming_of: PoolNaming,
-    separation: SeparateUse,
+pub(super) struct MissingClaim {
+    pool_naming: PoolNaming,
+    separate_use: SeparateUse,
     range: IpNet,
     ip: IpAddr,
     spec: ReservationSpec,
 }
 
-impl Missing {
-    fn adopted(&self, now: Timestamp) -> Adopted<'_> {
-        let names = self.naming_of.names(self.separation, now);
-        Adopted { names, range: self.range, ip: self.ip, spec: self.spec.clone() }
+impl MissingClaim {
+    fn allocation(&self, now: Timestamp) -> AllocationToAdopt<'_> {
+        let names = self.pool_naming.names(self.separate_use, now);
+        AllocationToAdopt { names, range: self.range, ip: self.ip, spec: self.spec.clone() }
     }
 }
 
-/// An entry of a pool, judged.
+/// An allocation with its claim and its state.
 #[derive(Clone, Debug)]
-pub struct Judged<'a> {
-    /// Its key.
+pub(super) struct ClassifiedAllocation<'a> {
+    /// Its key in the object: the address's offset in the range.
     pub key: &'a Decimal,
-    /// What it says.
-    pub entry: &'a CachedAllocation,
+    /// The allocation.
+    pub allocation: &'a CachedAllocation,
     /// Its address.
     pub ip: IpAddr,
-    /// The claim on it.
+    /// The claim of its address.
     pub claim: Option<&'a CachedReservation>,
-    /// What it calls for.
+    /// What it needs.
     pub state: AllocationState,
 }
 
-/// Judges every entry of a pool. Keys that are none are left out.
-pub fn judge<'a>(pool: &'a CachedPool, cache: &'a ClusterCache, namings: &PoolNamings) -> Vec<Judged<'a>> {
+/// Classifies every allocation of a pool. Keys that are no offset in the range are skipped.
+pub(super) fn classify<'a>(
+    pool: &'a CachedPool,
+    cache: &'a ClusterCache,
+    namings: &PoolNamings,
+) -> Vec<ClassifiedAllocation<'a>> {
     let name = &*pool.name;
     let Some(range) = pool.range.filter(|_| !pool.entries().is_empty()) else { return Vec::new() };
-    let naming_of = namings.get(name, &range, cache);
-    let readings = ClaimNameReader::of(name, &range);
-    // Two at most: one of each name.
+    let pool_naming = namings.get(name, &range, cache);
+    let reader = ClaimNameReader::of(name, &range);
+    // At most two per address: one of each name.
     let mut claims = BTreeMap::<IpAddr, (&CachedReservation, Option<&CachedReservation>)>::new();
     for claim in cache.claims_of(name) {
-        let Some(ip) = readings.address(&claim.name) else { continue };
+        let Some(ip) = reader.address(&claim.name) else { continue };
         claims.entry(ip).and_modify(|(_, second)| *second = Some(claim)).or_insert((claim, None));
     }
-    let mut judged = Vec::with_capacity(pool.entries().len());
-    for (key, ip, entry) in pool.addresses() {
+    let mut classified = Vec::with_capacity(pool.entries().len());
+    for (key, ip, allocation) in pool.addresses() {
         let claim = match claims.get(&ip) {
-            Some((first, Some(second))) if !is_for(first, entry) && is_for(second, entry) => Some(*second),
+            Some((first, Some(second)))
+                if !is_same_pod(first, allocation) && is_same_pod(second, allocation) =>
+            {
+                Some(*second)
+            }
             Some((first, _)) => Some(*first),
-            None => naming_of.as_ref().and_then(|naming_of| unassigned(cache, naming_of, ip, entry)),
+            None => pool_naming.as_ref().and_then(|naming| upstream_claim(cache, naming, ip, allocation)),
         };
-        let state = allocation_state::allocation_state(entry, claim, cache.pod(&entry.podref));
-        judged.push(Judged { key, entry, ip, claim, state });
+        let state = allocation_state(allocation, claim, cache.pod(&allocation.podref));
+        classified.push(ClassifiedAllocation { key, allocation, ip, claim, state });
     }
-    judged
+    classified
 }
 
-fn is_for(claim: &CachedReservation, entry: &CachedAllocation) -> bool {
-    claim.podref == entry.podref
+fn is_same_pod(claim: &CachedReservation, allocation: &CachedAllocation) -> bool {
+    claim.podref == allocation.podref
 }
 
-/// The claim that Whereabouts made for an entry, which does not say its pool.
-fn unassigned<'a>(
+/// The claim that Whereabouts made for an allocation. It names no pool, so it is found by its name and its pod.
+fn upstream_claim<'a>(
     cache: &'a ClusterCache,
-    naming_of: &PoolNaming,
+    pool_naming: &PoolNaming,
     ip: IpAddr,
-    entry: &CachedAllocation,
+    allocation: &CachedAllocation,
 ) -> Option<&'a CachedReservation> {
-    let name = naming_of.shared_name(ip)?;
+    let name = pool_naming.upstream_name(ip)?;
     let claim = cache.claims().content().get(name.as_str()).map(Arc::as_ref);
-    claim.filter(|claim| claim.pool.is_none() && is_for(claim, entry))
+    claim.filter(|claim| claim.pool.is_none() && is_same_pod(claim, allocation))
 }
 
-/// Pool, key and container of an entry.
-type Entry = (Arc<str>, Decimal, Hex<32>);
+/// Pool, key and container of an allocation.
+type AllocationId = (Arc<str>, Decimal, Hex<32>);
 
-/// Entries without a claim, and since when they were seen so: Whereabouts writes the entry first and its claim a moment later.
+/// Allocations without a claim that are younger than `settle`, with the time when the leader first read them.
 #[derive(Clone, Debug, Default)]
-pub struct Waiting {
-    since: BTreeMap<Entry, Duration>,
+pub(super) struct PendingAdoptions {
+    first_seen: BTreeMap<AllocationId, Duration>,
 }
 
-impl Waiting {
-    /// What is to be done in these pools now. What is too new for it waits.
+impl PendingAdoptions {
+    /// The actions for these pools at `now`. Allocations that are too young for an action become pending.
     pub fn actions(
         &mut self,
         cache: &ClusterCache,
@@ -133,30 +153,30 @@ impl Waiting {
     ) -> Vec<Action> {
         let mut actions = Vec::new();
         for name in pools {
-            let earlier = self.leave(&name);
+            let earlier = self.take(&name);
             let Some(pool) = cache.pools().content().get(&name) else { continue };
             let Some(range) = pool.range else { continue };
-            let naming_of = namings.get(&name, &range, cache);
-            for judged in judge(pool, cache, namings) {
-                match (judged.state, judged.claim, &naming_of) {
+            let pool_naming = namings.get(&name, &range, cache);
+            for found in classify(pool, cache, namings) {
+                match (found.state, found.claim, &pool_naming) {
                     (AllocationState::ClaimOutdated, Some(claim), _) => {
-                        let spec = judged.entry.held();
-                        let holding =
-                            ReservationOwner { pool: &name, range, pod_uid: None, node: None, spec };
-                        let mut wanted = Reservation::new(&claim.name, holding);
-                        wanted.metadata.resource_version = claim.version.1.as_ref().map(Decimal::to_string);
-                        actions.push(Action::Follow(Box::new(wanted)));
+                        actions.push(update_claim(&name, range, found.allocation, claim));
                     }
-                    (AllocationState::NeedsClaim, _, Some(naming_of)) => {
-                        let shared = (name.clone(), judged.key.clone(), judged.entry.id.clone());
-                        let since = earlier.get(&shared).copied().unwrap_or(now);
-                        if now.saturating_sub(since) >= settle {
-                            let (naming_of, separation) = (naming_of.clone(), pool.separation);
-                            let (ip, spec) = (judged.ip, judged.entry.held());
-                            let missing = Missing { naming_of, separation, range, ip, spec };
-                            actions.push(Action::Make(Box::new(missing)));
+                    // Without a naming the claim's name is unknown: wait for the network or the node.
+                    (AllocationState::NeedsClaim, _, Some(pool_naming)) => {
+                        let id = (name.clone(), found.key.clone(), found.allocation.id.clone());
+                        let first_seen = earlier.get(&id).copied().unwrap_or(now);
+                        if now.saturating_sub(first_seen) >= settle {
+                            actions.push(Action::CreateClaim(Box::new(MissingClaim {
+                                pool_naming: pool_naming.clone(),
+                                separate_use: pool.separate_use,
+                                range,
+                                ip: found.ip,
+                                spec: found.allocation.spec(),
+                            })));
                         }
-                        self.since.insert(shared, since);
+                        // It stays pending until its claim is in the cache: the action may fail.
+                        self.first_seen.insert(id, first_seen);
                     }
                     _ => {}
                 }
@@ -165,61 +185,78 @@ impl Waiting {
         actions
     }
 
-    /// The pools in which something waits.
+    /// The pools with pending allocations.
     pub fn pools(&self) -> Vec<Arc<str>> {
-        let mut pools: Vec<Arc<str>> = self.since.keys().map(|(pool, _, _)| pool.clone()).collect();
+        let mut pools: Vec<Arc<str>> = self.first_seen.keys().map(|(pool, _, _)| pool.clone()).collect();
         pools.dedup();
         pools
     }
 
-    fn leave(&mut self, pool: &str) -> BTreeMap<Entry, Duration> {
+    /// Removes and returns the pending allocations of a pool.
+    fn take(&mut self, pool: &str) -> BTreeMap<AllocationId, Duration> {
         let (own, others) =
-            std::mem::take(&mut self.since).into_iter().partition(|((name, _, _), _)| **name == *pool);
-        self.since = others;
+            std::mem::take(&mut self.first_seen).into_iter().partition(|((name, _, _), _)| **name == *pool);
+        self.first_seen = others;
         own
     }
 }
 
-/// Does what is to be done; what fails is logged, and found again.
-pub async fn pass(context: &Context, actions: Vec<Action>) {
+fn update_claim(
+    pool: &str,
+    range: IpNet,
+    allocation: &CachedAllocation,
+    claim: &CachedReservation,
+) -> Action {
+    let owner = ReservationOwner { pool, range, pod_uid: None, node: None, spec: allocation.spec() };
+    let mut update = Reservation::new(&claim.name, owner);
+    update.metadata.resource_version = claim.version.1.as_ref().map(Decimal::to_string);
+    Action::UpdateClaim(Box::new(update))
+}
+
+/// Runs the actions. One that fails is logged; the next pass finds the allocation again.
+pub(super) async fn pass(context: &Context, actions: Vec<Action>) {
     let deadline = Deadline::after(context.timing.request);
     let done = stream::iter(actions).map(|action| async move {
         let claims = Claims { api: &context.api, namespace: &context.namespace, deadline };
-        let (ip_or_name, podref, done) = match action {
-            Action::Make(missing) => {
-                let done = make(&claims, &missing.adopted(node::clock::now())).await;
-                (ip::text(missing.ip), missing.spec.podref, done)
+        let (ip_or_name, podref, result) = match action {
+            Action::CreateClaim(missing) => {
+                let result = ensure_claim(&claims, &missing.allocation(node::clock::now())).await;
+                (ip::text(missing.ip), missing.spec.podref, result)
             }
-            Action::Follow(claim) => {
-                let done = follow(context, &claim, deadline).await;
-                (claim.metadata.name.unwrap_or_default(), claim.spec.podref, done)
+            Action::UpdateClaim(claim) => {
+                let result = write_owner(context, &claim, deadline).await;
+                (claim.metadata.name.unwrap_or_default(), claim.spec.podref, result)
             }
         };
+        // A crash here leaves the claim without the view. The next leader writes the view from the claims.
         crash_point!("leader-after-adopt");
-        match done {
-            Ok(()) => tracing::info!(claim = ip_or_name, podref, "adopted from Whereabouts"),
-            Err(error) => tracing::warn!(claim = ip_or_name, %error, "not adopted; trying again"),
+        context.metrics.adoption(if result.is_ok() { TaskOutcome::Done } else { TaskOutcome::Failed });
+        match result {
+            Ok(()) => tracing::info!(claim = ip_or_name, podref, "allocation of Whereabouts adopted"),
+            Err(error) => {
+                tracing::warn!(claim = ip_or_name, podref, %error, "allocation of Whereabouts not adopted; trying again");
+            }
         }
     });
     done.buffer_unordered(AT_ONCE).collect::<()>().await;
 }
 
-/// What else the claim's object says stays as it is.
-async fn follow(context: &Context, wanted: &Reservation, deadline: Deadline) -> Result<(), ApiError> {
-    let name = wanted.metadata.name.clone().and_then(|name| DnsSubdomain::new(name).ok());
-    let (Some(name), Some(pool), Some(range)) = (name, wanted.pool(), wanted.range()) else {
+/// Writes the owner in `update` into the claim of the same name, and keeps everything else of the claim.
+async fn write_owner(context: &Context, update: &Reservation, deadline: Deadline) -> Result<(), ApiError> {
+    let name = update.metadata.name.clone().and_then(|name| DnsSubdomain::new(name).ok());
+    let (Some(name), Some(pool), Some(range)) = (name, update.pool(), update.range()) else {
         return Ok(());
     };
     let path = RESERVATIONS.in_namespace(&context.namespace).object(&name);
     let policy = RetryPolicy::new(OnUnknown::Repeat);
     let get = || context.api.get::<Reservation>(&path, deadline);
     let mut claim = match retry(deadline, policy, get).await {
-        Ok(claim) if claim.metadata.resource_version == wanted.metadata.resource_version => claim,
-        // It changed since: the next look decides.
+        Ok(claim) if claim.metadata.resource_version == update.metadata.resource_version => claim,
+        // The claim changed since the decision: the next pass decides again.
         Ok(_) | Err(ApiError::NotFound { .. }) => return Ok(()),
         Err(error) => return Err(error),
     };
-    claim.assign(ReservationOwner { pool, range, pod_uid: None, node: None, spec: wanted.spec.clone() });
+    claim.assign(ReservationOwner { pool, range, pod_uid: None, node: None, spec: update.spec.clone() });
     let replace = || context.api.replace::<IgnoredAny>(&path, &claim, deadline);
     match retry(deadline, policy, replace).await {
         Ok(_) | Err(ApiError::Conflict { .. } | ApiError::NotFound { .. }) => Ok(()),
@@ -227,43 +264,48 @@ async fn follow(context: &Context, wanted: &Reservation, deadline: Deadline) -> 
     }
 }
 
-/// What is to be done now in the pools that changed, and in those where something waits.
-fn look(context: &Context, shared: &SharedCache, waiting: &mut Waiting, now: Duration) -> Vec<Action> {
+/// The actions for the pools that changed and for those with pending allocations.
+fn next_actions(
+    context: &Context,
+    shared: &SharedCache,
+    pending: &mut PendingAdoptions,
+    now: Duration,
+) -> Vec<Action> {
     let mut cache = shared.lock();
-    if !cache.can_judge() || !cache.networks.is_synced() || !cache.slice_pools.is_synced() {
+    if !cache.has_claims_pools_and_pods() || !cache.networks.is_synced() || !cache.slice_pools.is_synced() {
         return Vec::new();
     }
-    let mut pools = cache.take_unjudged();
-    pools.extend(waiting.pools());
-    // Most need nothing, for which the networks need not be read.
-    let no_networks = PoolNamings::default();
-    let needs_something = |name: &Arc<str>| {
+    let mut pools = cache.take_pools_to_adopt();
+    pools.extend(pending.pools());
+    // Most pools need nothing. This is decided without the networks, whose configurations are expensive to parse.
+    let no_namings = PoolNamings::default();
+    let needs_action = |name: &Arc<str>| {
         let pool = cache.pools().content().get(name);
         pool.is_some_and(|pool| {
-            judge(pool, &cache, &no_networks).iter().any(|judged| judged.state != AllocationState::InSync)
+            classify(pool, &cache, &no_namings).iter().any(|found| found.state != AllocationState::InSync)
         })
     };
-    let (unsettled, settled): (Vec<Arc<str>>, Vec<Arc<str>>) = pools.into_iter().partition(needs_something);
-    settled.iter().for_each(|pool| drop(waiting.leave(pool)));
+    let (unsettled, settled): (Vec<Arc<str>>, Vec<Arc<str>>) = pools.into_iter().partition(needs_action);
+    settled.iter().for_each(|pool| drop(pending.take(pool)));
     if unsettled.is_empty() {
         return Vec::new();
     }
-    let namings =
-        PoolNamings::of(&networks::whereabouts_networks(cache.networks.iter(), networks::flat_file), &cache);
-    waiting.actions(&cache, unsettled, &namings, now, context.timing.settle)
+    let networks = networks::parse_networks(cache.networks.iter(), networks::flat_file);
+    let namings = PoolNamings::of(&networks, &cache);
+    pending.actions(&cache, unsettled, &namings, now, context.timing.settle)
 }
 
-/// Adopts whenever pools change. Never returns.
-pub async fn run(context: &Context, shared: &SharedCache) {
-    let begin = Instant::now();
-    let mut waiting = Waiting::default();
+/// Adopts allocations whenever pools change. Never returns.
+pub(super) async fn run(context: &Context, shared: &SharedCache) {
+    let began = Instant::now();
+    let mut pending = PendingAdoptions::default();
     loop {
-        let actions = look(context, shared, &mut waiting, begin.elapsed());
+        let actions = next_actions(context, shared, &mut pending, began.elapsed());
         pass(context, actions).await;
-        // Not more often than this: each look reads the pools that changed from end to end.
+        // The shortest time between two passes: each one reads the changed pools completely.
         tokio::time::sleep(context.timing.settle / 4).await;
-        if waiting.since.is_empty() {
-            let _ = tokio::time::timeout(context.timing.pass, shared.entries.notified()).await;
+        if pending.first_seen.is_empty() {
+            let _ = tokio::time::timeout(context.timing.pass, shared.adoption_work.notified()).await;
         }
     }
 }

@@ -1,11 +1,12 @@
-//! What the leader sees of the cluster: claims, pools, pods, nodes and networks, as they are now; and which pools changed.
+//! The leader's cache of the cluster: claims, pools, pods, nodes, networks and slices, kept up to date by watches. It also records which pools
+//! changed since the leader's tasks last read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use node::client::{ApiClient, Change, Collection, Effect, Parts, ResourceKind, Selection, Store, reflect};
+use node::client::{ApiClient, Change, Effect, Parts, ResourceKind, Selection, Store, reflect};
 use node::names::DnsLabel;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
@@ -17,58 +18,59 @@ use crate::crd::ip_pool::POOLS;
 use crate::crd::node_slice_pool::{NODE_SLICE_POOLS, NodeSlicePool};
 use crate::crd::pod::PodIdentity;
 use crate::crd::reservation::RESERVATIONS;
+use crate::metrics::Metrics;
 
-/// The mirrors, for tasks that run at the same time. They are locked to look, never across a wait.
+/// The cache, shared by the leader's tasks. A task locks it to read, and never across an `await`.
 #[derive(Debug, Default)]
 pub struct SharedCache {
     cache: Mutex<ClusterCache>,
-    /// Claims, pools, networks or slices changed: pools are to be judged and written.
-    pub pools: Notify,
-    /// The same, for who adopts.
-    pub entries: Notify,
-    /// Networks, nodes or slices changed.
-    pub slices: Notify,
-    /// A pod is gone.
-    pub pods: Notify,
+    /// Wakes `views`: claims or pools changed.
+    pub view_work: Notify,
+    /// Wakes `adopt`: claims, pools, networks or slices changed.
+    pub adoption_work: Notify,
+    /// Wakes `slices`: networks, nodes or slices changed.
+    pub slice_work: Notify,
+    /// Wakes `reclaim`: a pod was deleted.
+    pub reclaim_work: Notify,
 }
 
 impl SharedCache {
-    /// The mirrors as they are now.
+    /// Locks the cache.
     pub fn lock(&self) -> MutexGuard<'_, ClusterCache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What there is, by name; claims, pools and slices those of our namespace.
+/// The cached objects by name. Claims, pools and slices are those of one namespace, the others those of the whole cluster.
 #[derive(Debug, Default)]
 pub struct ClusterCache {
     claims: Store<Arc<str>, Arc<CachedReservation>>,
     pools: Store<Arc<str>, CachedPool>,
-    /// By `namespace/name`.
+    /// Pods, by `namespace/name`.
     pub pods: Store<Box<str>, PodIdentity>,
     /// The nodes' names.
     pub nodes: Store<String, ()>,
-    /// By `namespace/name`.
+    /// NetworkAttachmentDefinitions, by `namespace/name`.
     pub networks: Store<String, Definition>,
-    /// Which slices are whose.
+    /// NodeSlicePools.
     pub slice_pools: Store<String, NodeSlicePool>,
-    /// The claims of each pool.
+    /// The names of each pool's claims.
     members: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
-    /// What many claims have in common.
-    texts: Interner,
+    /// Strings that many claims have in common.
+    interner: Interner,
     /// Pools whose view may be out of date.
-    unwritten: BTreeSet<Arc<str>>,
-    /// Pools whose entries may need claims.
-    unjudged: BTreeSet<Arc<str>>,
+    stale_views: BTreeSet<Arc<str>>,
+    /// Pools whose allocations may need claims.
+    to_adopt: BTreeSet<Arc<str>>,
 }
 
 impl ClusterCache {
-    /// Every claim.
+    /// All claims.
     pub const fn claims(&self) -> &Store<Arc<str>, Arc<CachedReservation>> {
         &self.claims
     }
 
-    /// Every pool.
+    /// All pools.
     pub const fn pools(&self) -> &Store<Arc<str>, CachedPool> {
         &self.pools
     }
@@ -84,64 +86,64 @@ impl ClusterCache {
         self.members.keys().map(Arc::as_ref)
     }
 
-    /// The pool that a claim is of.
+    /// The pool that the claim of this name belongs to.
     pub fn pool_of(&self, claim: &str) -> Option<&str> {
         self.claims.content().get(claim)?.pool.as_deref()
     }
 
-    /// The pod of this name.
+    /// The pod with this podref.
     pub fn pod(&self, podref: &str) -> Option<&PodIdentity> {
         self.pods.content().get(podref)
     }
 
-    /// Whether entries can be judged: what is absent here is absent.
-    pub fn can_judge(&self) -> bool {
+    /// Whether claims, pools and pods are listed completely, so that an object that is not cached does not exist.
+    pub fn has_claims_pools_and_pods(&self) -> bool {
         self.claims.is_synced() && self.pools.is_synced() && self.pods.is_synced()
     }
 
-    /// The pools whose view may be out of date since this was last asked.
-    pub fn take_unwritten(&mut self) -> BTreeSet<Arc<str>> {
-        std::mem::take(&mut self.unwritten)
+    /// Returns the pools whose view may be out of date, and forgets them.
+    pub fn take_stale_views(&mut self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.stale_views)
     }
 
-    /// The pools whose entries may need claims since this was last asked.
-    pub fn take_unjudged(&mut self) -> BTreeSet<Arc<str>> {
-        std::mem::take(&mut self.unjudged)
+    /// Returns the pools whose allocations may need claims, and forgets them.
+    pub fn take_pools_to_adopt(&mut self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.to_adopt)
     }
 
-    /// Takes a change of a claim over.
+    /// Applies a watch event of a claim.
     pub fn apply_claim(&mut self, change: Change<CachedReservation>) {
-        let texts = &mut self.texts;
-        let change = change.map(|claim| (claim.name.clone(), Arc::new(claim.shared(texts))));
+        let interner = &mut self.interner;
+        let change = change.map(|claim| (claim.name.clone(), Arc::new(claim.interned(interner))));
         match self.claims.apply(change) {
             Effect::Nothing => {}
-            Effect::Put(name, was) => self.changed(&name, was),
-            Effect::Gone(name, was) => self.changed(&name, Some(was)),
+            Effect::Put(name, was) => self.claim_changed(&name, was),
+            Effect::Gone(name, was) => self.claim_changed(&name, Some(was)),
             Effect::Replaced { put, gone } => {
-                put.into_iter().for_each(|(name, was)| self.changed(&name, was));
-                gone.into_iter().for_each(|(name, was)| self.changed(&name, Some(was)));
-                self.texts.forget_unused();
+                put.into_iter().for_each(|(name, was)| self.claim_changed(&name, was));
+                gone.into_iter().for_each(|(name, was)| self.claim_changed(&name, Some(was)));
+                self.interner.remove_unused();
             }
         }
     }
 
-    /// A claim is not what it was.
-    fn changed(&mut self, name: &Arc<str>, was: Option<Arc<CachedReservation>>) {
+    /// Updates the members of the claim's old and new pool, and marks both pools.
+    fn claim_changed(&mut self, name: &Arc<str>, was: Option<Arc<CachedReservation>>) {
         let old = was.and_then(|was| was.pool.clone());
         let new = self.claims.content().get(name).and_then(|claim| claim.pool.clone());
         if let Some(old) = old {
             if Some(&old) != new.as_ref() {
-                self.leave(&old, name);
+                self.remove_member(&old, name);
             }
-            self.touch(old);
+            self.mark(old);
         }
         if let Some(new) = new {
             self.members.entry(new.clone()).or_default().insert(name.clone());
-            self.touch(new);
+            self.mark(new);
         }
     }
 
-    fn leave(&mut self, pool: &str, claim: &str) {
+    fn remove_member(&mut self, pool: &str, claim: &str) {
         let Some(members) = self.members.get_mut(pool) else { return };
         members.remove(claim);
         if members.is_empty() {
@@ -149,99 +151,164 @@ impl ClusterCache {
         }
     }
 
-    /// Takes a change of a pool over.
+    /// Applies a watch event of a pool.
     pub fn apply_pool(&mut self, change: Change<CachedPool>) {
         match self.pools.apply(change.map(|pool| (pool.name.clone(), pool))) {
             Effect::Nothing => {}
-            Effect::Put(name, _) | Effect::Gone(name, _) => self.touch(name),
+            Effect::Put(name, _) | Effect::Gone(name, _) => self.mark(name),
             Effect::Replaced { put, gone } => {
                 let names = put.into_iter().map(|(name, _)| name);
-                names.chain(gone.into_iter().map(|(name, _)| name)).for_each(|name| self.touch(name));
+                names.chain(gone.into_iter().map(|(name, _)| name)).for_each(|name| self.mark(name));
             }
         }
     }
 
-    /// Every pool is to be looked at again.
-    pub fn touch_unwritten(&mut self) {
-        self.unwritten.extend(self.pools.content().keys().chain(self.members.keys()).cloned());
+    /// Marks the view of every pool as out of date.
+    pub fn mark_all_views(&mut self) {
+        self.stale_views.extend(self.pools.content().keys().chain(self.members.keys()).cloned());
     }
 
-    /// Networks changed: what could not be judged before perhaps can.
-    pub fn touch_all(&mut self) {
-        self.unjudged.extend(self.pools.content().keys().cloned());
+    /// Marks every pool for adoption: a changed network may determine how a pool's claims are named.
+    fn mark_all_for_adoption(&mut self) {
+        self.to_adopt.extend(self.pools.content().keys().cloned());
     }
 
-    fn touch(&mut self, pool: Arc<str>) {
-        self.unjudged.insert(pool.clone());
-        self.unwritten.insert(pool);
+    fn mark(&mut self, pool: Arc<str>) {
+        self.to_adopt.insert(pool.clone());
+        self.stale_views.insert(pool);
     }
 }
 
-/// Keeps the mirrors up to date. Never returns.
-pub async fn feed(shared: &SharedCache, api: &ApiClient, namespace: &DnsLabel) {
-    let here = |kind: ResourceKind| kind.in_namespace(namespace);
-    let claims = follow(api, here(RESERVATIONS), Parts::Whole, |change: Change<CachedReservation>| {
+/// Keeps the cache up to date. Never returns.
+pub async fn watch(shared: &SharedCache, api: &ApiClient, namespace: &DnsLabel, metrics: &Metrics) {
+    let watcher = Watcher { api, namespace, metrics };
+    let (here, everywhere) = (Scope::Namespace, Scope::Cluster);
+    let claims = watcher.watch(RESERVATIONS, here, Parts::Whole, |change: Change<CachedReservation>| {
         shared.lock().apply_claim(change);
-        shared.pools.notify_one();
-        shared.entries.notify_one();
+        shared.view_work.notify_one();
+        shared.adoption_work.notify_one();
     });
-    let pools = follow(api, here(POOLS), Parts::Whole, |change: Change<CachedPool>| {
+    let pools = watcher.watch(POOLS, here, Parts::Whole, |change: Change<CachedPool>| {
         shared.lock().apply_pool(change);
-        shared.pools.notify_one();
-        shared.entries.notify_one();
+        shared.view_work.notify_one();
+        shared.adoption_work.notify_one();
     });
     let pods =
-        follow(api, ResourceKind::PODS.in_cluster(), Parts::Metadata, |change: Change<CachedObject>| {
+        watcher.watch(ResourceKind::PODS, everywhere, Parts::Metadata, |change: Change<CachedObject>| {
             let change = change.map(|pod| (format!("{}/{}", pod.namespace, pod.name).into(), pod.identity));
             if matches!(shared.lock().pods.apply(change), Effect::Gone(..) | Effect::Replaced { .. }) {
-                shared.pods.notify_one();
+                shared.reclaim_work.notify_one();
             }
         });
     let nodes =
-        follow(api, ResourceKind::NODES.in_cluster(), Parts::Metadata, |change: Change<CachedObject>| {
+        watcher.watch(ResourceKind::NODES, everywhere, Parts::Metadata, |change: Change<CachedObject>| {
+            // Kubelets update their nodes often; only a node that appears or disappears matters here.
             if shared.lock().nodes.apply(change.map(|node| (node.name, ()))) != Effect::Nothing {
-                shared.slices.notify_one();
+                shared.slice_work.notify_one();
             }
         });
-    let networks = follow(api, DEFINITIONS.in_cluster(), Parts::Whole, |change: Change<Definition>| {
+    let networks = watcher.watch(DEFINITIONS, everywhere, Parts::Whole, |change: Change<Definition>| {
         let mut cache = shared.lock();
         cache.networks.apply(change.map(|mut network| {
             network.metadata.managed_fields = None;
             (qualified(&network.metadata), network)
         }));
-        cache.touch_all();
-        shared.slices.notify_one();
-        shared.entries.notify_one();
+        cache.mark_all_for_adoption();
+        shared.slice_work.notify_one();
+        shared.adoption_work.notify_one();
     });
-    let slice_pools = follow(api, here(NODE_SLICE_POOLS), Parts::Whole, |change: Change<NodeSlicePool>| {
+    let slice_pools = watcher.watch(NODE_SLICE_POOLS, here, Parts::Whole, |change: Change<NodeSlicePool>| {
         let mut cache = shared.lock();
         cache.slice_pools.apply(change.map(|mut slices| (named(&mut slices.metadata), slices)));
-        cache.touch_all();
-        shared.slices.notify_one();
-        shared.entries.notify_one();
+        cache.mark_all_for_adoption();
+        shared.slice_work.notify_one();
+        shared.adoption_work.notify_one();
     });
     futures::join!(claims, pools, pods, nodes, networks, slice_pools);
 }
 
-async fn follow<T: DeserializeOwned + Send + 'static>(
-    api: &ApiClient,
-    collection: Collection,
-    parts: Parts,
-    mut apply: impl FnMut(Change<T>),
-) {
-    let mut changes = std::pin::pin!(reflect::<T>(api.clone(), collection, Selection::all(parts)));
-    while let Some(change) = changes.next().await {
-        apply(change);
+/// Where the objects of a kind are watched.
+#[derive(Clone, Copy)]
+enum Scope {
+    Namespace,
+    Cluster,
+}
+
+struct Watcher<'a> {
+    api: &'a ApiClient,
+    namespace: &'a DnsLabel,
+    metrics: &'a Metrics,
+}
+
+impl Watcher<'_> {
+    async fn watch<T: DeserializeOwned + Send + 'static>(
+        &self,
+        kind: ResourceKind,
+        scope: Scope,
+        parts: Parts,
+        mut apply: impl FnMut(Change<T>),
+    ) {
+        let collection = match scope {
+            Scope::Namespace => kind.in_namespace(self.namespace),
+            Scope::Cluster => kind.in_cluster(),
+        };
+        let mut lists = Lists::default();
+        let mut changes = std::pin::pin!(reflect::<T>(self.api.clone(), collection, Selection::all(parts)));
+        while let Some(change) = changes.next().await {
+            if lists.is_restart(&change) {
+                self.metrics.watch_restart(kind);
+            }
+            apply(change);
+        }
     }
 }
 
-/// The name; and what is large and not needed goes.
+/// Whether a watch has begun its first list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Lists {
+    #[default]
+    NoneYet,
+    Some,
+}
+
+impl Lists {
+    /// Whether a watch event begins a list other than the first one: the watch could not resume, for example after a 410.
+    fn is_restart<T>(&mut self, change: &Change<T>) -> bool {
+        match change {
+            Change::Restarted => std::mem::replace(self, Lists::Some) == Lists::Some,
+            Change::Put(_) | Change::Gone(_) | Change::Synced => false,
+        }
+    }
+}
+
+/// The object's name. Drops the managedFields, which are large and not needed.
 fn named(metadata: &mut ObjectMeta) -> String {
     metadata.managed_fields = None;
     metadata.name.clone().unwrap_or_default()
 }
 
+/// `namespace/name` of an object.
 fn qualified(metadata: &ObjectMeta) -> String {
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
     format!("{}/{}", text(&metadata.namespace), text(&metadata.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_list_after_the_first_one_is_a_restart() {
+        let mut lists = Lists::default();
+        let changes = [
+            Change::Restarted,
+            Change::Put(()),
+            Change::Synced,
+            Change::Restarted,
+            Change::Synced,
+            Change::Restarted,
+        ];
+        let restarts = changes.map(|change| lists.is_restart(&change));
+        assert_eq!(restarts, [false, false, false, true, false, true]);
+    }
 }

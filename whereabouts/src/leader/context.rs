@@ -7,21 +7,21 @@ use node::names::DnsLabel;
 
 use crate::metrics::Metrics;
 
-/// So many requests are under way at once: what the API server does without queueing.
-pub const AT_ONCE: usize = 16;
+/// Requests in flight per task. The API server serves this many without queueing.
+pub(super) const AT_ONCE: usize = 16;
 
-/// How long things take.
+/// The leader's periods and time limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// An address outlives its pod by so much at least. Default 60 s.
+    /// The least time from the confirmed loss of a pod until its claims are deleted. Default 60 s.
     pub grace: Duration,
-    /// Between two looks for claims to reclaim, and the longest between two looks at anything. Default 15 s.
+    /// The time between two passes of reclaim, and the longest time between two passes of any task. Default 15 s.
     pub pass: Duration,
-    /// Entries that Whereabouts wrote are left alone for so long: it is still writing the claim. Default 2 s.
+    /// How long an allocation that Whereabouts wrote is left alone, because Whereabouts writes the claim a moment later. Default 2 s.
     pub settle: Duration,
-    /// For the requests of one pass that belong together. Default 15 s.
+    /// The time limit of the requests of one pass. Default 15 s.
     pub request: Duration,
-    /// A definition of IPPool that drops our marks is tried again after so long. Default 10 min.
+    /// The time after which an IPPool definition that drops `via` is tested again. Default 10 min.
     pub retrial: Duration,
 }
 
@@ -48,19 +48,19 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context; `grace` is how long an address outlives its pod.
+    /// A context with the default timing, except for `grace`.
     pub fn new(api: ApiClient, namespace: DnsLabel, metrics: Metrics, grace: Duration) -> Self {
         Context { api, namespace, metrics, timing: Timing { grace, ..Timing::default() } }
     }
 
-    /// The same at another pace.
+    /// Replaces the timing.
     #[must_use]
-    pub fn paced(self, timing: Timing) -> Self {
+    pub fn with_timing(self, timing: Timing) -> Self {
         Context { timing, ..self }
     }
 
-    /// The daemon's numbers.
-    pub const fn metrics(&self) -> &Metrics {
+    /// The daemon's metrics.
+    pub(crate) const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 }

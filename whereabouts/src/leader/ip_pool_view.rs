@@ -1,22 +1,18 @@
-//! The view: what the object of a pool shows, made from the claims of that pool; and what an object, as it was read, says that no claim says.
+//! The view: what a pool's object shows of the claims of that pool, and what the object lacks of it.
 //!
-//! An entry that we write carries `via`, which names the claim's container once more. From the two together every later reader can tell
-//! who wrote an entry last, without remembering anything:
+//! Whereabouts writes allocations into the same objects. Every reader must be able to tell who wrote an allocation last, without any memory
+//! of its own. So each allocation that this project writes has the property `via`, which repeats the end of the container's id:
 //!
-//! | `via` | `id` | the entry was written |
+//! | `via` | `id` | the allocation was written |
 //! |---|---|---|
 //! | absent | any | by Whereabouts |
-//! | names `id` | | by us, and not touched since |
-//! | names another | | by us; then Whereabouts gave it to the pod's next sandbox |
+//! | repeats `id` | unchanged | by this project, and not changed since |
+//! | differs from `id` | changed | by this project; then Whereabouts gave the address to the pod's next sandbox, and kept `via` |
 //!
-//! A definition that does not know `via` drops it. Then no entries are written at all: nobody could tell them from those of Whereabouts.
+//! An IPPool definition without `via` (Whereabouts' own) drops the property. Then no allocations are written at all, because nobody could
+//! tell them from those of Whereabouts.
 
-use crate::crd::allocation_state::AllocationState;
-use crate::crd::ip_pool;
-use crate::crd::ip_pool::via;
-use crate::pool::claim_reader::ClaimNameReader;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use ipnet::IpNet;
 use k8s_openapi::jiff::Timestamp;
@@ -24,107 +20,113 @@ use serde_json::{Map, Value, json};
 
 use crate::addr::ip;
 use crate::addr::range::RangeSpec;
+use crate::crd::allocation_state::AllocationState;
 use crate::crd::cached::{Adopted, CachedAllocation, CachedPool, CachedReservation, Via};
-use crate::crd::ip_pool::SeparateUse;
-use crate::crd::ip_pool::{ADOPTED, Allocation, Counts, SEPARATE_SINCE};
+use crate::crd::ip_pool::{self, ADOPTED, Allocation, Counts, SEPARATE_SINCE, SeparateUse, rfc3339_seconds};
 use crate::crd::packed::Decimal;
+use crate::pool::claim_reader::ClaimNameReader;
 
-/// So many entries are shown at most: Whereabouts fails at about 7,500 where an owner is noted for each field.
-pub const LIMIT: usize = 7_000;
+/// The most entries that a view shows. Whereabouts' own writes fail at about 7,500, because the managedFields list every entry again.
+const MAX_ENTRIES: usize = 7_000;
 
-/// So many bytes of entries are shown at most, for pods with long names: the API server takes objects of 1.5 MiB, and may note owners.
+/// The most bytes of entries that a view shows, for pods with long names. The API server accepts objects of 1.5 MiB.
 const MAX_BYTES: usize = 1_000_000;
 
-/// The largest key that Whereabouts reads.
+/// The bytes of an entry besides container id and podref, approximately.
+const ENTRY_BYTES: usize = 64;
+
+/// The largest key that Whereabouts can parse.
 const MAX_KEY: u64 = i64::MAX as u64;
 
-/// What a pool's object is to show.
+/// What a pool's object should show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolView<'a> {
-    /// Who holds what, by key.
+pub(super) struct PoolView<'a> {
+    /// The claims, by the offset of their address in the range.
     pub entries: Entries<'a>,
-    /// How full it is.
+    /// The numbers of addresses.
     pub status: Counts,
-    /// Whether it has claims that only those look at who know that it is used separately, see [`crate::pool::claim_names`].
-    pub named: ClaimNaming,
+    /// How the claims are named, see [`crate::pool::claim_names`].
+    pub naming: ClaimNaming,
 }
 
-/// What the claims of a pool are called.
+/// How the claims of a pool are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimNaming {
+pub(super) enum ClaimNaming {
     /// All after their addresses.
-    Shared,
-    /// Some after the pool.
+    AllShared,
+    /// Some after the pool. Only callers that know that the pool is used separately check these names.
     SomeByPool,
 }
 
 /// The entries of a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entries<'a> {
-    /// The claims of all whose key Whereabouts can read.
+pub(super) enum Entries<'a> {
+    /// All claims whose key Whereabouts can parse.
     Shown(BTreeMap<u64, &'a CachedReservation>),
-    /// More than one object can hold: the counts must do.
+    /// More than one object can hold. The object shows only the counts.
     TooMany,
 }
 
-/// The view of the pool `name` with this range.
-pub fn of<'a>(
+/// The view of the pool `name`, made from its claims.
+pub(super) fn view_of<'a>(
     name: &str,
     range: &IpNet,
     claims: impl IntoIterator<Item = &'a CachedReservation>,
 ) -> PoolView<'a> {
-    let readings = ClaimNameReader::of(name, range);
-    let (mut holders, mut named) = (BTreeMap::new(), ClaimNaming::Shared);
+    let reader = ClaimNameReader::of(name, range);
+    let (mut by_offset, mut naming) = (BTreeMap::new(), ClaimNaming::AllShared);
     for claim in claims {
-        if named == ClaimNaming::Shared && readings.is_apart(&claim.name) {
-            named = ClaimNaming::SomeByPool;
+        if naming == ClaimNaming::AllShared && reader.is_named_by_pool(&claim.name) {
+            naming = ClaimNaming::SomeByPool;
         }
-        let offset = readings.address(&claim.name).and_then(|ip| ip::offset(ip, range.network()));
+        let offset = reader.address(&claim.name).and_then(|ip| ip::offset(ip, range.network()));
         if let Some(offset) = offset {
-            holders.insert(offset, claim);
+            by_offset.insert(offset, claim);
         }
     }
-    PoolView { status: status(range, holders.len()), entries: entries(holders), named }
+    PoolView { status: counts(range, by_offset.len()), entries: entries(by_offset), naming }
 }
 
-fn entries(holders: BTreeMap<u128, &CachedReservation>) -> Entries<'_> {
+fn entries(by_offset: BTreeMap<u128, &CachedReservation>) -> Entries<'_> {
     let key = |offset| u64::try_from(offset).ok().filter(|key| *key <= MAX_KEY);
-    let shown = holders.into_iter().filter_map(|(offset, claim)| Some((key(offset)?, claim)));
+    let shown = by_offset.into_iter().filter_map(|(offset, claim)| Some((key(offset)?, claim)));
     let entries: BTreeMap<u64, &CachedReservation> = shown.collect();
-    let bytes: usize = entries.values().map(|claim| 64 + claim.container.len() + claim.podref.len()).sum();
-    if entries.len() > LIMIT || bytes > MAX_BYTES { Entries::TooMany } else { Entries::Shown(entries) }
+    let bytes: usize =
+        entries.values().map(|claim| ENTRY_BYTES + claim.container.len() + claim.podref.len()).sum();
+    if entries.len() > MAX_ENTRIES || bytes > MAX_BYTES { Entries::TooMany } else { Entries::Shown(entries) }
 }
 
+/// The entry that shows a claim.
 fn entry(claim: &CachedReservation) -> Allocation {
     let id = claim.container.to_string();
-    let via = Some(via(&id));
+    let via = Some(ip_pool::via(&id));
     Allocation { id, podref: claim.podref.to_string(), ifname: claim.ifname.to_string(), via }
 }
 
-/// Excludes are not known here: an IPPool is of all networks that name its range, whatever each of them excludes.
-fn status(range: &IpNet, used: usize) -> Counts {
+/// The counts of a pool. They ignore excludes: networks that share the range may exclude different addresses.
+fn counts(range: &IpNet, used: usize) -> Counts {
     let spec = RangeSpec { net: *range, start: None, end: None, excludes: Vec::new() };
     let size = spec.allocatable().ok().and_then(|all| i64::try_from(all.size()).ok());
     let used = i64::try_from(used).unwrap_or(i64::MAX);
     Counts { size, used: Some(used), free: size.map(|size| size.saturating_sub(used).max(0)) }
 }
 
-/// What the cluster's definition of IPPool does with what we add to it.
+/// Whether the cluster's IPPool definition keeps `via`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ViaSupport {
-    /// Not known before the first entry is written: that one is written alone.
+pub(super) enum ViaSupport {
+    /// No entry has been written yet. The first one is written alone, as a test.
     Unknown,
     /// It keeps `via`.
     Kept,
-    /// It drops `via`: entries must not be written.
+    /// It drops `via`: no entries are written.
     Dropped,
 }
 
 impl ViaSupport {
-    /// What the answer to a write tells.
+    /// What the API server's response to a write shows.
     #[must_use]
-    pub fn after(self, written: &ViewChange, answer: &CachedPool) -> ViaSupport {
-        let first = written.set.keys().next().and_then(|key| answer.entry(&Decimal::from(*key)));
+    pub fn after(self, written: &ViewChange, response: &CachedPool) -> ViaSupport {
+        let first = written.set.keys().next().and_then(|key| response.entry(&Decimal::from(*key)));
         match first {
             Some(entry) if entry.via != Via::Absent => ViaSupport::Kept,
             Some(_) => ViaSupport::Dropped,
@@ -133,70 +135,78 @@ impl ViaSupport {
     }
 }
 
-/// What is to be changed in a pool's object. All else in it stays as it is.
+/// What to change in a pool's object. Everything else in the object stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ViewChange {
+pub(super) struct ViewChange {
     set: BTreeMap<u64, Allocation>,
     removed: Vec<Decimal>,
     status: Option<Counts>,
-    adopted: bool,
+    adopted: Option<MarkAdopted>,
     separate_since: Option<Timestamp>,
 }
 
-/// What the object lacks of the view; `None` if nothing. `fate` judges its present entries ([`fate`]).
-pub fn change(
+/// Every allocation of the pool has a claim, and the object does not say so yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct MarkAdopted;
+
+/// What the object lacks of the view; `None` if nothing. `state` classifies the object's present allocations.
+pub(super) fn change(
     pool: &CachedPool,
     view: &PoolView<'_>,
     via_support: ViaSupport,
     state: impl Fn(&Decimal, &CachedAllocation) -> AllocationState,
 ) -> Option<ViewChange> {
     let none = BTreeMap::new();
-    let wanted = match (&view.entries, via_support) {
+    let shown = match (&view.entries, via_support) {
         (Entries::Shown(entries), ViaSupport::Unknown | ViaSupport::Kept) => entries,
         (Entries::Shown(_) | Entries::TooMany, _) => &none,
     };
-    let mut change = ViewChange { adopted: pool.adopted == Adopted::No, ..ViewChange::default() };
-    let mut held = BTreeSet::new();
+    let mut change =
+        ViewChange { adopted: (pool.adopted == Adopted::No).then_some(MarkAdopted), ..ViewChange::default() };
+    // Keys whose allocation still needs a claim: a view that overwrote it would lose Whereabouts' allocation.
+    let mut kept = BTreeSet::new();
     for (key, present) in pool.entries() {
-        let is_wanted = key.number().is_some_and(|key| wanted.contains_key(&key));
+        let is_shown = key.number().is_some_and(|key| shown.contains_key(&key));
         match state(key, present) {
             AllocationState::NeedsClaim | AllocationState::ClaimOutdated => {
-                change.adopted = false;
-                held.extend(key.number());
+                change.adopted = None;
+                kept.extend(key.number());
             }
-            // What Whereabouts wrote stays where it could not be written in our way.
+            // Allocations of Whereabouts stay if entries of ours cannot replace them.
             AllocationState::InSync if present.via == Via::Absent && via_support == ViaSupport::Dropped => {}
-            AllocationState::InSync | AllocationState::Superseded if !is_wanted => {
-                change.removed.push(key.clone())
+            AllocationState::InSync | AllocationState::Superseded if !is_shown => {
+                change.removed.push(key.clone());
             }
             AllocationState::InSync | AllocationState::Superseded => {}
         }
     }
-    let is_shown = |key: u64, claim| pool.entry(&Decimal::from(key)).is_some_and(|entry| entry.shows(claim));
-    let missing = wanted.iter().filter(|(key, claim)| !held.contains(key) && !is_shown(**key, claim));
-    let at_once = if via_support == ViaSupport::Unknown { 1 } else { usize::MAX };
-    change.set = missing.take(at_once).map(|(key, claim)| (*key, entry(claim))).collect();
-    // Where the counts are dropped each write would seem to be owed again.
+    let is_current =
+        |key: u64, claim| pool.entry(&Decimal::from(key)).is_some_and(|entry| entry.matches(claim));
+    let missing = shown.iter().filter(|(key, claim)| !kept.contains(key) && !is_current(**key, claim));
+    let at_most = if via_support == ViaSupport::Unknown { 1 } else { usize::MAX };
+    change.set = missing.take(at_most).map(|(key, claim)| (*key, entry(claim))).collect();
+    // A definition that drops `via` drops the status too: the counts would be written again and again.
     if via_support != ViaSupport::Dropped || pool.status.is_some() {
         change.status = Some(view.status).filter(|status| pool.status.as_ref() != Some(status));
     }
-    let pending = !change.set.is_empty() || !change.removed.is_empty() || change.adopted;
-    (pending || change.status.is_some()).then_some(change)
+    (change != ViewChange::default()).then_some(change)
 }
 
 impl ViewChange {
-    /// As a merge patch of the object at `resource_version`. It also empties the list of who owns which field: with a key for each entry,
-    /// that is a third of a pool's size, and nobody who applies pools from files needs it. The API server begins no new one.
+    /// The change as a merge patch of the object at `resource_version`.
+    ///
+    /// The patch also empties the managedFields: with one key for each entry they are a third of the object, and nobody who applies pools
+    /// from files needs them. After one empty item the API server starts no new list.
     pub fn patch(&self, resource_version: &str) -> Value {
-        let adopted = self.adopted.then(|| (ADOPTED.to_owned(), json!("true")));
-        let since = self.separate_since.map(|at| (SEPARATE_SINCE.to_owned(), json!(ip_pool::written(at))));
+        let adopted = self.adopted.map(|MarkAdopted| (ADOPTED.to_owned(), json!("true")));
+        let since = self.separate_since.map(|at| (SEPARATE_SINCE.to_owned(), json!(rfc3339_seconds(at))));
         let annotations: Map<String, Value> = adopted.into_iter().chain(since).collect();
         let mut metadata = json!({ "resourceVersion": resource_version, "managedFields": [{}] });
         if let Some(metadata) = metadata.as_object_mut().filter(|_| !annotations.is_empty()) {
             metadata.insert("annotations".to_owned(), annotations.into());
         }
         let mut patch = json!({ "metadata": metadata });
-        let set = self.set.iter().map(|(key, entry)| (key.to_string(), whole(entry)));
+        let set = self.set.iter().map(|(key, entry)| (key.to_string(), all_properties(entry)));
         let removed = self.removed.iter().map(|key| (key.to_string(), Value::Null));
         let entries: Map<String, Value> = set.chain(removed).collect();
         let Some(members) = patch.as_object_mut() else { return patch };
@@ -209,65 +219,36 @@ impl ViewChange {
         patch
     }
 
-    /// What takes the entries back that were written into an object whose definition turned out to drop `via`.
-    pub fn undone(&self) -> ViewChange {
+    /// The change that removes the entries which this one wrote, for a definition that turned out to drop `via`.
+    pub fn revert(&self) -> ViewChange {
         ViewChange { removed: self.set.keys().copied().map(Decimal::from).collect(), ..ViewChange::default() }
     }
 
-    /// With it the object says that the pool is used separately, where it has claims that say so and the object does not: they are of a
-    /// release that did not write it, or somebody took it away.
-    pub fn with_separation(
+    /// Adds to a change that the pool is used separately since `now`, if claims are named after the pool and the object does not say so: an
+    /// older release made them, or somebody removed the annotation.
+    pub fn with_separate_since(
         change: Option<ViewChange>,
         pool: &CachedPool,
         view: &PoolView<'_>,
         now: Timestamp,
     ) -> Option<Self> {
-        if view.named == ClaimNaming::Shared || pool.separation != SeparateUse::Never {
+        if view.naming == ClaimNaming::AllShared || pool.separate_use != SeparateUse::Never {
             return change;
         }
         Some(ViewChange { separate_since: Some(now), ..change.unwrap_or_default() })
     }
 
-    /// Whether it writes entries.
+    /// Whether the change writes entries.
     pub fn has_entries(&self) -> bool {
         !self.set.is_empty()
     }
 }
 
-/// With every member: what the entry had before is to be gone.
-fn whole(entry: &Allocation) -> Value {
+/// An entry with all of its properties: in a merge patch, `null` removes an old `ifname`.
+fn all_properties(entry: &Allocation) -> Value {
     let Allocation { id, podref, ifname, via } = entry;
     let ifname = (!ifname.is_empty()).then_some(ifname);
     json!({ "id": id, "podref": podref, "ifname": ifname, "via": via })
-}
-
-/// Below so many entries a write is cheap.
-const SMALL: usize = 1_000;
-
-/// Changes that come together are written together.
-const GATHER: Duration = Duration::from_millis(100);
-
-/// Between two writes of a small pool: it is less than a second late.
-const SMALL_GAP: Duration = Duration::from_millis(500);
-
-/// A large pool is written for one part in so many of the time.
-const LARGE_PARTS: u32 = 20;
-
-/// A write of a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastWrite {
-    /// When it ended.
-    pub ended: Duration,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// When a pool of so many entries, whose view is out of date since `dirty_since`, is to be written. Times count from one fixed point.
-pub fn due(entries: usize, dirty_since: Duration, last: Option<LastWrite>) -> Duration {
-    let gathered = dirty_since.saturating_add(GATHER);
-    let Some(last) = last else { return gathered };
-    let gap = if entries < SMALL { SMALL_GAP } else { last.took.saturating_mul(LARGE_PARTS - 1) };
-    gathered.max(last.ended.saturating_add(gap))
 }
 
 #[cfg(test)]

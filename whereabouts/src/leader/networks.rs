@@ -1,6 +1,6 @@
-//! The networks of the cluster, as their NetworkAttachmentDefinitions say: which pools they have, and in which scope a pool's claims are named.
+//! The networks in the cluster's NetworkAttachmentDefinitions: which pools they have, and how the claims of a pool are named.
 
-use crate::pool::naming::front;
+use crate::pool::naming::pool_prefix;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -17,8 +17,7 @@ use super::cluster_cache::ClusterCache;
 use crate::conf::files::{Found, find_flat_file};
 use crate::conf::{Conf, ConfError, FlatFile, Network, OverlappingRanges};
 use crate::crd::ip_pool::SeparateUse;
-use crate::pool::claim_names;
-use crate::pool::claim_names::ClaimNames;
+use crate::pool::claim_names::{ClaimNames, NamingScheme};
 use crate::pool::naming;
 use crate::pool::naming::ClaimScope;
 
@@ -39,47 +38,47 @@ pub struct Definition {
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 struct DefinitionSpec {
-    /// Without it the configuration is in a file of the nodes, which is not known here.
+    /// Empty if the configuration is in a file on the nodes, which the leader cannot read.
     #[serde(default)]
     config: String,
 }
 
-/// A network with our IPAM.
+/// A network with the whereabouts IPAM.
 #[derive(Clone, Debug)]
 pub struct WhereaboutsNetwork {
     /// Its configuration.
     pub conf: Conf,
-    /// `node_slice_size` as it is typed.
+    /// The text of `node_slice_size`, for example "/26" or "26".
     pub typed_size: Option<String>,
 }
 
-/// The networks whose IPAM is whereabouts, by the `namespace/name` of their definition. What a flat file of the nodes would add is taken
-/// from `flat`, which is given the network's own place for it; without any, the definition must be complete.
-pub fn whereabouts_networks<'a>(
+/// The networks with the whereabouts IPAM, by the `namespace/name` of their definition. `flat` returns the flat file that completes a
+/// network's configuration; without one, the definition must be complete. A network that cannot be read is skipped.
+pub fn parse_networks<'a>(
     definitions: impl IntoIterator<Item = (&'a String, &'a Definition)>,
     flat: impl Fn(&Network) -> Option<Found>,
 ) -> BTreeMap<String, WhereaboutsNetwork> {
-    let mut whereabouts_networks = BTreeMap::new();
+    let mut networks = BTreeMap::new();
     for (name, definition) in definitions {
-        match one(&definition.spec.config, &flat) {
+        match parse_network(&definition.spec.config, &flat) {
             Ok(Some(network)) => {
-                whereabouts_networks.insert(name.clone(), network);
+                networks.insert(name.clone(), network);
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::debug!(network = %name, %error, "this network's configuration is passed over");
+                tracing::debug!(network = %name, %error, "network skipped: its configuration is invalid");
             }
         }
     }
-    whereabouts_networks
+    networks
 }
 
-/// The flat file, if this process sees one.
+/// The flat file, if the leader's file system has one.
 pub fn flat_file(network: &Network) -> Option<Found> {
     find_flat_file(network.configuration_path()).ok().flatten()
 }
 
-fn one(
+fn parse_network(
     config: &str,
     flat: impl Fn(&Network) -> Option<Found>,
 ) -> Result<Option<WhereaboutsNetwork>, ConfError> {
@@ -89,14 +88,15 @@ fn one(
         Err(ConfError::NoIpam | ConfError::OtherIpam(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
+    // An empty flat file: then the definition must be complete.
     let found = flat(&network).unwrap_or_else(|| Found { path: "none".into(), bytes: b"{}".to_vec() });
     let conf = network.complete(Some(FlatFile { path: &found.path, bytes: &found.bytes }))?;
-    let of_file = || parse_object(&found.bytes).ok().and_then(typed_size);
-    let typed_size = ipams(object).into_iter().find_map(typed_size).or_else(of_file);
+    let in_flat_file = || parse_object(&found.bytes).ok().and_then(typed_size);
+    let typed_size = ipams(object).into_iter().find_map(typed_size).or_else(in_flat_file);
     Ok(Some(WhereaboutsNetwork { conf, typed_size }))
 }
 
-/// The `ipam` objects of a configuration or a list of them.
+/// The `ipam` objects of a configuration or of a configuration list.
 fn ipams(mut config: Map<String, Value>) -> Vec<Map<String, Value>> {
     fold_keys(&mut config, &["ipam", "plugins"]);
     let plugins = match config.remove("plugins") {
@@ -122,12 +122,10 @@ fn typed_size(mut ipam: Map<String, Value>) -> Option<String> {
     ipam.get(SLICE_SIZE).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// The name of a network for each pool that one has.
-pub fn names(cache: &ClusterCache) -> BTreeMap<String, String> {
+/// For each pool the name of one network that uses it.
+pub fn network_name_by_pool(cache: &ClusterCache) -> BTreeMap<String, String> {
     let mut names = BTreeMap::new();
-    for (definition, WhereaboutsNetwork { conf, .. }) in
-        whereabouts_networks(cache.networks.iter(), flat_file)
-    {
+    for (definition, WhereaboutsNetwork { conf, .. }) in parse_networks(cache.networks.iter(), flat_file) {
         let name = definition.rsplit('/').next().unwrap_or(&definition);
         for pool in pools_of(&conf, cache) {
             names.entry(pool.to_string()).or_insert_with(|| name.to_owned());
@@ -136,7 +134,7 @@ pub fn names(cache: &ClusterCache) -> BTreeMap<String, String> {
     names
 }
 
-/// How addresses of a pool are ordered.
+/// How the claims of a pool are named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolNaming {
     pool: DnsSubdomain,
@@ -145,53 +143,57 @@ pub struct PoolNaming {
 }
 
 impl PoolNaming {
-    /// The name that Whereabouts gives a claim.
-    pub fn shared_name(&self, ip: IpAddr) -> Option<DnsSubdomain> {
+    /// The name that Whereabouts gives to the claim of an address.
+    pub fn upstream_name(&self, ip: IpAddr) -> Option<DnsSubdomain> {
         naming::claim(ip, ClaimScope::Shared { network: self.network.as_deref() }).ok()
     }
 
-    /// What the pool's claims are called at `now`.
-    pub fn names(&self, separation: SeparateUse, now: Timestamp) -> ClaimNames<'_> {
-        let way = claim_names::way(self.overlapping, separation, now);
-        ClaimNames { pool: &self.pool, network: self.network.as_deref(), way }
+    /// The names of the pool's claims at `now`.
+    pub fn names(&self, separate_use: SeparateUse, now: Timestamp) -> ClaimNames<'_> {
+        let scheme = NamingScheme::at(self.overlapping, separate_use, now);
+        ClaimNames { pool: &self.pool, network: self.network.as_deref(), scheme }
     }
 }
 
-/// The scopes of the pools of these networks.
+/// The naming of the claims of each pool.
 #[derive(Clone, Debug, Default)]
 pub struct PoolNamings {
     by_pool: BTreeMap<String, PoolNaming>,
 }
 
 impl PoolNamings {
-    /// Of all networks. Where networks that share a pool differ, the shared scope counts: it protects more.
+    /// The namings of the pools of all networks. If networks that share a pool differ, `enable_overlapping_ranges` true wins, because it
+    /// protects the addresses in other pools too.
     pub fn of(networks: &BTreeMap<String, WhereaboutsNetwork>, cache: &ClusterCache) -> Self {
         let mut by_pool = BTreeMap::<String, PoolNaming>::new();
         for WhereaboutsNetwork { conf, .. } in networks.values() {
             for pool in pools_of(conf, cache) {
                 let (name, network) = (pool.to_string(), conf.network_name.clone());
-                let naming_of = PoolNaming { pool, network, overlapping: conf.overlapping };
+                let naming = PoolNaming { pool, network, overlapping: conf.overlapping };
                 match conf.overlapping {
-                    OverlappingRanges::Protected => drop(by_pool.insert(name, naming_of)),
-                    OverlappingRanges::Separate => drop(by_pool.entry(name).or_insert(naming_of)),
+                    OverlappingRanges::Protected => drop(by_pool.insert(name, naming)),
+                    OverlappingRanges::Separate => drop(by_pool.entry(name).or_insert(naming)),
                 }
             }
         }
         PoolNamings { by_pool }
     }
 
-    /// The scope of a pool. Of one that no network names, its own name tells the network, if it tells no node.
+    /// The naming of a pool. If no network has the pool, the network's name is read from the pool's name, unless the pool could be a node's
+    /// slice.
     pub fn get(&self, pool: &str, range: &IpNet, cache: &ClusterCache) -> Option<PoolNaming> {
-        if let Some(naming_of) = self.by_pool.get(pool) {
-            return Some(naming_of.clone());
+        if let Some(naming) = self.by_pool.get(pool) {
+            return Some(naming.clone());
         }
-        let front = front(pool, range)?;
-        let is_nodes =
-            |node: &String| front == node || front.strip_suffix(node).is_some_and(|f| f.ends_with('-'));
-        if cache.nodes.iter().any(|(node, ())| is_nodes(node)) {
+        let prefix = pool_prefix(pool, range)?;
+        // "node" or "network-node".
+        let ends_with = |node: &String| {
+            prefix == node || prefix.strip_suffix(node).is_some_and(|network| network.ends_with('-'))
+        };
+        if cache.nodes.iter().any(|(node, ())| ends_with(node)) {
             return None;
         }
-        let network = Some(front).filter(|front| !front.is_empty()).map(str::to_owned);
+        let network = Some(prefix).filter(|prefix| !prefix.is_empty()).map(str::to_owned);
         Some(PoolNaming {
             pool: DnsSubdomain::new(pool).ok()?,
             network,
@@ -200,6 +202,7 @@ impl PoolNamings {
     }
 }
 
+/// The names of a network's pools; for node slices, those of the slices that are assigned.
 fn pools_of(conf: &Conf, cache: &ClusterCache) -> Vec<DnsSubdomain> {
     let network = conf.network_name.as_deref();
     if conf.slice_size.is_none() {

@@ -1,25 +1,28 @@
-//! Reclaiming: claims whose pod is gone are deleted, after a grace time and after the API server was asked for that very pod.
+//! Reclaiming: the claims of deleted pods are deleted. [`super::reclaim_rules`] has the rules; this file reads pods, deletes claims and
+//! creates events.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use cni::crash_point;
 use futures::{StreamExt as _, stream};
+use k8s_openapi::jiff::Timestamp;
 use node::client::{ApiError, OnUnknown, Patch, ResourceKind, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::event::{Reporter, Severity, Subject, about_pod};
 use node::names::{DnsSubdomain, PodUid};
+use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::adopt::judge;
+use super::adopt::classify;
 use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{AT_ONCE, Context};
 use super::networks::{self, PoolNamings};
 use super::reclaim_rules::{
-    LivePod, Observation, PodView, ReclaimCandidate, TrackedClaims, Verdict, observe, record_answers,
-    releases, verdict,
+    LivePod, Observation, PodView, ReclaimCandidate, TrackedClaims, Verdict, deletable, observe,
+    record_answers, verdict,
 };
 use crate::addr::ip;
 use crate::crd::allocation_state::AllocationState;
@@ -30,267 +33,296 @@ use crate::crd::pod::PodIdentity;
 use crate::crd::reservation::RESERVATIONS;
 use crate::pool::claim_reader::ClaimNameReader;
 
-/// Who says it, as Whereabouts' tools do.
+/// Component and reasons of the events, as Whereabouts' tools write them.
 const COMPONENT: &str = "pod-ip-controlloop";
 const DONE: &str = "IPAddressGarbageCollected";
 const FAILED: &str = "IPAddressGarbageCollectionFailed";
 
-/// So many claims are dealt with in one pass, so that it ends in time.
-const AT_A_TIME: usize = 1_000;
+/// The most claims of one pass, so that it ends within its time limit.
+const MAX_PER_PASS: usize = 1_000;
 
-/// The shortest time between two looks when pods go one after the other.
-const APART: Duration = Duration::from_secs(1);
+/// The least time between two passes.
+const MIN_GAP: Duration = Duration::from_secs(1);
 
-/// A claim that is due, with what there is to say about it.
+/// An expired candidate, with the data for its deletion and its event.
 #[derive(Clone, Debug)]
-pub struct ReclaimTarget {
-    /// The claim.
-    pub due: ReclaimCandidate,
-    /// Its address, as text.
-    pub address: String,
-    /// Its pool; `None` for claims that Whereabouts made and that no pool has.
-    pub pool: Option<DnsSubdomain>,
-    /// What Whereabouts wrote about it in its pool: key and container.
-    pub entry: Option<(String, String)>,
+pub(super) struct ReclaimTarget {
+    pub candidate: ReclaimCandidate,
+    /// The claim's address as text; the claim's name if it has no address.
+    address: String,
+    /// The claim's pool; `None` for claims that Whereabouts made and that name no pool.
+    pool: Option<DnsSubdomain>,
+    /// The allocation that Whereabouts wrote for the claim.
+    upstream: Option<UpstreamAllocation>,
 }
 
-/// What a look yields.
+/// An allocation that Whereabouts wrote into a pool's object.
+#[derive(Clone, Debug)]
+struct UpstreamAllocation {
+    key: String,
+    container: String,
+}
+
+/// What one pass decided.
 #[derive(Clone, Debug, Default)]
-pub struct Look {
-    /// For the next one.
+pub(super) struct PassDecision {
+    /// The candidates, for the next pass.
     pub candidates: TrackedClaims,
-    /// Whose pods are to be asked for, see [`confirm`].
+    /// Candidates whose pods are to be read, see [`confirm`].
     pub unconfirmed: Vec<ReclaimCandidate>,
-    /// What is due, with what there is to say about it.
-    pub lost: Vec<ReclaimTarget>,
+    /// Candidates to delete if their pods are still gone, see [`pass`].
+    pub targets: Vec<ReclaimTarget>,
 }
 
-impl Look {
-    /// Whether there may be more to do than one pass does.
-    const fn is_cut(&self) -> bool {
-        self.lost.len() == AT_A_TIME || self.unconfirmed.len() == AT_A_TIME
+impl PassDecision {
+    /// Whether more claims may be left than one pass handles.
+    const fn is_truncated(&self) -> bool {
+        self.targets.len() == MAX_PER_PASS || self.unconfirmed.len() == MAX_PER_PASS
     }
 }
 
-/// Looks at every claim.
-pub fn look(cache: &ClusterCache, earlier: &TrackedClaims, now: Duration, grace: Duration) -> Look {
-    let lookup = |podref: &str| cache.pod(podref);
-    let pods = if cache.can_judge() { PodView::Complete(&lookup) } else { PodView::Incomplete };
+/// Decides from every claim in the cache.
+pub(super) fn decide(
+    cache: &ClusterCache,
+    earlier: &TrackedClaims,
+    now: Duration,
+    grace: Duration,
+) -> PassDecision {
+    let pod_of = |podref: &str| cache.pod(podref);
+    let pods =
+        if cache.has_claims_pools_and_pods() { PodView::Complete(&pod_of) } else { PodView::Incomplete };
     let claims = cache.claims().iter().map(|(_, claim)| claim);
-    let Observation { candidates, mut unconfirmed, due } = observe(claims, pods, earlier, now, grace);
-    unconfirmed.truncate(AT_A_TIME);
-    let held_back = if due.is_empty() { BTreeSet::new() } else { held_back(cache, &due) };
-    let due = due.into_iter().filter(|due| !held_back.contains(&due.name)).take(AT_A_TIME);
-    Look { candidates, unconfirmed, lost: due.map(|due| lost(cache, due)).collect() }
+    let Observation { candidates, mut unconfirmed, expired } = observe(claims, pods, earlier, now, grace);
+    unconfirmed.truncate(MAX_PER_PASS);
+    let reused = if expired.is_empty() { BTreeSet::new() } else { reused_by_upstream(cache, &expired) };
+    let targets = expired.into_iter().filter(|candidate| !reused.contains(&candidate.name));
+    let targets = targets.take(MAX_PER_PASS).map(|candidate| target(cache, candidate)).collect();
+    PassDecision { candidates, unconfirmed, targets }
 }
 
-/// Claims that Whereabouts uses again under another container, as an entry says that was not taken over yet.
-fn held_back(cache: &ClusterCache, due: &[ReclaimCandidate]) -> BTreeSet<DnsSubdomain> {
-    let pools: BTreeSet<&str> = due.iter().filter_map(|due| cache.pool_of(due.name.as_str())).collect();
+/// Claims whose address Whereabouts gave to a new container. The claim still names the old pod until [`super::adopt`] updates it.
+fn reused_by_upstream(cache: &ClusterCache, expired: &[ReclaimCandidate]) -> BTreeSet<DnsSubdomain> {
+    let pools: BTreeSet<&str> =
+        expired.iter().filter_map(|candidate| cache.pool_of(candidate.name.as_str())).collect();
     let objects = pools.into_iter().filter_map(|pool| cache.pools().content().get(pool));
     let namings = PoolNamings::default();
-    let judged = objects.flat_map(|pool| judge(pool, cache, &namings));
-    let followed = judged.filter(|judged| judged.state == AllocationState::ClaimOutdated);
-    followed.filter_map(|judged| DnsSubdomain::new(&*judged.claim?.name).ok()).collect()
+    let classified = objects.flat_map(|pool| classify(pool, cache, &namings));
+    let reused = classified.filter(|found| found.state == AllocationState::ClaimOutdated);
+    reused.filter_map(|found| DnsSubdomain::new(&*found.claim?.name).ok()).collect()
 }
 
-fn lost(cache: &ClusterCache, due: ReclaimCandidate) -> ReclaimTarget {
-    let claim = cache.claims().content().get(due.name.as_str());
+fn target(cache: &ClusterCache, candidate: ReclaimCandidate) -> ReclaimTarget {
+    let claim = cache.claims().content().get(candidate.name.as_str());
     let pool = claim.and_then(|claim| claim.pool.as_deref());
     let range = claim.and_then(|claim| claim.range);
     let address = pool
         .zip(range)
-        .and_then(|(pool, range)| ClaimNameReader::of(pool, &range).address(due.name.as_str()));
-    let entry = address.zip(pool).and_then(|(address, pool)| upstream_entry(cache, &due, address, pool));
+        .and_then(|(pool, range)| ClaimNameReader::of(pool, &range).address(candidate.name.as_str()));
+    let upstream =
+        address.zip(pool).and_then(|(address, pool)| upstream_allocation(cache, &candidate, address, pool));
     let pool = pool.and_then(|pool| DnsSubdomain::new(pool).ok());
-    let text = address.map_or_else(|| due.name.to_string(), ip::text);
-    ReclaimTarget { address: text, pool, entry, due }
+    let address = address.map_or_else(|| candidate.name.to_string(), ip::text);
+    ReclaimTarget { candidate, address, pool, upstream }
 }
 
-/// What Whereabouts wrote about the claim in its pool. What we wrote goes with the next view.
-fn upstream_entry(
+/// The allocation that Whereabouts wrote for a claim's pod. One that this project wrote is removed with the next write of the view.
+fn upstream_allocation(
     cache: &ClusterCache,
-    due: &ReclaimCandidate,
+    candidate: &ReclaimCandidate,
     address: IpAddr,
     pool: &str,
-) -> Option<(String, String)> {
+) -> Option<UpstreamAllocation> {
     let object = cache.pools().content().get(pool)?;
     let key = ip::offset(address, object.range?.network())?.to_string();
-    let entry = object.entry(&Decimal::of(&key)).filter(|entry| entry.via == Via::Absent)?;
-    let podref = format!("{}/{}", due.pod.namespace, due.pod.name);
-    (*entry.podref == podref).then(|| (key, entry.id.to_string()))
+    let allocation = object.entry(&Decimal::of(&key)).filter(|allocation| allocation.via == Via::Absent)?;
+    let podref = format!("{}/{}", candidate.pod.namespace, candidate.pod.name);
+    let container = allocation.id.to_string();
+    (*allocation.podref == podref).then_some(UpstreamAllocation { key, container })
 }
 
-/// Asks for the pods of candidates. The grace time of those that are gone begins with the answer.
-pub async fn confirm(
+/// Reads the pods of unconfirmed candidates, and records the answers (rule 2).
+pub(super) async fn confirm(
     context: &Context,
     candidates: &mut TrackedClaims,
     unconfirmed: Vec<ReclaimCandidate>,
     now: impl Fn() -> Duration,
 ) {
     let deadline = Deadline::after(context.timing.request);
-    let asked = stream::iter(unconfirmed).map(|due| async move {
-        let live = live_pod(context, &due, deadline).await;
-        (due, live)
+    let answers = stream::iter(unconfirmed).map(|candidate| async move {
+        let live = live_pod(context, &candidate, deadline).await;
+        (candidate, live)
     });
-    let answers: Vec<(ReclaimCandidate, LivePod)> = asked.buffered(AT_ONCE).collect().await;
+    let answers: Vec<(ReclaimCandidate, LivePod)> = answers.buffered(AT_ONCE).collect().await;
+    // The time after the last answer: no grace time begins before its own answer.
     record_answers(candidates, &answers, now());
 }
 
-/// Asks for the pod of each claim, and deletes the claims of those that are gone. `network` names the network of a pool, for the event.
+/// Reads the pods of the targets again, and deletes the claims whose pods are gone (rules 4 and 5). Returns the claims whose pods exist: their
+/// observations are void.
 ///
-/// Returns the claims whose pod turned out to live: what was seen of them before counts no more.
-pub async fn pass(
+/// `network_name` returns the name of a pool's network, for the event.
+pub(super) async fn pass(
     context: &Context,
-    lost: Vec<ReclaimTarget>,
-    network: impl Fn(&str) -> Option<String>,
+    targets: Vec<ReclaimTarget>,
+    network_name: impl Fn(&str) -> Option<String>,
 ) -> Vec<DnsSubdomain> {
     let deadline = Deadline::after(context.timing.request);
-    let asked = stream::iter(lost).map(|lost| async move {
-        let live = live_pod(context, &lost.due, deadline).await;
-        (lost, live)
+    let answers = stream::iter(targets).map(|target| async move {
+        let live = live_pod(context, &target.candidate, deadline).await;
+        (target, live)
     });
-    let asked: Vec<(ReclaimTarget, LivePod)> = asked.buffered(AT_ONCE).collect().await;
-    let judged = asked.iter().map(|(lost, live)| (lost.due.clone(), live.clone())).collect();
-    let living = asked.iter().filter(|(lost, live)| verdict(&lost.due, live) == Verdict::Keep);
-    let living: Vec<DnsSubdomain> = living.map(|(lost, _)| lost.due.name.clone()).collect();
-    let confirmed: BTreeSet<DnsSubdomain> = releases(judged).into_iter().map(|due| due.name).collect();
-    let gone = asked.into_iter().map(|(lost, _)| lost).filter(|lost| confirmed.contains(&lost.due.name));
-    let network = &network;
-    let released = stream::iter(gone).map(|lost| async move {
-        let result = release(context, &lost, deadline).await;
+    let answers: Vec<(ReclaimTarget, LivePod)> = answers.buffered(AT_ONCE).collect().await;
+    let alive = answers.iter().filter(|(target, live)| verdict(&target.candidate, live) == Verdict::Keep);
+    let alive: Vec<DnsSubdomain> = alive.map(|(target, _)| target.candidate.name.clone()).collect();
+    let by_candidate = answers.iter().map(|(target, live)| (target.candidate.clone(), live.clone()));
+    let deletable: BTreeSet<DnsSubdomain> =
+        deletable(by_candidate.collect()).into_iter().map(|claim| claim.name).collect();
+    let targets = answers
+        .into_iter()
+        .map(|(target, _)| target)
+        .filter(|target| deletable.contains(&target.candidate.name));
+    let network_name = &network_name;
+    let deletions = stream::iter(targets).map(|target| async move {
+        let result = delete(context, &target, deadline).await;
         let failed = result.is_err();
-        tell(context, &lost, result, network, deadline).await;
+        report(context, &target, result, network_name, deadline).await;
         failed
     });
-    let mut released = released.buffer_unordered(AT_ONCE);
-    while let Some(failed) = released.next().await {
-        // The API server is not well: the rest is found again.
+    let mut deletions = deletions.buffer_unordered(AT_ONCE);
+    while let Some(failed) = deletions.next().await {
+        // The API server has a problem: leave the rest to a later pass.
         if failed {
             break;
         }
     }
-    living
+    alive
 }
 
-async fn live_pod(context: &Context, due: &ReclaimCandidate, deadline: Deadline) -> LivePod {
-    let path = ResourceKind::PODS.in_namespace(&due.pod.namespace).object(&due.pod.name);
+async fn live_pod(context: &Context, candidate: &ReclaimCandidate, deadline: Deadline) -> LivePod {
+    let path = ResourceKind::PODS.in_namespace(&candidate.pod.namespace).object(&candidate.pod.name);
     let get = || context.api.get_metadata(&path, deadline);
     match retry(deadline, RetryPolicy::new(OnUnknown::Repeat), get).await {
         Ok(metadata) => LivePod::Present(PodIdentity::of(&metadata)),
         Err(ApiError::NotFound { .. }) => LivePod::Gone,
         Err(error) => {
-            tracing::warn!(claim = %due.name, %error, "nobody knows whether this claim's pod lives: nothing is reclaimed now");
+            tracing::warn!(claim = %candidate.name, %error, "cannot read the claim's pod: nothing is reclaimed in this pass");
             LivePod::Unknown
         }
     }
 }
 
-/// Whether a claim was there to be deleted.
+/// The result of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Release {
+enum Deletion {
     Done,
-    /// It is another's by now, or gone.
+    /// The claim changed or was deleted since it was observed.
     TooLate,
 }
 
-async fn release(context: &Context, lost: &ReclaimTarget, deadline: Deadline) -> Result<Release, ApiError> {
-    let path = RESERVATIONS.in_namespace(&context.namespace).object(&lost.due.name);
-    let exactly = lost.due.preconditions();
-    let delete = || context.api.delete(&path, &exactly, deadline);
+async fn delete(context: &Context, target: &ReclaimTarget, deadline: Deadline) -> Result<Deletion, ApiError> {
+    let path = RESERVATIONS.in_namespace(&context.namespace).object(&target.candidate.name);
+    let preconditions = target.candidate.preconditions();
+    let delete = || context.api.delete(&path, &preconditions, deadline);
     match retry(deadline, RetryPolicy::new(OnUnknown::Repeat), delete).await {
+        // A crash here leaves Whereabouts' allocation. The next leader adopts it: it gets a claim, which is reclaimed again.
         Ok(()) => crash_point!("leader-after-reclaim"),
-        Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => return Ok(Release::TooLate),
+        Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => return Ok(Deletion::TooLate),
         Err(error) => return Err(error),
     }
-    if let (Some(pool), Some((key, id))) = (&lost.pool, &lost.entry) {
-        remove_entry(context, pool, key, id, deadline).await?;
+    if let (Some(pool), Some(upstream)) = (&target.pool, &target.upstream) {
+        remove_allocation(context, pool, upstream, deadline).await?;
     }
-    Ok(Release::Done)
+    Ok(Deletion::Done)
 }
 
-/// As long as it is that container's.
-async fn remove_entry(
+/// Removes an allocation of Whereabouts, if it still names the same container.
+async fn remove_allocation(
     context: &Context,
     pool: &DnsSubdomain,
-    key: &str,
-    id: &str,
+    UpstreamAllocation { key, container }: &UpstreamAllocation,
     deadline: Deadline,
 ) -> Result<(), ApiError> {
     let path = POOLS.in_namespace(&context.namespace).object(pool);
+    // The test fails the patch (422) if the key belongs to another container by now.
     let patch = Patch::Json(json!([
-        { "op": "test", "path": format!("/spec/allocations/{key}/id"), "value": id },
+        { "op": "test", "path": format!("/spec/allocations/{key}/id"), "value": container },
         { "op": "remove", "path": format!("/spec/allocations/{key}") },
     ]));
-    let remove = || context.api.patch::<serde::de::IgnoredAny>(&path, &patch, deadline);
+    let remove = || context.api.patch::<IgnoredAny>(&path, &patch, deadline);
     match retry(deadline, RetryPolicy::new(OnUnknown::Repeat), remove).await {
         Ok(_) | Err(ApiError::Invalid { .. } | ApiError::NotFound { .. }) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Tells the pod's owner. An event that cannot be made is no reason to do anything.
-async fn tell(
+/// Logs a deletion and creates an event for the pod. If the event cannot be created, nothing else changes.
+async fn report(
     context: &Context,
-    lost: &ReclaimTarget,
-    result: Result<Release, ApiError>,
-    network: impl Fn(&str) -> Option<String>,
+    target: &ReclaimTarget,
+    result: Result<Deletion, ApiError>,
+    network_name: impl Fn(&str) -> Option<String>,
     deadline: Deadline,
 ) {
-    let pool = lost.pool.as_ref().map_or("", DnsSubdomain::as_str);
+    let ReclaimCandidate { name: claim, pod, pod_uid, .. } = &target.candidate;
+    let pool = target.pool.as_ref().map_or("", DnsSubdomain::as_str);
+    // The texts are Whereabouts'.
     let (severity, reason, message) = match result {
-        Ok(Release::TooLate) => return,
-        Ok(Release::Done) => {
+        Ok(Deletion::TooLate) => return,
+        Ok(Deletion::Done) => {
             context.metrics.reclaimed();
-            let name = network(pool).unwrap_or_else(|| pool.to_owned());
-            let message = format!("successful cleanup of IP address [{}] from network {name}", lost.address);
+            let name = network_name(pool).unwrap_or_else(|| pool.to_owned());
+            let message =
+                format!("successful cleanup of IP address [{}] from network {name}", target.address);
             (Severity::Normal, DONE, message)
         }
         Err(error) => {
-            let pod = format!("{}/{}", lost.due.pod.namespace, lost.due.pod.name);
+            let pod = format!("{}/{}", pod.namespace, pod.name);
             (Severity::Warning, FAILED, format!("failed to garbage collect addresses for pod {pod}: {error}"))
         }
     };
-    tracing::info!(claim = %lost.due.name, pool, "{message}");
+    tracing::info!(%claim, pool, "{message}");
     let subject = Subject {
-        namespace: lost.due.pod.namespace.clone(),
-        name: lost.due.pod.name.clone(),
-        uid: lost.due.pod_uid.as_ref().and_then(|uid| PodUid::new(uid.clone()).ok()),
+        namespace: pod.namespace.clone(),
+        name: pod.name.clone(),
+        uid: pod_uid.as_ref().and_then(|uid| PodUid::new(uid.clone()).ok()),
     };
     let reporter = Reporter { component: COMPONENT, host: "" };
-    let event =
-        about_pod(&subject, severity, reason, &message, reporter, k8s_openapi::jiff::Timestamp::now());
+    let event = about_pod(&subject, severity, reason, &message, reporter, Timestamp::now());
     let events = ResourceKind::EVENTS.in_namespace(&subject.namespace);
-    let created = context.api.create::<serde::de::IgnoredAny>(&events, &event, deadline).await;
-    if let Err(error) = created {
-        tracing::debug!(%error, "no event");
+    if let Err(error) = context.api.create::<IgnoredAny>(&events, &event, deadline).await {
+        tracing::debug!(%error, "event not created");
     }
 }
 
-/// Reclaims at every pass, and soon after a pod is gone. Never returns.
-pub async fn run(context: &Context, shared: &SharedCache) {
-    let begin = Instant::now();
+/// Reclaims in every period, and soon after a pod was deleted. Never returns.
+pub(super) async fn run(context: &Context, shared: &SharedCache) {
+    let began = Instant::now();
     let mut candidates = TrackedClaims::new();
     loop {
-        let (seen_now, names) = {
+        let (decision, network_names) = {
             let cache = shared.lock();
-            let look = look(&cache, &candidates, begin.elapsed(), context.timing.grace);
-            let names = if look.lost.is_empty() { Default::default() } else { networks::names(&cache) };
-            (look, names)
+            let decision = decide(&cache, &candidates, began.elapsed(), context.timing.grace);
+            // The names are needed only for events, and the networks' configurations are expensive to parse.
+            let names = if decision.targets.is_empty() {
+                BTreeMap::new()
+            } else {
+                networks::network_name_by_pool(&cache)
+            };
+            (decision, names)
         };
-        let is_cut = seen_now.is_cut();
-        let Look { candidates: next, unconfirmed, lost } = seen_now;
-        context.metrics.candidates(next.len());
-        // New ones are looked at again soon: then they are asked for.
+        let is_truncated = decision.is_truncated();
+        let PassDecision { candidates: next, unconfirmed, targets } = decision;
+        context.metrics.set_reclaim_candidates(next.len());
+        // New candidates are observed again soon, so that their pods are read and the grace time begins.
         let has_new = next.keys().any(|name| !candidates.contains_key(name));
         candidates = next;
-        confirm(context, &mut candidates, unconfirmed, || begin.elapsed()).await;
-        for living in pass(context, lost, |pool| names.get(pool).cloned()).await {
-            candidates.remove(living.as_str());
+        confirm(context, &mut candidates, unconfirmed, || began.elapsed()).await;
+        for alive in pass(context, targets, |pool| network_names.get(pool).cloned()).await {
+            candidates.remove(alive.as_str());
         }
-        tokio::time::sleep(APART.min(context.timing.pass)).await;
-        if !is_cut && !has_new {
-            let _ = tokio::time::timeout(context.timing.pass, shared.pods.notified()).await;
+        tokio::time::sleep(MIN_GAP.min(context.timing.pass)).await;
+        if !is_truncated && !has_new {
+            let _ = tokio::time::timeout(context.timing.pass, shared.reclaim_work.notified()).await;
         }
     }
 }

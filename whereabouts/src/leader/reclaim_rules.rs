@@ -1,15 +1,23 @@
-//! Which claims outlived their pods: a function of claims, pods, what was seen before, and the time.
+//! When a claim may be deleted because its pod is gone: a function of claims, pods, earlier observations, and the time.
 //!
-//! A claim is a *candidate* as long as its pod is absent, or is another pod of the same name. In the second observation of a candidate the
-//! API server is asked for this very pod, and only once it says that it is gone ([`answered`]) the grace time begins: what is observed may
-//! be a view that fell behind. A candidate is *due* when it did not change for a grace time since. What is due is released only if the API
-//! server, asked again, confirms it ([`releases`]), and only as long as it is still the object that was judged ([`ReclaimCandidate::preconditions`]).
+//! A claim is deleted only if all of these hold, in this order:
 //!
-//! Nothing else is ever a reason: not an error, not a view that is not complete, not a pod that is Pending or has ended, not what an
-//! annotation of the pod says or fails to say, not a podref that cannot be read. A claim with an empty podref is reserved by hand.
+//! 1. **The cache says so, twice.** In two observations in a row the complete cache has no pod with the claim's podref, or has one with
+//!    another UID. After the first one the claim is a *candidate*. A cache that is not complete observes nothing.
+//! 2. **The API server says so.** After the second observation the leader reads that very pod from the API server ([`record_answers`]),
+//!    because a watch can lag behind. The grace time begins with this answer, not with the observations.
+//! 3. **The grace time passed, and nothing changed.** In every observation since, the pod was absent and the claim had the same UID and
+//!    resourceVersion. Any change begins at 1 again.
+//! 4. **The API server says so again.** The leader reads the pod once more ([`deletable`]). If it cannot tell about one pod, no claim is
+//!    deleted in that pass: an API server that fails in part may also return wrong 404s.
+//! 5. **It is still the same object.** The deletion carries the claim's UID and resourceVersion ([`ReclaimCandidate::preconditions`]). A
+//!    claim that was taken over meanwhile stays.
+//!
+//! A new leader begins at 1. Nothing else is a reason to delete: no error, no time-out, no pod that is Pending or has ended, no annotation of
+//! the pod, no podref that cannot be parsed. A claim with an empty podref is reserved by hand and stays.
+//!
+//! A claim without a pod UID was made by Whereabouts, or for a runtime that sends none. Any pod with its podref counts as its pod.
 
-use crate::crd::pod::PodIdentity;
-use crate::crd::pod::PodName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,67 +27,68 @@ use node::names::{DnsSubdomain, PodUid};
 
 use crate::crd::cached::CachedReservation;
 use crate::crd::packed::{Decimal, Hex};
+use crate::crd::pod::{PodIdentity, PodName};
 
-/// What is known of the cluster's pods.
+/// What the cache knows about the cluster's pods.
 #[derive(Clone, Copy)]
 pub enum PodView<'a> {
-    /// Not all of them: absence means nothing.
+    /// Not all pods: a pod that is not cached may exist.
     Incomplete,
-    /// All of them, by `namespace/name`.
+    /// All pods, by `namespace/name`.
     Complete(&'a dyn Fn(&str) -> Option<&'a PodIdentity>),
 }
 
-/// The very object, at the very version, that was judged.
+/// UID and resourceVersion of the claim that was observed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Version {
+struct Version {
     uid: PodUid,
     resource_version: String,
 }
 
-/// A claim whose pod seems to be gone.
+/// A candidate from an earlier observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackedClaim {
-    /// As it was seen.
+    /// The claim as it was observed.
     claim: Arc<CachedReservation>,
-    /// Since when the API server itself says that its pod is gone; `None` while only observations do.
+    /// The time of the API server's answer that the pod is gone; `None` before it.
     gone_since: Option<Duration>,
 }
 
 /// The candidates of an observation, by the claim's name.
 pub type TrackedClaims = BTreeMap<Arc<str>, TrackedClaim>;
 
-/// What an observation yields.
+/// The result of an observation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// For the next one.
+    /// The candidates, for the next observation.
     pub candidates: TrackedClaims,
-    /// Candidates for the second time, of which the API server is to be asked whether their pods are gone: see [`answered`].
+    /// Candidates for the second time or more, whose pods are to be read from the API server (rule 2).
     pub unconfirmed: Vec<ReclaimCandidate>,
-    /// What may be released, if the API server confirms it.
-    pub due: Vec<ReclaimCandidate>,
+    /// Candidates whose grace time has passed, whose pods are to be read from the API server again (rule 4).
+    pub expired: Vec<ReclaimCandidate>,
 }
 
-/// A claim whose pod seems to be gone: it may be released if nothing speaks against it.
+/// A claim whose pod seems to be gone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReclaimCandidate {
-    /// Its name.
+    /// The claim's name.
     pub name: DnsSubdomain,
-    /// The pod it names.
+    /// The pod that the claim names.
     pub pod: PodName,
-    /// The UID of the pod it was made for, where it says so.
+    /// The UID of the pod that the claim names, if it names one.
     pub pod_uid: Option<String>,
     version: Version,
 }
 
 impl ReclaimCandidate {
-    /// What must still hold of the claim.
+    /// The preconditions of the deletion (rule 5).
     pub fn preconditions(&self) -> Preconditions {
         let Version { uid, resource_version } = self.version.clone();
         Preconditions { uid: Some(uid), resource_version: Some(resource_version) }
     }
 }
 
-/// Looks at every claim. `now` is the time since some fixed point of this process, by a clock that never goes back.
+/// Observes every claim (rules 1 and 3). `now` is the time since a fixed point, by a clock that never goes back.
 pub fn observe<'a>(
     claims: impl IntoIterator<Item = &'a Arc<CachedReservation>>,
     pods: PodView<'_>,
@@ -87,51 +96,52 @@ pub fn observe<'a>(
     now: Duration,
     grace: Duration,
 ) -> Observation {
-    let mut shared = Observation::default();
-    let PodView::Complete(pod_of) = pods else { return shared };
+    let mut observation = Observation::default();
+    // Incomplete: earlier candidates are dropped, so that all rules begin again.
+    let PodView::Complete(pod_of) = pods else { return observation };
     for claim in claims {
-        let Some(due) = candidate(claim, pod_of(&claim.podref)) else { continue };
-        let known = earlier.get(&claim.name).filter(|known| known.claim.version == claim.version);
-        let gone_since = known.and_then(|known| known.gone_since);
-        shared.candidates.insert(claim.name.clone(), TrackedClaim { claim: claim.clone(), gone_since });
+        let Some(candidate) = candidate(claim, pod_of(&claim.podref)) else { continue };
+        let tracked = earlier.get(&claim.name).filter(|tracked| tracked.claim.version == claim.version);
+        let gone_since = tracked.and_then(|tracked| tracked.gone_since);
+        observation.candidates.insert(claim.name.clone(), TrackedClaim { claim: claim.clone(), gone_since });
         match gone_since {
-            Some(since) if now.saturating_sub(since) >= grace => shared.due.push(due),
-            None if known.is_some() => shared.unconfirmed.push(due),
+            Some(since) if now.saturating_sub(since) >= grace => observation.expired.push(candidate),
+            None if tracked.is_some() => observation.unconfirmed.push(candidate),
             Some(_) | None => {}
         }
     }
-    shared
+    observation
 }
 
-/// Notes what the API server said of candidates' pods, all answered by `now`. A candidate whose pod lives is none. One unclear answer, and
-/// no grace time begins.
+/// Records what the API server answered about candidates' pods until `now` (rule 2). A candidate whose pod exists is dropped. If one answer is
+/// unclear, no grace time begins.
 pub fn record_answers(
     candidates: &mut TrackedClaims,
     answers: &[(ReclaimCandidate, LivePod)],
     now: Duration,
 ) {
     let verdicts: Vec<Verdict> = answers.iter().map(|(claim, live)| verdict(claim, live)).collect();
-    let is_clear = !verdicts.contains(&Verdict::Unclear);
+    let all_clear = !verdicts.contains(&Verdict::Unclear);
     for ((claim, _), verdict) in answers.iter().zip(verdicts) {
         match verdict {
             Verdict::Keep => {
                 candidates.remove(claim.name.as_str());
             }
-            Verdict::Release if is_clear => {
+            Verdict::Delete if all_clear => {
                 if let Some(candidate) = candidates.get_mut(claim.name.as_str()) {
                     candidate.gone_since = Some(now);
                 }
             }
-            Verdict::Release | Verdict::Unclear => {}
+            Verdict::Delete | Verdict::Unclear => {}
         }
     }
 }
 
-/// The claim, if its pod is gone as far as the view knows.
+/// The claim as a candidate, if the cached pods say that its pod is gone.
 fn candidate(claim: &CachedReservation, present: Option<&PodIdentity>) -> Option<ReclaimCandidate> {
     let is_gone = match (present, &claim.pod_uid) {
         (None, _) => true,
-        (Some(present), Some(uid)) => !present.is_of(uid),
+        (Some(present), Some(uid)) => !present.has_packed_uid(uid),
         (Some(_), None) => false,
     };
     if !is_gone {
@@ -147,47 +157,46 @@ fn candidate(claim: &CachedReservation, present: Option<&PodIdentity>) -> Option
     Some(ReclaimCandidate { name, pod, pod_uid: claim.pod_uid.as_ref().map(Hex::to_string), version })
 }
 
-/// What the API server, asked for the pod itself, says.
+/// The API server's answer to a read of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LivePod {
-    /// There is none of this name.
+    /// 404: no pod has this name.
     Gone,
-    /// This one has the name.
+    /// This pod has the name.
     Present(PodIdentity),
-    /// No answer, or one that says neither.
+    /// No answer, or an error.
     Unknown,
 }
 
-/// What becomes of a claim.
+/// What an answer means for a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Its pod is gone: it is to be deleted, under its preconditions.
-    Release,
-    /// Its pod may live.
+pub(super) enum Verdict {
+    /// The pod is gone.
+    Delete,
+    /// The pod may exist.
     Keep,
-    /// Nobody knows: neither this claim nor any other is released in this pass.
+    /// Unknown: neither this claim nor any other is deleted in this pass.
     Unclear,
 }
 
-/// Judges a claim whose pod was asked for. One that names no UID was made by Whereabouts, or for a runtime that tells none: any pod of the
-/// name may be its pod.
-pub fn verdict(claim: &ReclaimCandidate, live: &LivePod) -> Verdict {
+/// What the answer means for the claim.
+pub(super) fn verdict(claim: &ReclaimCandidate, live: &LivePod) -> Verdict {
     match (live, &claim.pod_uid) {
-        (LivePod::Gone, _) => Verdict::Release,
-        (LivePod::Present(pod), Some(uid)) if !pod.is(uid) => Verdict::Release,
+        (LivePod::Gone, _) => Verdict::Delete,
+        (LivePod::Present(pod), Some(uid)) if !pod.has_uid(uid) => Verdict::Delete,
         (LivePod::Present(_), _) => Verdict::Keep,
         (LivePod::Unknown, _) => Verdict::Unclear,
     }
 }
 
-/// What is released of a pass in which every claim's pod was asked for. One unclear answer, and nothing is.
-pub fn releases(judged: Vec<(ReclaimCandidate, LivePod)>) -> Vec<ReclaimCandidate> {
-    let verdicts: Vec<Verdict> = judged.iter().map(|(claim, live)| verdict(claim, live)).collect();
+/// The claims of a pass that may be deleted, from the API server's answers about their pods (rule 4). None if one answer is unclear.
+pub fn deletable(answers: Vec<(ReclaimCandidate, LivePod)>) -> Vec<ReclaimCandidate> {
+    let verdicts: Vec<Verdict> = answers.iter().map(|(claim, live)| verdict(claim, live)).collect();
     if verdicts.contains(&Verdict::Unclear) {
         return Vec::new();
     }
-    let released = judged.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Release);
-    released.map(|((claim, _), _)| claim).collect()
+    let deletable = answers.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Delete);
+    deletable.map(|((claim, _), _)| claim).collect()
 }
 
 #[cfg(test)]

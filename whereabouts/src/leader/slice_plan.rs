@@ -1,9 +1,9 @@
-//! Which node gets which slice of a range: a function of the slices that are given, those with claims, the nodes, and the range.
+//! Which node gets which slice of a range: a function of the assigned slices, the slices with claims, the nodes, and the range.
 //!
-//! - A slice belongs to its node as long as the node exists or an address of it is claimed.
-//! - A slice that overlaps one with claims of another node is given to nobody. So ranges and sizes may change under running pods.
-//! - Only slices that are somebody's are written down: 10.0.0.0/8 has half a million of /27.
-//! - A slice without an address that may be given out is passed over.
+//! 1. A node keeps its slice while the node exists or an address of the slice is claimed.
+//! 2. No node gets a slice that overlaps a slice with claims of another node. So range and size may change while pods run.
+//! 3. Only assigned slices are listed: 10.0.0.0/8 has half a million slices of size /27.
+//! 4. A slice without an allocatable address is not assigned.
 
 mod networks;
 
@@ -17,20 +17,20 @@ use crate::addr::range::{Allocatable, RangeError, RangeSpec};
 use crate::addr::slices::{SliceError, SliceSize, Slices};
 use crate::crd::node_slice_pool::NodeSlice;
 
-pub use networks::{Problem, SlicedNetwork, Wanted, wanted};
+pub use networks::{DesiredSlicePool, SlicedNetwork, desired_slice_pools};
 
-/// How a range is cut.
+/// A range, and how it is cut into slices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The range, without host bits.
     pub range: IpNet,
     /// The size of a slice.
     pub size: SliceSize,
-    /// What each network on this range may give out; at least one. A slice must be of use to all.
+    /// The allocatable part of the range for each network that uses it; at least one. A slice must be usable for all networks.
     pub windows: Vec<RangeSpec>,
 }
 
-/// A slice that is a node's.
+/// A slice that is assigned to a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AssignedSlice {
     /// The node.
@@ -39,19 +39,19 @@ pub struct AssignedSlice {
     pub slice: IpNet,
 }
 
-/// Which node is to have which slice.
+/// The slices that the nodes get.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// In order of the slices; one a node.
-    pub given: Vec<AssignedSlice>,
-    /// Nodes for which none is left, in order.
-    pub without: Vec<String>,
+    /// One per node, in the order of the slices.
+    pub assigned: Vec<AssignedSlice>,
+    /// Nodes for which no slice is left, in order.
+    pub nodes_without_slice: Vec<String>,
 }
 
-/// There can be no plan.
+/// Why a layout cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// The range cannot be cut so.
+    /// The range cannot be cut into slices of this size.
     #[error(transparent)]
     Slices(#[from] SliceError),
     /// The excludes cannot be read.
@@ -60,136 +60,143 @@ pub enum PlanError {
 }
 
 impl AssignedSlice {
-    /// The slices of a list that are somebody's. What cannot be read is nobody's.
-    pub fn listed(slices: &[NodeSlice]) -> Vec<AssignedSlice> {
-        let given = |slice: &NodeSlice| {
+    /// The assigned slices of a NodeSlicePool's list. Entries without a node and entries that cannot be parsed are skipped.
+    pub fn from_list(slices: &[NodeSlice]) -> Vec<AssignedSlice> {
+        let assigned = |slice: &NodeSlice| {
             let net: IpNet = slice.slice_range.parse().ok()?;
             let node = Some(&slice.node_name).filter(|node| !node.is_empty())?;
             Some(AssignedSlice { node: node.clone(), slice: net.trunc() })
         };
-        slices.iter().filter_map(given).collect()
+        slices.iter().filter_map(assigned).collect()
     }
 }
 
-/// Plans. `live` are slices, of whatever size, in which an address is claimed, with the node that claimed it.
+/// Plans the slices. `in_use` are slices of any size in which an address is claimed, with the node that claimed it.
 ///
 /// # Errors
 /// [`PlanError`].
 pub fn plan(
     layout: &Layout,
     current: &[AssignedSlice],
-    live: &[AssignedSlice],
+    in_use: &[AssignedSlice],
     nodes: &BTreeSet<String>,
 ) -> Result<Plan, PlanError> {
-    let cut = Cut::of(layout)?;
-    let mut given = kept(&cut, current, live, nodes);
-    let has_one = |given: &[AssignedSlice], node: &str| given.iter().any(|other| other.node == node);
-    // Who has claims in a slice of the new size goes on there.
-    for own in live.iter().filter(|own| nodes.contains(&own.node)) {
-        let Some(slice) = cut.slice_of(own.slice.network()) else { continue };
-        if !has_one(&given, &own.node) && cut.is_usable(&slice) && is_free(&slice, &own.node, &given, live) {
-            given.push(AssignedSlice { node: own.node.clone(), slice });
+    let layout = ParsedLayout::of(layout)?;
+    let mut assigned = kept(&layout, current, in_use, nodes);
+    let has_slice = |assigned: &[AssignedSlice], node: &str| assigned.iter().any(|other| other.node == node);
+    // After a change of the size, a node with claims gets the new slice that contains them.
+    for own in in_use.iter().filter(|own| nodes.contains(&own.node)) {
+        let Some(slice) = layout.slice_of(own.slice.network()) else { continue };
+        if !has_slice(&assigned, &own.node)
+            && layout.is_usable(&slice)
+            && is_free(&slice, &own.node, &assigned, in_use)
+        {
+            assigned.push(AssignedSlice { node: own.node.clone(), slice });
         }
     }
-    let taken: Vec<IpNet> = given.iter().chain(live).map(|other| other.slice).collect();
-    let mut free = Search { cut: &cut, taken: IpNet::aggregate(&taken), from: Some(cut.slices_start()) };
-    let mut without = Vec::new();
-    let with: BTreeSet<String> = given.iter().map(|given| given.node.clone()).collect();
-    for node in nodes.difference(&with) {
+    let taken: Vec<IpNet> = assigned.iter().chain(in_use).map(|other| other.slice).collect();
+    let mut free =
+        FreeSlices { layout: &layout, taken: IpNet::aggregate(&taken), from: Some(layout.start()) };
+    let mut nodes_without_slice = Vec::new();
+    let nodes_with_slice: BTreeSet<String> = assigned.iter().map(|assigned| assigned.node.clone()).collect();
+    for node in nodes.difference(&nodes_with_slice) {
         match free.lowest() {
-            Some(slice) => given.push(AssignedSlice { node: node.clone(), slice }),
-            None => without.push(node.clone()),
+            Some(slice) => assigned.push(AssignedSlice { node: node.clone(), slice }),
+            None => nodes_without_slice.push(node.clone()),
         }
     }
-    given.sort_by_key(|given| (given.slice, given.node.clone()));
-    Ok(Plan { given, without })
+    assigned.sort_by_key(|assigned| (assigned.slice, assigned.node.clone()));
+    Ok(Plan { assigned, nodes_without_slice })
 }
 
-/// What of the present list holds. Of two that overlap the first counts, unless the other has claims.
+/// The current slices that stay assigned. Of two that overlap the first one stays, unless the other node has claims in it.
 fn kept(
-    cut: &Cut,
+    layout: &ParsedLayout,
     current: &[AssignedSlice],
-    live: &[AssignedSlice],
+    in_use: &[AssignedSlice],
     nodes: &BTreeSet<String>,
 ) -> Vec<AssignedSlice> {
-    let has_claims =
-        |own: &AssignedSlice| live.iter().any(|l| l.node == own.node && overlap(&l.slice, &own.slice));
+    let has_claims = |own: &AssignedSlice| {
+        in_use.iter().any(|used| used.node == own.node && overlap(&used.slice, &own.slice))
+    };
     let mut kept: Vec<AssignedSlice> = Vec::new();
     for own in current {
-        let belongs = nodes.contains(&own.node) || has_claims(own);
-        let fits = cut.slice_of(own.slice.network()) == Some(own.slice) && cut.is_usable(&own.slice);
+        let is_needed = nodes.contains(&own.node) || has_claims(own);
+        let fits = layout.slice_of(own.slice.network()) == Some(own.slice) && layout.is_usable(&own.slice);
         let is_second = kept.iter().any(|other| other.node == own.node);
-        if belongs && fits && !is_second && is_free(&own.slice, &own.node, &kept, live) {
+        if is_needed && fits && !is_second && is_free(&own.slice, &own.node, &kept, in_use) {
             kept.push(own.clone());
         }
     }
     kept
 }
 
-/// Whether nobody else has anything of `slice`.
-fn is_free(slice: &IpNet, node: &str, given: &[AssignedSlice], live: &[AssignedSlice]) -> bool {
-    !given.iter().chain(live).any(|other| other.node != node && overlap(&other.slice, slice))
+/// Whether no other node has a part of `slice`.
+fn is_free(slice: &IpNet, node: &str, assigned: &[AssignedSlice], in_use: &[AssignedSlice]) -> bool {
+    !assigned.iter().chain(in_use).any(|other| other.node != node && overlap(&other.slice, slice))
 }
 
 fn overlap(one: &IpNet, other: &IpNet) -> bool {
     one.contains(other) || other.contains(one)
 }
 
-/// A layout, ready to be asked.
-struct Cut {
+/// A layout whose slices and windows are parsed.
+struct ParsedLayout {
     slices: Slices,
     range: IpNet,
     windows: Vec<(RangeSpec, Allocatable)>,
 }
 
-impl Cut {
+impl ParsedLayout {
     fn of(layout: &Layout) -> Result<Self, PlanError> {
         let slices = Slices::of(layout.range, layout.size)?;
-        let ready = |spec: &RangeSpec| Ok((spec.clone(), spec.allocatable()?));
-        let windows = layout.windows.iter().map(ready).collect::<Result<_, RangeError>>()?;
-        Ok(Cut { slices, range: layout.range, windows })
+        let parsed = |spec: &RangeSpec| Ok((spec.clone(), spec.allocatable()?));
+        let windows = layout.windows.iter().map(parsed).collect::<Result<_, RangeError>>()?;
+        Ok(ParsedLayout { slices, range: layout.range, windows })
     }
 
-    fn slices_start(&self) -> IpAddr {
+    fn start(&self) -> IpAddr {
         self.range.network()
     }
 
+    /// The slice that contains `ip`.
     fn slice_of(&self, ip: IpAddr) -> Option<IpNet> {
         self.slices.get(self.slices.index_of(ip)?)
     }
 
-    /// Whether every network can give out an address of it.
+    /// Whether every network can allocate an address of the slice.
     fn is_usable(&self, slice: &IpNet) -> bool {
-        let bare = RangeSpec { net: *slice, start: None, end: None, excludes: Vec::new() };
-        let Ok(bare) = bare.allocatable() else { return false };
-        self.windows.iter().all(|(spec, whole)| {
-            // A start above or an end below the slice would be ignored in it.
-            let in_window = bare.first() <= whole.last() && whole.first() <= bare.last();
+        let whole_slice = RangeSpec { net: *slice, start: None, end: None, excludes: Vec::new() };
+        let Ok(whole_slice) = whole_slice.allocatable() else { return false };
+        self.windows.iter().all(|(spec, window)| {
+            // Needed beside the check below: a window's start above the slice, or its end below, is ignored within the slice.
+            let in_window = whole_slice.first() <= window.last() && window.first() <= whole_slice.last();
             let part = RangeSpec { net: *slice, ..spec.clone() };
             in_window && part.allocatable().is_ok_and(|part| part.size() > 0)
         })
     }
 }
 
-/// Goes through the free slices from the lowest on, jumping over what is taken or excluded.
-struct Search<'a> {
-    cut: &'a Cut,
-    /// In order, without overlaps.
+/// The free slices in ascending order. It jumps over taken and excluded addresses: a walk through a large IPv6 range would not end.
+struct FreeSlices<'a> {
+    layout: &'a ParsedLayout,
+    /// Sorted, without overlaps.
     taken: Vec<IpNet>,
+    /// Where the next search begins; `None` at the end of the address space.
     from: Option<IpAddr>,
 }
 
-impl Search<'_> {
+impl FreeSlices<'_> {
     fn lowest(&mut self) -> Option<IpNet> {
-        let (_, window) = self.cut.windows.first()?;
+        let (_, window) = self.layout.windows.first()?;
         loop {
             let address = window.nth_free_from(&BTreeSet::new(), 0, self.from?)?;
-            let slice = self.cut.slice_of(address)?;
+            let slice = self.layout.slice_of(address)?;
             let before = self.taken.partition_point(|taken| taken.broadcast() < slice.network());
             let taken = self.taken.get(before).filter(|taken| overlap(taken, &slice));
             let end = taken.map_or(slice.broadcast(), |taken| taken.broadcast().max(slice.broadcast()));
             self.from = ip::add(end, 1);
-            if taken.is_none() && self.cut.is_usable(&slice) {
+            if taken.is_none() && self.layout.is_usable(&slice) {
                 return Some(slice);
             }
         }

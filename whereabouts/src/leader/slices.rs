@@ -1,101 +1,119 @@
-//! NodeSlicePools, kept for the networks with `node_slice_size`: made, cut as the networks say, and given to the nodes.
+//! The NodeSlicePool objects of the networks with `node_slice_size`: created, and written with the slices that [`super::slice_plan`] assigns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, stream};
 use ipnet::IpNet;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::jiff::Timestamp;
 use node::client::{ApiError, OnUnknown, ResourceKind, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::event::{Reporter, Severity, Subject, about_pod};
 use node::names::{DnsLabel, DnsSubdomain};
+use serde::de::IgnoredAny;
 
 use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{AT_ONCE, Context};
 use super::networks::{self, WhereaboutsNetwork};
-use super::slice_plan::{AssignedSlice, SlicedNetwork, Wanted, plan, wanted};
+use super::slice_plan::{AssignedSlice, DesiredSlicePool, SlicedNetwork, desired_slice_pools, plan};
 use crate::addr::slices::SliceSize;
 use crate::crd::node_slice_pool::{NODE_SLICE_POOLS, NodeSlice, NodeSlicePool};
-use crate::pool::naming;
-use crate::pool::naming::front;
+use crate::pool::naming::{self, pool_prefix};
 
-/// Who says it, as Whereabouts' controller does.
+/// The component name of Whereabouts' node-slice controller.
 const COMPONENT: &str = "node-controller";
 const REASON: &str = "NodeSlicePool";
 const DEFINITION_KIND: &str = "NetworkAttachmentDefinition";
 const DEFINITION_VERSION: &str = "k8s.cni.cncf.io/v1";
 
-/// What is to be written, and what networks' owners must know.
+/// What one pass decided.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct PendingWrites {
-    /// New as they carry no version, others as they are to be.
+pub(super) struct SliceDecision {
+    /// Objects to write. One without a resourceVersion is created, the others are replaced at their resourceVersion.
     pub writes: Vec<NodeSlicePool>,
-    /// `namespace/name` of a network's definition, and the text.
-    pub notices: BTreeSet<(String, String)>,
+    /// Problems that the networks' owners must solve.
+    pub notices: BTreeSet<Notice>,
 }
 
-/// Looks at networks, nodes, slices and claims.
-pub fn look(
+/// A problem of a network.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Notice {
+    /// `namespace/name` of the network's definition.
+    pub network: String,
+    /// The problem, and what to do.
+    pub text: String,
+}
+
+/// Decides from networks, nodes, slices and claims.
+pub(super) fn decide(
     cache: &ClusterCache,
-    networks: &std::collections::BTreeMap<String, WhereaboutsNetwork>,
+    networks: &BTreeMap<String, WhereaboutsNetwork>,
     namespace: &DnsLabel,
-) -> PendingWrites {
+) -> SliceDecision {
     let sliced: Vec<SlicedNetwork> = networks
         .iter()
         .filter_map(|(name, network)| SlicedNetwork::of(name, &network.conf, network.typed_size.as_deref()))
         .collect();
-    let present = |name: &str| cut(cache.slice_pools.content().get(name)?);
-    let (wanted, problems) = wanted(&sliced, present);
-    let mut pending = PendingWrites::default();
-    pending
-        .notices
-        .extend(problems.iter().map(|problem| (problem.definition().to_owned(), problem.to_string())));
+    let existing = |name: &str| range_and_size(cache.slice_pools.content().get(name)?);
+    let (desired, problems) = desired_slice_pools(&sliced, existing);
+    let mut decision = SliceDecision::default();
+    decision.notices.extend(
+        problems
+            .iter()
+            .map(|problem| Notice { network: problem.definition().to_owned(), text: problem.to_string() }),
+    );
     let nodes: BTreeSet<String> = cache.nodes.iter().map(|(node, ())| node.clone()).collect();
-    let whole = whole_pools(networks);
-    for wanted in wanted {
-        let present = cache.slice_pools.content().get(wanted.pool.as_str());
-        let current = present.map(|pool| AssignedSlice::listed(&pool.status.allocations)).unwrap_or_default();
-        let live = live(cache, &wanted, &whole);
-        let plan = match plan(&wanted.layout, &current, &live, &nodes) {
+    let unsliced = unsliced_pools(networks);
+    for desired in desired {
+        let present = cache.slice_pools.content().get(desired.pool.as_str());
+        let current =
+            present.map(|pool| AssignedSlice::from_list(&pool.status.allocations)).unwrap_or_default();
+        let in_use = slices_in_use(cache, &desired, &unsliced);
+        let plan = match plan(&desired.layout, &current, &in_use, &nodes) {
             Ok(plan) => plan,
             Err(error) => {
-                let text = format!("{}: {error}", wanted.pool);
-                pending.notices.extend(wanted.definitions.iter().map(|name| (name.clone(), text.clone())));
+                decision.notices.extend(notices(&desired, &format!("{}: {error}", desired.pool)));
                 continue;
             }
         };
-        if !plan.without.is_empty() {
-            let text = too_few(&wanted, &plan.without);
-            pending.notices.extend(wanted.definitions.iter().map(|name| (name.clone(), text.clone())));
+        if !plan.nodes_without_slice.is_empty() {
+            decision.notices.extend(notices(&desired, &too_few_slices(&desired, &plan.nodes_without_slice)));
         }
-        let new = pool(present, &wanted, &plan.given, owners(cache, &wanted, namespace));
-        pending.writes.extend(Some(new).filter(|new| present != Some(new)));
+        let new = slice_pool(present, &desired, &plan.assigned, owners(cache, &desired, namespace));
+        decision.writes.extend(Some(new).filter(|new| present != Some(new)));
     }
-    pending
+    decision
 }
 
-/// How an object is cut, where it can be read.
-fn cut(pool: &NodeSlicePool) -> Option<(IpNet, SliceSize)> {
+/// A notice with this text for each network of an object.
+fn notices(desired: &DesiredSlicePool, text: &str) -> Vec<Notice> {
+    let notice = |network: &String| Notice { network: network.clone(), text: text.to_owned() };
+    desired.definitions.iter().map(notice).collect()
+}
+
+/// Range and size in an object; `None` if they cannot be parsed.
+fn range_and_size(pool: &NodeSlicePool) -> Option<(IpNet, SliceSize)> {
     let range: IpNet = pool.spec.range.parse().ok()?;
     Some((range.trunc(), SliceSize::parse(&pool.spec.slice_size).ok()?))
 }
 
-fn too_few(wanted: &Wanted, without: &[String]) -> String {
+fn too_few_slices(desired: &DesiredSlicePool, nodes: &[String]) -> String {
+    /// The most nodes that the text names.
     const NAMED: usize = 10;
-    let named: Vec<&str> = without.iter().take(NAMED).map(String::as_str).collect();
-    let more = without.len().saturating_sub(NAMED);
+    let named: Vec<&str> = nodes.iter().take(NAMED).map(String::as_str).collect();
+    let more = nodes.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!(
         "no slice of {} is left for node {}{more}: pods there get no address on this network; enlarge the range or make the slices \
          smaller (node_slice_size is {})",
-        wanted.layout.range,
+        desired.layout.range,
         named.join(", "),
-        wanted.typed_size
+        desired.typed_size
     )
 }
 
-/// The pools that are of whole ranges.
-fn whole_pools(networks: &std::collections::BTreeMap<String, WhereaboutsNetwork>) -> BTreeSet<String> {
+/// The names of the pools of networks without slices. Such a name can look like the name of a slice's pool.
+fn unsliced_pools(networks: &BTreeMap<String, WhereaboutsNetwork>) -> BTreeSet<String> {
     let unsliced = networks.values().filter(|network| network.conf.slice_size.is_none());
     let names = unsliced.flat_map(|network| {
         let name = network.conf.network_name.as_deref();
@@ -104,40 +122,48 @@ fn whole_pools(networks: &std::collections::BTreeMap<String, WhereaboutsNetwork>
     names.map(|name| name.to_string()).collect()
 }
 
-/// The slices of a network in which addresses are claimed, or in use as Whereabouts says, of whatever size they are.
-fn live(cache: &ClusterCache, wanted: &Wanted, whole: &BTreeSet<String>) -> Vec<AssignedSlice> {
+/// The slices of an object, of any size, in which an address is claimed or allocated by Whereabouts.
+fn slices_in_use(
+    cache: &ClusterCache,
+    desired: &DesiredSlicePool,
+    unsliced: &BTreeSet<String>,
+) -> Vec<AssignedSlice> {
     let claimed = cache.claimed_pools().filter_map(|name| {
         let range = cache.claims_of(name).find_map(|claim| claim.range)?;
         Some((name, range))
     });
-    let used = cache.pools().iter().filter(|(_, pool)| !pool.entries().is_empty());
-    let used = used.filter_map(|(name, pool)| Some((&**name, pool.range?)));
-    let mut live = Vec::new();
-    for (name, range) in claimed.chain(used).filter(|(name, _)| !whole.contains(*name)) {
-        let apart = !range.contains(&wanted.layout.range) && !wanted.layout.range.contains(&range);
-        let Some(front) = front(name, &range).filter(|_| !apart) else { continue };
-        for network in &wanted.networks {
+    let allocated = cache.pools().iter().filter(|(_, pool)| !pool.entries().is_empty());
+    let allocated = allocated.filter_map(|(name, pool)| Some((&**name, pool.range?)));
+    let mut in_use = Vec::new();
+    for (name, range) in claimed.chain(allocated).filter(|(name, _)| !unsliced.contains(*name)) {
+        let whole = &desired.layout.range;
+        if !range.contains(whole) && !whole.contains(&range) {
+            continue;
+        }
+        // "node", or "network-node" with a network_name.
+        let Some(prefix) = pool_prefix(name, &range) else { continue };
+        for network in &desired.networks {
             let node = match network {
-                Some(network) => front.strip_prefix(network).and_then(|rest| rest.strip_prefix('-')),
-                None => Some(front),
+                Some(network) => prefix.strip_prefix(network).and_then(|rest| rest.strip_prefix('-')),
+                None => Some(prefix),
             };
             if let Some(node) = node.filter(|node| !node.is_empty()) {
-                live.push(AssignedSlice { node: node.to_owned(), slice: range.trunc() });
+                in_use.push(AssignedSlice { node: node.to_owned(), slice: range.trunc() });
             }
         }
     }
-    live.sort();
-    live.dedup();
-    live
+    in_use.sort();
+    in_use.dedup();
+    in_use
 }
 
-/// The networks that own the object: it goes with the last of them. Only those of its own namespace: an owner in another one counts as
-/// gone, and the object would go at once.
-fn owners(cache: &ClusterCache, wanted: &Wanted, namespace: &DnsLabel) -> Vec<OwnerReference> {
-    let definitions = wanted.definitions.iter().filter_map(|name| cache.networks.content().get(name));
+/// The networks that own the object, so that it is deleted with the last of them. Only networks of the object's namespace: Kubernetes treats
+/// an owner in another namespace as absent and would delete the object at once.
+fn owners(cache: &ClusterCache, desired: &DesiredSlicePool, namespace: &DnsLabel) -> Vec<OwnerReference> {
+    let definitions = desired.definitions.iter().filter_map(|name| cache.networks.content().get(name));
     let here =
         definitions.filter(|network| network.metadata.namespace.as_deref() == Some(namespace.as_str()));
-    let owner = |metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| {
+    let owner = |metadata: &ObjectMeta| {
         Some(OwnerReference {
             api_version: DEFINITION_VERSION.to_owned(),
             kind: DEFINITION_KIND.to_owned(),
@@ -149,11 +175,11 @@ fn owners(cache: &ClusterCache, wanted: &Wanted, namespace: &DnsLabel) -> Vec<Ow
     here.filter_map(|network| owner(&network.metadata)).collect()
 }
 
-/// The object as it is to be. Texts that mean the same stay, so that Whereabouts' controller sees no change.
-fn pool(
+/// The object to write. Texts whose meaning is right already stay, because Whereabouts' controller cuts the range again if a text changes.
+fn slice_pool(
     present: Option<&NodeSlicePool>,
-    wanted: &Wanted,
-    given: &[AssignedSlice],
+    desired: &DesiredSlicePool,
+    assigned: &[AssignedSlice],
     owners: Vec<OwnerReference>,
 ) -> NodeSlicePool {
     let mut pool = present.cloned().unwrap_or_default();
@@ -161,97 +187,99 @@ fn pool(
         pool.api_version = "whereabouts.cni.cncf.io/v1alpha1".to_owned();
         pool.kind = "NodeSlicePool".to_owned();
     }
-    if cut(&pool) != Some((wanted.layout.range, wanted.layout.size)) {
-        pool.spec.range = wanted.layout.range.to_string();
-        pool.spec.slice_size.clone_from(&wanted.typed_size);
+    if range_and_size(&pool) != Some((desired.layout.range, desired.layout.size)) {
+        pool.spec.range = desired.layout.range.to_string();
+        pool.spec.slice_size.clone_from(&desired.typed_size);
     }
-    let slice = |given: &AssignedSlice| NodeSlice {
-        node_name: given.node.clone(),
-        slice_range: given.slice.to_string(),
+    let slice = |assigned: &AssignedSlice| NodeSlice {
+        node_name: assigned.node.clone(),
+        slice_range: assigned.slice.to_string(),
     };
-    pool.status.allocations = given.iter().map(slice).collect();
-    pool.metadata.name = Some(wanted.pool.to_string());
+    pool.status.allocations = assigned.iter().map(slice).collect();
+    pool.metadata.name = Some(desired.pool.to_string());
+    // Owners of other kinds stay, and existing references stay as they are.
     let old = pool.metadata.owner_references.take().unwrap_or_default();
-    let same = |owner: &OwnerReference| old.iter().find(|old| old.uid == owner.uid).cloned();
+    let existing = |owner: &OwnerReference| old.iter().find(|old| old.uid == owner.uid).cloned();
     let foreign = old.iter().filter(|owner| owner.kind != DEFINITION_KIND).cloned();
     let owners: Vec<OwnerReference> =
-        foreign.chain(owners.into_iter().map(|owner| same(&owner).unwrap_or(owner))).collect();
+        foreign.chain(owners.into_iter().map(|owner| existing(&owner).unwrap_or(owner))).collect();
     pool.metadata.owner_references = Some(owners).filter(|owners| !owners.is_empty());
     pool
 }
 
-/// Writes what is owed; what fails is logged, and found again.
-pub async fn pass(context: &Context, pending: PendingWrites, told: &BTreeSet<(String, String)>) {
+/// Sends the writes of a decision, and reports notices that are not in `reported`. A write that fails is logged; the next pass repeats it.
+pub(super) async fn pass(context: &Context, decision: SliceDecision, reported: &BTreeSet<Notice>) {
     let deadline = Deadline::after(context.timing.request);
-    let written = stream::iter(pending.writes).map(|pool| async move {
+    let written = stream::iter(decision.writes).map(|pool| async move {
         let name = pool.metadata.name.clone().unwrap_or_default();
         match write(context, &pool, deadline).await {
-            Ok(()) => tracing::info!(pool = %name, slices = pool.status.allocations.len(), "node slices are written"),
-            Err(error) => tracing::warn!(pool = %name, %error, "node slices are not written; trying again"),
+            Ok(()) => {
+                tracing::info!(pool = %name, slices = pool.status.allocations.len(), "NodeSlicePool written");
+            }
+            Err(error) => tracing::warn!(pool = %name, %error, "NodeSlicePool not written; trying again"),
         }
     });
     written.buffer_unordered(AT_ONCE).collect::<()>().await;
-    for (definition, text) in pending.notices.difference(told) {
-        tracing::warn!(network = %definition, "{text}");
-        tell(context, definition, text, deadline).await;
+    for notice in decision.notices.difference(reported) {
+        tracing::warn!(network = %notice.network, "{}", notice.text);
+        report(context, notice, deadline).await;
     }
 }
 
 async fn write(context: &Context, pool: &NodeSlicePool, deadline: Deadline) -> Result<(), ApiError> {
     let collection = NODE_SLICE_POOLS.in_namespace(&context.namespace);
+    // No repetition after an unknown outcome: the next pass decides from the object as it is then.
     let policy = RetryPolicy::new(OnUnknown::Stop);
     let name = pool.metadata.name.clone().and_then(|name| DnsSubdomain::new(name).ok());
     let Some(name) = name else { return Ok(()) };
     if pool.metadata.resource_version.is_none() {
-        let create = || context.api.create::<serde::de::IgnoredAny>(&collection, pool, deadline);
+        let create = || context.api.create::<IgnoredAny>(&collection, pool, deadline);
         return retry(deadline, policy, create).await.map(drop);
     }
     let path = collection.object(&name);
-    let replace = || context.api.replace::<serde::de::IgnoredAny>(&path, pool, deadline);
+    let replace = || context.api.replace::<IgnoredAny>(&path, pool, deadline);
     match retry(deadline, policy, replace).await {
-        // It changed since: the next look decides.
+        // Conflict: the object changed since. The watch wakes the next pass, which decides again.
         Ok(_) | Err(ApiError::Conflict { .. }) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// An event about a network. One that cannot be made is no reason to do anything.
-async fn tell(context: &Context, definition: &str, text: &str, deadline: Deadline) {
-    let Some((namespace, name)) = definition.split_once('/') else { return };
+/// Creates an event for the network. A failure is logged and has no other effect.
+async fn report(context: &Context, notice: &Notice, deadline: Deadline) {
+    let Some((namespace, name)) = notice.network.split_once('/') else { return };
     let (Ok(namespace), Ok(name)) = (DnsLabel::new(namespace), DnsSubdomain::new(name)) else { return };
     let events = ResourceKind::EVENTS.in_namespace(&namespace);
     let subject = Subject { namespace, name, uid: None };
     let reporter = Reporter { component: COMPONENT, host: "" };
-    let now = k8s_openapi::jiff::Timestamp::now();
-    let mut event = about_pod(&subject, Severity::Warning, REASON, text, reporter, now);
+    let mut event = about_pod(&subject, Severity::Warning, REASON, &notice.text, reporter, Timestamp::now());
     event.involved_object.kind = Some(DEFINITION_KIND.to_owned());
     event.involved_object.api_version = Some(DEFINITION_VERSION.to_owned());
-    if let Err(error) = context.api.create::<serde::de::IgnoredAny>(&events, &event, deadline).await {
-        tracing::debug!(%error, "no event");
+    if let Err(error) = context.api.create::<IgnoredAny>(&events, &event, deadline).await {
+        tracing::debug!(%error, "event not created");
     }
 }
 
-/// Plans whenever networks, nodes or slices change. Never returns.
-pub async fn run(context: &Context, shared: &SharedCache) {
-    let mut told = BTreeSet::new();
+/// Plans the slices whenever networks, nodes or slices change. Never returns.
+pub(super) async fn run(context: &Context, shared: &SharedCache) {
+    let mut reported = BTreeSet::new();
     loop {
-        let pending = {
+        let decision = {
             let cache = shared.lock();
-            let synced = cache.can_judge()
+            let is_synced = cache.has_claims_pools_and_pods()
                 && cache.nodes.is_synced()
                 && cache.networks.is_synced()
                 && cache.slice_pools.is_synced();
-            let whereabouts_networks =
-                || networks::whereabouts_networks(cache.networks.iter(), networks::flat_file);
-            synced.then(|| look(&cache, &whereabouts_networks(), &context.namespace))
+            let networks = || networks::parse_networks(cache.networks.iter(), networks::flat_file);
+            is_synced.then(|| decide(&cache, &networks(), &context.namespace))
         };
-        if let Some(pending) = pending {
-            let notices = pending.notices.clone();
-            pass(context, pending, &told).await;
-            told = notices;
+        if let Some(decision) = decision {
+            let notices = decision.notices.clone();
+            pass(context, decision, &reported).await;
+            reported = notices;
         }
-        // Nodes that come together are planned together.
+        // Nodes that join within this time are planned together.
         tokio::time::sleep(context.timing.settle / 4).await;
-        let _ = tokio::time::timeout(context.timing.pass, shared.slices.notified()).await;
+        let _ = tokio::time::timeout(context.timing.pass, shared.slice_work.notified()).await;
     }
 }

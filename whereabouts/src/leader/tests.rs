@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use node::client::Change;
 use node::names::DnsLabel;
+use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-use super::adopt::{self, Waiting};
+use super::adopt::{self, PendingAdoptions};
 use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{Context, Timing};
-use super::ip_pool_view;
+use super::ip_pool_view::ViaSupport;
 use super::networks::{self, Definition, PoolNamings};
 use super::reclaim_rules::TrackedClaims;
-use super::views::{Schedule, WritePass};
+use super::views::ViewWriter;
 use super::{reclaim, slices};
 use crate::crd::cached::{CachedObject, CachedPool, CachedReservation};
 use crate::crd::node_slice_pool::NodeSlicePool;
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use server::Server;
 
 const RESERVATIONS: &str = "overlappingrangeipreservations";
@@ -33,21 +33,22 @@ struct World {
     server: Server,
     context: Context,
     shared: SharedCache,
+    registry: Registry,
 }
 
 impl World {
     async fn new() -> Self {
         let server = Server::default();
-        let (metrics, _) = Metrics::new();
+        let (metrics, registry) = Metrics::new();
         let namespace = DnsLabel::new("kube-system").unwrap();
         let context = Context::new(server.client().await, namespace, metrics, Duration::from_secs(60));
         let timing = Timing { request: Duration::from_secs(2), ..context.timing };
-        World { server, context: context.paced(timing), shared: SharedCache::default() }
+        World { server, context: context.with_timing(timing), shared: SharedCache::default(), registry }
     }
 
-    /// The mirrors are told everything.
-    fn hear(&self) {
-        fn told<T: DeserializeOwned, V>(
+    /// Lists everything into the cache.
+    fn sync(&self) {
+        fn list<T: DeserializeOwned, V>(
             server: &Server,
             kind: &str,
             entry: impl Fn(T) -> V,
@@ -59,33 +60,33 @@ impl World {
             apply(Change::Synced);
         }
         let mut cache = self.shared.lock();
-        let m: &mut ClusterCache = &mut cache;
+        let cache: &mut ClusterCache = &mut cache;
         let server = &self.server;
         let name = |object: &Value| object["metadata"]["name"].as_str().unwrap().to_owned();
         let long_name = |object: &Value| {
             format!("{}/{}", object["metadata"]["namespace"].as_str().unwrap(), name(object))
         };
-        told(server, RESERVATIONS, |claim: CachedReservation| claim, |c| m.apply_claim(c));
-        told(server, "ippools", |pool: CachedPool| pool, |c| m.apply_pool(c));
+        list(server, RESERVATIONS, |claim: CachedReservation| claim, |c| cache.apply_claim(c));
+        list(server, "ippools", |pool: CachedPool| pool, |c| cache.apply_pool(c));
         let pod = |pod: CachedObject| (format!("{}/{}", pod.namespace, pod.name).into(), pod.identity);
-        told(server, "pods", pod, |c| drop(m.pods.apply(c)));
-        told(server, "nodes", |node: Value| (name(&node), ()), |c| drop(m.nodes.apply(c)));
+        list(server, "pods", pod, |c| drop(cache.pods.apply(c)));
+        list(server, "nodes", |node: Value| (name(&node), ()), |c| drop(cache.nodes.apply(c)));
         let network = |nad: Value| (long_name(&nad), serde_json::from_value::<Definition>(nad).unwrap());
-        told(server, "network-attachment-definitions", network, |c| drop(m.networks.apply(c)));
+        list(server, "network-attachment-definitions", network, |c| drop(cache.networks.apply(c)));
         let slices = |pool: NodeSlicePool| (pool.metadata.name.clone().unwrap(), pool);
-        told(server, "nodeslicepools", slices, |c| drop(m.slice_pools.apply(c)));
+        list(server, "nodeslicepools", slices, |c| drop(cache.slice_pools.apply(c)));
     }
 
     fn claim(&self, name: &str, podref: &str, container: &str) {
         let spec =
             ReservationSpec { podref: podref.into(), ifname: "net1".into(), containerid: container.into() };
         let range = "10.0.0.0/24".parse().unwrap();
-        let holding = ReservationOwner { pool: "10.0.0.0-24", range, pod_uid: Some("u1"), node: None, spec };
+        let owner = ReservationOwner { pool: "10.0.0.0-24", range, pod_uid: Some("u1"), node: None, spec };
         self.server.put(
             RESERVATIONS,
             "kube-system",
             name,
-            serde_json::to_value(Reservation::new(name, holding)).unwrap(),
+            serde_json::to_value(Reservation::new(name, owner)).unwrap(),
         );
     }
 
@@ -105,67 +106,64 @@ impl World {
         self.server.put("network-attachment-definitions", namespace, name, object);
     }
 
-    /// Writes views until nothing is owed, and returns what is known of the definition of IPPool.
-    async fn write_views(&self) -> ip_pool_view::ViaSupport {
-        let (via_support, schedule, begin) =
-            (ip_pool_view::ViaSupport::Unknown, Schedule::default(), Instant::now());
-        let mut round =
-            WritePass { context: &self.context, shared: &self.shared, via_support, schedule, begin };
+    /// Writes views until no pool needs a write. Returns whether the IPPool definition keeps `via`.
+    async fn write_views(&self) -> ViaSupport {
+        let mut writer = ViewWriter::new(&self.context, &self.shared);
         for _ in 0..10 {
             tokio::time::advance(Duration::from_secs(5)).await;
-            round.pass().await;
-            self.hear();
+            writer.pass().await;
+            self.sync();
         }
-        round.via_support
+        writer.via_support
     }
 
-    /// Adopts until nothing is left to do.
+    /// Adopts until no allocation needs an action.
     async fn adopt(&self) {
-        let mut waiting = Waiting::default();
+        let mut pending = PendingAdoptions::default();
         for pass in 0..4 {
-            self.hear();
+            self.sync();
             let actions = {
                 let cache = self.shared.lock();
-                let whereabouts_networks = networks::whereabouts_networks(cache.networks.iter(), |_| None);
-                let namings = PoolNamings::of(&whereabouts_networks, &cache);
+                let networks = networks::parse_networks(cache.networks.iter(), |_| None);
+                let namings = PoolNamings::of(&networks, &cache);
                 let pools: Vec<Arc<str>> = cache.pools().iter().map(|(name, _)| name.clone()).collect();
                 let now = Duration::from_secs(pass);
-                waiting.actions(&cache, pools, &namings, now, self.context.timing.settle)
+                pending.actions(&cache, pools, &namings, now, self.context.timing.settle)
             };
             adopt::pass(&self.context, actions).await;
         }
-        self.hear();
+        self.sync();
     }
 
-    /// What is due a grace time after the API server said that a pod is gone.
-    async fn lost(&self) -> Vec<reclaim::ReclaimTarget> {
+    /// The targets after two observations, the API server's answer, and the grace time.
+    async fn reclaim_targets(&self) -> Vec<reclaim::ReclaimTarget> {
         let grace = self.context.timing.grace;
-        let look = |earlier: &TrackedClaims, now| reclaim::look(&self.shared.lock(), earlier, now, grace);
-        let first = look(&TrackedClaims::new(), Duration::ZERO);
-        assert!(first.unconfirmed.is_empty() && first.lost.is_empty());
-        let second = look(&first.candidates, Duration::from_secs(1));
-        assert!(second.lost.is_empty());
+        let decide = |earlier: &TrackedClaims, now| reclaim::decide(&self.shared.lock(), earlier, now, grace);
+        let first = decide(&TrackedClaims::new(), Duration::ZERO);
+        assert!(first.unconfirmed.is_empty() && first.targets.is_empty());
+        let second = decide(&first.candidates, Duration::from_secs(1));
+        assert!(second.targets.is_empty());
         let mut candidates = second.candidates;
         reclaim::confirm(&self.context, &mut candidates, second.unconfirmed, || Duration::from_secs(2)).await;
-        look(&candidates, Duration::from_secs(2) + grace).lost
+        decide(&candidates, Duration::from_secs(2) + grace).targets
     }
 
-    /// The same, and what comes of it.
+    /// Runs a pass of reclaim with all its observations.
     async fn reclaim(&self) {
-        self.hear();
-        let lost = self.lost().await;
-        reclaim::pass(&self.context, lost, |pool| Some(format!("net-of-{pool}"))).await;
+        self.sync();
+        let targets = self.reclaim_targets().await;
+        reclaim::pass(&self.context, targets, |pool| Some(format!("net-of-{pool}"))).await;
     }
 
-    async fn plan_slices(&self) -> BTreeSet<(String, String)> {
-        self.hear();
-        let pending = {
+    async fn plan_slices(&self) -> BTreeSet<slices::Notice> {
+        self.sync();
+        let decision = {
             let cache = self.shared.lock();
-            let whereabouts_networks = networks::whereabouts_networks(cache.networks.iter(), |_| None);
-            slices::look(&cache, &whereabouts_networks, &self.context.namespace)
+            let networks = networks::parse_networks(cache.networks.iter(), |_| None);
+            slices::decide(&cache, &networks, &self.context.namespace)
         };
-        let notices = pending.notices.clone();
-        slices::pass(&self.context, pending, &BTreeSet::new()).await;
+        let notices = decision.notices.clone();
+        slices::pass(&self.context, decision, &BTreeSet::new()).await;
         notices
     }
 
@@ -184,6 +182,11 @@ impl World {
         pool.status.allocations.into_iter().map(|slice| (slice.node_name, slice.slice_range)).collect()
     }
 
+    fn assert_metric(&self, line: &str) {
+        let shown = node::daemon::metrics_text(&self.registry);
+        assert!(shown.contains(line), "{line} is not in\n{shown}");
+    }
+
     fn events(&self) -> Vec<(String, String)> {
         let text = |event: &Value, key: &str| event[key].as_str().unwrap().to_owned();
         self.server
@@ -195,12 +198,12 @@ impl World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_has_claims_gets_its_object_and_its_entries() {
+async fn a_pool_with_claims_gets_an_object_with_entries() {
     let world = World::new().await;
     world.claim("10.0.0.1", "a/b", ID);
     world.claim("10.0.0.7", "a/c", NEXT);
-    world.hear();
-    assert_eq!(world.write_views().await, ip_pool_view::ViaSupport::Kept);
+    world.sync();
+    assert_eq!(world.write_views().await, ViaSupport::Kept);
     let pool = world.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
     assert_eq!(pool["spec"]["range"], "10.0.0.0/24");
     assert_eq!(pool["status"], json!({"size": 254, "used": 2, "free": 252}));
@@ -210,29 +213,46 @@ async fn a_pool_that_has_claims_gets_its_object_and_its_entries() {
     let both = json!({"1": entry(ID, "a/b", "claim:89abcdef"), "7": entry(NEXT, "a/c", "claim:76543210")});
     assert_eq!(world.entries(), both);
     world.server.remove(RESERVATIONS, "kube-system", "10.0.0.1");
-    world.hear();
+    world.sync();
     world.write_views().await;
     assert_eq!(world.entries(), json!({"7": both["7"]}));
     let writes = world.server.writes();
-    world.hear();
+    world.sync();
     world.write_views().await;
-    assert_eq!(world.server.writes(), writes, "what is as it should be is not written");
+    assert_eq!(world.server.writes(), writes, "an object that is current is not written");
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_definition_drops_our_mark_no_entry_of_ours_stays() {
+async fn a_view_write_that_conflicts_is_counted() {
+    let world = World::new().await;
+    world.pool("10.0.0.0-24", json!({}));
+    world.claim("10.0.0.1", "a/b", ID);
+    world.sync();
+    // Another writer changes the object, and the cache does not have the change yet.
+    world.pool("10.0.0.0-24", json!({"9": {"id": NEXT, "podref": "a/c", "ifname": "net1"}}));
+    let mut writer = ViewWriter::new(&world.context, &world.shared);
+    // The first pass collects changes, the second one writes.
+    for _ in 0..2 {
+        tokio::time::advance(Duration::from_secs(5)).await;
+        writer.pass().await;
+    }
+    world.assert_metric("whereabouts_view_writes_total{outcome=\"conflict\"} 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn if_the_definition_drops_via_no_entry_of_ours_stays() {
     let world = World::new().await;
     world.server.drop_via();
     world.pool("10.0.0.0-24", json!({"9": {"id": "x", "podref": "a/theirs", "ifname": "net1"}}));
     world.claim("10.0.0.1", "a/b", ID);
     world.claim("10.0.0.9", "a/theirs", "x");
-    world.hear();
-    assert_eq!(world.write_views().await, ip_pool_view::ViaSupport::Dropped);
+    world.sync();
+    assert_eq!(world.write_views().await, ViaSupport::Dropped);
     assert_eq!(world.entries(), json!({"9": {"id": "x", "podref": "a/theirs", "ifname": "net1"}}));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_whereabouts_wrote_gets_claims_and_then_shows_as_ours() {
+async fn allocations_of_whereabouts_get_claims_and_then_entries_with_via() {
     let world = World::new().await;
     world.network("a", "n", json!({"type": "whereabouts", "range": "10.0.0.0/24"}));
     let theirs = json!({"podref": "a/b", "ifname": "net1"});
@@ -252,7 +272,18 @@ async fn what_whereabouts_wrote_gets_claims_and_then_shows_as_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn adopted_claims_are_named_in_their_networks_scope() {
+async fn an_adoption_that_fails_is_counted_and_repeated() {
+    let world = World::new().await;
+    world.network("a", "n", json!({"type": "whereabouts", "range": "10.0.0.0/24"}));
+    world.pool("10.0.0.0-24", json!({"1": {"id": ID, "podref": "a/b", "ifname": "net1"}}));
+    world.server.fail("/overlappingrangeipreservations");
+    world.adopt().await;
+    // adopt() runs passes at 0, 1, 2 and 3 s, and the allocation settles after 2 s.
+    world.assert_metric("whereabouts_adoptions_total{outcome=\"failed\"} 2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn adopted_claims_are_named_as_their_network_configures() {
     let world = World::new().await;
     let ipam = |more: Value| {
         let mut ipam = json!({"type": "whereabouts", "range": "10.0.0.0/24"});
@@ -260,11 +291,11 @@ async fn adopted_claims_are_named_in_their_networks_scope() {
         ipam
     };
     world.network("a", "named", ipam(json!({"network_name": "blue"})));
-    let apart = |name: &str| ipam(json!({"network_name": name, "enable_overlapping_ranges": false}));
-    world.network("a", "apart", apart("red"));
-    world.network("a", "settled", apart("settled"));
+    let separate = |name: &str| ipam(json!({"network_name": name, "enable_overlapping_ranges": false}));
+    world.network("a", "separate", separate("red"));
+    world.network("a", "settled", separate("settled"));
     world.network("a", "mixed", ipam(json!({"network_name": "settled-too"})));
-    world.network("a", "mixed-too", apart("settled-too"));
+    world.network("a", "mixed-too", separate("settled-too"));
     let entry = json!({"5": {"id": ID, "podref": "a/b", "ifname": "net1"}});
     for pool in ["blue-10.0.0.0-24", "red-10.0.0.0-24", "gone-10.0.0.0-24", "n1-10.0.0.0-24"] {
         world.pool(pool, entry.clone());
@@ -278,11 +309,11 @@ async fn adopted_claims_are_named_in_their_networks_scope() {
     world.adopt().await;
     let mut names: Vec<String> = world.server.names(RESERVATIONS);
     names.sort();
-    // What is a node's slice, or a network's pool, of no known network, nobody can tell: it waits.
+    // No network has "n1-10.0.0.0-24", and a node is called n1: it may be a slice, so its allocation waits.
     let expected = [
         "blue-10.0.0.5",
         "gone-10.0.0.5",
-        // As orders for it alone take the shared name until that is settled.
+        // Claims keep the shared name during the settling time.
         "red-10.0.0.5",
         "settled-10.0.0.0-24-10.0.0.5",
         "settled-too-10.0.0.5",
@@ -291,7 +322,7 @@ async fn adopted_claims_are_named_in_their_networks_scope() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_whose_shared_name_is_another_pools_gets_a_claim_of_its_own() {
+async fn an_allocation_whose_shared_name_another_pool_has_gets_a_claim_named_after_its_pool() {
     let world = World::new().await;
     world.network("a", "n", json!({"type": "whereabouts", "range": "10.0.0.0/24"}));
     let spec = ReservationSpec { podref: "a/other".into(), ifname: "net1".into(), containerid: ID.into() };
@@ -307,55 +338,59 @@ async fn an_entry_whose_shared_name_is_another_pools_gets_a_claim_of_its_own() {
     assert_eq!(world.claimed("10.0.0.0-24-10.0.0.5").unwrap().spec.podref, "a/b");
     let pool = world.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
     let since = &pool["metadata"]["annotations"]["whereabouts.multus-rs/separate-since"];
-    assert!(since.is_string(), "else nobody would look at that claim: {pool}");
+    assert!(since.is_string(), "without it nobody would check that claim: {pool}");
     world.write_views().await;
     assert_eq!(world.entries()["5"]["podref"], "a/b");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_with_claims_named_after_it_says_that_it_is_used_separately() {
+async fn the_object_of_a_pool_with_claims_named_after_it_records_the_separate_use() {
     let world = World::new().await;
     world.claim("10.0.0.0-24-10.0.0.5", "a/b", ID);
     let since = || {
         let pool = world.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
         pool["metadata"]["annotations"]["whereabouts.multus-rs/separate-since"].clone()
     };
-    world.hear();
+    world.sync();
     world.write_views().await;
-    assert!(since().is_string(), "in an object that is made");
+    assert!(since().is_string(), "in a new object");
     world.pool("10.0.0.0-24", json!({}));
     assert!(since().is_null());
-    world.hear();
+    world.sync();
     world.write_views().await;
     let first = since();
-    assert!(first.is_string(), "in one that does not say so");
+    assert!(first.is_string(), "in an existing object without the annotation");
     world.claim("10.0.0.0-24-10.0.0.6", "a/c", ID);
-    world.hear();
+    world.sync();
     world.write_views().await;
-    assert_eq!(since(), first, "once");
+    assert_eq!(since(), first, "the time stays");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_follows_the_container_that_whereabouts_refreshed() {
+async fn a_claim_gets_the_container_that_whereabouts_wrote() {
     let world = World::new().await;
     world.claim("10.0.0.1", "a/b", ID);
-    world.hear();
+    world.sync();
     world.write_views().await;
     let mut entries = world.entries();
     entries["1"]["id"] = json!(NEXT);
     world.pool("10.0.0.0-24", entries);
-    world.hear();
+    world.sync();
     world.write_views().await;
-    assert_eq!(world.entries()["1"]["id"], NEXT, "a view does not write over what is not known yet");
+    assert_eq!(
+        world.entries()["1"]["id"],
+        NEXT,
+        "a view does not overwrite an allocation that is not adopted yet"
+    );
     world.adopt().await;
     let claim = world.claimed("10.0.0.1").unwrap();
-    assert_eq!((claim.container(), claim.pod_uid()), (NEXT, None), "nobody told the new pod's UID");
+    assert_eq!((claim.container(), claim.pod_uid()), (NEXT, None), "the UID of the new pod is unknown");
     world.write_views().await;
     assert_eq!(world.entries()["1"]["via"], "claim:76543210");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_claims_of_a_gone_pod_are_deleted_and_its_owner_is_told() {
+async fn the_claims_of_a_gone_pod_are_deleted_with_an_event() {
     let world = World::new().await;
     world.pod("here", "u1");
     world.claim("10.0.0.1", "a/gone", ID);
@@ -367,7 +402,7 @@ async fn the_claims_of_a_gone_pod_are_deleted_and_its_owner_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_that_whereabouts_wrote_goes_with_its_claim() {
+async fn an_allocation_of_whereabouts_is_removed_with_its_claim() {
     let world = World::new().await;
     world.claim("10.0.0.1", "a/gone", ID);
     world.pool(
@@ -379,21 +414,21 @@ async fn an_entry_that_whereabouts_wrote_goes_with_its_claim() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_released_of_a_pod_that_the_mirror_has_not_heard_of() {
+async fn the_claims_of_a_pod_that_the_cache_lacks_stay() {
     let world = World::new().await;
     world.claim("10.0.0.1", "a/b", ID);
     world.claim("10.0.0.2", "a/gone", ID);
-    world.hear();
-    // Then it appears, and the mirrors are late.
-    let lost = world.lost().await;
-    assert_eq!(lost.len(), 2);
+    world.sync();
+    // Then the pod appears, and the cache does not have it yet.
+    let targets = world.reclaim_targets().await;
+    assert_eq!(targets.len(), 2);
     world.pod("b", "u1");
-    reclaim::pass(&world.context, lost, |_| None).await;
+    reclaim::pass(&world.context, targets, |_| None).await;
     assert_eq!(world.server.names(RESERVATIONS), ["10.0.0.1"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_about_one_pod_and_nothing_is_released() {
+async fn after_an_error_about_one_pod_nothing_is_reclaimed() {
     let world = World::new().await;
     world.claim("10.0.0.1", "a/gone", ID);
     world.claim("10.0.0.2", "a/unclear", ID);
@@ -407,16 +442,16 @@ async fn an_error_about_one_pod_and_nothing_is_released() {
 async fn a_claim_that_is_taken_over_in_between_stays() {
     let world = World::new().await;
     world.claim("10.0.0.1", "a/b", ID);
-    world.hear();
-    let lost = world.lost().await;
+    world.sync();
+    let targets = world.reclaim_targets().await;
     world.claim("10.0.0.1", "a/b", NEXT);
-    reclaim::pass(&world.context, lost, |_| None).await;
+    reclaim::pass(&world.context, targets, |_| None).await;
     assert_eq!(world.claimed("10.0.0.1").unwrap().container(), NEXT);
-    assert_eq!(world.events(), [], "there is nothing to tell");
+    assert_eq!(world.events(), [], "nothing was deleted");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_whereabouts_uses_again_is_not_due() {
+async fn a_claim_whose_address_whereabouts_reuses_stays() {
     let world = World::new().await;
     world.pod("b", "u2");
     world.claim("10.0.0.1", "a/b", ID);
@@ -426,7 +461,7 @@ async fn a_claim_that_whereabouts_uses_again_is_not_due() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn mirrors_that_are_not_complete_release_nothing() {
+async fn an_incomplete_cache_reclaims_nothing() {
     let world = World::new().await;
     world.claim("10.0.0.1", "a/gone", ID);
     let claim = world.claimed("10.0.0.1").unwrap();
@@ -435,17 +470,6 @@ async fn mirrors_that_are_not_complete_release_nothing() {
     cache.apply_claim(Change::Put(CachedReservation::from(&claim)));
     cache.apply_claim(Change::Synced);
     let grace = Duration::from_secs(60);
-    let look = reclaim::look(&cache, &TrackedClaims::new(), grace, grace);
-    assert!(look.candidates.is_empty() && look.lost.is_empty());
-}
-
-#[test]
-fn a_pool_is_written_when_it_is_due_and_not_before() {
-    let ms = Duration::from_millis;
-    let mut schedule = Schedule::default();
-    schedule.changed(["p".into()], ms(1_000));
-    schedule.changed(["p".into()], ms(1_090));
-    assert_eq!((schedule.next(), schedule.take_due(ms(1_099))), (Some(ms(1_100)), vec![]));
-    assert_eq!(schedule.take_due(ms(1_100)), [Arc::from("p")]);
-    assert_eq!((schedule.next(), schedule.take_due(ms(9_000))), (None, vec![]), "then it is clean");
+    let decision = reclaim::decide(&cache, &TrackedClaims::new(), grace, grace);
+    assert!(decision.candidates.is_empty() && decision.targets.is_empty());
 }

@@ -1,6 +1,5 @@
-//! The pools' objects, kept as the claims say: made where there is none, and written when they are out of date, each not too often.
+//! Writing the pools' objects: an object is created if a pool with claims has none, and patched when its view is out of date.
 
-use crate::crd::ip_pool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,126 +12,96 @@ use node::deadline::Deadline;
 use node::names::DnsSubdomain;
 use tokio::time::Instant;
 
-use super::adopt::judge;
+use super::adopt::{ClassifiedAllocation, classify};
 use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{AT_ONCE, Context};
-use super::ip_pool_view;
-use super::ip_pool_view::{ClaimNaming, Entries, LastWrite, PoolView, ViaSupport, ViewChange};
+use super::ip_pool_view::{self, ClaimNaming, Entries, PoolView, ViaSupport, ViewChange};
 use super::networks::PoolNamings;
+use super::view_schedule::{LastWrite, Schedule};
 use crate::crd::allocation_state::AllocationState;
 use crate::crd::cached::CachedPool;
-use crate::crd::ip_pool::{Counts, POOLS, Pool, SEPARATE_SINCE};
+use crate::crd::ip_pool::{self, Counts, POOLS, Pool, SEPARATE_SINCE};
 use crate::crd::packed::Decimal;
+use crate::metrics::TaskOutcome;
 
-/// After a write that failed, other than for a change in between, its pool waits so much longer.
+/// Added to the wait of a pool whose write failed for another reason than a conflict.
 const PENALTY: Duration = Duration::from_secs(10);
 
-/// When which pool is to be written.
-#[derive(Clone, Debug, Default)]
-pub struct Schedule {
-    dirty: BTreeMap<Arc<str>, Duration>,
-    written: BTreeMap<Arc<str>, LastWrite>,
-    /// How large each pool was when last seen.
-    entries: BTreeMap<Arc<str>, usize>,
-}
-
-impl Schedule {
-    /// These pools changed at `now`.
-    pub fn changed(&mut self, pools: impl IntoIterator<Item = Arc<str>>, now: Duration) {
-        for pool in pools {
-            self.dirty.entry(pool).or_insert(now);
-        }
-    }
-
-    /// The pools to be written at `now`; they are clean from then on.
-    pub fn take_due(&mut self, now: Duration) -> Vec<Arc<str>> {
-        let due: Vec<Arc<str>> =
-            self.dirty.keys().filter(|pool| self.due(pool) <= Some(now)).cloned().collect();
-        self.dirty.retain(|pool, _| !due.contains(pool));
-        due
-    }
-
-    /// When the next pool is due, if one is dirty.
-    pub fn next(&self) -> Option<Duration> {
-        self.dirty.keys().filter_map(|pool| self.due(pool)).min()
-    }
-
-    fn due(&self, pool: &str) -> Option<Duration> {
-        let since = *self.dirty.get(pool)?;
-        let entries = self.entries.get(pool).copied().unwrap_or(0);
-        Some(ip_pool_view::due(entries, since, self.written.get(pool).copied()))
-    }
-
-    /// A pool was written.
-    pub fn wrote(&mut self, pool: &str, written: LastWrite) {
-        self.written.insert(pool.into(), written);
-    }
-}
-
-/// A write that is owed.
+/// A write that a pool needs.
 #[derive(Clone, Debug)]
-pub enum Write {
+pub(super) struct PlannedWrite {
+    write: Write,
+    /// The number of entries of the object, which its next write depends on.
+    entries: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Write {
     /// The pool has claims and no object.
     Create(Box<Pool>),
-    /// Its object, at this version, lacks this.
+    /// The object lacks a part of its view.
     Patch {
-        /// The version it was read with.
+        /// The object's version that the change was decided on.
         resource_version: String,
-        /// What it lacks.
         change: ViewChange,
     },
 }
 
-/// What a pool's object lacks; `None` if nothing, or if nobody knows its range. Counts are noted in `context`.
-pub fn plan(
+/// The write that a pool needs; `None` if it needs none, or if its range is unknown. Sets the pool's metrics.
+fn plan(
     context: &Context,
     cache: &ClusterCache,
     name: &str,
     via_support: ViaSupport,
-) -> Option<(Write, usize)> {
+) -> Option<PlannedWrite> {
     let object = cache.pools().content().get(name);
     let range = match object {
         Some(pool) => pool.range?,
         None => cache.claims_of(name).find_map(|claim| claim.range)?,
     };
-    let view = ip_pool_view::of(name, &range, cache.claims_of(name));
+    let view = ip_pool_view::view_of(name, &range, cache.claims_of(name));
     let Counts { size, used, .. } = view.status;
     let used = usize::try_from(used.unwrap_or(0)).unwrap_or(usize::MAX);
-    context.metrics.pool(name, size, used);
+    context.metrics.set_pool(name, size, used);
     let Some(pool) = object else {
-        return (used > 0).then(|| (Write::Create(Box::new(new_pool(name, range, &view))), used));
+        let write = Write::Create(Box::new(new_pool(name, range, &view)));
+        return (used > 0).then_some(PlannedWrite { write, entries: used });
     };
-    let judged = judge(pool, cache, &PoolNamings::default());
-    let fates: BTreeMap<&Decimal, AllocationState> =
-        judged.iter().map(|judged| (judged.key, judged.state)).collect();
-    for void in judged.iter().filter(|judged| judged.state == AllocationState::Superseded) {
-        tracing::warn!(
-            pool = name, key = %void.key, entry = %void.entry.podref,
-            claim = void.claim.map(|claim| &*claim.podref),
-            "an entry's address is claimed for another pod; the entry is removed"
-        );
-    }
-    // A key that is none is nobody's, and none of our business.
-    let state = |key: &Decimal, _: &_| fates.get(key).copied().unwrap_or(AllocationState::NeedsClaim);
+    let classified = classify(pool, cache, &PoolNamings::default());
+    warn_about_void(name, &classified);
+    let states: BTreeMap<&Decimal, AllocationState> =
+        classified.iter().map(|found| (found.key, found.state)).collect();
+    // A key that is no offset was not classified. NeedsClaim leaves it as it is.
+    let state = |key: &Decimal, _: &_| states.get(key).copied().unwrap_or(AllocationState::NeedsClaim);
     let change = ip_pool_view::change(pool, &view, via_support, state);
-    let change = ViewChange::with_separation(change, pool, &view, node::clock::now())?;
+    let change = ViewChange::with_separate_since(change, pool, &view, node::clock::now())?;
     let resource_version = pool.resource_version.as_ref()?.to_string();
     let entries = match view.entries {
         Entries::Shown(entries) => entries.len().max(pool.entries().len()),
         Entries::TooMany => pool.entries().len(),
     };
-    Some((Write::Patch { resource_version, change }, entries))
+    Some(PlannedWrite { write: Write::Patch { resource_version, change }, entries })
 }
 
-/// Without entries: the first one is written alone.
+fn warn_about_void(pool: &str, classified: &[ClassifiedAllocation<'_>]) {
+    for void in classified.iter().filter(|found| found.state == AllocationState::Superseded) {
+        tracing::warn!(
+            pool, key = %void.key, allocated_to = %void.allocation.podref,
+            claimed_by = void.claim.map(|claim| &*claim.podref),
+            "allocation removed: another pod has the claim of its address"
+        );
+    }
+}
+
+/// A new object without entries: the first entry is written alone, to test the definition.
 fn new_pool(name: &str, range: IpNet, view: &PoolView<'_>) -> Pool {
-    let since = ip_pool::written(node::clock::now());
-    let said = (view.named == ClaimNaming::SomeByPool).then_some((SEPARATE_SINCE, since.as_str()));
-    Pool { status: Some(view.status), ..Pool::new(name, range, said) }
+    let since = ip_pool::rfc3339_seconds(node::clock::now());
+    let annotation = (view.naming == ClaimNaming::SomeByPool).then_some((SEPARATE_SINCE, since.as_str()));
+    Pool { status: Some(view.status), ..Pool::new(name, range, annotation) }
 }
 
-/// Makes a write. What the definition of IPPool turned out to do is returned, with the object as it is now.
-pub async fn perform(
+/// Sends a write. Returns what it showed about the IPPool definition, and the object as it is now.
+async fn send(
     context: &Context,
     name: &DnsSubdomain,
     write: &Write,
@@ -141,6 +110,7 @@ pub async fn perform(
     let deadline = Deadline::after(context.timing.request);
     let collection = POOLS.in_namespace(&context.namespace);
     let path = collection.object(name);
+    // After an unknown outcome the resourceVersion is unknown too: the next pass decides from the watched object.
     let policy = RetryPolicy::new(OnUnknown::Stop);
     let (change, resource_version) = match write {
         Write::Create(pool) => {
@@ -150,114 +120,128 @@ pub async fn perform(
         Write::Patch { change, resource_version } => (change, resource_version),
     };
     let patch = Patch::Merge(change.patch(resource_version));
-    let answer: CachedPool = retry(deadline, policy, || context.api.patch(&path, &patch, deadline)).await?;
+    let response: CachedPool = retry(deadline, policy, || context.api.patch(&path, &patch, deadline)).await?;
+    // A crash here, before the revert below, leaves one entry without `via`. The next leader sees it as Whereabouts' and in sync.
     crash_point!("leader-after-view");
-    let learned = via_support.after(change, &answer);
+    let learned = via_support.after(change, &response);
     if learned != ViaSupport::Dropped || !change.has_entries() {
-        return Ok((learned, answer));
+        return Ok((learned, response));
     }
     tracing::warn!(
         pool = %name,
         "this cluster's definition of IPPool drops the property \"via\" of allocations: pools show no entries until \
          deploy/crds/ippools.yaml is applied"
     );
-    let version = answer.resource_version.as_ref().map(Decimal::to_string).unwrap_or_default();
-    let undo = Patch::Merge(change.undone().patch(&version));
-    let answer = retry(deadline, policy, || context.api.patch(&path, &undo, deadline)).await?;
-    Ok((learned, answer))
+    let version = response.resource_version.as_ref().map(Decimal::to_string).unwrap_or_default();
+    let revert = Patch::Merge(change.revert().patch(&version));
+    let response = retry(deadline, policy, || context.api.patch(&path, &revert, deadline)).await?;
+    Ok((learned, response))
 }
 
-/// What one round does: the pools' writes that are due, and what they teach.
-pub struct WritePass<'a> {
-    /// What is needed.
+/// Writes views, pass by pass.
+pub(super) struct ViewWriter<'a> {
     pub context: &'a Context,
-    /// The mirrors.
     pub shared: &'a SharedCache,
-    /// What is known of the definition of IPPool.
+    /// What is known about the IPPool definition.
     pub via_support: ViaSupport,
-    /// When which pool is due.
     pub schedule: Schedule,
-    /// From when times count.
-    pub begin: Instant,
+    /// The point that the schedule's times count from.
+    pub began: Instant,
 }
 
-impl WritePass<'_> {
-    /// Writes what is due.
+impl<'a> ViewWriter<'a> {
+    /// A writer that has not written yet.
+    pub fn new(context: &'a Context, shared: &'a SharedCache) -> Self {
+        let (via_support, schedule) = (ViaSupport::Unknown, Schedule::default());
+        ViewWriter { context, shared, via_support, schedule, began: Instant::now() }
+    }
+
+    /// Writes the pools that are ready.
     pub async fn pass(&mut self) {
-        let writes = self.due();
+        let writes = self.take_writes();
         let (context, via_support) = (self.context, self.via_support);
-        let made = stream::iter(writes).map(|(name, write)| async move {
+        let sent = stream::iter(writes).map(|(name, write)| async move {
             let started = Instant::now();
-            let done = perform(context, &name, &write, via_support).await;
-            (name, done, started.elapsed())
+            let result = send(context, &name, &write, via_support).await;
+            (name, result, started.elapsed())
         });
-        let mut made = made.buffer_unordered(AT_ONCE);
-        while let Some((name, done, took)) = made.next().await {
-            let ended = self.begin.elapsed();
-            match done {
+        let mut sent = sent.buffer_unordered(AT_ONCE);
+        while let Some((name, result, took)) = sent.next().await {
+            let ended = self.began.elapsed();
+            let outcome = outcome(&result);
+            context.metrics.view_write(outcome, took);
+            let ended = if outcome == TaskOutcome::Failed { ended + PENALTY } else { ended };
+            self.schedule.wrote(name.as_str(), LastWrite { ended, took });
+            match result {
                 Ok((learned, pool)) => {
-                    self.via_support =
-                        if learned == ViaSupport::Unknown { self.via_support } else { learned };
-                    self.schedule.wrote(name.as_str(), LastWrite { ended, took });
+                    if learned != ViaSupport::Unknown {
+                        self.via_support = learned;
+                    }
+                    // Without this the next pass would decide from the old object until the watch delivers the new one.
                     self.shared.lock().apply_pool(Change::Put(pool));
                 }
                 Err(error) => {
-                    // After a conflict or an unknown outcome the mirror is told what became of it.
-                    tracing::debug!(pool = %name, %error, "the pool's object is not written; trying again");
-                    let met = matches!(error, ApiError::Conflict { .. } | ApiError::AlreadyExists { .. });
-                    let ended = if met { ended } else { ended + PENALTY };
-                    self.schedule.wrote(name.as_str(), LastWrite { ended, took });
-                    self.schedule.changed([Arc::from(name.as_str())], ended);
+                    tracing::debug!(pool = %name, %error, "IPPool not written; trying again");
+                    self.schedule.mark([Arc::from(name.as_str())], ended);
                 }
             }
         }
     }
 
-    /// The writes of the pools that are due. As long as the definition is untried, at most one of them has entries; the others wait.
-    fn due(&mut self) -> Vec<(DnsSubdomain, Write)> {
+    /// The writes of the pools that are ready. While the definition is unknown, at most one of them has entries; the others wait.
+    fn take_writes(&mut self) -> Vec<(DnsSubdomain, Write)> {
         let mut cache = self.shared.lock();
-        if !cache.can_judge() {
+        if !cache.has_claims_pools_and_pods() {
             return Vec::new();
         }
-        let now = self.begin.elapsed();
-        self.schedule.changed(cache.take_unwritten(), now);
-        let (mut writes, mut waiting, mut tries) = (Vec::new(), BTreeSet::new(), false);
-        for pool in self.schedule.take_due(now) {
-            let Some((write, entries)) = plan(self.context, &cache, &pool, self.via_support) else {
-                continue;
-            };
-            self.schedule.entries.insert(pool.clone(), entries);
-            let has_entries = matches!(&write, Write::Patch { change, .. } if change.has_entries());
-            if self.via_support == ViaSupport::Unknown && has_entries && std::mem::replace(&mut tries, true) {
-                waiting.insert(pool);
-                continue;
+        let now = self.began.elapsed();
+        self.schedule.mark(cache.take_stale_views(), now);
+        let (mut writes, mut waiting, mut is_testing) = (Vec::new(), BTreeSet::new(), false);
+        for pool in self.schedule.take_ready(now) {
+            let Some(planned) = plan(self.context, &cache, &pool, self.via_support) else { continue };
+            self.schedule.set_entries(pool.clone(), planned.entries);
+            let has_entries = matches!(&planned.write, Write::Patch { change, .. } if change.has_entries());
+            if self.via_support == ViaSupport::Unknown && has_entries {
+                if is_testing {
+                    waiting.insert(pool);
+                    continue;
+                }
+                is_testing = true;
             }
             if let Ok(name) = DnsSubdomain::new(&*pool) {
-                writes.push((name, write));
+                writes.push((name, planned.write));
             }
         }
-        self.schedule.changed(waiting, now);
+        self.schedule.mark(waiting, now);
         writes
     }
 
-    /// How long nothing is due.
+    /// The time until the next write, at most one period of a pass.
     fn idle(&self) -> Duration {
-        let next = self.schedule.next().map(|due| due.saturating_sub(self.begin.elapsed()));
+        let next = self.schedule.next().map(|next| next.saturating_sub(self.began.elapsed()));
         next.unwrap_or(self.context.timing.pass).min(self.context.timing.pass)
     }
 }
 
-/// Writes whenever something is due. Never returns.
-pub async fn run(context: &Context, shared: &SharedCache) {
-    let (via_support, schedule, begin) = (ViaSupport::Unknown, Schedule::default(), Instant::now());
-    let mut round = WritePass { context, shared, via_support, schedule, begin };
-    let mut tried = Instant::now();
+fn outcome<T>(result: &Result<T, ApiError>) -> TaskOutcome {
+    match result {
+        Ok(_) => TaskOutcome::Done,
+        Err(ApiError::Conflict { .. } | ApiError::AlreadyExists { .. }) => TaskOutcome::Conflict,
+        Err(_) => TaskOutcome::Failed,
+    }
+}
+
+/// Writes views whenever pools are ready. Never returns.
+pub(super) async fn run(context: &Context, shared: &SharedCache) {
+    let mut writer = ViewWriter::new(context, shared);
+    let mut tested = Instant::now();
     loop {
-        round.pass().await;
-        if round.via_support == ViaSupport::Dropped && tried.elapsed() >= context.timing.retrial {
-            (round.via_support, tried) = (ViaSupport::Unknown, Instant::now());
-            shared.lock().touch_unwritten();
+        writer.pass().await;
+        // The definition may have been replaced: test it again from time to time.
+        if writer.via_support == ViaSupport::Dropped && tested.elapsed() >= context.timing.retrial {
+            (writer.via_support, tested) = (ViaSupport::Unknown, Instant::now());
+            shared.lock().mark_all_views();
         }
-        let _ = tokio::time::timeout(round.idle(), shared.pools.notified()).await;
+        let _ = tokio::time::timeout(writer.idle(), shared.view_work.notified()).await;
     }
 }

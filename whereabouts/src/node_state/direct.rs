@@ -1,4 +1,4 @@
-//! The candidates of a plugin without a daemon: hint files, and what this call learns.
+//! The candidate source of a plugin without a daemon: the hint files, and what the call learns itself.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,7 +7,6 @@ use node::client::ApiError;
 
 use super::concurrency::Slot;
 use super::hints::HintStore;
-use crate::conf::request::RequestedAddress;
 use crate::crd::ip_pool::SeparateUse;
 use crate::pool::candidates::{CandidateCursor, CandidateSource, Listing};
 use crate::pool::choose::NoCandidate;
@@ -15,7 +14,7 @@ use crate::pool::range_pool::Pool;
 use crate::pool::request::Claimant;
 use crate::pool::search::{Hint, Search};
 
-/// A plugin on its own: hint files, and what this call learns.
+/// The cursor of one call without a daemon.
 #[derive(Debug)]
 pub struct DirectCursor {
     store: HintStore,
@@ -27,8 +26,8 @@ pub struct DirectCursor {
 }
 
 impl DirectCursor {
-    fn note(&self, note: Hint) {
-        self.store.note(self.pool.name.as_str(), self.start, note);
+    fn write_hint(&self, hint: Hint) {
+        self.store.write(self.pool.name.as_str(), self.start, hint);
     }
 }
 
@@ -37,29 +36,30 @@ impl CandidateSource for HintStore {
 
     fn cursor(&self, pool: &Pool, claimant: &Claimant) -> DirectCursor {
         let name = pool.name.as_str();
-        let notes = self.notes(name, &claimant.podref, &claimant.if_name);
+        let hints = self.pool_hints(name, &claimant.podref, &claimant.if_name);
         DirectCursor {
             store: self.clone(),
             pool: pool.clone(),
             owner: (claimant.podref.clone(), claimant.if_name.clone()),
-            start: notes.start,
-            search: Search::new(notes),
-            slot: self.slot(name),
+            start: hints.start,
+            search: Search::new(hints),
+            slot: self.lock_slot(name),
         }
     }
 
     async fn adopted(
         &self,
         pool: &Pool,
-        work: impl Future<Output = Result<SeparateUse, ApiError>> + Send,
+        adopt: impl Future<Output = Result<SeparateUse, ApiError>> + Send,
     ) -> Result<SeparateUse, ApiError> {
         let name = pool.name.as_str();
-        if let Some(known) = self.adopted(name).filter(|known| known.suffices_for(pool.overlapping)) {
-            return Ok(known);
+        let cached = self.adopted(name).filter(|cached| cached.suffices_for(pool.overlapping));
+        if let Some(separate_use) = cached {
+            return Ok(separate_use);
         }
-        let separation = work.await?;
-        self.set_adopted(name, separation);
-        Ok(separation)
+        let separate_use = adopt.await?;
+        self.set_adopted(name, separate_use);
+        Ok(separate_use)
     }
 
     fn used(&self, _pool: &Pool) -> Option<u128> {
@@ -71,17 +71,17 @@ impl CandidateCursor for DirectCursor {
     fn next(
         &mut self,
         pool: &Pool,
-        requested: Option<RequestedAddress>,
-        lost: &BTreeSet<IpAddr>,
+        requested: Option<IpAddr>,
+        conflicts: &BTreeSet<IpAddr>,
     ) -> Result<IpAddr, NoCandidate> {
-        self.search.next(pool, requested, lost, self.slot.callers(), fastrand::u64(..))
+        self.search.next(pool, requested, conflicts, self.slot.callers(), fastrand::u64(..))
     }
 
     fn allocated(&mut self, ip: IpAddr) {
         let (podref, if_name) = &self.owner;
         self.store.set_previous(self.pool.name.as_str(), podref, if_name, ip);
-        for note in self.search.allocated(&self.pool, ip) {
-            self.note(note);
+        for hint in self.search.allocated(&self.pool, ip) {
+            self.write_hint(hint);
         }
     }
 
@@ -95,15 +95,15 @@ impl CandidateCursor for DirectCursor {
         false
     }
 
-    fn wants_list(&self, losses: usize) -> bool {
-        Search::wants_list(losses)
+    fn wants_list(&self, conflicts: usize) -> bool {
+        Search::wants_list(conflicts)
     }
 
     fn learn(&mut self, listing: &Listing) {
-        // The list is current: what was noted before is not.
+        // The list is newer than the hint, so it may lower it.
         self.start = self.search.learn(&self.pool, listing);
         if let Some(next) = self.start {
-            self.store.set(self.pool.name.as_str(), next);
+            self.store.set_start(self.pool.name.as_str(), next);
         }
     }
 

@@ -1,146 +1,159 @@
-//! Where to begin looking for a free address: one small file a pool on this node, and one for each interface that has an address, so that
-//! a pod whose sandbox is made again keeps it. Any of them may be wrong, old or missing; the create of a claim decides, and a wrong hint
-//! costs a few tries.
+//! Hint files: what calls without a daemon note for later calls on this node.
+//!
+//! A hint may be wrong, outdated or missing. The create of a claim decides; a wrong hint costs a few tries. So no error of these files fails
+//! a call.
+//!
+//! | file | content |
+//! |---|---|
+//! | `start-POOL` | the address to start the search at |
+//! | `owner-HASH` | the address of one interface of one pod, so that it keeps it when its sandbox is made again |
+//! | `spread-POOL` | the window that a call needed a moment ago, because of conflicts with other callers |
+//! | `adopted-POOL` | the pool is adopted; its [`SeparateUse`] |
+//! | `slots-POOL` | the slots of concurrent callers, see `concurrency` |
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::concurrency::Slot;
+use super::file_names;
 use crate::crd::ip_pool::SeparateUse;
-use crate::node_state::concurrency::Slot;
-use crate::pool::search;
-use crate::pool::search::{Hint, PoolHints};
+use crate::pool::claim_names::ADOPTION_LIFETIME;
+use crate::pool::search::{self, Hint, PoolHints};
 
-/// How long a pool that was seen adopted is not looked at again.
-const ADOPTION_LIFETIME: Duration = Duration::from_secs(60);
-
-/// What the file of a pool says that is shared with others, and of one that does not say since when it is not.
-const SHARED: &str = "shared";
-const UNCLEAR: &str = "unclear";
-
-/// How long it matters that others were met.
+/// How long the window of an earlier call counts.
 pub const SPREAD_LIFETIME: Duration = Duration::from_secs(2);
 
-/// The hints of this node.
+/// The content of `adopted-POOL` for [`SeparateUse::Never`].
+const NEVER_SEPARATE: &str = "shared";
+
+/// The content of `adopted-POOL` for [`SeparateUse::Unreadable`].
+const UNREADABLE: &str = "unclear";
+
+/// The hint files of this node.
 #[derive(Clone, Debug)]
 pub struct HintStore {
     folder: PathBuf,
 }
 
 impl HintStore {
-    /// The hints below `state`.
+    /// The hint files below the directory `state`.
     pub fn open(state: &Path) -> Self {
         HintStore { folder: state.join("hints") }
     }
 
-    /// Where to begin in `pool`.
-    pub fn get(&self, pool: &str) -> Option<IpAddr> {
-        self.read(pool)
-    }
-
-    /// The address that this interface of this pod has, or had in an earlier sandbox on this node.
-    pub fn previous(&self, pool: &str, podref: &str, if_name: &str) -> Option<IpAddr> {
-        self.read(&owner_file(pool, podref, if_name))
-    }
-
-    /// Notes which address this interface of this pod has.
-    pub fn set_previous(&self, pool: &str, podref: &str, if_name: &str, ip: IpAddr) {
-        let file = self.folder.join(owner_file(pool, podref, if_name));
-        let _ = node::files::replace(&file, ip.to_string().as_bytes());
-    }
-
-    /// This interface of this pod has the address no more.
-    pub fn forget(&self, pool: &str, podref: &str, if_name: &str) {
-        let _ = std::fs::remove_file(self.folder.join(owner_file(pool, podref, if_name)));
-    }
-
-    /// Among how many free addresses to choose: others were met a short while ago. 0 if nobody was.
-    pub fn spread(&self, pool: &str) -> u32 {
-        let name = spread_file(pool);
-        if !self.is_younger(&name, SPREAD_LIFETIME) {
-            return 0;
-        }
-        std::fs::read_to_string(self.folder.join(name)).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
-    }
-
-    /// Others were met.
-    pub fn set_spread(&self, pool: &str, spread: u32) {
-        let file = self.folder.join(spread_file(pool));
-        let _ = node::files::replace(&file, spread.to_string().as_bytes());
-    }
-
-    /// What a pool said that was seen adopted a short while ago: it is looked at again from time to time only. What cannot be read, such as
-    /// the empty files of earlier releases, is not known.
-    pub fn adopted(&self, pool: &str) -> Option<SeparateUse> {
-        let name = adopted_file(pool);
-        if !self.is_younger(&name, ADOPTION_LIFETIME) {
-            return None;
-        }
-        match std::fs::read_to_string(self.folder.join(name)).ok()?.as_str() {
-            SHARED => Some(SeparateUse::Never),
-            UNCLEAR => Some(SeparateUse::Unreadable),
-            since => since.parse().ok().map(SeparateUse::Since),
-        }
-    }
-
-    /// A pool is adopted, and says this.
-    pub fn set_adopted(&self, pool: &str, separation: SeparateUse) {
-        let text = match separation {
-            SeparateUse::Never => SHARED.to_owned(),
-            SeparateUse::Unreadable => UNCLEAR.to_owned(),
-            SeparateUse::Since(at) => at.to_string(),
-        };
-        let _ = node::files::replace(&self.folder.join(adopted_file(pool)), text.as_bytes());
-    }
-
-    fn is_younger(&self, name: &str, limit: Duration) -> bool {
-        let modified = std::fs::metadata(self.folder.join(name)).and_then(|file| file.modified());
-        modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < limit))
-    }
-
-    fn read(&self, name: &str) -> Option<IpAddr> {
-        std::fs::read_to_string(self.folder.join(name)).ok()?.trim().parse().ok()
-    }
-
-    /// Who else of this node looks for an address of the pool.
-    pub fn slot(&self, pool: &str) -> Slot {
-        Slot::take(&self.folder.join(format!("crowd-{pool}")))
-    }
-
-    /// What is known of a pool for this interface of this pod.
-    pub fn notes(&self, pool: &str, podref: &str, if_name: &str) -> PoolHints {
+    /// The hints of a pool for this interface of this pod.
+    pub(crate) fn pool_hints(&self, pool: &str, podref: &str, if_name: &str) -> PoolHints {
         PoolHints {
             previous: self.previous(pool, podref, if_name),
-            start: self.get(pool),
+            start: self.start(pool),
             spread: self.spread(pool),
         }
     }
 
-    /// Notes what a search that began at `start` has learned, see [`search::raised`].
-    pub fn note(&self, pool: &str, start: Option<IpAddr>, note: Hint) {
-        match note {
+    /// Writes a hint of a search that began at `start`. See [`search::raised`].
+    pub(crate) fn write(&self, pool: &str, start: Option<IpAddr>, hint: Hint) {
+        match hint {
             Hint::Spread(spread) => self.set_spread(pool, spread),
             Hint::Next(next) => {
-                if let Some(next) = search::raised(self.get(pool), start, next) {
-                    self.set(pool, next);
+                if let Some(next) = search::raised(self.start(pool), start, next) {
+                    self.set_start(pool, next);
                 }
             }
         }
     }
 
-    /// The addresses below `next` are taken, as far as is known.
-    pub fn set(&self, pool: &str, next: IpAddr) {
-        // A hint that cannot be kept is one that is missing.
-        let _ = node::files::replace(&self.folder.join(pool), next.to_string().as_bytes());
+    /// The address to start the search at.
+    pub(crate) fn start(&self, pool: &str) -> Option<IpAddr> {
+        self.read_address(&start_file(pool))
     }
 
-    /// `freed` is free again: look there first if it is lower.
-    pub fn lower(&self, pool: &str, freed: IpAddr) {
-        if self.get(pool).is_some_and(|next| freed < next) {
-            self.set(pool, freed);
+    /// Notes that the addresses below `next` have claims, as far as is known.
+    pub(crate) fn set_start(&self, pool: &str, next: IpAddr) {
+        self.replace(&start_file(pool), &next.to_string());
+    }
+
+    /// Lowers the start to a released address.
+    pub(crate) fn lower_start(&self, pool: &str, released: IpAddr) {
+        // Without a hint the search begins at the lowest address anyway.
+        if self.start(pool).is_some_and(|next| released < next) {
+            self.set_start(pool, released);
         }
     }
+
+    /// The address that this interface of this pod has, or had in an earlier sandbox on this node.
+    fn previous(&self, pool: &str, podref: &str, if_name: &str) -> Option<IpAddr> {
+        self.read_address(&owner_file(pool, podref, if_name))
+    }
+
+    /// Notes the address of this interface of this pod.
+    pub(crate) fn set_previous(&self, pool: &str, podref: &str, if_name: &str, ip: IpAddr) {
+        self.replace(&owner_file(pool, podref, if_name), &ip.to_string());
+    }
+
+    /// Removes the note of this interface of this pod, after its address was released.
+    pub(crate) fn remove_previous(&self, pool: &str, podref: &str, if_name: &str) {
+        // A note that stays costs one try.
+        let _ = std::fs::remove_file(self.folder.join(owner_file(pool, podref, if_name)));
+    }
+
+    /// The window that a call needed less than [`SPREAD_LIFETIME`] ago, or 0.
+    fn spread(&self, pool: &str) -> u32 {
+        let text = self.read_young(&spread_file(pool), SPREAD_LIFETIME);
+        text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    fn set_spread(&self, pool: &str, spread: u32) {
+        self.replace(&spread_file(pool), &spread.to_string());
+    }
+
+    /// The [`SeparateUse`] of a pool that was adopted less than [`ADOPTION_LIFETIME`] ago. `None` also if the content is invalid: earlier
+    /// releases wrote an empty file.
+    pub(crate) fn adopted(&self, pool: &str) -> Option<SeparateUse> {
+        match self.read_young(&adopted_file(pool), ADOPTION_LIFETIME)?.as_str() {
+            NEVER_SEPARATE => Some(SeparateUse::Never),
+            UNREADABLE => Some(SeparateUse::Unreadable),
+            since => since.parse().ok().map(SeparateUse::Since),
+        }
+    }
+
+    /// Notes that a pool is adopted, and its [`SeparateUse`].
+    pub(crate) fn set_adopted(&self, pool: &str, separate_use: SeparateUse) {
+        let text = match separate_use {
+            SeparateUse::Never => NEVER_SEPARATE.to_owned(),
+            SeparateUse::Unreadable => UNREADABLE.to_owned(),
+            SeparateUse::Since(at) => at.to_string(),
+        };
+        self.replace(&adopted_file(pool), &text);
+    }
+
+    /// Locks a slot among the concurrent callers of a pool.
+    pub(crate) fn lock_slot(&self, pool: &str) -> Slot {
+        Slot::lock(&self.folder.join(format!("slots-{pool}")))
+    }
+
+    fn read_address(&self, name: &str) -> Option<IpAddr> {
+        std::fs::read_to_string(self.folder.join(name)).ok()?.trim().parse().ok()
+    }
+
+    /// The content of a file that was written less than `limit` ago.
+    fn read_young(&self, name: &str, limit: Duration) -> Option<String> {
+        let file = self.folder.join(name);
+        let modified = std::fs::metadata(&file).and_then(|metadata| metadata.modified()).ok()?;
+        // An error means that the clock was set back: the age is unknown.
+        let age = modified.elapsed().ok()?;
+        if age < limit { std::fs::read_to_string(file).ok() } else { None }
+    }
+
+    fn replace(&self, name: &str, text: &str) {
+        // A hint that cannot be written is a missing hint.
+        let _ = node::files::replace(&self.folder.join(name), text.as_bytes());
+    }
+}
+
+// Every file has a prefix, so that no pool name (it may begin with any `network_name`) makes the name of another kind of file.
+fn start_file(pool: &str) -> String {
+    format!("start-{pool}")
 }
 
 fn spread_file(pool: &str) -> String {
@@ -151,11 +164,9 @@ fn adopted_file(pool: &str) -> String {
     format!("adopted-{pool}")
 }
 
-/// Two owners with one file lose nothing but the hint.
+/// Two interfaces with one file lose only the hint.
 fn owner_file(pool: &str, podref: &str, if_name: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    (pool, podref, if_name).hash(&mut hasher);
-    format!("owner-{:016x}", hasher.finish())
+    file_names::hashed("owner", &[pool.as_bytes(), podref.as_bytes(), if_name.as_bytes()])
 }
 
 #[cfg(test)]
@@ -167,45 +178,54 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_rises_with_claims_and_falls_with_releases() {
+    fn a_release_lowers_the_start_and_never_raises_it() {
         let state = tempfile::tempdir().unwrap();
         let hints = HintStore::open(state.path());
-        assert_eq!(hints.get("p"), None);
-        hints.lower("p", ip("10.0.0.1"));
-        assert_eq!(hints.get("p"), None, "without a hint the search begins at the lowest anyway");
-        hints.set("p", ip("10.0.0.9"));
-        hints.lower("p", ip("10.0.0.12"));
-        assert_eq!(hints.get("p"), Some(ip("10.0.0.9")));
-        hints.lower("p", ip("10.0.0.3"));
-        assert_eq!(hints.get("p"), Some(ip("10.0.0.3")));
+        assert_eq!(hints.start("p"), None);
+        hints.lower_start("p", ip("10.0.0.1"));
+        assert_eq!(hints.start("p"), None, "without a hint there is nothing to lower");
+        hints.set_start("p", ip("10.0.0.9"));
+        hints.lower_start("p", ip("10.0.0.12"));
+        assert_eq!(hints.start("p"), Some(ip("10.0.0.9")));
+        hints.lower_start("p", ip("10.0.0.3"));
+        assert_eq!(hints.start("p"), Some(ip("10.0.0.3")));
     }
 
     #[test]
-    fn a_hint_that_was_moved_meanwhile_stands() {
+    fn a_start_that_changed_meanwhile_is_kept() {
         let state = tempfile::tempdir().unwrap();
         let hints = HintStore::open(state.path());
         let (start, next) = (Some(ip("10.0.0.5")), Hint::Next(ip("10.0.0.6")));
-        hints.note("p", start, next);
-        assert_eq!(hints.get("p"), Some(ip("10.0.0.6")), "there was none");
-        hints.set("p", ip("10.0.0.9"));
-        hints.note("p", start, next);
-        assert_eq!(hints.get("p"), Some(ip("10.0.0.9")), "another call went on from there");
-        hints.set("p", ip("10.0.0.3"));
-        hints.note("p", start, next);
-        assert_eq!(hints.get("p"), Some(ip("10.0.0.3")), "an address was freed");
+        hints.write("p", start, next);
+        assert_eq!(hints.start("p"), Some(ip("10.0.0.6")), "there was no hint");
+        hints.set_start("p", ip("10.0.0.9"));
+        hints.write("p", start, next);
+        assert_eq!(hints.start("p"), Some(ip("10.0.0.9")), "another call raised it further");
+        hints.set_start("p", ip("10.0.0.3"));
+        hints.write("p", start, next);
+        assert_eq!(hints.start("p"), Some(ip("10.0.0.3")), "an address was released");
     }
 
     #[test]
-    fn a_damaged_hint_is_no_hint() {
+    fn a_damaged_hint_is_ignored() {
         let state = tempfile::tempdir().unwrap();
         let hints = HintStore::open(state.path());
-        hints.set("p", ip("10.0.0.9"));
-        node::files::replace(&state.path().join("hints/p"), b"banana").unwrap();
-        assert_eq!(hints.get("p"), None);
+        hints.set_start("p", ip("10.0.0.9"));
+        node::files::replace(&state.path().join("hints/start-p"), b"banana").unwrap();
+        assert_eq!(hints.start("p"), None);
     }
 
     #[test]
-    fn that_others_were_met_matters_for_a_short_while() {
+    fn hints_of_pools_with_similar_names_do_not_mix() {
+        let state = tempfile::tempdir().unwrap();
+        let hints = HintStore::open(state.path());
+        hints.set_spread("p", 32);
+        hints.set_start("spread-p", ip("10.0.0.9"));
+        assert_eq!((hints.spread("p"), hints.start("spread-p")), (32, Some(ip("10.0.0.9"))));
+    }
+
+    #[test]
+    fn a_spread_expires_after_two_seconds() {
         let state = tempfile::tempdir().unwrap();
         let hints = HintStore::open(state.path());
         assert_eq!(hints.spread("p"), 0);
@@ -218,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn what_an_adopted_pool_says_is_known_for_a_minute() {
+    fn the_separate_use_of_an_adopted_pool_expires_after_a_minute() {
         let state = tempfile::tempdir().unwrap();
         let hints = HintStore::open(state.path());
         assert_eq!(hints.adopted("p"), None);
         let since = SeparateUse::Since("2026-11-25T13:00:00Z".parse().unwrap());
-        for said in [SeparateUse::Never, SeparateUse::Unreadable, since] {
-            hints.set_adopted("p", said);
-            assert_eq!((hints.adopted("p"), hints.adopted("q")), (Some(said), None));
+        for separate_use in [SeparateUse::Never, SeparateUse::Unreadable, since] {
+            hints.set_adopted("p", separate_use);
+            assert_eq!((hints.adopted("p"), hints.adopted("q")), (Some(separate_use), None));
         }
         let old = std::time::SystemTime::now() - ADOPTION_LIFETIME;
         let file = std::fs::File::options().write(true).open(state.path().join("hints/adopted-p")).unwrap();
@@ -234,11 +254,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_says_nothing_is_no_knowledge() {
+    fn an_invalid_adopted_file_is_ignored() {
         let state = tempfile::tempdir().unwrap();
         let hints = HintStore::open(state.path());
         hints.set_adopted("p", SeparateUse::Never);
-        // Empty is what earlier releases wrote.
+        // Earlier releases wrote an empty file.
         for damaged in ["", "banana", "share", "2026-11-25"] {
             node::files::replace(&state.path().join("hints/adopted-p"), damaged.as_bytes()).unwrap();
             assert_eq!(hints.adopted("p"), None, "{damaged:?}");
@@ -246,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_is_remembered_until_it_is_forgotten() {
+    fn the_address_of_an_interface_is_noted_until_it_is_removed() {
         let state = tempfile::tempdir().unwrap();
         let hints = HintStore::open(state.path());
         hints.set_previous("p", "a/b", "net1", ip("10.0.0.9"));
@@ -254,8 +274,8 @@ mod tests {
         for other in [("q", "a/b", "net1"), ("p", "a/c", "net1"), ("p", "a/b", "net2")] {
             assert_eq!(hints.previous(other.0, other.1, other.2), None);
         }
-        hints.forget("p", "a/b", "net1");
-        hints.forget("p", "a/b", "net1");
+        hints.remove_previous("p", "a/b", "net1");
+        hints.remove_previous("p", "a/b", "net1");
         assert_eq!(hints.previous("p", "a/b", "net1"), None);
     }
 }

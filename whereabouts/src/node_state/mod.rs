@@ -1,7 +1,8 @@
-//! What this node keeps on disk below `/var/lib/cni/whereabouts`. No other folder writes there.
+//! What the node keeps on disk below `/var/lib/cni/whereabouts`. No other folder writes there.
 
-pub mod concurrency;
+pub(crate) mod concurrency;
 pub mod direct;
+mod file_names;
 pub mod hints;
-pub mod namespace;
+pub(crate) mod namespace;
 pub mod record;

@@ -1,26 +1,30 @@
-//! Where a network's credentials say that the claims are. To read a kubeconfig for this one word takes a third of an ADD's CPU, and it is
-//! the same for months: it is noted, for the file as it was.
+//! The namespace of the claims, from a network's credentials.
+//!
+//! To parse a kubeconfig for this one word takes a third of an ADD's CPU, and it stays the same for months. So the namespace is cached on
+//! disk, with a stamp of the kubeconfig that it was read from.
 
-use node::client::ApiClient;
-use node::client::ConnectError;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use node::client::{ApiClient, ConnectError};
 use node::names::DnsLabel;
 use serde::{Deserialize, Serialize};
 
-/// Where pools are when the credentials name no namespace.
-pub const DEFAULT_NAMESPACE: &str = "kube-system";
+use super::file_names;
 
-/// The kernel's clock for files goes in steps: one that was written a moment ago may be written again and look the same.
+/// The namespace if the credentials name none, as in Whereabouts.
+const DEFAULT_NAMESPACE: &str = "kube-system";
+
+/// The least age of a stamp that is cached. The kernel sets file times in steps of up to 10 ms (coarse clock), and some file systems store
+/// whole seconds: a file that is written twice within one step may keep its stamp.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Longest note. A path has at most 4,096 bytes.
-const MAX_NOTE: u64 = 8_192;
+/// The limit for a cache file, in bytes. The path in it has at most 4,096 (PATH_MAX).
+const MAX_CACHE_FILE: u64 = 8_192;
 
-/// What a file's bytes cannot change without.
+/// The metadata that changes when the content of a file changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     path: PathBuf,
@@ -31,27 +35,29 @@ struct Stamp {
     changed: (i64, i64),
 }
 
+/// The content of a cache file.
 #[derive(Debug, Serialize, Deserialize)]
-struct Hint {
+struct CachedNamespace {
     stamp: Stamp,
     namespace: Option<DnsLabel>,
 }
 
-/// The namespace that the kubeconfig at `path` names, noted in `folder`. Unreadable credentials name none: they do not matter to a daemon,
-/// and fail by themselves without one.
-pub fn of(path: &Path, folder: &Path) -> Option<DnsLabel> {
+/// The namespace in the kubeconfig at `path`, cached in `folder`. `None` if the kubeconfig names none or cannot be read: with a daemon it
+/// does not matter, and without one the connection fails with the error.
+pub fn of_kubeconfig(path: &Path, folder: &Path) -> Option<DnsLabel> {
     let stamp = stamp(path)?;
-    let file = folder.join(note_file(path));
-    let noted = node::files::read_bounded(&file, MAX_NOTE).ok();
-    let noted = noted.and_then(|bytes| serde_json::from_slice::<Hint>(&bytes).ok());
-    if let Some(noted) = noted.filter(|noted| noted.stamp == stamp) {
-        return noted.namespace;
+    let file = folder.join(cache_file(path));
+    let cached = node::files::read_bounded(&file, MAX_CACHE_FILE).ok();
+    let cached = cached.and_then(|bytes| serde_json::from_slice::<CachedNamespace>(&bytes).ok());
+    if let Some(cached) = cached.filter(|cached| cached.stamp == stamp) {
+        return cached.namespace;
     }
+    // The stamp was taken before this read: if the file changes in between, the cached stamp is outdated at once.
     let namespace = node::client::namespace_in(path).ok()?;
-    let note = Hint { stamp, namespace: namespace.clone() };
-    if is_settled(&note.stamp) {
-        // What cannot be noted is read again.
-        let _ = serde_json::to_vec(&note).map(|bytes| node::files::replace(&file, &bytes));
+    let entry = CachedNamespace { stamp, namespace: namespace.clone() };
+    if is_settled(&entry.stamp) {
+        // If it cannot be written, the next call parses the kubeconfig again.
+        let _ = serde_json::to_vec(&entry).map(|bytes| node::files::replace(&file, &bytes));
     }
     namespace
 }
@@ -68,6 +74,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
+/// Whether the file is older than [`SETTLED`]. The change time counts too: `touch` can set the modification time back.
 fn is_settled(stamp: &Stamp) -> bool {
     let seconds = stamp.changed.0.max(stamp.modified.0);
     let changed =
@@ -75,15 +82,13 @@ fn is_settled(stamp: &Stamp) -> bool {
     changed.is_some_and(|at| at.elapsed().is_ok_and(|age| age > SETTLED))
 }
 
-/// Two paths with one file lose nothing but the note.
-fn note_file(path: &Path) -> String {
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    format!("namespace-{:016x}", hasher.finish())
+/// The stamp contains the path, so two paths with one cache file only replace each other's.
+fn cache_file(path: &Path) -> String {
+    file_names::hashed("namespace", &[path.as_os_str().as_bytes()])
 }
 
-/// Where claims and pools are, for these credentials.
-pub fn namespace_of(api: &ApiClient) -> Result<DnsLabel, ConnectError> {
+/// The namespace of the claims for a client's credentials.
+pub fn of_client(api: &ApiClient) -> Result<DnsLabel, ConnectError> {
     match api.namespace() {
         Some(namespace) => Ok(namespace.clone()),
         None => DnsLabel::new(DEFAULT_NAMESPACE)
@@ -108,7 +113,7 @@ mod tests {
             self.folder.path().join("kubeconfig")
         }
 
-        /// Writes the kubeconfig, in place or anew, as it was some time ago.
+        /// Replaces the kubeconfig. `namespace` is appended to its context.
         fn write(&self, namespace: &str) {
             let text = format!(
                 "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts:\n- name: c\n  context: {{cluster: k, user: u{namespace}}}\n\
@@ -118,53 +123,53 @@ mod tests {
         }
 
         fn of(&self) -> Option<String> {
-            of(&self.kubeconfig(), self.folder.path()).map(|namespace| namespace.to_string())
+            of_kubeconfig(&self.kubeconfig(), self.folder.path()).map(|namespace| namespace.to_string())
         }
 
-        fn note(&self) -> PathBuf {
-            self.folder.path().join(note_file(&self.kubeconfig()))
+        fn cache_file(&self) -> PathBuf {
+            self.folder.path().join(cache_file(&self.kubeconfig()))
         }
 
-        /// As if it had been noted in time.
-        fn noted(&self, namespace: Option<&str>) {
+        /// Writes a cache file for the current kubeconfig.
+        fn cache(&self, namespace: Option<&str>) {
             let namespace = namespace.map(|text| DnsLabel::new(text).unwrap());
-            let note = Hint { stamp: stamp(&self.kubeconfig()).unwrap(), namespace };
-            node::files::replace(&self.note(), &serde_json::to_vec(&note).unwrap()).unwrap();
+            let entry = CachedNamespace { stamp: stamp(&self.kubeconfig()).unwrap(), namespace };
+            node::files::replace(&self.cache_file(), &serde_json::to_vec(&entry).unwrap()).unwrap();
         }
     }
 
     #[test]
-    fn what_is_noted_is_not_read_again_until_the_file_changes() {
+    fn the_cached_namespace_counts_until_the_kubeconfig_changes() {
         let folder = Folder::new();
         folder.write(", namespace: one");
-        folder.noted(Some("noted"));
-        assert_eq!(folder.of().as_deref(), Some("noted"));
-        folder.noted(None);
-        assert_eq!(folder.of(), None, "that it names none is known too");
+        folder.cache(Some("cached"));
+        assert_eq!(folder.of().as_deref(), Some("cached"));
+        folder.cache(None);
+        assert_eq!(folder.of(), None, "a kubeconfig without a namespace is cached too");
         folder.write(", namespace: two");
-        assert_eq!(folder.of().as_deref(), Some("two"), "another file of the same size");
+        assert_eq!(folder.of().as_deref(), Some("two"), "another inode of the same size");
     }
 
     #[test]
-    fn a_file_of_a_moment_ago_is_not_noted_and_one_of_a_while_ago_is() {
+    fn a_kubeconfig_is_cached_only_when_it_is_older_than_two_seconds() {
         let folder = Folder::new();
         folder.write(", namespace: one");
         assert_eq!(folder.of().as_deref(), Some("one"));
-        assert!(!folder.note().exists());
+        assert!(!folder.cache_file().exists());
         let mut stamp = stamp(&folder.kubeconfig()).unwrap();
         assert!(!is_settled(&stamp));
         stamp.modified.0 -= 10;
-        assert!(!is_settled(&stamp), "its inode changed a moment ago");
+        assert!(!is_settled(&stamp), "the change time is new");
         stamp.changed.0 -= 10;
         assert!(is_settled(&stamp));
     }
 
     #[test]
-    fn a_damaged_note_and_a_missing_file_are_no_trouble() {
+    fn a_damaged_cache_file_is_ignored_and_a_missing_kubeconfig_names_none() {
         let folder = Folder::new();
         assert_eq!(folder.of(), None);
         folder.write("");
-        node::files::replace(&folder.note(), b"banana").unwrap();
+        node::files::replace(&folder.cache_file(), b"banana").unwrap();
         assert_eq!(folder.of(), None);
         folder.write(", namespace: one");
         assert_eq!(folder.of().as_deref(), Some("one"));

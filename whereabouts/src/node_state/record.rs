@@ -1,7 +1,7 @@
-//! What this node holds, on disk before it is held: one record an attachment, from before its first claim until after its last is
-//! gone. DEL needs nothing else. A DEL that could not reach the API server leaves its record as a tombstone, which a later call drains.
+//! Records: one file for each attachment on this node, from before its first claim is created until after its last is deleted.
+//!
+//! DEL needs nothing else. A DEL that cannot reach the API server turns the record into a tombstone, whose claims a later call deletes.
 
-use crate::pool::held_claim::HeldClaim;
 use std::path::{Path, PathBuf};
 
 use cni::names::{ContainerId, IfName};
@@ -10,14 +10,15 @@ use node::names::DnsLabel;
 use serde::{Deserialize, Serialize};
 
 use crate::crd::reservation::Reservation;
+use crate::pool::held_claim::HeldClaim;
 
-/// Where records, tombstones and hints are.
+/// The directory of records, tombstones and hints.
 pub const STATE: &str = "/var/lib/cni/whereabouts";
 
-/// A record is a few hundred bytes for each range.
+/// The limit for a record, in bytes. A record has a few hundred for each range.
 const MAX_RECORD: u64 = 1 << 20;
 
-/// What one attachment holds, or was about to.
+/// The claims of one attachment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The container.
@@ -28,23 +29,23 @@ pub struct Record {
     pub podref: String,
     /// The network, for GC.
     pub network: String,
-    /// Whose credentials reach the claims without a daemon.
+    /// The credentials that reach the claims without a daemon.
     #[serde(default)]
     pub kubeconfig: Option<PathBuf>,
-    /// Where the claims are; `None` in records of before there was a daemon, and where only the daemon knows.
+    /// The namespace of the claims. `None` in records of releases without a daemon, and if only the daemon knows it.
     #[serde(default)]
     pub namespace: Option<DnsLabel>,
-    /// Whether these are all the claims there can be.
+    /// Whether the list of claims is complete.
     pub stage: Stage,
-    /// The claims.
+    /// The known claims.
     pub claims: Vec<HeldClaim>,
 }
 
-/// How far an attachment got.
+/// Whether a record lists every claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// Claims may exist that are not listed here; they are found by their container label.
+    /// Other claims may exist: look for them by the container label.
     Claiming,
     /// The list is complete.
     Held,
@@ -57,24 +58,32 @@ pub struct Records {
     tombstones: Dir,
 }
 
-/// A record that is no record.
+/// A record cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The file system refused.
-    #[error("the record of this attachment: {0}")]
+    /// A file operation failed.
+    #[error("record of the attachment: {0}")]
     File(#[from] FileError),
-    /// The file is damaged.
-    #[error("{path}: damaged: {source}; claims are then found by their labels")]
+    /// The file is not a record.
+    #[error("record {path} is damaged: {source}; DEL finds the claims by their labels instead")]
     Damaged {
         /// The file.
         path: String,
-        /// What is wrong.
+        /// The parse error.
+        source: serde_json::Error,
+    },
+    /// The record has no JSON form, as with a kubeconfig path that is not UTF-8.
+    #[error("cannot write record {path}: {source}; check that the path of the kubeconfig is UTF-8")]
+    Encode {
+        /// The file.
+        path: String,
+        /// What has no JSON form.
         source: serde_json::Error,
     },
 }
 
 impl Records {
-    /// The records below `state`.
+    /// Opens the records below the directory `state`, which is created if necessary.
     pub fn open(state: &Path) -> Result<Self, RecordError> {
         Ok(Records {
             held: Dir::open(state.join("claims"))?,
@@ -82,53 +91,54 @@ impl Records {
         })
     }
 
-    /// Writes the record of an attachment.
+    /// Writes the record of an attachment and waits for the disk. The caller must not create a claim if this fails: DEL would not find it.
     pub fn write(&self, record: &Record) -> Result<(), RecordError> {
-        Ok(self.held.write(&record.file_name(), &encoded(record))?)
+        write(&self.held, record)
     }
 
-    /// As [`Records::write`], without waiting for the disk: should the machine fail, the record of before is still there, and claims that
-    /// it does not list are found by their label.
+    /// As [`Records::write`], without waiting for the disk. After a crash of the machine the record may have its old content, with stage
+    /// [`Stage::Claiming`]: DEL then looks for other claims by label.
     pub fn update(&self, record: &Record) -> Result<(), RecordError> {
-        let file = self.held.path().join(record.file_name());
-        Ok(node::files::replace(&file, &encoded(record))?)
+        let bytes = encoded(&self.held, record)?;
+        Ok(node::files::replace(&self.held.path().join(record.file_name()), &bytes)?)
     }
 
-    /// The record of an attachment, or `None`.
+    /// The record of an attachment, or `None` if there is none.
     pub fn read(&self, container_id: &ContainerId, if_name: &IfName) -> Result<Option<Record>, RecordError> {
         read(&self.held, &file_name(container_id.as_str(), if_name.as_str()))
     }
 
-    /// Forgets an attachment.
+    /// Removes the record of an attachment. A record that does not exist is not an error.
     pub fn remove(&self, container_id: &str, if_name: &str) -> Result<(), RecordError> {
         Ok(self.held.remove(&file_name(container_id, if_name))?)
     }
 
-    /// Every attachment's record; damaged files are passed over.
+    /// The records of all attachments, without damaged files.
     pub fn all(&self) -> Result<Vec<Record>, RecordError> {
         all(&self.held)
     }
 
-    /// Moves a record to the tombstones: its claims are to be deleted as soon as that is possible.
+    /// Turns a record into a tombstone: a later call deletes its claims.
     pub fn bury(&self, record: &Record) -> Result<(), RecordError> {
-        self.tombstones.write(&record.file_name(), &encoded(record))?;
+        // In this order: a crash in between leaves both, and to delete the claims twice is harmless.
+        write(&self.tombstones, record)?;
         self.remove(&record.container_id, &record.if_name)
     }
 
-    /// What is still to be deleted.
+    /// All tombstones, without damaged files.
     pub fn tombstones(&self) -> Result<Vec<Record>, RecordError> {
         all(&self.tombstones)
     }
 
-    /// A tombstone whose claims are gone.
-    pub fn drained(&self, record: &Record) -> Result<(), RecordError> {
+    /// Removes a tombstone, after its claims were deleted.
+    pub fn remove_tombstone(&self, record: &Record) -> Result<(), RecordError> {
         Ok(self.tombstones.remove(&record.file_name())?)
     }
 }
 
 impl Record {
-    /// Whether a claim is this attachment's. The container decides, never the pod alone: a late DEL of an old sandbox must not free
-    /// the address of the pod's new one.
+    /// Whether a claim belongs to this attachment. The container decides, never the pod alone: a late DEL of an old sandbox must not release
+    /// the address of the pod's new sandbox.
     pub fn owns(&self, claim: &Reservation) -> bool {
         claim.container() == self.container_id
             && (claim.spec.ifname == self.if_name || claim.spec.ifname.is_empty())
@@ -143,9 +153,13 @@ fn file_name(container_id: &str, if_name: &str) -> String {
     format!("{container_id}@{if_name}")
 }
 
-/// These types hold text only: they always have a JSON form.
-fn encoded(record: &Record) -> Vec<u8> {
-    serde_json::to_vec(record).unwrap_or_default()
+fn encoded(dir: &Dir, record: &Record) -> Result<Vec<u8>, RecordError> {
+    let path = || dir.path().join(record.file_name()).display().to_string();
+    serde_json::to_vec(record).map_err(|source| RecordError::Encode { path: path(), source })
+}
+
+fn write(dir: &Dir, record: &Record) -> Result<(), RecordError> {
+    Ok(dir.write(&record.file_name(), &encoded(dir, record)?)?)
 }
 
 fn read(dir: &Dir, name: &str) -> Result<Option<Record>, RecordError> {
@@ -154,6 +168,7 @@ fn read(dir: &Dir, name: &str) -> Result<Option<Record>, RecordError> {
     serde_json::from_slice(&bytes).map(Some).map_err(|source| RecordError::Damaged { path: path(), source })
 }
 
+/// The readable records of a directory. A damaged one must not keep the others from being released.
 fn all(dir: &Dir) -> Result<Vec<Record>, RecordError> {
     let names = dir.names()?;
     Ok(names.iter().filter_map(|name| read(dir, name).ok().flatten()).collect())
@@ -162,8 +177,8 @@ fn all(dir: &Dir) -> Result<Vec<Record>, RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::held_claim::HeldClaim;
     use node::names::DnsSubdomain;
+    use std::os::unix::ffi::OsStrExt as _;
 
     fn record() -> Record {
         Record {
@@ -188,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_lasts_until_it_is_removed() {
+    fn a_record_is_read_until_it_is_removed() {
         let state = tempfile::tempdir().unwrap();
         let records = Records::open(state.path()).unwrap();
         let (id, name) = ids();
@@ -202,18 +217,32 @@ mod tests {
     }
 
     #[test]
-    fn a_buried_record_is_a_tombstone_until_it_is_drained() {
+    fn a_buried_record_is_a_tombstone_until_it_is_removed() {
         let state = tempfile::tempdir().unwrap();
         let records = Records::open(state.path()).unwrap();
         records.write(&record()).unwrap();
         records.bury(&record()).unwrap();
         assert_eq!((records.all().unwrap(), records.tombstones().unwrap()), (vec![], vec![record()]));
-        records.drained(&record()).unwrap();
+        records.remove_tombstone(&record()).unwrap();
         assert_eq!(records.tombstones().unwrap(), []);
     }
 
     #[test]
-    fn a_damaged_record_says_so_and_does_not_hide_the_others() {
+    fn a_record_without_a_json_form_is_an_error_and_no_file_is_written() {
+        let state = tempfile::tempdir().unwrap();
+        let records = Records::open(state.path()).unwrap();
+        let kubeconfig = std::ffi::OsStr::from_bytes(b"/etc/\xff").into();
+        let record = Record { kubeconfig: Some(kubeconfig), ..record() };
+        for result in [records.write(&record), records.update(&record), records.bury(&record)] {
+            let error = result.unwrap_err();
+            assert!(matches!(error, RecordError::Encode { .. }), "{error}");
+            assert!(error.to_string().contains("c1@net1"), "{error}");
+        }
+        assert_eq!((records.all().unwrap(), records.tombstones().unwrap()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_damaged_record_is_an_error_and_does_not_hide_the_others() {
         let state = tempfile::tempdir().unwrap();
         let records = Records::open(state.path()).unwrap();
         records.write(&record()).unwrap();

@@ -1,28 +1,24 @@
 //! ADD and DEL.
 
-use super::args::pod;
-use crate::conf::StaticAddress;
-use crate::conf::files::node_name;
-use crate::pool::request;
 use cni::crash_point;
 use cni::env::{Attachment, Detachment};
 use cni::plugin::Call;
-use cni::result::CniResult;
-use cni::result::Ip;
+use cni::result::{CniResult, Ip};
 use ipnet::IpNet;
 
+use super::args::pod;
+use super::session::{assignment, backend, conf, hints, namespace, records};
 use crate::claims::error::Cleanup;
 use crate::claims::tombstones;
-use crate::conf::Conf;
+use crate::conf::files::node_name;
+use crate::conf::{Conf, StaticAddress};
 use crate::node_state::record::{Record, Stage};
-use crate::plugin::session::{assignment, conf, namespace, records, source};
-use crate::pool::request::{AllocationRequest, Claimant, PoolRequest};
+use crate::pool::request::{self, AllocationRequest, Claimant, PoolRequest};
 use crate::rpc::error::CallError;
-use crate::rpc::wire::Release;
-use crate::rpc::wire::{ADD_LIMIT, DEL_LIMIT};
+use crate::rpc::wire::{ADD_LIMIT, DEL_LIMIT, Release};
 
-/// Claims an address in each range, all or none, and returns them with what the configuration adds.
-pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CallError> {
+/// Allocates an address in each range, all or none, and returns them with the routes and DNS settings of the configuration.
+pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CallError> {
     let conf = conf(call)?;
     let wanted = assignment(call, &conf)?;
     let (podref, pod_uid) = pod(&call.args).ok_or(CallError::NoPod)?;
@@ -36,21 +32,23 @@ pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CallError>
         container_id: attachment.container_id.to_string(),
         node,
     };
-    let order = AllocationRequest::new(claimant, namespace(&conf), pools, &wanted);
-    let mut record = record_of(&order, &conf);
+    let request = AllocationRequest::new(claimant, namespace(&conf), pools, &wanted);
+    let mut record = record_of(&request, &conf);
+    // Before the first claim: if this process dies, DEL needs the record to find the claims.
     records.write(&record)?;
     crash_point!("add-after-record");
-    let served = match source(&records, conf.kubeconfig.clone(), ADD_LIMIT).claim(&order) {
-        Ok(served) => served,
+    let allocated = match backend(&records, conf.kubeconfig.clone(), ADD_LIMIT).allocate(&request) {
+        Ok(allocated) => allocated,
         Err(failure) => {
             if failure.cleanup == Cleanup::NotNeeded {
+                // A record that stays costs the DEL one list request.
                 let _ = records.remove(&record.container_id, &record.if_name);
             }
             return Err(failure.error);
         }
     };
-    record.claims = served.claimed.into_iter().map(|claimed| claimed.claim).collect();
-    record.stage = served.stage;
+    record.claims = allocated.claims.into_iter().map(|claimed| claimed.claim).collect();
+    record.stage = allocated.stage;
     records.update(&record)?;
     crash_point!("add-after-claims");
     let addresses: Vec<_> = record.claims.iter().map(|claim| claim.address).collect();
@@ -62,48 +60,53 @@ pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CallError>
     })
 }
 
-/// The pools of a configuration. A range that is cut into slices needs the node's name.
-pub fn pools(conf: &Conf, node: Option<&str>) -> Result<Vec<PoolRequest>, CallError> {
+/// The pools of a configuration.
+///
+/// # Errors
+/// [`CallError::NoNodeName`] if the ranges are cut into slices and the node's name is unknown.
+pub(super) fn pools(conf: &Conf, node: Option<&str>) -> Result<Vec<PoolRequest>, CallError> {
     if conf.slice_size.is_some() && node.is_none() {
         return Err(CallError::NoNodeName);
     }
     Ok(request::pools(conf, node))
 }
 
-fn record_of(order: &AllocationRequest, conf: &Conf) -> Record {
+fn record_of(request: &AllocationRequest, conf: &Conf) -> Record {
     Record {
-        container_id: order.claimant.container_id.clone(),
-        if_name: order.claimant.if_name.clone(),
-        podref: order.claimant.podref.clone(),
+        container_id: request.claimant.container_id.clone(),
+        if_name: request.claimant.if_name.clone(),
+        podref: request.claimant.podref.clone(),
         network: conf.name.clone(),
         kubeconfig: conf.kubeconfig.clone(),
-        namespace: order.namespace.clone(),
+        namespace: request.namespace.clone(),
         stage: Stage::Claiming,
         claims: Vec::new(),
     }
 }
 
-/// Releases what an attachment holds, by its record alone. With the API server away it leaves a tombstone and succeeds.
-pub fn del(detachment: &Detachment, call: &Call) -> Result<(), CallError> {
+/// Releases the addresses of an attachment. Needs only the attachment's record, not the configuration. If the API server cannot be reached,
+/// leaves a tombstone and succeeds.
+pub(super) fn del(detachment: &Detachment, call: &Call) -> Result<(), CallError> {
     let records = records()?;
-    let known = records.read(&detachment.container_id, &detachment.if_name);
-    let release = match known {
+    let release = match records.read(&detachment.container_id, &detachment.if_name) {
         Ok(Some(record)) => Release { record, upstream: Vec::new() },
-        // Made by Whereabouts, or its record is lost: the claims are found by their label, the pool's entries by their container.
+        // Whereabouts made the attachment, or the record is lost: the claims are found by their container label, and Whereabouts'
+        // allocations by their container id.
         Ok(None) | Err(_) => unrecorded(detachment, call)?,
     };
     let record = &release.record;
-    match source(&records, record.kubeconfig.clone(), DEL_LIMIT).release(&release) {
+    match backend(&records, record.kubeconfig.clone(), DEL_LIMIT).release(&release) {
         Ok(()) => {}
         Err(CallError::Record(error)) => return Err(error.into()),
-        // The pod can go; its addresses follow as soon as the API server is back.
+        // A DEL that fails keeps the pod in Terminating. The tombstone releases the addresses as soon as the API server is back.
         Err(_) => return Ok(records.bury(record)?),
     }
     records.remove(&record.container_id, &record.if_name)?;
-    tombstones::forget(record);
+    tombstones::update_hints(&hints(), record);
     Ok(())
 }
 
+/// The release of an attachment without a record.
 fn unrecorded(detachment: &Detachment, call: &Call) -> Result<Release, CallError> {
     let conf = conf(call)?;
     let record = Record {
@@ -116,16 +119,19 @@ fn unrecorded(detachment: &Detachment, call: &Call) -> Result<Release, CallError
         stage: Stage::Claiming,
         claims: Vec::new(),
     };
-    // Without a node's name no slice of it can hold anything.
+    // Without the node's name no address can have been allocated from a slice.
     let upstream = pools(&conf, node_name(conf.configuration_path.as_deref()).as_deref()).unwrap_or_default();
     Ok(Release { record, upstream })
 }
 
-/// The addresses of a result: those from pools first, each with the network's gateway, then those given as they stand.
+/// The addresses of a result: first the claimed ones, with the network's gateway, then the static ones.
 fn ips(conf: &Conf, claimed: &[IpNet], fixed: &[StaticAddress]) -> Vec<Ip> {
     let claimed =
         claimed.iter().map(|address| Ip { interface: None, address: *address, gateway: conf.gateway });
-    let fixed =
-        fixed.iter().map(|given| Ip { interface: None, address: given.address, gateway: given.gateway });
+    let fixed = fixed.iter().map(|address| Ip {
+        interface: None,
+        address: address.address,
+        gateway: address.gateway,
+    });
     claimed.chain(fixed).collect()
 }

@@ -1,7 +1,5 @@
-//! One call of the plugin: its configuration, who it is for, and the way to the API server.
+//! What one call of the plugin works with: its configuration, the node's records and hints, and the backend.
 
-use crate::conf::files::find_flat_file;
-use crate::rpc::error::CallError;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,38 +7,46 @@ use cni::plugin::Call;
 use node::deadline::Deadline;
 use node::names::DnsLabel;
 
+use super::backend::Backend;
+use crate::conf::files::find_flat_file;
 use crate::conf::request::{Assignment, IpArgs, Requests};
 use crate::conf::{Conf, FlatFile, Network};
+use crate::node_state::hints::HintStore;
 use crate::node_state::namespace;
 use crate::node_state::record::{Records, STATE};
-use crate::plugin::source::Source;
+use crate::rpc::error::CallError;
 use crate::rpc::wire;
 
 /// The configuration of a call, completed by the node's flat file.
-pub fn conf(call: &Call) -> Result<Conf, CallError> {
+pub(super) fn conf(call: &Call) -> Result<Conf, CallError> {
     let network = Network::parse(call.conf.object())?;
     let found = find_flat_file(network.configuration_path())?;
     let flat = found.as_ref().map(|found| FlatFile { path: &found.path, bytes: &found.bytes });
     Ok(network.complete(flat)?)
 }
 
-/// What the interface is to get.
-pub fn assignment(call: &Call, conf: &Conf) -> Result<Assignment, CallError> {
+/// The addresses that the call requests.
+pub(super) fn assignment(call: &Call, conf: &Conf) -> Result<Assignment, CallError> {
     let args = IpArgs { ip: call.args.get("IP"), gateway: call.args.get("GATEWAY") };
     Ok(Requests::gather(args, &call.conf.runtime_config, &call.conf.args_cni)?.assign(conf)?)
 }
 
-/// This node's records.
-pub fn records() -> Result<Records, CallError> {
+/// The node's records.
+pub(super) fn records() -> Result<Records, CallError> {
     Ok(Records::open(Path::new(STATE))?)
 }
 
-/// Who does the work of a call.
-pub fn source(records: &Records, kubeconfig: Option<PathBuf>, limit: Duration) -> Source<'_> {
-    Source { socket: wire::socket(), kubeconfig, deadline: Deadline::after(limit), records }
+/// The node's hints.
+pub(super) fn hints() -> HintStore {
+    HintStore::open(Path::new(STATE))
 }
 
-/// Where the network's credentials say the claims are, see [`namespace::of`].
-pub fn namespace(conf: &Conf) -> Option<DnsLabel> {
-    namespace::of(conf.kubeconfig.as_deref()?, &Path::new(STATE).join("hints"))
+/// The backend of a call, which must end within `limit`.
+pub(super) fn backend(records: &Records, kubeconfig: Option<PathBuf>, limit: Duration) -> Backend<'_> {
+    Backend { socket: wire::socket(), kubeconfig, deadline: Deadline::after(limit), records, hints: hints() }
+}
+
+/// The namespace of the claims according to the network's credentials, see [`namespace::of_kubeconfig`].
+pub(super) fn namespace(conf: &Conf) -> Option<DnsLabel> {
+    namespace::of_kubeconfig(conf.kubeconfig.as_deref()?, &Path::new(STATE).join("hints"))
 }

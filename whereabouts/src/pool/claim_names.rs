@@ -1,115 +1,148 @@
-//! The other name of an address, in pools that are used both ways.
+//! The two names of an address, and why they are safe in a pool that is used both ways.
 //!
-//! A claim is named after its address where ranges may overlap, and after pool and address where each range stands for itself
-//! ([`crate::pool::naming`]). The create of the name is the lock; so a pool that is ordered from in both ways, because two networks differ or
-//! somebody toggles `enable_overlapping_ranges`, has two locks for each address. That no two pods hold one each:
+//! The name of a claim is a lock on its address: the API server lets one caller create it. The name depends on
+//! `enable_overlapping_ranges`: true names a claim by its address, **S**; false names it by pool and address, **P**
+//! ([`crate::pool::naming`]). If both kinds of requests use one pool (two networks differ, or a user changes the setting), each address has
+//! two locks.
 //!
-//! 1. An order for itself sees to it, before its first claim, that the pool's object says since when such orders are there
-//!    ([`SeparateUse`]).
-//! 2. As long as that is younger than [`SETTLING`], it takes the shared name, as all others do: it is stricter than it was asked to be.
-//! 3. Whoever has read that the pool says so takes its name, and then looks at the other one. Who finds another's claim there gives its
-//!    own back.
+//! # No two pods get one address
 //!
-//! Both take and then look, and a read sees everything written before it: of two orders that take one name each, the one that looks last
-//! finds the other's claim. An order that has not read what the pool says does not look; but as long as there can be such a one, nobody
-//! takes the name that it does not look at. A claim that is there and was not looked at (its order died) is nobody's address yet; who
-//! takes it over looks.
+//! Let *t* be the time in the annotation [`SEPARATE_SINCE`](crate::crd::ip_pool::SEPARATE_SINCE) of the pool. Nobody changes or removes it.
+//! (A user who deletes an IPPool with claims removes it: until the leader writes the object again, the proof does not hold.)
+//!
+//! 1. A request with the setting false writes *t* before it creates its first claim.
+//! 2. A request creates P only if its setting is false, it has read *t*, and *t* is at least [`SETTLING`] old. Every other request creates S.
+//! 3. A request that has read *t* creates one name and then checks the other. If another owner has a claim there, it releases its own claim.
+//! 4. A request that has not read *t* creates S and checks nothing. It read the pool before *t*; a cached read counts for 60 s
+//!    (`ADOPTION_LIFETIME`), and a request takes at most 30 s (the limit of an ADD). So it ends before *t* + 90 s, when no request creates P
+//!    yet:
+//!
+//!    ```text
+//!    t                 t + 60 s            t + 90 s                    t + 600 s
+//!    ├─────────────────┼───────────────────┼───────────────────────────┼──────────► time
+//!    annotation        last cached read    last request that           first P
+//!    written           without t expires   checks nothing ends
+//!    ```
+//!
+//!    Its S exists before any P of the address, so a request that creates P finds it in step 3.
+//! 5. Two requests that both check create S and P. Reads of the API server are linearizable, and each request creates before it checks:
+//!
+//!    ```text
+//!    request 1:   create S ──────── check P
+//!    request 2:         create P ──────── check S
+//!    ```
+//!
+//!    The check that comes last is later than both creates, so it finds the other claim. At most one request keeps its claim.
+//! 6. A request may die between create and check. Its claim then belongs to no pod yet: a call that takes the claim over checks first.
+//!
+//! Two requests for one name cannot both succeed, so these are all cases.
 
-use crate::crd::ip_pool::SeparateUse;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use node::names::DnsSubdomain;
 
 use crate::conf::OverlappingRanges;
+use crate::crd::ip_pool::SeparateUse;
 use crate::crd::reservation::label;
-use crate::pool::naming;
-use crate::pool::naming::{ClaimScope, NamingError};
+use crate::pool::naming::{self, ClaimScope, NamingError};
 
-/// For so long, in seconds, after a pool was first used separately its claims keep the shared names. An order that did not yet read so
-/// ends within 90 s (what is read of a pool counts for 60 s, an order takes 30 s at most). The rest is for clocks of nodes that differ,
-/// and for a time that was long under way when it was written.
+/// The age of `separate-since`, in seconds, from which on claims are named by pool. Step 4 of the proof needs 90 s. The rest allows for
+/// clocks of nodes that differ, and for a write of the annotation that took long to arrive.
 pub const SETTLING: i64 = 600;
 
-/// How a pool's claims are named and what is looked at, for one order.
+/// How long a cached [`SeparateUse`] of a pool counts, in the hint files and in the daemon. Step 4 of the proof relies on it.
+pub(crate) const ADOPTION_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Which name of an address a request creates, and which it checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamingScheme {
-    /// After the address. There is no other name.
+    /// Create the name by address. Nothing to check.
     Shared,
-    /// After the address; then the name after the pool is looked at.
+    /// Create the name by address, then check the name by pool.
     SharedThenPool,
-    /// After the pool; then the name after the address is looked at.
+    /// Create the name by pool, then check the name by address.
     PoolThenShared,
 }
 
-/// Which way to go at `now`.
-pub fn way(overlapping: OverlappingRanges, separation: SeparateUse, now: Timestamp) -> NamingScheme {
-    let settled =
-        matches!(separation, SeparateUse::Since(at) if now.as_second() - at.as_second() >= SETTLING);
-    match (overlapping, separation) {
-        (OverlappingRanges::Protected, SeparateUse::Never) => NamingScheme::Shared,
-        (OverlappingRanges::Separate, _) if settled => NamingScheme::PoolThenShared,
-        (OverlappingRanges::Protected | OverlappingRanges::Separate, _) => NamingScheme::SharedThenPool,
+impl NamingScheme {
+    /// The scheme of a request at `now` for a pool with this annotation.
+    pub(crate) fn at(overlapping: OverlappingRanges, separate_use: SeparateUse, now: Timestamp) -> Self {
+        // Wall clocks of several nodes are compared here, at a granularity of seconds.
+        // A time in the future is of a node whose clock is ahead: not settled.
+        let is_settled =
+            matches!(separate_use, SeparateUse::Since(at) if now.as_second() - at.as_second() >= SETTLING);
+        match (overlapping, separate_use) {
+            (OverlappingRanges::Protected, SeparateUse::Never) => NamingScheme::Shared,
+            (OverlappingRanges::Separate, _) if is_settled => NamingScheme::PoolThenShared,
+            (OverlappingRanges::Protected | OverlappingRanges::Separate, _) => NamingScheme::SharedThenPool,
+        }
     }
 }
 
-/// What the claims of a pool are called.
+/// The names of a pool's claims.
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimNames<'a> {
     /// The pool.
     pub pool: &'a DnsSubdomain,
     /// Its `network_name`.
     pub network: Option<&'a str>,
-    /// The way to go.
-    pub way: NamingScheme,
+    /// Which of the two names is created, and which is checked.
+    pub scheme: NamingScheme,
 }
 
 impl<'a> ClaimNames<'a> {
-    /// Named after the address, whatever pool it is of.
-    pub const fn shared(&self) -> ClaimScope<'a> {
+    /// The scope of names by address.
+    pub(crate) const fn by_address(&self) -> ClaimScope<'a> {
         ClaimScope::Shared { network: self.network }
     }
 
-    /// Named after the pool too.
-    pub const fn apart(&self) -> ClaimScope<'a> {
+    /// The scope of names by pool.
+    pub(crate) const fn by_pool(&self) -> ClaimScope<'a> {
         ClaimScope::Pool(self.pool)
     }
 
-    /// The name to take.
-    pub fn claim(&self, ip: IpAddr) -> Result<DnsSubdomain, NamingError> {
-        match self.way {
-            NamingScheme::Shared | NamingScheme::SharedThenPool => naming::claim(ip, self.shared()),
-            NamingScheme::PoolThenShared => naming::claim(ip, self.apart()),
+    /// The scopes of the primary and the alternate name.
+    const fn scopes(&self) -> (ClaimScope<'a>, ClaimScope<'a>) {
+        match self.scheme {
+            NamingScheme::Shared | NamingScheme::SharedThenPool => (self.by_address(), self.by_pool()),
+            NamingScheme::PoolThenShared => (self.by_pool(), self.by_address()),
         }
     }
 
-    /// The name to look at then.
-    pub fn alternate(&self, ip: IpAddr) -> Result<Option<DnsSubdomain>, NamingError> {
-        match self.way {
+    /// The primary name of an address: the one to create.
+    pub(crate) fn primary(&self, ip: IpAddr) -> Result<DnsSubdomain, NamingError> {
+        naming::claim(ip, self.scopes().0)
+    }
+
+    /// The alternate name of an address: the one to check after the create, if any.
+    pub(crate) fn alternate(&self, ip: IpAddr) -> Result<Option<DnsSubdomain>, NamingError> {
+        match self.scheme {
             NamingScheme::Shared => Ok(None),
-            NamingScheme::SharedThenPool => naming::claim(ip, self.apart()).map(Some),
-            NamingScheme::PoolThenShared => naming::claim(ip, self.shared()).map(Some),
+            NamingScheme::SharedThenPool | NamingScheme::PoolThenShared => {
+                naming::claim(ip, self.scopes().1).map(Some)
+            }
         }
     }
 
-    /// The address that a claim withholds from the pool, if any. `says` is the pool that it says it is of: under the name that orders take
-    /// a claim is in the way whatever it says, under the other name only as one of the pool.
-    pub fn blocked_address(&self, claim: &str, says: Option<&str>) -> Option<IpAddr> {
-        let (taken, other) = match self.way {
-            NamingScheme::Shared | NamingScheme::SharedThenPool => (self.shared(), self.apart()),
-            NamingScheme::PoolThenShared => (self.apart(), self.shared()),
-        };
-        let other = || naming::claimed_address(claim, other).filter(|_| is_of(self.pool.as_str(), says));
-        naming::claimed_address(claim, taken).or_else(other)
+    /// The address of the pool that a claim blocks, if any. `pool` is the pool that the claim states. A claim with the primary name blocks
+    /// its address whatever pool it states, because the name cannot be created; one with the alternate name only as a claim of this pool.
+    pub(crate) fn blocked_address(&self, claim: &str, pool: Option<&str>) -> Option<IpAddr> {
+        let (primary, alternate) = self.scopes();
+        // The primary name first: a text may be read as both.
+        let by_alternate =
+            || naming::claimed_address(claim, alternate).filter(|_| may_belong_to(self.pool.as_str(), pool));
+        naming::claimed_address(claim, primary).or_else(by_alternate)
     }
 }
 
-/// Whether a claim that says to be of the pool `says` counts as one of `pool`. One that says nothing was made by Whereabouts, or by hand:
-/// perhaps for another pool that overlaps, but nobody can tell, and Whereabouts may be about to use it in this one. So it counts: an
-/// address that stays free costs less than one that two have, and an adopted one says whose it is.
-pub fn is_of(pool: &str, says: Option<&str>) -> bool {
-    // What is read of the label alone is cut.
-    says.is_none_or(|says| says == pool || says == label(pool))
+/// Whether a claim that states the pool `stated` counts as a claim of `pool`. A claim that states none was made by Whereabouts or by hand,
+/// perhaps for another pool that overlaps. It counts: one free address less does less harm than one address for two pods. The adoption of
+/// the claim adds its pool.
+pub(crate) fn may_belong_to(pool: &str, stated: Option<&str>) -> bool {
+    // A claim without the annotation has only the label, whose value is cut.
+    stated.is_none_or(|stated| stated == pool || stated == label(pool))
 }
 
 #[cfg(test)]
@@ -126,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn which_name_is_taken_and_looked_at_depends_on_order_pool_and_time() {
+    fn the_scheme_depends_on_setting_annotation_and_time() {
         let now = time("2026-11-25T13:00:00Z");
         let since = |text: &str| SeparateUse::Since(time(text));
         let table = [
@@ -136,13 +169,14 @@ mod tests {
             (Protected, SeparateUse::Unreadable, NamingScheme::SharedThenPool),
             (Separate, SeparateUse::Never, NamingScheme::SharedThenPool),
             (Separate, SeparateUse::Unreadable, NamingScheme::SharedThenPool),
-            // Of a node whose clock goes before.
+            // The clock of another node is ahead.
             (Separate, since("2026-11-25T14:00:00Z"), NamingScheme::SharedThenPool),
             (Separate, since("2026-11-25T12:50:01Z"), NamingScheme::SharedThenPool),
             (Separate, since("2026-11-25T12:50:00Z"), NamingScheme::PoolThenShared),
         ];
-        for (overlapping, separation, expected) in table {
-            assert_eq!(way(overlapping, separation, now), expected, "{overlapping:?} {separation:?}");
+        for (overlapping, separate_use, expected) in table {
+            let scheme = NamingScheme::at(overlapping, separate_use, now);
+            assert_eq!(scheme, expected, "{overlapping:?} {separate_use:?}");
         }
     }
 
@@ -155,35 +189,33 @@ mod tests {
             ("a-n1-10.0.0.0-26", Some("a"), "10.0.0.5", "a-10.0.0.5", "a-n1-10.0.0.0-26-10.0.0.5"),
             ("a-fd00---64", Some("a"), "fd00::", "a-fd00--0", "a-fd00---64-fd00--0"),
         ];
-        for (pool, network, address, shared, apart) in table {
+        for (pool, network, address, by_address, by_pool) in table {
             let pool = DnsSubdomain::new(pool).unwrap();
-            let of = |way| {
-                let names = ClaimNames { pool: &pool, network, way };
+            let names = |scheme| ClaimNames { pool: &pool, network, scheme };
+            let both = |scheme| {
+                let names = names(scheme);
                 let alternate = names.alternate(ip(address)).unwrap().map(|alternate| alternate.to_string());
-                (names.claim(ip(address)).unwrap().to_string(), alternate)
+                (names.primary(ip(address)).unwrap().to_string(), alternate)
             };
-            assert_eq!(of(NamingScheme::Shared), (shared.to_owned(), None));
-            assert_eq!(of(NamingScheme::SharedThenPool), (shared.to_owned(), Some(apart.to_owned())));
-            assert_eq!(of(NamingScheme::PoolThenShared), (apart.to_owned(), Some(shared.to_owned())));
-            for way in [NamingScheme::Shared, NamingScheme::SharedThenPool, NamingScheme::PoolThenShared] {
-                let names = ClaimNames { pool: &pool, network, way };
-                for claim in [shared, apart] {
-                    assert_eq!(
-                        names.blocked_address(claim, Some(pool.as_str())),
-                        Some(ip(address)),
-                        "{claim} {way:?}"
-                    );
-                    assert_eq!(names.blocked_address(claim, None), Some(ip(address)), "{claim} {way:?}");
+            let (address, texts) = (ip(address), (by_address.to_owned(), by_pool.to_owned()));
+            assert_eq!(both(NamingScheme::Shared), (texts.0.clone(), None));
+            assert_eq!(both(NamingScheme::SharedThenPool), (texts.0.clone(), Some(texts.1.clone())));
+            assert_eq!(both(NamingScheme::PoolThenShared), (texts.1, Some(texts.0)));
+            for scheme in [NamingScheme::Shared, NamingScheme::SharedThenPool, NamingScheme::PoolThenShared] {
+                for (claim, stated) in
+                    [by_address, by_pool].into_iter().flat_map(|c| [(c, Some(pool.as_str())), (c, None)])
+                {
+                    let blocked = names(scheme).blocked_address(claim, stated);
+                    assert_eq!(blocked, Some(address), "{claim} {scheme:?}");
                 }
             }
-            let shared_of_another =
-                |way| ClaimNames { pool: &pool, network, way }.blocked_address(shared, Some("other"));
+            let by_another_pool = |scheme| names(scheme).blocked_address(by_address, Some("other"));
             assert_eq!(
-                shared_of_another(NamingScheme::Shared),
-                Some(ip(address)),
-                "the name is taken all the same"
+                by_another_pool(NamingScheme::Shared),
+                Some(address),
+                "the primary name cannot be created"
             );
-            assert_eq!(shared_of_another(NamingScheme::PoolThenShared), None);
+            assert_eq!(by_another_pool(NamingScheme::PoolThenShared), None);
         }
     }
 }

@@ -1,43 +1,95 @@
-//! Which address a claim is for, read from its name and the name of its pool.
+//! Reads the address of a claim from its name, given the name of its pool.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::naming::{ClaimScope, claimed_address};
-use crate::addr::ip;
+use super::naming::{ClaimScope, claimed_address, range_text};
 
-/// How the claims of a pool may be named. Names are not escaped: of several readings the one with the longest prefix that the pool's own
-/// name allows counts.
+/// Reads the names of a pool's claims.
+///
+/// A claim's name may begin with the pool or with the `network_name`, which is the beginning of the pool's name. Parts of names are not
+/// escaped, so several prefixes may fit; the longest one counts.
 #[derive(Clone, Debug)]
 pub struct ClaimNameReader<'a> {
+    pool: &'a str,
     range: IpNet,
     /// The longest first.
     prefixes: Vec<Option<&'a str>>,
 }
 
 impl<'a> ClaimNameReader<'a> {
-    /// Of the pool of this name and range.
+    /// For the pool of this name and range.
     pub fn of(pool: &'a str, range: &IpNet) -> Self {
-        let range_text = format!("{}-{}", ip::text(range.network()).replace(':', "-"), range.prefix_len());
-        // "network-node", "network", "node" or nothing.
-        let front = pool.strip_suffix(&range_text).unwrap_or_default();
-        let ends = front.char_indices().rev().filter(|(_, c)| *c == '-').map(|(at, _)| at);
-        let networks = ends.filter_map(|at| front.get(..at)).map(Some).chain([None]);
-        ClaimNameReader { range: *range, prefixes: [Some(pool)].into_iter().chain(networks).collect() }
+        // "network-node-", "network-", "node-" or nothing. Both parts may contain "-", so any beginning may be the network.
+        let prefix = pool.strip_suffix(&range_text(range)).unwrap_or_default();
+        let ends = prefix.char_indices().rev().filter(|(_, c)| *c == '-').map(|(index, _)| index);
+        let networks = ends.filter_map(|end| prefix.get(..end)).map(Some).chain([None]);
+        let prefixes = [Some(pool)].into_iter().chain(networks).collect();
+        ClaimNameReader { pool, range: *range, prefixes }
     }
 
-    /// The address that a claim is for, `None` if it is none of the pool.
+    /// The address of a claim, or `None` if the claim is not in the pool.
     pub fn address(&self, claim: &str) -> Option<IpAddr> {
-        let reading =
-            |network: &Option<&str>| claimed_address(claim, ClaimScope::Shared { network: *network });
-        self.prefixes.iter().filter_map(reading).find(|ip| self.range.contains(ip))
+        self.prefixes.iter().find_map(|prefix| self.address_after(*prefix, claim))
     }
 
-    /// Whether a claim is named after the pool itself.
-    pub fn is_apart(&self, claim: &str) -> bool {
-        let pool = self.prefixes.first().copied().flatten();
-        let ip = claimed_address(claim, ClaimScope::Shared { network: pool });
-        ip.is_some_and(|ip| self.range.contains(&ip))
+    /// Whether a claim is named by pool, not by address.
+    pub fn is_named_by_pool(&self, claim: &str) -> bool {
+        self.address_after(Some(self.pool), claim).is_some()
+    }
+
+    /// The address of a claim whose name begins with this prefix, if it is in the range.
+    fn address_after(&self, prefix: Option<&str>, claim: &str) -> Option<IpAddr> {
+        claimed_address(claim, ClaimScope::Shared { network: prefix }).filter(|ip| self.range.contains(ip))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::ClaimNameReader;
+
+    #[test]
+    fn the_address_of_a_claim_is_read_from_its_name() {
+        let table = [
+            // claim, pool, range, address
+            ("10.0.0.5", "10.0.0.0-8", "10.0.0.0/8", Some("10.0.0.5")),
+            ("10.0.0.0-8-10.0.0.5", "10.0.0.0-8", "10.0.0.0/8", Some("10.0.0.5")),
+            ("net-a-10.0.0.5", "net-a-10.0.0.0-8", "10.0.0.0/8", Some("10.0.0.5")),
+            ("net-a-10.0.0.0-8-10.0.0.5", "net-a-10.0.0.0-8", "10.0.0.0/8", Some("10.0.0.5")),
+            // Slices: the node is part of the pool's name only.
+            ("10.0.0.5", "node-1-10.0.0.0-26", "10.0.0.0/26", Some("10.0.0.5")),
+            ("net-a-10.0.0.5", "net-a-node-1-10.0.0.0-26", "10.0.0.0/26", Some("10.0.0.5")),
+            ("fd00--1", "fd00---8", "fd00::/8", Some("fd00::1")),
+            ("net-a-fd00--0", "net-a-fd00---8", "fd00::/8", Some("fd00::")),
+            ("a-fd00--1", "a-fd00---8", "fd00::/8", Some("fd00::1")),
+            ("0--1", "0---64", "::/64", Some("::1")),
+            ("net-a---1", "net-a----64", "::/64", Some("::1")),
+            // Of another pool or network, or not a claim's name.
+            ("10.1.0.5", "10.0.0.0-24", "10.0.0.0/24", None),
+            ("net-b-10.0.0.5", "net-a-10.0.0.0-8", "10.0.0.0/8", None),
+            ("banana", "10.0.0.0-8", "10.0.0.0/8", None),
+            ("", "10.0.0.0-8", "10.0.0.0/8", None),
+        ];
+        for (name, pool, range, expected) in table {
+            let expected = expected.map(|text| text.parse::<IpAddr>().unwrap());
+            assert_eq!(
+                ClaimNameReader::of(pool, &range.parse().unwrap()).address(name),
+                expected,
+                "{name} in {pool}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_by_pool_differs_from_a_name_by_address() {
+        let range = "10.0.0.0/8".parse().unwrap();
+        let reader = ClaimNameReader::of("net-a-10.0.0.0-8", &range);
+        assert!(reader.is_named_by_pool("net-a-10.0.0.0-8-10.0.0.5"));
+        for name in ["net-a-10.0.0.5", "10.0.0.5", "net-a-10.0.0.0-8-11.0.0.5"] {
+            assert!(!reader.is_named_by_pool(name), "{name}");
+        }
     }
 }

@@ -3,32 +3,33 @@
 use node::names::DnsSubdomain;
 use serde::{Deserialize, Serialize};
 
-/// A claim that is held.
+/// A held claim. Records on disk contain it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldClaim {
-    /// Its name.
+    /// The name.
     pub name: DnsSubdomain,
-    /// The version it was last written as: as long as it has it, it is ours unseen.
+    /// The resourceVersion of the last write. While the claim has it, it is unchanged; a deletion carries it as a precondition.
     pub resource_version: String,
-    /// The pool it is of.
+    /// The pool.
     pub pool: String,
-    /// Its address with the range's prefix length.
+    /// The address with the range's prefix length.
     pub address: ipnet::IpNet,
 }
 
-/// A claim that was got.
+/// The result of an allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
     /// The claim.
     pub claim: HeldClaim,
-    /// Whether it was held for this interface before this call: it is not to be given back when the call fails.
+    /// Whether the interface held it before this call. A failed call must then not release it.
     pub origin: Origin,
 }
 
-/// Where a claim comes from.
+/// The origin of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub enum Origin {
+    /// This call created it.
     New,
+    /// It existed before this call.
     TakenOver,
 }

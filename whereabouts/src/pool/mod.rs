@@ -3,9 +3,9 @@
 pub mod candidates;
 pub mod choose;
 pub mod claim_names;
-pub mod claim_reader;
+pub(crate) mod claim_reader;
 pub mod held_claim;
-pub mod holders;
+pub(crate) mod holders;
 pub mod naming;
 pub mod range_pool;
 pub mod request;

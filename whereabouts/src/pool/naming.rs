@@ -1,23 +1,20 @@
-//! What the objects are called. The forms are Whereabouts', so that each finds the other's.
+//! The names of pools and claims. The forms are Whereabouts': each implementation finds the other's objects.
 //!
 //! | object | form | example |
 //! |---|---|---|
 //! | pool | the range | `10.0.0.0-8`, `2001-db8---32` |
 //! | pool of a node's slice | node, slice | `n1-10.0.0.0-26` |
 //! | claim | the address | `10.0.0.5`, `fd00--0`, `fd00--1` |
-//! | claim of a pool whose range may overlap others | pool, address | `10.0.0.0-8-10.0.0.5` |
+//! | claim, with `enable_overlapping_ranges: false` | pool, address | `10.0.0.0-8-10.0.0.5` |
 //!
-//! A pool that is used both ways has claims of both forms ([`crate::pool::claim_names`]).
+//! A pool that is used with both settings has claims of both forms ([`crate::pool::claim_names`]).
 //!
-//! With a `network_name`, it and a "-" come first in each. An IPv6 text that begins with "::" would give a name
-//! that begins with "-", which the API server refuses (and Whereabouts fails on): it is written with a zero in front
-//! (`0--1` for `::1`), which reads back as the same address.
+//! With a `network_name`, every name begins with it and a "-". ":" becomes "-". The API server rejects a name that begins with "-" (so
+//! Whereabouts fails for `::1`); such a name gets a zero in front (`0--1`), which reads back as the same address.
 //!
-//! The parts are not escaped: network `a-fd00` with `1::2` and network `a` with `fd00:1::2` share a name. Two pods
-//! then never get the second of the two, but no address is ever given twice. Readers who must know which one it is
-//! look at the claim's labels.
+//! The parts are not escaped: network `a-fd00` with `1::2` and network `a` with `fd00:1::2` have the same name. Then only one of the two
+//! addresses can be allocated, but no address twice. The pool label, not the name, tells which pool a claim belongs to.
 
-use crate::pool::naming;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -25,7 +22,7 @@ use node::names::{DnsSubdomain, NameError};
 
 use crate::addr::ip;
 
-/// A name cannot be made of these parts.
+/// The parts do not make a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "cannot name the {object}: {source}; change network_name (or the node's name) to lower-case letters, digits, \"-\" and \".\""
@@ -33,26 +30,36 @@ use crate::addr::ip;
 pub struct NamingError {
     /// "pool" or "claim".
     pub object: &'static str,
-    /// What the API server would say.
+    /// What is wrong with the name.
     pub source: NameError,
 }
 
-/// Whose addresses must differ from each other.
+/// The addresses among which an address is unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimScope<'a> {
-    /// All pools of the same `network_name` (`enable_overlapping_ranges` is true).
+    /// Those of all pools with the same `network_name` (`enable_overlapping_ranges: true`).
     Shared {
         /// The `network_name`.
         network: Option<&'a str>,
     },
-    /// This pool only (`enable_overlapping_ranges` is false).
+    /// Those of this pool (`enable_overlapping_ranges: false`).
     Pool(&'a DnsSubdomain),
+}
+
+impl<'a> ClaimScope<'a> {
+    /// The beginning of a claim's name, before the address.
+    fn prefix(self) -> Option<&'a str> {
+        match self {
+            ClaimScope::Shared { network } => network,
+            ClaimScope::Pool(pool) => Some(pool.as_str()),
+        }
+    }
 }
 
 /// The name of the pool for a range.
 ///
 /// # Errors
-/// [`NamingError`] for a `network` the API server would not take.
+/// [`NamingError`] for a `network` that is not valid in a name.
 pub fn pool(net: &IpNet, network: Option<&str>) -> Result<DnsSubdomain, NamingError> {
     named("pool", [network, None], &range_text(net))
 }
@@ -60,7 +67,7 @@ pub fn pool(net: &IpNet, network: Option<&str>) -> Result<DnsSubdomain, NamingEr
 /// The name of the pool for a node's slice of a range.
 ///
 /// # Errors
-/// [`NamingError`] for a `network` or `node` the API server would not take.
+/// [`NamingError`] for a `network` or `node` that is not valid in a name.
 pub fn slice_pool(slice: &IpNet, network: Option<&str>, node: &str) -> Result<DnsSubdomain, NamingError> {
     named("pool", [network, Some(node)], &range_text(slice))
 }
@@ -68,46 +75,40 @@ pub fn slice_pool(slice: &IpNet, network: Option<&str>, node: &str) -> Result<Dn
 /// The name of the claim (`OverlappingRangeIPReservation`) for an address.
 ///
 /// # Errors
-/// [`NamingError`] for a `network_name` the API server would not take.
+/// [`NamingError`] for a `network_name` that is not valid in a name.
 pub fn claim(ip: IpAddr, scope: ClaimScope<'_>) -> Result<DnsSubdomain, NamingError> {
-    let prefix = match scope {
-        ClaimScope::Shared { network } => network,
-        ClaimScope::Pool(pool) => Some(pool.as_str()),
-    };
-    named("claim", [prefix, None], &address_text(ip))
+    named("claim", [scope.prefix(), None], &address_text(ip))
 }
 
-/// The address that a claim of this scope is for, or `None` if the name is of another scope.
+/// The address of a claim, read from its name; `None` if the name is not in this scope.
 pub fn claimed_address(name: &str, scope: ClaimScope<'_>) -> Option<IpAddr> {
-    let prefix = match scope {
-        ClaimScope::Shared { network } => network,
-        ClaimScope::Pool(pool) => Some(pool.as_str()),
-    };
-    let text = match prefix {
+    let text = match scope.prefix() {
         Some(prefix) => name.strip_prefix(prefix)?.strip_prefix('-')?,
         None => name,
     };
+    // An IPv4 address contains no "-". In an IPv6 address every "-" stands for ":".
     ip::parse_strict(text).or_else(|| ip::parse_strict(&text.replace('-', ":")))
 }
 
-/// What stands before the range in a pool's name: network and node, one of them, or nothing.
-pub fn front<'a>(pool: &'a str, range: &IpNet) -> Option<&'a str> {
-    if naming::pool(range, None).is_ok_and(|name| name.as_str() == pool) {
+/// The beginning of a pool's name, before the range: network and node, one of them, or nothing. `None` if the pool is not of this range.
+pub(crate) fn pool_prefix<'a>(pool: &'a str, range: &IpNet) -> Option<&'a str> {
+    if self::pool(range, None).is_ok_and(|name| name.as_str() == pool) {
         return Some("");
     }
-    let text = format!("-{}-{}", ip::text(range.network()).replace(':', "-"), range.prefix_len());
-    pool.strip_suffix(&text)
+    pool.strip_suffix(&range_text(range))?.strip_suffix('-')
 }
 
-fn range_text(net: &IpNet) -> String {
+/// A range in the form of names.
+pub(super) fn range_text(net: &IpNet) -> String {
     let net = net.trunc();
     format!("{}-{}", dashed(&ip::text(net.addr())), net.prefix_len())
 }
 
+/// An address in the form of names. A name must not end with "-", so Whereabouts writes `fd00--0` for `fd00::`.
 fn address_text(ip: IpAddr) -> String {
     let text = ip::text(ip);
-    let closed = if text.ends_with(':') { format!("{text}0") } else { text };
-    dashed(&closed)
+    let complete = if text.ends_with(':') { format!("{text}0") } else { text };
+    dashed(&complete)
 }
 
 fn dashed(text: &str) -> String {
@@ -116,6 +117,7 @@ fn dashed(text: &str) -> String {
 
 fn named(object: &'static str, prefixes: [Option<&str>; 2], text: &str) -> Result<DnsSubdomain, NamingError> {
     let mut name: String = prefixes.into_iter().flatten().flat_map(|prefix| [prefix, "-"]).collect();
+    // "::1": see the module.
     if name.is_empty() && text.starts_with('-') {
         name.push('0');
     }
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn pools_are_named_after_range_network_and_node() {
+    fn pools_are_named_by_network_node_and_range() {
         let net = "10.0.0.0/8".parse().unwrap();
         assert_eq!(pool(&net, None).unwrap().as_str(), "10.0.0.0-8");
         assert_eq!(pool(&net, Some("test")).unwrap().as_str(), "test-10.0.0.0-8");
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_named_after_the_address_and_read_back() {
+    fn claims_are_named_by_address_and_read_back() {
         let table = [
             ("10.0.0.5", PLAIN, "10.0.0.5"),
             ("fd00::", PLAIN, "fd00--0"),
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_addresses_of_pools_that_may_overlap_do_not_collide() {
+    fn equal_addresses_of_separate_pools_have_different_names() {
         let (one, two): (DnsSubdomain, DnsSubdomain) = (
             pool(&"10.0.0.0/8".parse().unwrap(), None).unwrap(),
             pool(&"10.0.0.0/24".parse().unwrap(), None).unwrap(),
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_other_networks_are_not_ours() {
+    fn names_of_other_networks_have_no_address() {
         assert_eq!(claimed_address("net-a-10.0.0.5", PLAIN), None);
         assert_eq!(claimed_address("10.0.0.5", NAMED), None);
         assert_eq!(claimed_address("net-b-10.0.0.5", NAMED), None);
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_name_the_api_server_would_refuse_is_explained() {
+    fn an_invalid_network_name_is_an_error_with_a_remedy() {
         for bad in ["My_Net", "../x", "-a", "a b"] {
             let error = pool(&"10.0.0.0/8".parse().unwrap(), Some(bad)).unwrap_err().to_string();
             assert!(error.starts_with("cannot name the pool: "), "{error}");

@@ -1,4 +1,4 @@
-//! Which pool an address comes from.
+//! The pool of a range: its name, its addresses and the names of its claims.
 
 use std::net::IpAddr;
 
@@ -10,42 +10,40 @@ use crate::addr::range::{Allocatable, RangeError, RangeSpec};
 use crate::conf::OverlappingRanges;
 use crate::crd::ip_pool::SeparateUse;
 use crate::crd::reservation::{Reservation, ReservationOwner};
-use crate::pool::claim_names;
 use crate::pool::claim_names::{ClaimNames, NamingScheme};
 use crate::pool::held_claim::HeldClaim;
-use crate::pool::naming;
-use crate::pool::naming::NamingError;
+use crate::pool::naming::{self, NamingError};
 use crate::pool::request::{Claimant, PoolRequest};
 
 /// The pool of one range of a network, or of a node's slice of it.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    /// The name of its object.
+    /// The name of its IPPool.
     pub name: DnsSubdomain,
-    /// Which addresses are of it.
+    /// Its addresses.
     pub range: RangeSpec,
-    /// Which of them may be given out unasked.
+    /// The addresses that it may choose itself, without a request for a certain one.
     pub free: Allocatable,
-    /// The prefix length that its addresses have: the range's, also for a slice.
+    /// The prefix length of its addresses: that of the range, also in a slice.
     prefix_len: u8,
     network: Option<String>,
-    /// Among whose addresses its own are to be unique.
+    /// Whether another pool may allocate the same addresses.
     pub overlapping: OverlappingRanges,
-    way: NamingScheme,
+    scheme: NamingScheme,
 }
 
-/// There is no such pool.
+/// The request does not make a pool.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    /// Its excludes cannot be read.
+    /// An exclude cannot be parsed.
     #[error(transparent)]
     Range(#[from] RangeError),
-    /// It cannot be named.
+    /// It has no valid name.
     #[error(transparent)]
     Naming(#[from] NamingError),
-    /// A slice that is not of the range.
+    /// The slice is not inside the range.
     #[error(
-        "the node's slice {slice} is not inside the range {range}: the NodeSlicePool is of another network, or out of date"
+        "the node's slice {slice} is not inside the range {range}: the NodeSlicePool belongs to another network or is outdated; correct or delete it"
     )]
     ForeignSlice {
         /// The slice.
@@ -53,7 +51,7 @@ pub enum PoolError {
         /// The range.
         range: IpNet,
     },
-    /// A slice without an address between the range's start and end.
+    /// The slice has no address between the start and the end of the range.
     #[error(
         "the node's slice {slice} has no address between range_start and range_end of {range}: give the node another slice in its NodeSlicePool"
     )]
@@ -65,27 +63,29 @@ pub enum PoolError {
     },
 }
 
-/// Whether a slice lies wholly outside the window of its range. (A start or end in another slice would not count in this one.)
-fn is_outside(range: &RangeSpec, slice: IpNet) -> Result<bool, RangeError> {
+/// Whether a slice is wholly outside the window of its range. Without this check the slice would be allocated: a start or end outside of it
+/// is ignored.
+fn is_outside_window(range: &RangeSpec, slice: IpNet) -> Result<bool, RangeError> {
+    // The window of the whole range, before the slice replaces its network.
     let whole = range.allocatable()?;
     Ok(slice.broadcast() < whole.first() || slice.network() > whole.last())
 }
 
 impl Pool {
-    /// The pool of an order. `slice` is what the order's node has of the range, where the range is cut into slices; start, end and
-    /// excludes of the range hold in it too.
-    pub fn of(order: &PoolRequest, slice: Option<(IpNet, &str)>) -> Result<Pool, PoolError> {
-        let network = order.network.as_deref();
+    /// The pool of a request. `slice` is the slice and the node's name, if the range is divided among the nodes. Start, end and excludes of
+    /// the range apply in a slice too.
+    pub fn of(request: &PoolRequest, slice: Option<(IpNet, &str)>) -> Result<Pool, PoolError> {
+        let network = request.network.as_deref();
         let (name, range) = match slice {
-            None => (naming::pool(&order.range.net, network)?, order.range.clone()),
-            Some((slice, _)) if !order.range.net.contains(&slice) => {
-                return Err(PoolError::ForeignSlice { slice, range: order.range.net });
+            None => (naming::pool(&request.range.net, network)?, request.range.clone()),
+            Some((slice, _)) if !request.range.net.contains(&slice) => {
+                return Err(PoolError::ForeignSlice { slice, range: request.range.net });
             }
-            Some((slice, _)) if is_outside(&order.range, slice)? => {
-                return Err(PoolError::UnusableSlice { slice, range: order.range.net });
+            Some((slice, _)) if is_outside_window(&request.range, slice)? => {
+                return Err(PoolError::UnusableSlice { slice, range: request.range.net });
             }
             Some((slice, node)) => {
-                let part = RangeSpec { net: slice, ..order.range.clone() };
+                let part = RangeSpec { net: slice, ..request.range.clone() };
                 (naming::slice_pool(&slice, network, node)?, part)
             }
         };
@@ -93,31 +93,32 @@ impl Pool {
             name,
             free: range.allocatable()?,
             range,
-            prefix_len: order.range.net.prefix_len(),
-            network: order.network.clone(),
-            overlapping: order.overlapping,
-            way: claim_names::way(order.overlapping, SeparateUse::Never, Timestamp::UNIX_EPOCH),
+            prefix_len: request.range.net.prefix_len(),
+            network: request.network.clone(),
+            overlapping: request.overlapping,
+            // Until `with_separate_use` sets the real one.
+            scheme: NamingScheme::at(request.overlapping, SeparateUse::Never, Timestamp::UNIX_EPOCH),
         })
     }
 
-    /// The pool for an order at `now`, after its object was read.
+    /// The pool with the naming scheme of a request at `now`, after its IPPool was read.
     #[must_use]
-    pub fn read(self, separation: SeparateUse, now: Timestamp) -> Self {
-        Pool { way: claim_names::way(self.overlapping, separation, now), ..self }
+    pub fn with_separate_use(self, separate_use: SeparateUse, now: Timestamp) -> Self {
+        Pool { scheme: NamingScheme::at(self.overlapping, separate_use, now), ..self }
     }
 
-    /// What its claims are called.
+    /// The names of its claims.
     pub fn names(&self) -> ClaimNames<'_> {
-        ClaimNames { pool: &self.name, network: self.network.as_deref(), way: self.way }
+        ClaimNames { pool: &self.name, network: self.network.as_deref(), scheme: self.scheme }
     }
 
-    /// The address that a claim withholds from the pool, if any. `says` is the pool that it says it is of.
-    pub fn blocked_address(&self, claim: &str, says: Option<&str>) -> Option<IpAddr> {
-        self.names().blocked_address(claim, says).filter(|ip| self.range.net.contains(ip))
+    /// The address of the pool that a claim blocks, if any. `pool` is the pool that the claim states.
+    pub fn blocked_address(&self, claim: &str, pool: Option<&str>) -> Option<IpAddr> {
+        self.names().blocked_address(claim, pool).filter(|ip| self.range.net.contains(ip))
     }
 
-    /// What a claim of the pool says that is for `who`.
-    pub fn holding<'a>(&'a self, claimant: &'a Claimant) -> ReservationOwner<'a> {
+    /// Owner and pool of a claim for `claimant`.
+    pub fn reservation_owner<'a>(&'a self, claimant: &'a Claimant) -> ReservationOwner<'a> {
         ReservationOwner {
             pool: self.name.as_str(),
             range: self.range.net,
@@ -127,8 +128,8 @@ impl Pool {
         }
     }
 
-    /// The claim of an address, as it was last written.
-    pub fn held(&self, ip: IpAddr, name: &DnsSubdomain, claim: &Reservation) -> HeldClaim {
+    /// The held claim of an address. `claim` is the API server's response to the last write.
+    pub fn held_claim(&self, ip: IpAddr, name: &DnsSubdomain, claim: &Reservation) -> HeldClaim {
         HeldClaim {
             name: name.clone(),
             resource_version: claim.metadata.resource_version.clone().unwrap_or_default(),
@@ -137,16 +138,17 @@ impl Pool {
         }
     }
 
-    /// The address as the interface has it.
+    /// The address with the prefix length of the interface.
     pub fn with_prefix(&self, ip: IpAddr) -> IpNet {
         IpNet::new(ip, self.prefix_len).unwrap_or_else(|_| ip.into())
     }
 }
 
-/// The pool of a range and nothing else, for tests.
+/// The pool of a range without excludes, network or slice, for tests.
 #[cfg(test)]
 pub(crate) fn plain(range: &str) -> Pool {
     let range = RangeSpec::parse(range, None, None, Vec::new()).unwrap();
-    let order = PoolRequest { range, network: None, overlapping: OverlappingRanges::Protected, slice: None };
-    Pool::of(&order, None).unwrap()
+    let request =
+        PoolRequest { range, network: None, overlapping: OverlappingRanges::Protected, slice: None };
+    Pool::of(&request, None).unwrap()
 }

@@ -1,5 +1,5 @@
-//! What an attachment asks for, as values: everything that is needed to claim its addresses, read from its configuration and its arguments
-//! beforehand. Whoever has an order can serve it, the plugin itself or the node's daemon.
+//! Allocation requests: everything that is needed to claim the addresses of an attachment. The plugin makes one from its configuration and
+//! arguments; the daemon or the plugin itself serves it. The types are part of the RPC between the two.
 
 use node::names::DnsLabel;
 use serde::{Deserialize, Serialize};
@@ -9,44 +9,44 @@ use crate::conf::request::{Assignment, Claim};
 use crate::conf::{Conf, OverlappingRanges};
 use crate::crd::reservation::ReservationSpec;
 
-/// The addresses that one attachment asks for.
+/// A request for the addresses of one attachment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocationRequest {
-    /// Who they are for.
+    /// The interface that claims them.
     pub claimant: Claimant,
-    /// Where the claims are; `None` where no credentials name a namespace.
+    /// The namespace of the claims; `None` if no credentials name one.
     pub namespace: Option<DnsLabel>,
-    /// The pools, one a range.
+    /// The pools, one for each range.
     pub pools: Vec<PoolRequest>,
-    /// At least one for each pool.
+    /// The addresses to claim, at least one for each pool.
     pub wanted: Vec<Claim>,
 }
 
-/// Who claims.
+/// The interface that claims an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimant {
     /// `namespace/name` of the pod.
     pub podref: String,
-    /// Its UID, where the runtime tells it.
+    /// Its UID, if the runtime passes it.
     pub pod_uid: Option<String>,
     /// The interface.
     pub if_name: String,
     /// The container.
     pub container_id: String,
-    /// The node, where it is known.
+    /// The node, if it is known.
     pub node: Option<String>,
 }
 
-/// Which pool an address is to come from.
+/// The pool of a range, as requested.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolRequest {
-    /// Its addresses; those of all slices together where it is cut into them.
+    /// The whole range, also if it is divided into slices.
     pub range: RangeSpec,
-    /// Networks with different names may use the same addresses.
+    /// The `network_name`: networks with different ones may use the same addresses.
     pub network: Option<String>,
-    /// May other pools give out the same address?
+    /// Whether other pools may allocate the same addresses.
     pub overlapping: OverlappingRanges,
-    /// The part of the range that it is to be, instead of the whole.
+    /// The slice to use, if the range is divided among the nodes.
     pub slice: Option<SliceRequest>,
 }
 
@@ -60,7 +60,7 @@ pub struct SliceRequest {
 }
 
 impl Claimant {
-    /// Pod, interface and container, as a claim says them.
+    /// Pod, interface and container, in the fields of a claim.
     pub fn spec(&self) -> ReservationSpec {
         ReservationSpec {
             podref: self.podref.clone(),
@@ -70,8 +70,9 @@ impl Claimant {
     }
 }
 
-/// The pools of a network, on a node whose name is `node`; it must be known where the ranges are cut into slices.
+/// The pools of a network on node `node`. The caller must know the node if the ranges are divided into slices.
 pub fn pools(conf: &Conf, node: Option<&str>) -> Vec<PoolRequest> {
+    // The name of the NodeSlicePool, as Whereabouts forms it.
     let name = conf.network_name.as_deref().unwrap_or(&conf.name);
     let slice = conf
         .slice_size
@@ -86,7 +87,7 @@ pub fn pools(conf: &Conf, node: Option<&str>) -> Vec<PoolRequest> {
 }
 
 impl AllocationRequest {
-    /// The order of an attachment.
+    /// The request of an attachment.
     pub fn new(
         claimant: Claimant,
         namespace: Option<DnsLabel>,

@@ -1,108 +1,125 @@
-//! How a plugin on its own, which sees no list of claims, goes through a pool; and what it notes for those who come after it. Pure.
+//! How a plugin without a daemon, which has no list of the claims, searches a pool, and which hints it writes for later calls. Pure.
+//!
+//! [`crate::pool::choose`] picks the candidate. How it was found decides the hints after its claim was created:
+//!
+//! | candidate | hints |
+//! |---|---|
+//! | requested or previous address | none |
+//! | the first free address from `start` on | `Next`: the address after it |
+//! | a random one, because of other callers | `Spread`: the window, if there were conflicts |
+//! | a random one, only because of conflicts in this call, two or more of them beyond the first row | `Next`: the address after the last conflict |
+//! | a random one, only because of conflicts in this call, fewer of them | `Next`: the end of the first row; `Spread`: the window |
+//!
+//! The first row are the conflicts from `start` on without a gap. Conflicts beyond it at random addresses show that the pool is dense up to the
+//! last one; then `Spread` is added only if the window is wide. Without them the first addresses are contended for.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::addr::ip;
-use crate::conf::request::RequestedAddress;
 use crate::pool::candidates::Listing;
-use crate::pool::choose;
 use crate::pool::choose::{
-    CONFLICTS_BEFORE_LIST, CallerCount, ConcurrentCallers, KnownAddresses, NoCandidate, Preferences,
+    self, CONFLICTS_BEFORE_LIST, CallerCount, ConcurrentCallers, KnownAddresses, NoCandidate, Preferences,
 };
 use crate::pool::range_pool::Pool;
 
-/// So many losses in windows of growing width, with no crowd about, say that all up to there is claimed.
+/// This number of conflicts above the start, without concurrent callers, shows that every address up to the last one has a claim.
 const CONFLICTS_OF_A_DENSE_POOL: usize = 2;
 
-/// From a window as wide as this the end of what is claimed is found step by step, not by every call anew.
-const FAR: u32 = 1 << 12;
+/// A window wider than this is noted too: the next calls then need not find the end of a long row of claims by conflicts of their own.
+const WIDE: u32 = 1 << 12;
 
 /// What earlier calls on this node noted about a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolHints {
-    /// What the interface had before.
+    /// The address that the interface had before.
     pub previous: Option<IpAddr>,
-    /// All addresses below are taken, as far as is known.
+    /// The address to start at: all addresses below have claims, as far as is known.
     pub start: Option<IpAddr>,
-    /// The window that was needed a moment ago; 0 if nobody was met.
+    /// The window that a recent call needed; 0 if there was no contention.
     pub spread: u32,
 }
 
-/// What is worth noting.
+/// A hint to write after an allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// All addresses below this one are taken, as far as is known.
+    /// All addresses below this one have claims, as far as is known.
     Next(IpAddr),
-    /// Others were met; this window is wide enough.
+    /// There were conflicts with other callers; this window was wide enough.
     Spread(u32),
 }
 
-/// Where to begin from now on: where `next` is news to what is noted `now`. A call that began at `start` knows nothing of a note that was
-/// lowered since (an address was freed) or that another call has raised further: those stand, and the answer is `None`.
-pub fn raised(now: Option<IpAddr>, start: Option<IpAddr>, next: IpAddr) -> Option<IpAddr> {
-    let stands = now.is_some_and(|now| start.is_none_or(|start| now < start) || now > next);
-    (!stands).then_some(next)
+/// The new start of a pool whose hint is `current`, after a call that began at `start` found `next`. `None` keeps the hint: it was lowered
+/// meanwhile (an address was released), or another call raised it further.
+pub fn raised(current: Option<IpAddr>, start: Option<IpAddr>, next: IpAddr) -> Option<IpAddr> {
+    let is_newer = current.is_some_and(|current| start.is_none_or(|start| current < start) || current > next);
+    (!is_newer).then_some(next)
 }
 
-/// One call's way through a pool.
+/// The search of one call in a pool.
 #[derive(Clone, Debug)]
 pub struct Search {
-    notes: PoolHints,
+    hints: PoolHints,
     used: BTreeSet<IpAddr>,
-    /// Losses before the pool was listed; none right after a list.
+    /// The number of conflicts before the pool was last listed. Only later ones widen the window. `None` right after a list.
     conflicts_before_list: Option<usize>,
     trace: SearchTrace,
 }
 
-/// How one call came to its candidate, and what is to be learned from that. Of whoever sees no list of claims.
+/// How a call without a list of the claims found its candidate, to derive hints from it.
 #[derive(Clone, Debug)]
-pub struct SearchTrace {
+pub(crate) struct SearchTrace {
     start: Option<IpAddr>,
-    /// The window that was needed a moment before.
+    /// The window that a recent call needed.
     spread: u32,
-    /// What the present candidate was chosen without.
-    lost: BTreeSet<IpAddr>,
-    way: Found,
+    /// The conflicts before the current candidate was chosen.
+    conflicts: BTreeSet<IpAddr>,
+    found: Found,
 }
 
 /// Why an address is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// It was wished for, or the interface had it.
+pub(crate) enum Reason {
+    /// It is the requested address, or the interface had it before.
     Known,
     /// It is free, as far as is known.
     Free,
 }
 
-/// How the present candidate was found.
+/// How the current candidate was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
-    /// By wish or by memory.
+    /// As the requested or the previous address.
     Known,
-    /// All below it are taken, as far as is known.
+    /// As the first free address from the start on.
     InOrder,
-    /// By chance in a window of this size, because others were met or are about.
+    /// At random in a window of this size, because of concurrent callers or recent contention.
     AmongCallers(u32),
-    /// By chance too, but only because so many tries were lost.
+    /// At random in a window of this size, only because of conflicts in this call.
     Ahead(u32),
 }
 
 impl SearchTrace {
-    /// Nothing tried yet: where the search begins, and the window that was needed a moment ago.
-    pub const fn new(start: Option<IpAddr>, spread: u32) -> Self {
-        SearchTrace { start, spread, lost: BTreeSet::new(), way: Found::Known }
+    /// A search that begins at `start`. `spread` is the window that a recent call needed.
+    pub(crate) const fn new(start: Option<IpAddr>, spread: u32) -> Self {
+        SearchTrace { start, spread, conflicts: BTreeSet::new(), found: Found::Known }
     }
 
-    /// Where the search began.
-    pub const fn start(&self) -> Option<IpAddr> {
+    /// The address at which the search began.
+    pub(crate) const fn start(&self) -> Option<IpAddr> {
         self.start
     }
 
-    /// A candidate was chosen without `lost`, by chance among `spread` more.
-    pub fn step(&mut self, lost: &BTreeSet<IpAddr>, reason: Reason, spread: u32, callers: CallerCount) {
-        self.lost.clone_from(lost);
-        self.way = match (reason, spread, callers) {
+    /// Records how the next candidate is chosen: after `conflicts`, in a window of `spread` addresses.
+    pub(crate) fn step(
+        &mut self,
+        conflicts: &BTreeSet<IpAddr>,
+        reason: Reason,
+        spread: u32,
+        callers: CallerCount,
+    ) {
+        self.conflicts.clone_from(conflicts);
+        self.found = match (reason, spread, callers) {
             (Reason::Known, _, _) => Found::Known,
             (Reason::Free, 0, _) => Found::InOrder,
             (Reason::Free, _, CallerCount::Few) if self.spread == 0 => Found::Ahead(spread),
@@ -110,85 +127,90 @@ impl SearchTrace {
         };
     }
 
-    /// What to note when the claim of `ip` was got.
-    pub fn allocated(&self, pool: &Pool, ip: IpAddr) -> Vec<Hint> {
-        match self.way {
+    /// The hints to write after the claim of `ip` was created.
+    pub(crate) fn allocated(&self, pool: &Pool, ip: IpAddr) -> Vec<Hint> {
+        match self.found {
             Found::Known => Vec::new(),
             Found::InOrder => vec![Hint::Next(ip::add(ip, 1).unwrap_or(ip))],
-            // Nobody was met this time: what was noted of earlier meetings grows old.
-            Found::AmongCallers(_) if self.lost.is_empty() => Vec::new(),
+            // No conflict this time: the earlier hint expires.
+            Found::AmongCallers(_) if self.conflicts.is_empty() => Vec::new(),
             Found::AmongCallers(spread) => vec![Hint::Spread(spread)],
             Found::Ahead(spread) => self.after_conflicts(pool, ip, spread),
         }
     }
 
-    /// The pool is dense up to the last loss before `ip`; or its first addresses are contended for.
+    /// Tells a dense pool from contention for its first addresses.
     fn after_conflicts(&self, pool: &Pool, ip: IpAddr, spread: u32) -> Vec<Hint> {
         let first = self.start.unwrap_or_else(|| pool.free.first());
-        let in_a_row = pool.free.first_free_from(&self.lost, first).filter(|next| *next >= first);
-        let Some(next) = in_a_row else { return vec![Hint::Spread(spread)] };
-        let above: Vec<IpAddr> = self.lost.range(next..).copied().collect();
-        match above.iter().rfind(|lost| **lost < ip) {
+        // The first address from the start on that did not conflict. `None` if the conflicts wrapped around.
+        let end_of_row = pool.free.first_free_from(&self.conflicts, first).filter(|next| *next >= first);
+        let Some(end_of_row) = end_of_row else { return vec![Hint::Spread(spread)] };
+        let above: Vec<IpAddr> = self.conflicts.range(end_of_row..).copied().collect();
+        match above.iter().rfind(|conflict| **conflict < ip) {
             Some(last) if above.len() >= CONFLICTS_OF_A_DENSE_POOL => {
                 let next = Hint::Next(ip::add(*last, 1).unwrap_or(ip));
-                // How far it is dense beyond the last loss nobody knows: where that may be far, the next calls need not find out anew.
-                if spread > FAR { vec![next, Hint::Spread(spread)] } else { vec![next] }
+                // The pool may be dense far beyond the last conflict.
+                if spread > WIDE { vec![next, Hint::Spread(spread)] } else { vec![next] }
             }
-            Some(_) | None => vec![Hint::Next(next), Hint::Spread(spread)],
+            Some(_) | None => vec![Hint::Next(end_of_row), Hint::Spread(spread)],
         }
     }
 }
 
 impl Search {
-    /// Nothing tried yet.
-    pub const fn new(notes: PoolHints) -> Self {
-        let trace = SearchTrace::new(notes.start, notes.spread);
-        Search { notes, used: BTreeSet::new(), conflicts_before_list: Some(0), trace }
+    /// A search that has tried nothing yet.
+    pub const fn new(hints: PoolHints) -> Self {
+        let trace = SearchTrace::new(hints.start, hints.spread);
+        Search { hints, used: BTreeSet::new(), conflicts_before_list: Some(0), trace }
     }
 
-    /// The next address to try. `lost` are all that this call tried.
+    /// The next address to try. `conflicts` are all addresses that this call has tried.
     ///
     /// # Errors
     /// [`NoCandidate`].
     pub fn next(
         &mut self,
         pool: &Pool,
-        requested: Option<RequestedAddress>,
-        lost: &BTreeSet<IpAddr>,
+        requested: Option<IpAddr>,
+        conflicts: &BTreeSet<IpAddr>,
         callers: ConcurrentCallers,
         random: u64,
     ) -> Result<IpAddr, NoCandidate> {
-        let conflicts = lost.len().saturating_sub(*self.conflicts_before_list.get_or_insert(lost.len()));
-        let spread = choose::spread(self.notes.spread, callers.size, conflicts);
-        let is_known = requested.is_some() || self.notes.previous.is_some();
-        self.trace.step(lost, if is_known { Reason::Known } else { Reason::Free }, spread, callers.size);
+        let before_list = *self.conflicts_before_list.get_or_insert(conflicts.len());
+        let since_list = conflicts.len().saturating_sub(before_list);
+        let spread = choose::spread(self.hints.spread, callers.size, since_list);
+        let is_known = requested.is_some() || self.hints.previous.is_some();
+        let reason = if is_known { Reason::Known } else { Reason::Free };
+        self.trace.step(conflicts, reason, spread, callers.size);
+        // A random choice needs no order among the callers of this node.
         let ahead = if spread == 0 { callers.ahead } else { 0 };
-        let hints =
-            Preferences { requested, previous: self.notes.previous, start: self.notes.start, ahead, spread };
-        choose::next(&pool.range, &pool.free, KnownAddresses { used: &self.used, lost }, hints, random)
+        let PoolHints { previous, start, .. } = self.hints;
+        let preferences = Preferences { requested, previous, start, ahead, spread };
+        let known = KnownAddresses { used: &self.used, conflicts };
+        choose::next(&pool.range, &pool.free, known, preferences, random)
     }
 
-    /// What to note when the claim of `ip` was got.
+    /// The hints to write after the claim of `ip` was created.
     pub fn allocated(&self, pool: &Pool, ip: IpAddr) -> Vec<Hint> {
         self.trace.allocated(pool, ip)
     }
 
-    /// Takes a list of the pool's claims in. Below the address that is returned all are taken.
+    /// Records a list of the pool's claims. Returns the lowest free address.
     pub fn learn(&mut self, pool: &Pool, listing: &Listing) -> Option<IpAddr> {
         self.used.extend(listing.owners.keys());
-        self.notes.previous = listing.own;
-        self.notes.start = None;
+        self.hints.previous = listing.own;
+        self.hints.start = None;
         self.trace.start = None;
         self.conflicts_before_list = None;
         pool.free.first_free(&self.used)
     }
 
-    /// Whether a candidate may be the caller's own already.
+    /// Whether the caller may own the claim of `ip` already, from an earlier call.
     pub fn may_be_callers(&self, ip: IpAddr) -> bool {
-        self.notes.previous == Some(ip)
+        self.hints.previous == Some(ip)
     }
 
-    /// Whether to list the pool's claims after so many losses.
+    /// Whether to list the pool's claims after this number of conflicts.
     pub const fn wants_list(conflicts: usize) -> bool {
         conflicts >= CONFLICTS_BEFORE_LIST
     }

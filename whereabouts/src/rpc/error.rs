@@ -1,4 +1,4 @@
-//! Why a call failed, with its CNI code: the same in the plugin and in the daemon.
+//! Why a call failed, with its CNI code. The plugin and the daemon use the same errors.
 
 use cni::{CniError, Code};
 use node::client::{ApiError, BlockOnError, ConnectError};
@@ -9,40 +9,40 @@ use crate::claims::status::Unavailable;
 use crate::conf::ConfError;
 use crate::node_state::record::RecordError;
 
-/// Why a verb failed, by what the runtime can do.
+/// Why a call failed, by what the runtime can do.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The configuration is wrong: an operator must act.
+    /// The configuration is invalid: an operator must change it.
     #[error(transparent)]
     Conf(#[from] ConfError),
     /// There are no usable credentials.
     #[error("failed to create Kubernetes IPAM manager: {0}")]
     Connect(#[from] ConnectError),
-    /// An order was not served.
+    /// An allocation request failed.
     #[error(transparent)]
     Allocate(#[from] AllocateError),
-    /// No address can be had.
+    /// No address can be allocated.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// The daemon says no.
+    /// The daemon refused the request.
     #[error("{}", .0.msg)]
     Daemon(CniError),
-    /// The daemon does not answer as it should.
+    /// The connection to the daemon failed.
     #[error(transparent)]
     Rpc(#[from] RpcError),
     /// Another request to the API server failed.
     #[error("error at storage engine: {0}")]
     Api(#[from] ApiError),
-    /// The deadline passed, or there is no runtime.
+    /// The deadline passed, or the async runtime could not start.
     #[error("error at storage engine: {0}")]
     BlockOn(#[from] BlockOnError),
-    /// The daemon has too much to do.
-    #[error("whereabouts-daemon is busy with other orders; try again")]
+    /// Too many requests wait in the daemon.
+    #[error("whereabouts-daemon is busy with other requests; try again")]
     Busy,
-    /// The node's own files fail.
+    /// The node's records cannot be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// The flat file is there and cannot be read.
+    /// The flat file exists and cannot be read.
     #[error("error opening flat configuration file: {0}")]
     FlatFile(#[from] node::files::FileError),
     /// `CNI_ARGS` names no pod.
@@ -50,7 +50,7 @@ pub enum CallError {
         "IPAM client initialization error: no pod name: CNI_ARGS must have K8S_POD_NAME and K8S_POD_NAMESPACE"
     )]
     NoPod,
-    /// The node's name is not to be found.
+    /// The node's name is unknown.
     #[error(
         "node_slice_size is set, but the node's name is unknown: expected the variable NODENAME, a file \"nodename\" beside the flat file, or /etc/hostname"
     )]
@@ -58,7 +58,7 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// As the runtime gets it.
+    /// The error as the runtime receives it.
     pub fn to_cni(&self) -> CniError {
         let code = match self {
             CallError::Daemon(error) => return error.clone(),
@@ -75,8 +75,8 @@ impl CallError {
     }
 }
 
-/// The code of an order that was not served.
-pub fn allocate_code(error: &AllocateError) -> Code {
+/// The CNI code of a failed allocation request.
+const fn allocate_code(error: &AllocateError) -> Code {
     match error {
         AllocateError::Pool(_) | AllocateError::Claim(ClaimError::Naming(_)) => Code::InvalidConfig,
         AllocateError::Claim(ClaimError::PodGone { .. }) => Code::UnknownContainer,
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_call_lacks_is_named_with_its_code() {
+    fn a_missing_pod_or_node_name_has_its_code() {
         let no_pod = CallError::NoPod.to_cni();
         assert!(no_pod.msg.starts_with("IPAM client initialization error: no pod name"));
         assert_eq!(no_pod.code, Code::InvalidEnvironment);
@@ -99,8 +99,8 @@ mod tests {
     }
 
     #[test]
-    fn what_the_daemon_says_is_passed_on_as_it_is() {
-        let said = CniError::new(Code::TryAgainLater, "the pool is full");
-        assert_eq!(CallError::Daemon(said.clone()).to_cni(), said);
+    fn the_daemons_error_reaches_the_runtime_unchanged() {
+        let refusal = CniError::new(Code::TryAgainLater, "the pool is full");
+        assert_eq!(CallError::Daemon(refusal.clone()).to_cni(), refusal);
     }
 }

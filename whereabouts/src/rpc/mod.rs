@@ -1,4 +1,4 @@
-//! What the plugin and the node's daemon say to each other.
+//! The protocol between the plugin and the node's daemon, and the errors of both.
 
-pub mod error;
+pub(crate) mod error;
 pub mod wire;

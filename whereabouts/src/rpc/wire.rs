@@ -1,4 +1,4 @@
-//! What plugin and daemon say to each other: one request and one answer a connection, each a line of JSON.
+//! The protocol between plugin and daemon: one request and one response per connection, each one line of JSON.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::node_state::record::Record;
 use crate::pool::held_claim::Claimed;
 use crate::pool::request::{AllocationRequest, PoolRequest};
 
-/// How long an ADD may take, below what a runtime waits.
+/// The time limit of an ADD. It is shorter than the time-out of every runtime.
 pub const ADD_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long a DEL may take; then it leaves a tombstone.
+/// The time limit of a DEL. After it the DEL leaves a tombstone and succeeds.
 pub const DEL_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a STATUS may take: runtimes ask often.
-pub const STATUS_LIMIT: Duration = Duration::from_secs(5);
+/// The time limit of a STATUS. It is short because runtimes call STATUS often.
+pub(crate) const STATUS_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where the node's daemon listens. Only root can connect.
 pub const SOCKET: &str = "/run/whereabouts/whereabouts.sock";
@@ -29,71 +29,71 @@ pub fn socket() -> &'static Path {
     Path::new(SOCKET)
 }
 
-/// What a plugin asks for.
+/// A request of a plugin.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// Claim addresses.
+    /// Allocate addresses.
     Claim(Box<AllocationRequest>),
-    /// Give back what an attachment holds.
+    /// Release the addresses of an attachment.
     Release(Box<Release>),
-    /// Whether an attachment still holds what it has a record of.
+    /// Whether an attachment still holds the claims of its record.
     Check(Box<Record>),
-    /// Whether addresses can be had.
+    /// Whether an address can be allocated.
     Status(StatusQuery),
 }
 
-/// What is to be given back.
+/// The addresses to release.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Release {
-    /// The attachment.
+    /// The attachment's record.
     pub record: Record,
-    /// Pools that may hold entries which Whereabouts wrote for it: of attachments this node has no record of.
+    /// Pools in which Whereabouts may have written allocations for it. Empty if this node has a record of the attachment.
     pub upstream: Vec<PoolRequest>,
 }
 
-/// Of which pools addresses are wanted.
+/// The pools of a STATUS.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StatusQuery {
-    /// Where the claims are; `None` where no credentials name a namespace.
+    /// The namespace of the claims; `None` if the credentials name none.
     pub namespace: Option<DnsLabel>,
     /// The pools.
     pub pools: Vec<PoolRequest>,
 }
 
-/// What the daemon answers.
+/// The daemon's response.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Answer {
-    /// The order is served.
+pub enum Response {
+    /// The addresses are allocated.
     Claimed(Vec<Claimed>),
-    /// It is so.
+    /// The request succeeded.
     Done,
-    /// This claim is gone or another's.
+    /// This claim is gone, or another container holds it.
     Missing(DnsSubdomain),
-    /// It failed.
+    /// The request failed.
     Refused(Refusal),
 }
 
-/// Why a request failed, as the runtime is to hear it.
+/// Why a request failed, for the runtime.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The CNI error code.
     pub code: u32,
     /// The message.
     pub text: String,
-    /// What is to be cleaned up.
+    /// Whether a DEL must follow.
     pub cleanup: Cleanup,
 }
 
 impl Refusal {
-    /// A failure for the wire.
-    pub fn new(error: &CniError, cleanup: Cleanup) -> Self {
+    /// Makes a refusal of an error.
+    pub(crate) fn new(error: &CniError, cleanup: Cleanup) -> Self {
         Refusal { code: error.code.number(), text: error.msg.clone(), cleanup }
     }
 
-    /// As the runtime gets it.
-    pub fn to_cni(&self) -> CniError {
+    /// The error as the runtime receives it.
+    pub(crate) fn to_cni(&self) -> CniError {
         CniError::new(Code::from_number(self.code), self.text.clone())
     }
 }

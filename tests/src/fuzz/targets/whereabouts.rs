@@ -8,7 +8,6 @@ use cni::names::{ContainerId, IfName};
 use node::names::DnsSubdomain;
 use serde_json::{Map, Value};
 use whereabouts::addr::ip;
-use whereabouts::conf::request::RequestedAddress;
 use whereabouts::conf::request::{IpArgs, Requests};
 use whereabouts::conf::{CONF_DIRS, Conf, FlatFile, Network};
 use whereabouts::crd::{ip_pool, reservation};
@@ -66,10 +65,10 @@ fn assigned(conf: &Conf, asked: &[u8]) {
         let Ok(free) = range.allocatable() else { continue };
         let hints = Preferences { requested: claim.requested, ..Preferences::default() };
         match (
-            choose::next(range, &free, KnownAddresses { used: &none, lost: &none }, hints, 7),
+            choose::next(range, &free, KnownAddresses { used: &none, conflicts: &none }, hints, 7),
             claim.requested,
         ) {
-            (Ok(ip), Some(RequestedAddress::Required(requested))) => assert_eq!(ip, requested),
+            (Ok(ip), Some(requested)) => assert_eq!(ip, requested),
             (Ok(ip), _) => assert!(free.contains(ip) && range.is_usable(ip), "{ip} of {range:?}"),
             (Err(_), Some(requested)) => panic!("{requested:?} was assigned to {range:?}"),
             (Err(_), None) => assert_eq!(free.size(), 0, "{range:?}"),
@@ -144,7 +143,7 @@ pub fn whereabouts_record(bytes: &[u8]) {
     }
     if records.bury(&record).is_ok() {
         assert_eq!(records.tombstones().expect("tombstones can be listed"), std::slice::from_ref(&record));
-        records.drained(&record).expect("a tombstone can go");
+        records.remove_tombstone(&record).expect("a tombstone can go");
         assert!(records.tombstones().expect("tombstones can be listed").is_empty());
     }
     let outside = std::fs::read_dir(folder.path()).expect("the folder exists").count();

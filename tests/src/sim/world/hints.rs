@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use node::client::ApiError;
 use tokio::time::Instant;
-use whereabouts::conf::request::RequestedAddress;
 use whereabouts::crd::ip_pool::SeparateUse;
 use whereabouts::node_state::hints::SPREAD_LIFETIME;
 use whereabouts::node_state::record::Record;
@@ -135,7 +134,7 @@ impl CandidateCursor for Looking {
     fn next(
         &mut self,
         pool: &Pool,
-        requested: Option<RequestedAddress>,
+        requested: Option<IpAddr>,
         lost: &BTreeSet<IpAddr>,
     ) -> Result<IpAddr, NoCandidate> {
         let together = self.hints.files().looking.get(&self.owner.0).copied().unwrap_or_default();

@@ -8,7 +8,7 @@ use whereabouts::addr::range::RangeSpec;
 use whereabouts::conf::OverlappingRanges;
 use whereabouts::conf::request::Claim;
 use whereabouts::crd::ip_pool::SEPARATE_SINCE;
-use whereabouts::crd::ip_pool::written;
+use whereabouts::crd::ip_pool::rfc3339_seconds;
 use whereabouts::pool::claim_names::SETTLING;
 use whereabouts::pool::held_claim::HeldClaim;
 use whereabouts::pool::request::PoolRequest;
@@ -74,7 +74,7 @@ impl Past {
             Past::Recent(ago) => ago,
             Past::Long => 2 * SETTLING,
         };
-        let since = written(node::clock::now() - SignedDuration::from_secs(ago));
+        let since = rfc3339_seconds(node::clock::now() - SignedDuration::from_secs(ago));
         Map::from_iter([(SEPARATE_SINCE.to_owned(), json!(since))])
     }
 }

@@ -18,7 +18,7 @@ pub async fn lead(world: World, api: ApiClient, grace: Duration, mut rng: Rng) {
     let timing = Timing { grace, pass: PASS, ..Timing::default() };
     loop {
         let (metrics, _) = Metrics::new();
-        let context = Context::new(api.clone(), namespace.clone(), metrics, grace).paced(timing);
+        let context = Context::new(api.clone(), namespace.clone(), metrics, grace).with_timing(timing);
         let term = Duration::from_secs(rng.u64(30..300));
         if world.history.now() + term < CHURN {
             let _ = tokio::time::timeout(term, run(&context)).await;

@@ -1,5 +1,5 @@
 //! A node: its disk, its plugin, and on most nodes its daemon, which may fall at any time. What the plugin does around the code that it
-//! shares with the daemon (records, tombstones, falling back) is done here as in `whereabouts::plugin::attach` and `whereabouts::plugin::source`, in memory.
+//! shares with the daemon (records, tombstones, falling back) is done here as in `whereabouts::plugin::attach` and `whereabouts::plugin::backend`, in memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -28,7 +28,7 @@ use whereabouts::pool::held_claim::Claimed;
 use whereabouts::pool::held_claim::HeldClaim;
 use whereabouts::pool::request::{AllocationRequest, PoolRequest};
 use whereabouts::rpc::wire::{ADD_LIMIT, DEL_LIMIT};
-use whereabouts::rpc::wire::{Answer, Release, Request};
+use whereabouts::rpc::wire::{Release, Request, Response};
 
 use super::hints::SimulatedHints;
 use super::layout::NAMESPACE;
@@ -234,8 +234,8 @@ impl Node {
     async fn claim(&self, order: &AllocationRequest) -> Result<(Vec<Claimed>, Stage), (AddError, Cleanup)> {
         let deadline = Deadline::after(ADD_LIMIT);
         let beginning = match self.ask(Request::Claim(Box::new(order.clone())), deadline).await {
-            Ok(Asked::Answered(Answer::Claimed(claimed))) => return Ok((claimed, Stage::Held)),
-            Ok(Asked::Answered(Answer::Refused(refusal))) => return Err((refusal.text, refusal.cleanup)),
+            Ok(Asked::Answered(Response::Claimed(claimed))) => return Ok((claimed, Stage::Held)),
+            Ok(Asked::Answered(Response::Refused(refusal))) => return Err((refusal.text, refusal.cleanup)),
             Ok(Asked::Answered(answer)) => return Err((format!("{answer:?}"), Cleanup::Needed)),
             Ok(Asked::Nobody) => PriorAttempt::Absent,
             Ok(Asked::Interrupted) => PriorAttempt::Interrupted,
@@ -277,7 +277,7 @@ impl Node {
     async fn release(&self, release: &Release) -> Result<(), String> {
         let deadline = Deadline::after(DEL_LIMIT);
         match self.ask(Request::Release(Box::new(release.clone())), deadline).await {
-            Ok(Asked::Answered(Answer::Done)) => return Ok(()),
+            Ok(Asked::Answered(Response::Done)) => return Ok(()),
             Ok(Asked::Answered(answer)) => return Err(format!("{answer:?}")),
             Ok(Asked::Nobody | Asked::Interrupted) => {}
             Err(unanswered) => return Err(unanswered.to_string()),
@@ -297,9 +297,9 @@ impl Node {
     }
 }
 
-/// What came of asking the daemon, as [`whereabouts::plugin::source::Source`] tells it apart.
+/// What came of asking the daemon, as `whereabouts::plugin::backend` tells it apart.
 enum Asked {
-    Answered(Answer),
+    Answered(Response),
     Nobody,
     Interrupted,
 }

@@ -21,7 +21,7 @@ fn allocatable(range: &str, excludes: &[&str]) -> Allocatable {
 }
 
 #[test]
-fn windows() {
+fn the_window_runs_from_start_to_end_where_they_are_usable() {
     // range, start, end, first, last
     let table = [
         ("192.168.21.100/30", "", "", "192.168.21.101", "192.168.21.102"),
@@ -57,7 +57,7 @@ fn windows() {
             "2001:db8:5422:5::10",
             "2001:db8:5422:5:ffff:ffff:ffff:fffe",
         ),
-        // Beyond the original, which fails on these.
+        // Whereabouts fails on these.
         ("10.0.0.6/31", "", "", "10.0.0.6", "10.0.0.7"),
         ("10.0.0.6/32", "", "", "10.0.0.6", "10.0.0.6"),
         ("fd00::6/127", "", "", "fd00::6", "fd00::7"),
@@ -72,7 +72,7 @@ fn windows() {
 }
 
 #[test]
-fn range_forms() {
+fn a_range_is_a_cidr_or_first_and_last_address() {
     // text, network, start, end
     let table = [
         ("192.168.1.44/28", "192.168.1.32/28", "", ""),
@@ -92,13 +92,13 @@ fn range_forms() {
 }
 
 #[test]
-fn a_start_end_form_overrides_the_keys_beside_it() {
+fn first_and_last_address_override_range_start_and_range_end() {
     let found = spec("10.0.0.3-10.0.0.4/24", "10.0.0.9", "10.0.0.99", &[]);
     assert_eq!((found.start, found.end), (Some(ip("10.0.0.3")), Some(ip("10.0.0.4"))));
 }
 
 #[test]
-fn bad_ranges_have_the_texts_tools_know() {
+fn bad_ranges_have_upstreams_error_texts() {
     let table = [
         ("x-10.0.0.9/24", "invalid range start IP: x"),
         (
@@ -118,7 +118,7 @@ fn bad_ranges_have_the_texts_tools_know() {
 }
 
 #[test]
-fn an_ignored_bound_is_reported_unless_it_is_the_networks_own() {
+fn an_ignored_bound_is_reported_unless_it_is_the_network_or_broadcast_address() {
     let ignored = |start, end| spec("10.0.0.0/24", start, end, &[]).window().ignored;
     assert_eq!(ignored("10.0.9.1", ""), [Bound::Start(ip("10.0.9.1"))]);
     assert_eq!(ignored("10.0.0.9", "10.0.0.8"), [Bound::End(ip("10.0.0.8"))]);
@@ -126,7 +126,7 @@ fn an_ignored_bound_is_reported_unless_it_is_the_networks_own() {
 }
 
 #[test]
-fn first_free_addresses() {
+fn first_free_returns_the_lowest_unused_address() {
     // range, excludes, used, expected
     type Row = (&'static str, &'static [&'static str], &'static [&'static str], Option<&'static str>);
     let table: &[Row] = &[
@@ -153,7 +153,7 @@ fn first_free_addresses() {
         ("192.168.0.0/29", &[], &["10.0.0.1", "fd00::1", "192.168.0.1"], Some("192.168.0.2")),
         ("10.0.0.6/31", &[], &["10.0.0.6"], Some("10.0.0.7")),
         ("10.0.0.6/32", &[], &["10.0.0.6"], None),
-        // No number comes after the last one, which must not end the search before it.
+        // The highest number has no successor; the search must not overflow.
         (
             "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128",
             &[],
@@ -172,7 +172,7 @@ fn first_free_addresses() {
             &["ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe"],
             Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
         ),
-        // Interior ".0" and ".255" are addresses like any other.
+        // ".0" and ".255" inside a range are ordinary addresses.
         ("10.0.0.254-10.0.1.2/23", &[], &["10.0.0.254"], Some("10.0.0.255")),
         ("10.0.0.254-10.0.1.2/23", &[], &["10.0.0.254", "10.0.0.255"], Some("10.0.1.0")),
     ];
@@ -183,7 +183,7 @@ fn first_free_addresses() {
 }
 
 #[test]
-fn bad_excludes_have_the_text_tools_know() {
+fn bad_excludes_have_upstreams_error_text() {
     for bad in ["192.168.0.1/123", "100::2::1", "192.168.001.001", "", "10.0.0.1-10.0.0.3"] {
         let error = spec("192.168.0.0/29", "", "", &[bad]).allocatable().unwrap_err();
         assert!(matches!(error, RangeError::Exclude(_)));
@@ -206,7 +206,7 @@ fn sizes_count_each_excluded_address_once() {
     assert_eq!(size("::/0", &[]), u128::MAX - 1);
 }
 
-/// A small generator with a fixed seed: the same cases in every run.
+/// A linear congruential generator with a fixed seed: the same cases in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -216,7 +216,7 @@ impl Dice {
     }
 }
 
-/// One address after the other, as slow as it gets.
+/// The free addresses, found by a scan of every address.
 fn naive(spec: &RangeSpec, used: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
     let excludes: Vec<ipnet::IpNet> = spec
         .excludes
@@ -244,7 +244,7 @@ fn part(dice: &mut Dice, base: IpAddr, host_bits: u8) -> String {
 }
 
 #[test]
-fn a_naive_scan_agrees() {
+fn results_agree_with_a_naive_scan() {
     let mut dice = Dice(42);
     for case in 0..3000 {
         let (base, bits) = if case % 2 == 0 { (ip("10.0.3.0"), 32) } else { (ip("fd00::7:0"), 128) };
@@ -272,7 +272,7 @@ fn a_naive_scan_agrees() {
 }
 
 #[test]
-fn huge_excludes_and_full_beginnings_are_quick() {
+fn large_excludes_and_60_000_used_addresses_are_fast() {
     let started = std::time::Instant::now();
     let excludes: Vec<String> = (0..1000).map(|n| format!("fd00:{n:x}::/32")).collect();
     let texts: Vec<&str> = excludes.iter().map(String::as_str).collect();

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Adopted, CachedAllocation, CachedObject, CachedPool, CachedReservation, Interner, Via};
+use super::{Adopted, CachedAllocation, CachedObject, CachedPool, CachedReservation, Via};
+use crate::crd::interner::Interner;
 use crate::crd::packed::Decimal;
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
 
@@ -12,8 +13,8 @@ const UID: &str = "0b5dbf05-7e5c-4e3b-8d0e-0a6a1d5bd0d1";
 fn reservation() -> Reservation {
     let spec = ReservationSpec { podref: "a/b".into(), ifname: "net1".into(), containerid: DIGEST.into() };
     let range = "10.0.0.0/8".parse().unwrap();
-    let holding = ReservationOwner { pool: "10.0.0.0-8", range, pod_uid: Some(UID), node: Some("n1"), spec };
-    let mut claim = Reservation::new("10.0.0.1", holding);
+    let owner = ReservationOwner { pool: "10.0.0.0-8", range, pod_uid: Some(UID), node: Some("n1"), spec };
+    let mut claim = Reservation::new("10.0.0.1", owner);
     claim.metadata.uid = Some(UID.into());
     claim.metadata.resource_version = Some("4711".into());
     claim
@@ -24,7 +25,7 @@ fn read(object: Value) -> CachedReservation {
 }
 
 #[test]
-fn a_claim_is_read_as_if_it_were_read_whole() {
+fn a_claim_parsed_in_part_equals_one_parsed_whole() {
     let whole = reservation();
     let mut object = serde_json::to_value(&whole).unwrap();
     object["metadata"]["managedFields"] = json!([{"manager": "m", "fieldsV1": {"f:spec": {"f:podref": {}}}}]);
@@ -46,7 +47,7 @@ fn a_claim_is_read_as_if_it_were_read_whole() {
     assert_eq!(CachedReservation::from(&whole).version.1, Some(Decimal::of("4711")));
 }
 
-/// There may be tens of thousands, held by a daemon that has 10 MiB otherwise.
+/// A daemon may cache tens of thousands, and needs only 10 MiB otherwise.
 #[test]
 fn claims_and_entries_are_small() {
     assert!(size_of::<CachedReservation>() <= 200, "{}", size_of::<CachedReservation>());
@@ -54,21 +55,21 @@ fn claims_and_entries_are_small() {
 }
 
 #[test]
-fn texts_in_common_are_kept_once_and_forgotten_with_the_last() {
-    let mut texts = Interner::default();
-    let [one, other] = [1, 2].map(|_| CachedReservation::from(&reservation()).shared(&mut texts));
+fn equal_texts_are_interned_until_the_last_user_is_gone() {
+    let mut interner = Interner::default();
+    let [one, other] = [1, 2].map(|_| CachedReservation::from(&reservation()).interned(&mut interner));
     assert!(Arc::ptr_eq(&one.ifname, &other.ifname));
     assert!(Arc::ptr_eq(one.pool.as_ref().unwrap(), other.pool.as_ref().unwrap()));
     drop(one);
-    texts.forget_unused();
-    assert_eq!(texts.0.len(), 2);
+    interner.remove_unused();
+    assert_eq!(interner.0.len(), 2);
     drop(other);
-    texts.forget_unused();
-    assert_eq!(texts.0.len(), 0);
+    interner.remove_unused();
+    assert_eq!(interner.0.len(), 0);
 }
 
 #[test]
-fn a_pools_entries_are_found_by_key_and_wrong_keys_have_no_address() {
+fn allocations_are_found_by_key_and_invalid_keys_have_no_address() {
     let entry = |via: Option<&str>| json!({"id": DIGEST, "podref": "a/b", "ifname": "net1", "via": via});
     let pool = json!({"metadata": {"name": "p", "resourceVersion": "7", "annotations": {"whereabouts.multus-rs/adopted": "true"}},
         "spec": {"range": "10.0.0.0/28", "allocations": {"10": entry(None), "9": entry(Some("claim:89abcdef")),
@@ -80,7 +81,7 @@ fn a_pools_entries_are_found_by_key_and_wrong_keys_have_no_address() {
     assert_eq!([2, 9, 10, 11].map(via), expected);
     let addresses: Vec<String> = pool.addresses().map(|(key, ip, _)| format!("{key} {ip}")).collect();
     assert_eq!(addresses, ["2 10.0.0.2", "9 10.0.0.9", "10 10.0.0.10"]);
-    assert_eq!(pool.entries()[0].1.held().containerid, DIGEST);
+    assert_eq!(pool.entries()[0].1.spec().containerid, DIGEST);
 }
 
 #[test]
@@ -88,5 +89,5 @@ fn a_static_pod_has_two_uids() {
     let pod = json!({"metadata": {"name": "b", "namespace": "a", "uid": UID, "annotations": {"kubernetes.io/config.mirror": "hash"}}});
     let pod: CachedObject = serde_json::from_value(pod).unwrap();
     assert_eq!((pod.namespace.as_str(), pod.name.as_str()), ("a", "b"));
-    assert!(pod.identity.is(UID) && pod.identity.is("hash") && !pod.identity.is("other"));
+    assert!(pod.identity.has_uid(UID) && pod.identity.has_uid("hash") && !pod.identity.has_uid("other"));
 }

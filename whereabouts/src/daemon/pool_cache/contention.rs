@@ -1,4 +1,5 @@
-//! Meetings with orders of other nodes: claims that were there first and that the API server's news had not shown.
+//! Contention with other nodes: conflicts with claims that the watch has not shown yet. A node that has many of them chooses its candidates at
+//! random from a wider window, so that concurrent nodes collide less.
 
 use std::ops::RangeInclusive;
 
@@ -6,22 +7,22 @@ use tokio::time::Instant;
 
 use crate::node_state::hints::SPREAD_LIFETIME;
 
-/// The window among whose free addresses orders choose after a few meetings with others, and the widest after many.
+/// The smallest and the largest window: how many free addresses a candidate is chosen from.
 const SPREADS: RangeInclusive<u32> = 1 << 6..=1 << 16;
 
-/// So many meetings, one shortly after the other, are no chance.
+/// This many conflicts, each within [`SPREAD_LIFETIME`] of the one before, mean contention. Fewer happen at random.
 const CONFLICTS_OF_CONTENTION: u32 = 3;
 
-/// The meetings of a short while.
+/// The conflicts of the last [`SPREAD_LIFETIME`].
 #[derive(Debug, Default)]
 pub(super) struct ContentionTracker {
     last: Option<Instant>,
-    times: u32,
+    conflicts: u32,
     window: u32,
 }
 
 impl ContentionTracker {
-    /// The window that is wide enough now; 0 if nobody was met lately.
+    /// The window to choose from now; 0 without contention.
     pub(super) fn window(&self) -> u32 {
         if self.is_recent() { self.window } else { 0 }
     }
@@ -30,32 +31,34 @@ impl ContentionTracker {
         self.last.is_some_and(|at| at.elapsed() < SPREAD_LIFETIME)
     }
 
-    pub(super) fn again(&mut self) {
+    /// Records a conflict. From the third one on, each doubles the window.
+    pub(super) fn conflicted(&mut self) {
         if !self.is_recent() {
             *self = ContentionTracker::default();
         }
         self.last = Some(Instant::now());
-        self.times += 1;
-        if self.times >= CONFLICTS_OF_CONTENTION {
+        self.conflicts += 1;
+        if self.conflicts >= CONFLICTS_OF_CONTENTION {
             self.window = (self.window * 2).clamp(*SPREADS.start(), *SPREADS.end());
         }
     }
 
-    /// A window so wide was needed, whoever was met.
+    /// Records that a request needed a window of this size.
     pub(super) fn needed(&mut self, window: u32) {
-        *self = ContentionTracker { last: Some(Instant::now()), times: CONFLICTS_OF_CONTENTION, window };
+        *self = ContentionTracker { last: Some(Instant::now()), conflicts: CONFLICTS_OF_CONTENTION, window };
     }
 
-    /// Nobody was met in a window that had been needed. It is narrowed by orders, not only by time: under steady load it would else be
-    /// forgotten and learned anew again and again.
-    pub(super) fn fewer(&mut self) {
+    /// Records a request that needed no window, and keeps the window alive. Requests narrow it, not only time: under steady load it would
+    /// otherwise expire and be learned again and again.
+    pub(super) fn narrow_and_keep(&mut self) {
         if self.is_recent() {
             self.last = Some(Instant::now());
-            self.not_this_time();
+            self.narrow();
         }
     }
 
-    pub(super) fn not_this_time(&mut self) {
+    /// Records an allocation without a conflict: the window shrinks by a sixteenth.
+    pub(super) fn narrow(&mut self) {
         self.window -= self.window.div_ceil(16);
     }
 }

@@ -1,6 +1,5 @@
-//! One order's place in a pool: which address it tries, and what is learned from it.
+//! The cursor of one request in a pool: which address it tries, and what the result teaches.
 
-use crate::pool::request::Claimant;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,23 +9,24 @@ use tokio::time::Instant;
 use super::pool::{FULL_LIFETIME, PoolCache, interface};
 use super::state::{AddressHolder, SyncState};
 use crate::addr::ip;
-use crate::conf::request::RequestedAddress;
 use crate::daemon::in_flight::InFlightRequest;
 use crate::pool::candidates::{CandidateCursor, Listing};
-use crate::pool::choose;
-use crate::pool::choose::{CONFLICTS_BEFORE_LIST, KnownAddresses, NoCandidate, Preferences};
+use crate::pool::choose::{self, CONFLICTS_BEFORE_LIST, KnownAddresses, NoCandidate, Preferences};
 use crate::pool::holders::largest_holders;
 use crate::pool::range_pool::Pool;
+use crate::pool::request::Claimant;
 use crate::pool::search::{Reason, SearchTrace};
 
-/// One order's place in a pool. What it tries nobody else here tries, until it is dropped.
+/// The cursor of one request in a pool. No other request of this node tries its candidate, until the cursor is dropped.
 #[derive(Debug)]
-pub struct CacheCursor {
+pub(crate) struct CacheCursor {
     cache: Arc<PoolCache>,
-    owner: u64,
+    /// A hash of podref and interface name.
+    interface: u64,
+    /// The candidate that this cursor has reserved in the cache.
     trying: Option<IpAddr>,
     in_flight: Option<Arc<InFlightRequest>>,
-    /// How it came to its candidate, where there are no news to go by.
+    /// How the candidate was chosen, while the cache is not synced.
     trace: Option<SearchTrace>,
 }
 
@@ -34,26 +34,26 @@ impl CandidateCursor for CacheCursor {
     fn next(
         &mut self,
         pool: &Pool,
-        requested: Option<RequestedAddress>,
-        lost: &BTreeSet<IpAddr>,
+        requested: Option<IpAddr>,
+        conflicts: &BTreeSet<IpAddr>,
     ) -> Result<IpAddr, NoCandidate> {
-        self.let_go();
+        self.release_candidate();
         let mut state = self.cache.state();
-        let previous = state.of_interface.get(&self.owner).copied();
+        let previous = state.by_interface.get(&self.interface).copied();
         let callers = state.callers();
-        let spread = choose::spread(state.contention.window(), callers, lost.len());
+        let spread = choose::spread(state.contention.window(), callers, conflicts.len());
         if state.sync != SyncState::Synced {
             let trace =
                 self.trace.get_or_insert_with(|| SearchTrace::new(state.lowest, state.contention.window()));
             let is_known = requested.is_some() || previous.is_some();
-            trace.step(lost, if is_known { Reason::Known } else { Reason::Free }, spread, callers);
+            trace.step(conflicts, if is_known { Reason::Known } else { Reason::Free }, spread, callers);
         }
         let hints = Preferences { requested, previous, start: state.lowest, ahead: 0, spread };
-        let view = KnownAddresses { used: &state.used, lost };
+        let view = KnownAddresses { used: &state.used, conflicts };
         let ip = choose::next(&pool.range, &pool.free, view, hints, fastrand::u64(..))?;
-        // Wished for, or held already, it is not this order's to let go.
+        // An address that was in `used` before, because it is requested or held already, is not this cursor's to release.
         if state.used.insert(ip) {
-            state.tried.insert(ip);
+            state.trying.insert(ip);
             self.trying = Some(ip);
             let in_order = requested.is_none() && spread == 0;
             if in_order && state.lowest.is_none_or(|lowest| lowest <= ip) {
@@ -65,39 +65,39 @@ impl CandidateCursor for CacheCursor {
 
     fn allocated(&mut self, ip: IpAddr) {
         let mut state = self.cache.state();
-        state.tried.remove(&ip);
+        state.trying.remove(&ip);
         state.hold(ip, AddressHolder::ThisNode);
-        state.of_interface.insert(self.owner, ip);
+        state.by_interface.insert(self.interface, ip);
         self.trying = None;
         let trace = self.trace.take().filter(|_| state.sync != SyncState::Synced);
-        let Some(trace) = trace else { return state.contention.not_this_time() };
+        let Some(trace) = trace else { return state.contention.narrow() };
         let pool = self.cache.pool();
-        let notes = trace.allocated(pool, ip);
-        if notes.is_empty() {
-            state.contention.fewer();
+        let hints = trace.allocated(pool, ip);
+        if hints.is_empty() {
+            state.contention.narrow_and_keep();
         }
-        for note in notes {
-            state.note(trace.start().unwrap_or_else(|| pool.free.first()), note);
+        for hint in hints {
+            state.apply_hint(trace.start().unwrap_or_else(|| pool.free.first()), hint);
         }
     }
 
     fn conflicted(&mut self, ip: IpAddr) {
         self.cache.metrics.conflict();
         let mut state = self.cache.state();
-        state.tried.remove(&ip);
-        state.hold(ip, AddressHolder::Others);
-        // Without news who is met may have been there for long.
+        state.trying.remove(&ip);
+        state.hold(ip, AddressHolder::OtherNode);
+        // Without a watch the conflicting claim may be old, which is no contention.
         if state.sync == SyncState::Synced {
-            state.contention.again();
+            state.contention.conflicted();
         }
-        if state.of_interface.get(&self.owner) == Some(&ip) {
-            state.of_interface.remove(&self.owner);
+        if state.by_interface.get(&self.interface) == Some(&ip) {
+            state.by_interface.remove(&self.interface);
         }
         self.trying = None;
     }
 
     fn may_be_callers(&self, ip: IpAddr) -> bool {
-        self.cache.state().of_interface.get(&self.owner) == Some(&ip)
+        self.cache.state().by_interface.get(&self.interface) == Some(&ip)
     }
 
     fn is_superseded(&self) -> bool {
@@ -119,7 +119,7 @@ impl CandidateCursor for CacheCursor {
     fn learn(&mut self, listing: &Listing) {
         let mut state = self.cache.state();
         if let Some(own) = listing.own {
-            state.of_interface.insert(self.owner, own);
+            state.by_interface.insert(self.interface, own);
         }
         state.learn(|ip| listing.owners.contains_key(ip), listing.owners.keys());
         self.trace = None;
@@ -129,7 +129,7 @@ impl CandidateCursor for CacheCursor {
 }
 
 impl CacheCursor {
-    /// Nothing tried yet.
+    /// A cursor without a candidate.
     pub(super) fn new(
         cache: Arc<PoolCache>,
         claimant: &Claimant,
@@ -137,24 +137,24 @@ impl CacheCursor {
     ) -> Self {
         CacheCursor {
             cache,
-            owner: interface(&claimant.podref, &claimant.if_name),
+            interface: interface(&claimant.podref, &claimant.if_name),
             trying: None,
             in_flight,
             trace: None,
         }
     }
 
-    fn let_go(&mut self) {
+    fn release_candidate(&mut self) {
         if let Some(ip) = self.trying.take() {
             let mut state = self.cache.state();
-            state.tried.remove(&ip);
-            state.free(ip);
+            state.trying.remove(&ip);
+            state.release(ip);
         }
     }
 }
 
 impl Drop for CacheCursor {
     fn drop(&mut self) {
-        self.let_go();
+        self.release_candidate();
     }
 }

@@ -1,6 +1,6 @@
-//! What is claimed in the pools that this node uses: where the daemon's candidates come from. It is followed from the API server while a pool
-//! is in use and that is worth it (`pace`), and else learned from what orders meet. It may be late or wrong; the create of a claim decides.
-//! Orders that are served at the same time here never try the same address.
+//! The caches of the pools that this node uses: the daemon's candidate source. A cache is filled by a watch while its pool is in use and the
+//! watch is worth its cost (`watch_throttle`), and by the results of requests otherwise. It can be stale: the create of a claim decides.
+//! Concurrent requests of this node never try the same address.
 
 mod contention;
 mod cursor;
@@ -28,45 +28,45 @@ use crate::node_state::record::Record;
 use crate::pool::candidates::CandidateSource;
 use crate::pool::range_pool::Pool;
 use crate::pool::request::Claimant;
-pub use cursor::CacheCursor;
-pub use pool::PoolCache;
+use cursor::CacheCursor;
+use pool::PoolCache;
 use watch_throttle::{WatchPause, WatchThrottle};
 
-/// A pool that nobody asked about for so long is not followed any more.
+/// A pool without a request for this long is dropped from the caches.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// The pools in use in one namespace.
+/// The caches of the pools in use, in one namespace.
 #[derive(Debug)]
 pub struct PoolCaches {
     pools: Mutex<BTreeMap<String, Arc<PoolCache>>>,
     hints: HintStore,
     metrics: Metrics,
-    /// Pools to be followed from now on.
+    /// Pools that came into use, for [`follow`].
     started: mpsc::UnboundedSender<Arc<PoolCache>>,
 }
 
-/// Pools that came into use, for who follows them.
+/// The pools that come into use, for [`follow`].
 pub type StartedPools = mpsc::UnboundedReceiver<Arc<PoolCache>>;
 
 impl PoolCaches {
-    /// Nothing known yet. `hints` say where plugins on their own went on.
+    /// Returns caches without a pool. A new pool's search begins where the `hints` of plugins without a daemon ended.
     pub fn new(hints: HintStore, metrics: Metrics) -> (Self, StartedPools) {
         let (started, receiver) = mpsc::unbounded_channel();
         (PoolCaches { pools: Mutex::default(), hints, metrics, started }, receiver)
     }
 
-    /// What is known of a pool; from now on it is in use.
-    fn pool(&self, pool: &Pool) -> Arc<PoolCache> {
+    /// The cache of a pool, which is in use from now on.
+    fn cache_of(&self, pool: &Pool) -> Arc<PoolCache> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cache) = pools.get(pool.name.as_str()) {
             cache.touch();
             return cache.clone();
         }
-        let start = self.hints.get(pool.name.as_str());
+        let start = self.hints.start(pool.name.as_str());
         let cache = Arc::new(PoolCache::new(pool.clone(), start, self.metrics.clone()));
         pools.insert(pool.name.to_string(), cache.clone());
         if self.started.send(cache.clone()).is_err() {
-            // Nobody follows: then orders teach.
+            // Nothing watches the pool: do not wait for a list.
             cache.pause();
         }
         cache
@@ -76,12 +76,12 @@ impl PoolCaches {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).get(pool).cloned()
     }
 
-    fn forget(&self, pool: &str) {
+    fn remove(&self, pool: &str) {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).remove(pool);
     }
 
-    /// The addresses of a record are given back.
-    pub fn released(&self, record: &Record) {
+    /// The addresses of a record are released.
+    pub(super) fn released(&self, record: &Record) {
         for claim in &record.claims {
             if let Some(cache) = self.get(&claim.pool) {
                 cache.released(record, claim.address.addr());
@@ -90,12 +90,11 @@ impl PoolCaches {
     }
 }
 
-/// What is known, for one order.
+/// The candidate source of one request.
 #[derive(Debug)]
-pub struct RequestCandidates<'a> {
-    /// What is known.
-    pub cache: &'a PoolCaches,
-    /// The order's turn.
+pub(super) struct RequestCandidates<'a> {
+    pub caches: &'a PoolCaches,
+    /// `None` for requests that nothing supersedes: release and status.
     pub in_flight: Option<Arc<InFlightRequest>>,
 }
 
@@ -103,7 +102,7 @@ impl CandidateSource for RequestCandidates<'_> {
     type CandidateCursor = CacheCursor;
 
     fn cursor(&self, pool: &Pool, claimant: &Claimant) -> CacheCursor {
-        CacheCursor::new(self.cache.pool(pool), claimant, self.in_flight.clone())
+        CacheCursor::new(self.caches.cache_of(pool), claimant, self.in_flight.clone())
     }
 
     async fn adopted(
@@ -111,25 +110,25 @@ impl CandidateSource for RequestCandidates<'_> {
         pool: &Pool,
         work: impl Future<Output = Result<SeparateUse, ApiError>> + Send,
     ) -> Result<SeparateUse, ApiError> {
-        let cache = self.cache.pool(pool);
-        let separation = cache.adopted(pool.overlapping, work).await?;
+        let cache = self.caches.cache_of(pool);
+        let separate = cache.adopted(pool.overlapping, work).await?;
         cache.synced().await;
-        Ok(separation)
+        Ok(separate)
     }
 
     fn used(&self, pool: &Pool) -> Option<u128> {
-        self.cache.pool(pool).used()
+        self.caches.cache_of(pool).used()
     }
 }
 
-/// Follows each pool that comes into use until it is not used any more. Never returns.
-pub async fn follow(cache: Arc<PoolCaches>, api: ApiClient, namespace: DnsLabel, mut started: StartedPools) {
+/// Watches each pool from its first request until it is idle. Never returns while `caches` exist.
+pub async fn follow(caches: Arc<PoolCaches>, api: ApiClient, namespace: DnsLabel, mut started: StartedPools) {
     let mut followed = futures::stream::FuturesUnordered::new();
     loop {
         tokio::select! {
-            biased; // in an order that a simulation can replay
+            biased; // The simulation replays a seed only if the branches are polled in a fixed order.
             pool = started.recv() => match pool {
-                Some(pool) => followed.push(follow_one(cache.clone(), api.clone(), namespace.clone(), pool)),
+                Some(pool) => followed.push(follow_one(caches.clone(), api.clone(), namespace.clone(), pool)),
                 None => return,
             },
             Some(()) = followed.next() => {}
@@ -137,42 +136,42 @@ pub async fn follow(cache: Arc<PoolCaches>, api: ApiClient, namespace: DnsLabel,
     }
 }
 
-async fn follow_one(cache: Arc<PoolCaches>, api: ApiClient, namespace: DnsLabel, pool: Arc<PoolCache>) {
-    let unused = async {
-        let mut look = tokio::time::interval(IDLE / 10);
+async fn follow_one(caches: Arc<PoolCaches>, api: ApiClient, namespace: DnsLabel, pool: Arc<PoolCache>) {
+    let until_idle = async {
+        let mut check = tokio::time::interval(IDLE / 10);
         loop {
-            look.tick().await;
+            check.tick().await;
             pool.expire();
             if pool.idle_for() > IDLE {
                 return;
             }
         }
     };
-    let following = async {
+    let watching = async {
         loop {
-            let pause = until_pause(&api, &namespace, &pool).await;
-            let lasts = pause.lasts();
-            tracing::debug!(pool = %pool.pool().name, ?pause, ?lasts, "is not followed for a while");
+            let pause = watch_until_pause(&api, &namespace, &pool).await;
+            let duration = pause.duration();
+            tracing::debug!(pool = %pool.pool().name, ?pause, ?duration, "watch of the pool's claims is paused");
             pool.pause();
-            tokio::time::sleep(lasts).await;
+            tokio::time::sleep(duration).await;
         }
     };
     tokio::select! {
-        biased;
-        () = following => {}
-        () = unused => {}
+        biased; // As in `follow`.
+        () = watching => {}
+        () = until_idle => {}
     }
-    tracing::debug!(pool = %pool.pool().name, "is not in use here any more");
-    cache.forget(pool.pool().name.as_str());
+    tracing::debug!(pool = %pool.pool().name, "pool is idle on this node; watch ends");
+    caches.remove(pool.pool().name.as_str());
 }
 
-/// Follows a pool as long as that is worth it.
-async fn until_pause(api: &ApiClient, namespace: &DnsLabel, pool: &PoolCache) -> WatchPause {
+/// Watches a pool's claims until the throttle pauses the watch.
+async fn watch_until_pause(api: &ApiClient, namespace: &DnsLabel, pool: &PoolCache) -> WatchPause {
     let labels = Some(format!("{LABEL_POOL}={}", label(pool.pool().name.as_str())));
     let selection = Selection { labels, fields: None, parts: Parts::Whole };
     let changes = reflect::<CachedReservation>(api.clone(), RESERVATIONS.in_namespace(namespace), selection);
     let mut changes = std::pin::pin!(changes);
-    let (mut pace, began, mut listing) = (WatchThrottle::default(), Instant::now(), true);
+    let (mut throttle, began, mut listing) = (WatchThrottle::default(), Instant::now(), true);
     while let Some(change) = changes.next().await {
         match change {
             Change::Restarted => listing = true,
@@ -181,12 +180,14 @@ async fn until_pause(api: &ApiClient, namespace: &DnsLabel, pool: &PoolCache) ->
         }
         pool.apply(change);
         let size = pool.size();
-        let pause = if listing { WatchThrottle::listed(size) } else { pace.changed(began.elapsed(), size) };
+        // List items are no changes: only the size counts.
+        let pause =
+            if listing { WatchThrottle::listed(size) } else { throttle.changed(began.elapsed(), size) };
         if let Some(pause) = pause {
             return pause;
         }
     }
-    std::future::pending().await // a reflection has no end
+    std::future::pending().await // reflect() never ends
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One pool in use: what is held, what is being tried, where to look next.
+//! The cache of one pool: which addresses are held, which are being tried, and where to search next.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
@@ -15,33 +15,31 @@ use crate::crd::cached::CachedReservation;
 use crate::crd::ip_pool::SeparateUse;
 use crate::metrics::Metrics;
 use crate::node_state::record::Record;
+pub(super) use crate::pool::claim_names::ADOPTION_LIFETIME;
 use crate::pool::range_pool::Pool;
 
-/// How long a pool that a list showed full counts as full when nothing is freed.
+/// How long a pool counts as full after a list showed it full, unless an address is released before.
 pub(super) const FULL_LIFETIME: Duration = Duration::from_secs(1);
 
-/// How long a pool counts as adopted; the leader adopts what Whereabouts adds.
-pub(super) const ADOPTION_LIFETIME: Duration = Duration::from_secs(60);
-
-/// How long the first order of a pool waits for the list of its claims: with it the first candidate is usually free, without it a few tries
-/// find one.
+/// How long the first requests of a pool wait for its first list. With the list the first candidate is usually free; without it a few tries
+/// find a free address.
 pub(super) const FIRST_LIST_WAIT: Duration = Duration::from_millis(500);
 
-/// One pool in use.
+/// The cache of one pool.
 #[derive(Debug)]
 pub struct PoolCache {
     pool: Pool,
     pub(super) metrics: Metrics,
     state: Mutex<State>,
-    /// When the pool was seen adopted, and what it said; held while someone looks.
+    /// When the pool was adopted, and its [`SeparateUse`]. Locked during an adoption, so that concurrent requests wait for it.
     adopted: AsyncMutex<Option<(Instant, SeparateUse)>>,
-    /// Told when the first list is there, or will never be.
+    /// Notified when the first list is complete, or will not come because the watch is paused.
     first_list: Notify,
 }
 
 impl PoolCache {
-    /// Nothing known but where to begin.
-    pub fn new(pool: Pool, start: Option<IpAddr>, metrics: Metrics) -> Self {
+    /// An empty cache; the search begins at `start`.
+    pub(super) fn new(pool: Pool, start: Option<IpAddr>, metrics: Metrics) -> Self {
         PoolCache {
             pool,
             metrics,
@@ -52,12 +50,12 @@ impl PoolCache {
     }
 
     /// The pool as it was when it came into use.
-    pub const fn pool(&self) -> &Pool {
+    pub(super) const fn pool(&self) -> &Pool {
         &self.pool
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock; a state that is half changed costs tries, never correctness.
+        // No code panics while it holds the lock. A half-changed state would cost tries, never correctness.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -69,69 +67,70 @@ impl PoolCache {
         self.state().last_used.elapsed()
     }
 
-    /// Sees to it that the pool is adopted, by `work` unless that is known. Of orders at the same time one does it. What the pool said is
-    /// remembered; what will not do for this kind of order is asked for again.
+    /// Makes sure that the pool is adopted, and returns its [`SeparateUse`]. Runs `work` unless a recent result suffices for a
+    /// request of this kind. Of concurrent requests one runs it.
     pub(super) async fn adopted<E>(
         &self,
         overlapping: OverlappingRanges,
         work: impl Future<Output = Result<SeparateUse, E>>,
     ) -> Result<SeparateUse, E> {
         let mut adopted = self.adopted.lock().await;
-        let cache =
-            adopted.filter(|(at, said)| at.elapsed() < ADOPTION_LIFETIME && said.suffices_for(overlapping));
-        if let Some((_, said)) = cache {
-            return Ok(said);
+        let recent = adopted
+            .filter(|(at, separate)| at.elapsed() < ADOPTION_LIFETIME && separate.suffices_for(overlapping));
+        if let Some((_, separate)) = recent {
+            return Ok(separate);
         }
-        let said = work.await?;
-        *adopted = Some((Instant::now(), said));
-        Ok(said)
+        let separate = work.await?;
+        *adopted = Some((Instant::now(), separate));
+        Ok(separate)
     }
 
-    /// Waits for the first list, but not for long.
+    /// Waits for the first list, at most [`FIRST_LIST_WAIT`].
     pub(super) async fn synced(&self) {
-        let received = self.first_list.notified();
+        // Created before the check: a notification between the check and the wait is not lost.
+        let first_list = self.first_list.notified();
         if self.state().sync == SyncState::Listing {
-            let _ = tokio::time::timeout(FIRST_LIST_WAIT, received).await;
+            let _ = tokio::time::timeout(FIRST_LIST_WAIT, first_list).await;
         }
     }
 
-    /// There will be no news now: orders teach.
+    /// The watch is paused: from now on only the results of requests update the cache.
     pub(super) fn pause(&self) {
         self.state().pause();
         self.first_list.notify_waiters();
     }
 
-    /// How many addresses are held as far as is known, while it is being listed those told so far.
+    /// The number of used addresses; during a list, the number listed so far.
     pub(super) fn size(&self) -> usize {
         self.state().size()
     }
 
-    /// How many addresses that may be given out are held; `None` where that is not known.
+    /// The number of allocatable addresses that are held; `None` unless the cache is synced.
     pub(super) fn used(&self) -> Option<u128> {
         let state = self.state();
         (state.sync == SyncState::Synced).then(|| self.pool.free.count_used(&state.used) as u128)
     }
 
-    /// A claim of a record was given back.
+    /// This node has released an address of a record.
     pub(super) fn released(&self, record: &Record, ip: IpAddr) {
-        self.state().gone(interface(&record.podref, &record.if_name), ip);
+        self.state().deleted(interface(&record.podref, &record.if_name), ip);
     }
 
-    /// Takes in what the API server tells.
-    pub fn apply(&self, change: Change<CachedReservation>) {
-        let received = |claim: &CachedReservation| {
+    /// Applies a watch event of the pool's claims.
+    pub(super) fn apply(&self, change: Change<CachedReservation>) {
+        let parsed = |claim: &CachedReservation| {
             address(&self.pool, claim).map(|ip| (interface(&claim.podref, &claim.ifname), ip))
         };
         match change {
             Change::Restarted => self.state().begin_list(),
             Change::Put(claim) => {
-                if let Some((owner, ip)) = received(&claim) {
-                    self.state().put(owner, ip);
+                if let Some((interface, ip)) = parsed(&claim) {
+                    self.state().put(interface, ip);
                 }
             }
             Change::Gone(claim) => {
-                if let Some((owner, ip)) = received(&claim) {
-                    self.state().gone(owner, ip);
+                if let Some((interface, ip)) = parsed(&claim) {
+                    self.state().deleted(interface, ip);
                 }
             }
             Change::Synced => {
@@ -141,21 +140,22 @@ impl PoolCache {
         }
     }
 
-    /// Forgets what was never confirmed.
+    /// Drops addresses that no watch event confirmed in time.
     pub(super) fn expire(&self) {
         self.state().expire();
     }
 }
 
+/// A hash of podref and interface name.
 pub(super) fn interface(podref: &str, if_name: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (podref, if_name).hash(&mut hasher);
     hasher.finish()
 }
 
-/// The address that a claim of a pool is for.
-fn address(pool: &Pool, claim: &CachedReservation) -> Option<std::net::IpAddr> {
-    // The label is cut, so that another pool's claims may have the same.
+/// The address of a claim of the pool.
+fn address(pool: &Pool, claim: &CachedReservation) -> Option<IpAddr> {
+    // The pool label is cut to 63 characters, so the watch can also show claims of a pool with the same beginning.
     if claim.pool.as_deref().is_some_and(|name| name != pool.name.as_str()) {
         return None;
     }

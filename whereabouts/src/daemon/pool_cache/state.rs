@@ -1,4 +1,4 @@
-//! What is known of a pool: a value that orders and the API server's news change.
+//! The state of one pool in the cache. Requests and watch events change it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -8,69 +8,67 @@ use tokio::time::Instant;
 
 use super::contention::ContentionTracker;
 use crate::pool::choose::CallerCount;
-use crate::pool::search;
-use crate::pool::search::Hint;
+use crate::pool::search::{self, Hint};
 
-/// How long an address counts as held that was seen to be another's, or was won here, and that the API server's news do not show.
+/// How long an address counts as held without a watch event for it. Such an address conflicted, or was allocated here.
 pub(super) const UNCONFIRMED_LIFETIME: Duration = Duration::from_secs(60);
 
-/// Whether the API server tells what is claimed and given back.
+/// Whether the pool's claims are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SyncState {
-    /// The first list is under way.
+    /// The first list is in progress.
     Listing,
-    /// Every change.
+    /// The cache is complete, and watch events update it.
     Synced,
-    /// Not now: what is known grows old.
+    /// The watch is paused, see [`super::watch_throttle`]: the cache ages.
     Paused,
 }
 
-/// Who has an address that the news have not shown.
+/// The holder of an address that no watch event has confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AddressHolder {
-    /// An order of this node.
     ThisNode,
-    /// Somebody else.
-    Others,
+    OtherNode,
 }
 
-/// See the module.
+/// The state of one pool.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Held or being tried, as far as is known.
+    /// Addresses that are held or being tried, as far as is known.
     pub used: BTreeSet<IpAddr>,
-    /// Of these, what orders try at the moment.
-    pub tried: BTreeSet<IpAddr>,
-    /// Of these, what the API server's news have not shown yet or never will, with when it was learned.
+    /// Those of `used` that requests of this node are trying now.
+    pub trying: BTreeSet<IpAddr>,
+    /// Those of `used` that no watch event has confirmed, with the time of their last change.
     unconfirmed: BTreeMap<IpAddr, (Instant, AddressHolder)>,
-    /// The address of each interface, by a hash of pod and interface: only ever a first guess.
-    pub of_interface: BTreeMap<u64, IpAddr>,
-    /// What a new list has so far.
-    listing: Option<Listed>,
+    /// The address of each interface, by a hash of podref and interface name. A collision costs one try.
+    pub by_interface: BTreeMap<u64, IpAddr>,
+    /// The content so far of a list in progress.
+    listing: Option<PartialList>,
+    /// Whether the claims are watched.
     pub sync: SyncState,
-    /// All below are used, as far as is known.
+    /// All addresses below are used, as far as is known.
     pub lowest: Option<IpAddr>,
-    /// Where orders of other nodes were met.
+    /// Conflicts with other nodes.
     pub contention: ContentionTracker,
-    /// When a list showed that nothing is free, and who holds most.
+    /// When a list showed that no address is free, and the largest holders.
     pub full: Option<(Instant, Vec<String>)>,
-    /// When the last order came.
+    /// The time of the last request.
     pub last_used: Instant,
 }
 
 #[derive(Debug, Default)]
-struct Listed {
+struct PartialList {
     used: Vec<IpAddr>,
-    of_interface: Vec<(u64, IpAddr)>,
+    by_interface: Vec<(u64, IpAddr)>,
 }
 
 impl State {
     pub fn new(start: Option<IpAddr>) -> Self {
         State {
             used: BTreeSet::new(),
-            tried: BTreeSet::new(),
+            trying: BTreeSet::new(),
             unconfirmed: BTreeMap::new(),
-            of_interface: BTreeMap::new(),
+            by_interface: BTreeMap::new(),
             listing: None,
             sync: SyncState::Listing,
             lowest: start,
@@ -80,17 +78,17 @@ impl State {
         }
     }
 
-    /// Who else looks for an address: orders of this node that try one at the moment. Who comes later passes over what they try anyway.
+    /// The number of concurrent callers, the present one included. A later caller skips the addresses that the earlier ones are trying.
     pub fn callers(&self) -> CallerCount {
-        CallerCount::of(self.tried.len() + 1)
+        CallerCount::of(self.trying.len() + 1)
     }
 
-    /// How many are held, or were told so far of a list under way.
+    /// The number of used addresses; during a list, the number listed so far.
     pub fn size(&self) -> usize {
-        self.listing.as_ref().map_or(self.used.len(), |listed| listed.used.len())
+        self.listing.as_ref().map_or(self.used.len(), |list| list.used.len())
     }
 
-    pub fn free(&mut self, ip: IpAddr) {
+    pub fn release(&mut self, ip: IpAddr) {
         self.used.remove(&ip);
         self.unconfirmed.remove(&ip);
         self.full = None;
@@ -104,91 +102,94 @@ impl State {
         self.unconfirmed.insert(ip, (Instant::now(), holder));
     }
 
-    /// What an order without news that began at `start` has learned.
-    pub fn note(&mut self, start: IpAddr, note: Hint) {
-        match note {
+    /// Applies what a request without a synced cache learned. The request's search began at `start`.
+    pub fn apply_hint(&mut self, start: IpAddr, hint: Hint) {
+        match hint {
             Hint::Spread(window) => self.contention.needed(window),
             Hint::Next(next) => self.lowest = search::raised(self.lowest, Some(start), next).or(self.lowest),
         }
     }
 
-    /// The claim of an interface was told.
-    pub fn put(&mut self, owner: u64, ip: IpAddr) {
-        if let Some(listed) = &mut self.listing {
-            listed.used.push(ip);
-            listed.of_interface.push((owner, ip));
+    /// A list item or watch event shows the claim of an interface.
+    pub fn put(&mut self, interface: u64, ip: IpAddr) {
+        if let Some(list) = &mut self.listing {
+            list.used.push(ip);
+            list.by_interface.push((interface, ip));
             return;
         }
         self.unconfirmed.remove(&ip);
         self.used.insert(ip);
-        self.of_interface.insert(owner, ip);
+        self.by_interface.insert(interface, ip);
     }
 
-    /// It was told that it is gone.
-    pub fn gone(&mut self, owner: u64, ip: IpAddr) {
-        if self.of_interface.get(&owner) == Some(&ip) {
-            self.of_interface.remove(&owner);
+    /// A watch event or a release of this node shows that the claim of an interface is deleted.
+    pub fn deleted(&mut self, interface: u64, ip: IpAddr) {
+        if self.by_interface.get(&interface) == Some(&ip) {
+            self.by_interface.remove(&interface);
         }
-        if !self.tried.contains(&ip) {
-            self.free(ip);
+        // A request that is trying the address releases it itself, or records the result.
+        if !self.trying.contains(&ip) {
+            self.release(ip);
         }
     }
 
-    /// What is put from now on is a list.
+    /// Claims up to [`State::end_list`] are a list. The present content stays in use until then.
     pub fn begin_list(&mut self) {
-        self.listing = Some(Listed::default());
+        self.listing = Some(PartialList::default());
     }
 
-    /// The list is complete.
+    /// The list is complete: it replaces the content.
     pub fn end_list(&mut self) {
-        let Some(listed) = self.listing.take() else { return };
-        // Made at once of everything, sets are dense: half as large as if they had grown.
-        self.used = listed.used.into_iter().collect();
+        let Some(list) = self.listing.take() else { return };
+        // A set that is built from all of its items at once is dense: it takes half the memory of one that grew.
+        self.used = list.used.into_iter().collect();
+        // The list may be older than the latest creates of this node: those stay.
         self.unconfirmed
             .retain(|ip, (at, _)| !self.used.contains(ip) && at.elapsed() <= UNCONFIRMED_LIFETIME);
-        self.used.extend(self.tried.iter().chain(self.unconfirmed.keys()));
-        self.of_interface = listed.of_interface.into_iter().collect();
+        self.used.extend(self.trying.iter().chain(self.unconfirmed.keys()));
+        self.by_interface = list.by_interface.into_iter().collect();
         self.lowest = None;
         self.full = None;
         self.sync = SyncState::Synced;
     }
 
-    /// No news from now on.
+    /// No watch events come from now on.
     pub fn pause(&mut self) {
         self.listing = None;
         self.sync = SyncState::Paused;
     }
 
-    /// Forgets what should have been confirmed by now. Without news what is this node's own stays, and an address that was another's may
-    /// be tried again, but is not looked for.
+    /// Drops addresses that no watch event confirmed in time. While the watch is paused, the node's own addresses stay, because no event
+    /// could confirm them; addresses of other nodes may be tried again, but the search does not go back to them.
     pub fn expire(&mut self) {
-        let followed = self.sync == SyncState::Synced;
-        let is_old = |at: &Instant, holder: AddressHolder| {
-            at.elapsed() > UNCONFIRMED_LIFETIME && (followed || holder == AddressHolder::Others)
+        let is_synced = self.sync == SyncState::Synced;
+        let is_expired = |at: &Instant, holder: AddressHolder| {
+            at.elapsed() > UNCONFIRMED_LIFETIME && (is_synced || holder == AddressHolder::OtherNode)
         };
         let unconfirmed = self.unconfirmed.iter();
-        let old: Vec<IpAddr> =
-            unconfirmed.filter(|(_, (at, holder))| is_old(at, *holder)).map(|(ip, _)| *ip).collect();
-        for ip in old {
-            if followed {
-                self.free(ip);
+        let expired: Vec<IpAddr> =
+            unconfirmed.filter(|(_, (at, holder))| is_expired(at, *holder)).map(|(ip, _)| *ip).collect();
+        for ip in expired {
+            if is_synced {
+                self.release(ip);
             } else {
+                // Unlike release(), this keeps `lowest`.
                 self.used.remove(&ip);
                 self.unconfirmed.remove(&ip);
             }
         }
     }
 
-    /// Everything that is held now.
-    pub fn learn<'a>(&mut self, held: impl Fn(&IpAddr) -> bool, all: impl Iterator<Item = &'a IpAddr>) {
-        let gone: Vec<IpAddr> =
-            self.used.iter().filter(|ip| !held(ip) && !self.tried.contains(ip)).copied().collect();
-        for ip in gone {
-            self.free(ip);
+    /// Applies a list that a request made: `held` is every address that is held now.
+    pub fn learn<'a>(&mut self, is_held: impl Fn(&IpAddr) -> bool, held: impl Iterator<Item = &'a IpAddr>) {
+        let free: Vec<IpAddr> =
+            self.used.iter().filter(|ip| !is_held(ip) && !self.trying.contains(ip)).copied().collect();
+        for ip in free {
+            self.release(ip);
         }
-        for ip in all {
+        for ip in held {
             if !self.used.contains(ip) {
-                self.hold(*ip, AddressHolder::Others);
+                self.hold(*ip, AddressHolder::OtherNode);
             }
         }
         self.lowest = None;

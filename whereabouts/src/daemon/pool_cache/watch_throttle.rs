@@ -1,54 +1,54 @@
-//! When the claims of a pool are not worth following: a function of how many there are and of how fast they change.
+//! When the watch of a pool's claims is paused: a function of the number of claims and of the rate of changes.
 //!
-//! Each claim is told to every node that follows its pool. Where pods are made in hundreds, on as many nodes, that would cost the API
-//! server more than the claims themselves, and be out of date on arrival: orders then do better with what they meet. And of a large pool
-//! a node needs to know little: almost every claim in it is somebody else's, and free addresses are found in a few tries.
+//! The API server sends each claim to every node that watches its pool. If hundreds of pods start on as many nodes, these events cost the
+//! API server more than the claims themselves, and they arrive too late to help; then conflicts alone guide the search. A large pool needs no
+//! watch either: almost all of its claims belong to other nodes, and a few tries find a free address.
 
 use std::time::Duration;
 
 use node::rng::between;
 
-/// More claims than these are not followed: eight pages of a list, under 1 MiB of memory.
+/// A pool with more claims is not watched. This many claims are eight pages of a list and less than 1 MiB of memory.
 const WATCHED_CLAIMS: usize = 4_000;
 
-/// So many changes within [`BURST_WINDOW`] are a burst.
+/// More changes than this within [`BURST_WINDOW`] are a burst.
 const BURST_CHANGES: u32 = 100;
 
-/// See [`BURST_CHANGES`].
+/// The time in which the changes of a burst are counted.
 const BURST_WINDOW: Duration = Duration::from_secs(2);
 
-/// A burst is over by then, most likely. Not all nodes come back at the same time.
+/// The shortest and longest pause after a burst, which is probably over then. The pause is random, so that not all nodes list at once.
 const AFTER_BURST: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(45));
 
-/// To list a pool anew takes longer the more claims it has: so much more time has to lie between for each.
-const FOR_EACH: Duration = Duration::from_millis(10);
+/// Added to the pause after a burst for each claim, because a list of more claims costs more.
+const PER_CLAIM: Duration = Duration::from_millis(10);
 
-/// A large pool is seldom a small one again soon.
+/// The shortest and longest pause of a large pool, which rarely becomes small soon.
 const WHILE_LARGE: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(1200));
 
-/// Why a pool is not followed for a while.
+/// Why the watch of a pool is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchPause {
-    /// It has too many claims.
+    /// The pool has too many claims.
     Large,
-    /// They change too fast; it has so many.
+    /// Too many changes in a short time; the number of claims.
     Burst(usize),
 }
 
 impl WatchPause {
-    /// How long.
-    pub fn lasts(self) -> Duration {
+    /// The duration of the pause, partly random.
+    pub fn duration(self) -> Duration {
         match self {
             WatchPause::Large => between(WHILE_LARGE.0, WHILE_LARGE.1),
             WatchPause::Burst(size) => {
                 let size = u32::try_from(size).unwrap_or(u32::MAX);
-                between(AFTER_BURST.0, AFTER_BURST.1).saturating_add(FOR_EACH.saturating_mul(size))
+                between(AFTER_BURST.0, AFTER_BURST.1).saturating_add(PER_CLAIM.saturating_mul(size))
             }
         }
     }
 }
 
-/// The changes of a short while.
+/// Counts the changes within [`BURST_WINDOW`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WatchThrottle {
     began: Duration,
@@ -56,12 +56,12 @@ pub struct WatchThrottle {
 }
 
 impl WatchThrottle {
-    /// A claim of a list was told: so many are known now.
+    /// A list item was received; the cache has `size` claims now.
     pub const fn listed(size: usize) -> Option<WatchPause> {
         if size > WATCHED_CLAIMS { Some(WatchPause::Large) } else { None }
     }
 
-    /// A change was told at `now`, on any clock; so many claims are known.
+    /// A watch event was received at `now`, the time since any fixed point; the cache has `size` claims now.
     pub fn changed(&mut self, now: Duration, size: usize) -> Option<WatchPause> {
         if now.saturating_sub(self.began) > BURST_WINDOW {
             *self = WatchThrottle { began: now, changes: 0 };
@@ -75,13 +75,13 @@ impl WatchThrottle {
 mod tests {
     use super::*;
 
-    fn changes(pace: &mut WatchThrottle, count: u32, within: Duration) -> Option<WatchPause> {
+    fn changes(throttle: &mut WatchThrottle, count: u32, within: Duration) -> Option<WatchPause> {
         let at = |n: u32| within * n / count;
-        (0..count).find_map(|n| pace.changed(at(n), 500))
+        (0..count).find_map(|n| throttle.changed(at(n), 500))
     }
 
     #[test]
-    fn a_pool_with_more_claims_than_are_followed_is_large() {
+    fn a_pool_with_too_many_claims_is_large() {
         assert_eq!(WatchThrottle::listed(WATCHED_CLAIMS), None);
         assert_eq!(WatchThrottle::listed(WATCHED_CLAIMS + 1), Some(WatchPause::Large));
         assert_eq!(
@@ -91,18 +91,18 @@ mod tests {
     }
 
     #[test]
-    fn many_changes_at_once_are_a_burst_and_many_over_time_are_none() {
+    fn many_changes_in_a_short_time_are_a_burst_and_many_over_time_are_not() {
         let burst = changes(&mut WatchThrottle::default(), BURST_CHANGES + 1, Duration::from_millis(1900));
         assert_eq!(burst, Some(WatchPause::Burst(500)));
-        let calm =
+        let steady =
             changes(&mut WatchThrottle::default(), 100 * BURST_CHANGES, Duration::from_secs(2 * 100 + 100));
-        assert_eq!(calm, None);
+        assert_eq!(steady, None);
     }
 
     #[test]
-    fn a_pause_is_longer_the_more_there_is_to_list_again() {
-        assert!(WatchPause::Burst(0).lasts() >= AFTER_BURST.0);
-        assert!(WatchPause::Burst(WATCHED_CLAIMS).lasts() >= AFTER_BURST.0 + Duration::from_secs(40));
-        assert!(WatchPause::Large.lasts() >= WHILE_LARGE.0);
+    fn the_pause_after_a_burst_grows_with_the_number_of_claims() {
+        assert!(WatchPause::Burst(0).duration() >= AFTER_BURST.0);
+        assert!(WatchPause::Burst(WATCHED_CLAIMS).duration() >= AFTER_BURST.0 + Duration::from_secs(40));
+        assert!(WatchPause::Large.duration() >= WHILE_LARGE.0);
     }
 }

@@ -1,19 +1,16 @@
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::{Entries, LIMIT, LastWrite, PoolView, ViaSupport, ViewChange, change, due, of};
+use super::{Entries, MAX_ENTRIES, PoolView, ViaSupport, ViewChange, change, view_of};
 use crate::crd::allocation_state::{AllocationState, allocation_state};
 use crate::crd::cached::{CachedAllocation, CachedPool, CachedReservation};
 use crate::crd::ip_pool::{Allocation, Counts};
 use crate::crd::packed::Decimal;
 use crate::crd::pod::PodIdentity;
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
-use crate::pool::claim_reader::ClaimNameReader;
 
 const ID: &str = "0123456789abcdef";
 const NEXT: &str = "fedcba9876543210";
@@ -33,7 +30,7 @@ fn claim(name: &str, podref: &str, container: &str) -> CachedReservation {
     claim_of("10.0.0.0-24", "10.0.0.0/24", name, podref, container)
 }
 
-/// As Whereabouts makes them.
+/// A claim that Whereabouts made.
 fn bare_claim(podref: &str) -> CachedReservation {
     let claim = json!({"metadata": {"name": "10.0.0.1"}, "spec": {"podref": podref, "ifname": "net1"}});
     serde_json::from_value(claim).unwrap()
@@ -68,175 +65,95 @@ fn pool_object(allocations: Value) -> Value {
 }
 
 #[test]
-fn a_claims_address_is_read_from_its_name() {
-    let table = [
-        // claim, pool, range, address
-        ("10.0.0.5", "10.0.0.0-8", "10.0.0.0/8", Some("10.0.0.5")),
-        ("10.0.0.0-8-10.0.0.5", "10.0.0.0-8", "10.0.0.0/8", Some("10.0.0.5")),
-        ("net-a-10.0.0.5", "net-a-10.0.0.0-8", "10.0.0.0/8", Some("10.0.0.5")),
-        ("net-a-10.0.0.0-8-10.0.0.5", "net-a-10.0.0.0-8", "10.0.0.0/8", Some("10.0.0.5")),
-        // Slices: the node is in the pool's name and not in the claim's.
-        ("10.0.0.5", "node-1-10.0.0.0-26", "10.0.0.0/26", Some("10.0.0.5")),
-        ("net-a-10.0.0.5", "net-a-node-1-10.0.0.0-26", "10.0.0.0/26", Some("10.0.0.5")),
-        ("fd00--1", "fd00---8", "fd00::/8", Some("fd00::1")),
-        ("net-a-fd00--0", "net-a-fd00---8", "fd00::/8", Some("fd00::")),
-        ("a-fd00--1", "a-fd00---8", "fd00::/8", Some("fd00::1")),
-        ("0--1", "0---64", "::/64", Some("::1")),
-        ("net-a---1", "net-a----64", "::/64", Some("::1")),
-        // Another pool's, another network's, nonsense.
-        ("10.1.0.5", "10.0.0.0-24", "10.0.0.0/24", None),
-        ("net-b-10.0.0.5", "net-a-10.0.0.0-8", "10.0.0.0/8", None),
-        ("banana", "10.0.0.0-8", "10.0.0.0/8", None),
-        ("", "10.0.0.0-8", "10.0.0.0/8", None),
-    ];
-    for (name, pool, range, expected) in table {
-        let expected = expected.map(|text| text.parse::<IpAddr>().unwrap());
-        assert_eq!(ClaimNameReader::of(pool, &net(range)).address(name), expected, "{name} in {pool}");
-    }
-}
-
-#[test]
-fn a_view_shows_each_claim_under_its_offset() {
+fn a_view_shows_each_claim_at_its_offset() {
     let claims =
         [claim("10.0.0.1", "a/b", ID), claim("10.0.0.200", "a/c", NEXT), claim("10.1.0.1", "x/y", ID)];
-    let view = of("10.0.0.0-24", &net("10.0.0.0/24"), &claims);
+    let view = view_of("10.0.0.0-24", &net("10.0.0.0/24"), &claims);
     assert_eq!(keys(&view), [1, 200]);
     assert_eq!(super::entry(shown(&view)[&1]), entry(ID, "a/b", Some("claim:89abcdef")));
     assert_eq!(view.status, Counts { size: Some(254), used: Some(2), free: Some(252) });
 }
 
 #[test]
-fn keys_past_what_whereabouts_reads_are_counted_and_not_shown() {
+fn keys_that_whereabouts_cannot_parse_are_counted_and_not_shown() {
     let range = "fd00::/32";
     let claims = ["fd00--7fff-ffff-ffff-ffff", "fd00--8000-0-0-0", "fd00--1"]
         .map(|name| claim_of("fd00---32", range, name, "a/b", ID));
-    let view = of("fd00---32", &net(range), &claims);
+    let view = view_of("fd00---32", &net(range), &claims);
     assert_eq!(keys(&view), [1, 9_223_372_036_854_775_807]);
     assert_eq!(view.status, Counts { size: None, used: Some(3), free: None });
 }
 
 #[test]
-fn past_the_limit_the_counts_must_do() {
+fn above_the_limit_a_view_has_only_counts() {
     let range = "10.0.0.0/16";
     let claims = |count: usize, podref: &str| -> Vec<CachedReservation> {
         let name = |n: usize| format!("10.0.{}.{}", n / 256, n % 256);
         (1..=count).map(|n| claim_of("10.0.0.0-16", range, &name(n), podref, ID)).collect()
     };
-    let (fitting, many) = (claims(LIMIT, "a/b"), claims(LIMIT + 1, "a/b"));
-    let full = of("10.0.0.0-16", &net(range), &fitting);
-    assert_eq!(shown(&full).len(), LIMIT);
-    let more = of("10.0.0.0-16", &net(range), &many);
+    let (fitting, many) = (claims(MAX_ENTRIES, "a/b"), claims(MAX_ENTRIES + 1, "a/b"));
+    let full = view_of("10.0.0.0-16", &net(range), &fitting);
+    assert_eq!(shown(&full).len(), MAX_ENTRIES);
+    let more = view_of("10.0.0.0-16", &net(range), &many);
     assert_eq!((more.entries, more.status.used), (Entries::TooMany, Some(7001)));
-    let long_names = claims(LIMIT, &"p".repeat(300));
-    let long = of("10.0.0.0-16", &net(range), &long_names);
-    assert_eq!(long.entries, Entries::TooMany, "names may be long");
+    let long_names = claims(MAX_ENTRIES, &"p".repeat(300));
+    let long = view_of("10.0.0.0-16", &net(range), &long_names);
+    assert_eq!(long.entries, Entries::TooMany, "long names reach the limit of bytes");
 }
 
 #[test]
-fn an_entry_tells_who_wrote_it_last() {
-    let whereabouts_networks = Some("claim:89abcdef");
-    let unnamed = Allocation { ifname: String::new(), ..entry(ID, "a/b", None) };
-    let (claimed, successor) = (claim("10.0.0.1", "a/b", ID), claim("10.0.0.1", "a/b", NEXT));
-    let (others, bare) = (claim("10.0.0.1", "x/y", NEXT), bare_claim("a/b"));
-    type Case<'a> = (&'a str, Allocation, Option<&'a CachedReservation>, Option<&'a str>, AllocationState);
+fn an_allocation_tells_who_wrote_it_last() {
+    use AllocationState::{ClaimOutdated, InSync, NeedsClaim, Superseded};
+    let upstream = entry(ID, "a/b", None);
+    let unnamed = Allocation { ifname: String::new(), ..upstream.clone() };
+    let upstream_next = entry(NEXT, "a/b", None);
+    let by_hand = entry("", "", None);
+    let ours = entry(ID, "a/b", Some("claim:89abcdef"));
+    // Whereabouts changed the container of an entry of ours.
+    let refreshed = entry(NEXT, "a/b", Some("claim:89abcdef"));
+    let (own_claim, successor) = (claim("10.0.0.1", "a/b", ID), claim("10.0.0.1", "a/b", NEXT));
+    let (other_pod, bare) = (claim("10.0.0.1", "x/y", NEXT), bare_claim("a/b"));
+    type Case<'a> =
+        (&'a str, &'a Allocation, Option<&'a CachedReservation>, Option<&'a str>, AllocationState);
     let table: &[Case<'_>] = &[
-        ("upstream's, no claim", entry(ID, "a/b", None), None, Some("u1"), AllocationState::NeedsClaim),
-        ("upstream's, of a gone pod", entry(ID, "a/b", None), None, None, AllocationState::NeedsClaim),
-        (
-            "upstream's, upstream's claim",
-            entry(ID, "a/b", None),
-            Some(&bare),
-            Some("u1"),
-            AllocationState::ClaimOutdated,
-        ),
-        ("upstream's, adopted", entry(ID, "a/b", None), Some(&claimed), Some("u1"), AllocationState::InSync),
-        ("before 0.8, adopted", unnamed, Some(&claimed), Some("u1"), AllocationState::InSync),
-        (
-            "adopted, then ours took it over",
-            entry(ID, "a/b", None),
-            Some(&successor),
-            Some("u1"),
-            AllocationState::InSync,
-        ),
-        (
-            "upstream's, for the next pod",
-            entry(NEXT, "a/b", None),
-            Some(&claimed),
-            Some("u2"),
-            AllocationState::ClaimOutdated,
-        ),
-        (
-            "upstream's, another's address",
-            entry(ID, "a/b", None),
-            Some(&others),
-            Some("u1"),
-            AllocationState::Superseded,
-        ),
-        ("ours", entry(ID, "a/b", whereabouts_networks), Some(&claimed), Some("u1"), AllocationState::InSync),
-        ("ours, released", entry(ID, "a/b", whereabouts_networks), None, None, AllocationState::InSync),
-        (
-            "ours, taken over since",
-            entry(ID, "a/b", whereabouts_networks),
-            Some(&successor),
-            Some("u1"),
-            AllocationState::InSync,
-        ),
-        (
-            "ours, another's by now",
-            entry(ID, "a/b", whereabouts_networks),
-            Some(&others),
-            Some("u1"),
-            AllocationState::InSync,
-        ),
-        (
-            "ours, refreshed by upstream",
-            entry(NEXT, "a/b", whereabouts_networks),
-            Some(&claimed),
-            Some("u1"),
-            AllocationState::ClaimOutdated,
-        ),
-        (
-            "ours, refreshed and released",
-            entry(NEXT, "a/b", whereabouts_networks),
-            None,
-            Some("u1"),
-            AllocationState::NeedsClaim,
-        ),
-        (
-            "ours, refreshed, claim knows",
-            entry(NEXT, "a/b", whereabouts_networks),
-            Some(&successor),
-            Some("u1"),
-            AllocationState::InSync,
-        ),
-        (
-            "ours, refreshed, another's by now",
-            entry(NEXT, "a/b", whereabouts_networks),
-            Some(&others),
-            None,
-            AllocationState::Superseded,
-        ),
-        ("reserved by hand", entry("", "", None), None, None, AllocationState::NeedsClaim),
+        // allocation, claim, UID of the present pod, state
+        ("upstream's, no claim", &upstream, None, Some("u1"), NeedsClaim),
+        ("upstream's, of a gone pod", &upstream, None, None, NeedsClaim),
+        ("upstream's, upstream's claim", &upstream, Some(&bare), Some("u1"), ClaimOutdated),
+        ("upstream's, adopted", &upstream, Some(&own_claim), Some("u1"), InSync),
+        ("before 0.8, adopted", &unnamed, Some(&own_claim), Some("u1"), InSync),
+        ("upstream's, our plugin took the claim over", &upstream, Some(&successor), Some("u1"), InSync),
+        ("upstream's, for the next pod", &upstream_next, Some(&own_claim), Some("u2"), ClaimOutdated),
+        ("upstream's, another pod has the claim", &upstream, Some(&other_pod), Some("u1"), Superseded),
+        ("ours", &ours, Some(&own_claim), Some("u1"), InSync),
+        ("ours, released", &ours, None, None, InSync),
+        ("ours, claim taken over since", &ours, Some(&successor), Some("u1"), InSync),
+        ("ours, another pod has the claim", &ours, Some(&other_pod), Some("u1"), InSync),
+        ("ours, refreshed by upstream", &refreshed, Some(&own_claim), Some("u1"), ClaimOutdated),
+        ("ours, refreshed and released", &refreshed, None, Some("u1"), NeedsClaim),
+        ("ours, refreshed, claim updated", &refreshed, Some(&successor), Some("u1"), InSync),
+        ("ours, refreshed, another pod has the claim", &refreshed, Some(&other_pod), None, Superseded),
+        ("reserved by hand", &by_hand, None, None, NeedsClaim),
     ];
-    for (what, entry, claim, present, expected) in table {
+    for (what, allocation, claim, present, expected) in table {
         let present = present.map(pod);
-        let entry = CachedAllocation::from(entry.clone());
-        assert_eq!(allocation_state(&entry, *claim, present.as_ref()), *expected, "{what}");
+        let allocation = CachedAllocation::from((*allocation).clone());
+        assert_eq!(allocation_state(&allocation, *claim, present.as_ref()), *expected, "{what}");
     }
 }
 
-/// What is done to the pool, the entries judged by these claims.
+/// The change of a pool whose allocations are classified by these claims.
 fn change_of(pool: &CachedPool, claims: &[CachedReservation], via_support: ViaSupport) -> Option<ViewChange> {
     let range = pool.range.unwrap();
-    let judge = |key: &Decimal, entry: &CachedAllocation| {
+    let state = |key: &Decimal, entry: &CachedAllocation| {
         let claim = claims.iter().find(|claim| *claim.name == format!("10.0.0.{key}"));
         allocation_state(entry, claim, None)
     };
-    change(pool, &of("10.0.0.0-24", &range, claims), via_support, judge)
+    change(pool, &view_of("10.0.0.0-24", &range, claims), via_support, state)
 }
 
-/// A merge patch, as RFC 7386 has it.
-fn merged(target: &mut Value, patch: &Value) {
+/// Applies a merge patch (RFC 7386).
+fn apply_merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(members) = patch else {
         *target = patch.clone();
         return;
@@ -247,13 +164,13 @@ fn merged(target: &mut Value, patch: &Value) {
     for (key, value) in members {
         match value {
             Value::Null => drop(target.as_object_mut().unwrap().remove(key)),
-            _ => merged(&mut target[key.as_str()], value),
+            _ => apply_merge_patch(&mut target[key.as_str()], value),
         }
     }
 }
 
 #[test]
-fn a_change_makes_the_object_what_the_view_says_and_keeps_all_else() {
+fn a_change_makes_the_object_show_the_view_and_keeps_everything_else() {
     let mut object = json!({
         "metadata": {"name": "10.0.0.0-24", "resourceVersion": "7", "labels": {"team": "x"}, "annotations": {"a": "b"}},
         "spec": {"range": "10.0.0.0/24", "future": 1, "allocations": {
@@ -271,17 +188,16 @@ fn a_change_makes_the_object_what_the_view_says_and_keeps_all_else() {
     let pool: CachedPool = serde_json::from_value(object.clone()).unwrap();
     let change = change_of(&pool, &claims, ViaSupport::Kept).unwrap();
     let patch = change.patch("7");
-    assert_eq!(patch["metadata"]["resourceVersion"], "7", "it is for what was read and for nothing later");
-    assert_eq!(patch["metadata"]["managedFields"], json!([{}]), "nobody needs to own each entry");
-    assert_eq!(patch["spec"]["allocations"].get("3"), None, "what is right is not written");
-    merged(&mut object, &patch);
-    let whereabouts_networks =
-        |podref: &str| json!({"id": ID, "podref": podref, "ifname": "net1", "via": "claim:89abcdef"});
+    assert_eq!(patch["metadata"]["resourceVersion"], "7", "the patch is for the version that was read");
+    assert_eq!(patch["metadata"]["managedFields"], json!([{}]), "the managedFields are emptied");
+    assert_eq!(patch["spec"]["allocations"].get("3"), None, "an entry that is current is not written");
+    apply_merge_patch(&mut object, &patch);
+    let shown = |podref: &str| json!({"id": ID, "podref": podref, "ifname": "net1", "via": "claim:89abcdef"});
     assert_eq!(
         object["spec"],
         json!({"range": "10.0.0.0/24", "future": 1, "allocations": {
-            "1": whereabouts_networks("a/b"), "3": whereabouts_networks("a/settled"), "4": {"id": "e", "podref": "a/foreign", "ifname": "net1"},
-            "5": whereabouts_networks("a/winner"), "6": whereabouts_networks("a/new")}})
+            "1": shown("a/b"), "3": shown("a/settled"), "4": {"id": "e", "podref": "a/foreign", "ifname": "net1"},
+            "5": shown("a/winner"), "6": shown("a/new")}})
     );
     assert_eq!(
         (&object["metadata"]["labels"]["team"], &object["metadata"]["annotations"]["a"]),
@@ -291,82 +207,63 @@ fn a_change_makes_the_object_what_the_view_says_and_keeps_all_else() {
     assert_eq!(
         object["metadata"]["annotations"].get("whereabouts.multus-rs/adopted"),
         None,
-        "an entry has no claim yet"
+        "an allocation has no claim yet"
     );
 }
 
 #[test]
-fn a_pool_whose_entries_all_have_claims_is_adopted() {
+fn a_pool_whose_allocations_all_have_claims_is_adopted() {
     let mut object = pool_object(json!({"1": {"id": ID, "podref": "a/b", "ifname": "net1"}}));
     let before: CachedPool = serde_json::from_value(object.clone()).unwrap();
     let claims = [claim("10.0.0.1", "a/b", ID)];
     let patch = change_of(&before, &claims, ViaSupport::Kept).unwrap().patch("7");
     assert_eq!(patch["metadata"]["annotations"]["whereabouts.multus-rs/adopted"], "true");
-    merged(&mut object, &patch);
+    apply_merge_patch(&mut object, &patch);
     let after: CachedPool = serde_json::from_value(object).unwrap();
-    assert_eq!(change_of(&after, &claims, ViaSupport::Kept), None, "then nothing is owed");
+    assert_eq!(change_of(&after, &claims, ViaSupport::Kept), None, "then the object needs no write");
 }
 
 #[test]
-fn an_interface_that_a_claim_does_not_name_is_not_left_over() {
+fn the_interface_of_an_older_entry_is_removed() {
     let mut object = json!({"metadata": {"name": "10.0.0.0-24"}, "spec": {"range": "10.0.0.0/24", "allocations":
         {"1": {"id": "x", "podref": "a/b", "ifname": "net9", "via": "claim:x"}}}});
     let mut nameless = claim("10.0.0.1", "a/b", ID);
     nameless.ifname = "".into();
     let pool: CachedPool = serde_json::from_value(object.clone()).unwrap();
-    merged(&mut object, &change_of(&pool, &[nameless], ViaSupport::Kept).unwrap().patch("7"));
+    apply_merge_patch(&mut object, &change_of(&pool, &[nameless], ViaSupport::Kept).unwrap().patch("7"));
     assert_eq!(object["spec"]["allocations"]["1"].get("ifname"), None);
 }
 
 #[test]
-fn the_first_entry_is_written_alone_and_its_answer_decides() {
+fn the_first_entry_is_written_alone_and_the_response_decides() {
     let claims = [claim("10.0.0.1", "a/b", ID), claim("10.0.0.2", "a/c", ID)];
     let empty = pool(json!({}));
-    let trial = change_of(&empty, &claims, ViaSupport::Unknown).unwrap();
-    let patch = trial.patch("7");
+    let test = change_of(&empty, &claims, ViaSupport::Unknown).unwrap();
+    let patch = test.patch("7");
     assert_eq!(patch["spec"]["allocations"].as_object().unwrap().len(), 1);
-    let answer = |via: Option<&str>| pool(json!({"1": {"id": ID, "podref": "a/b", "via": via}}));
-    assert_eq!(ViaSupport::Unknown.after(&trial, &answer(Some("claim:89abcdef"))), ViaSupport::Kept);
-    assert_eq!(ViaSupport::Unknown.after(&trial, &answer(None)), ViaSupport::Dropped);
-    assert_eq!(trial.undone().patch("8")["spec"]["allocations"], json!({"1": null}));
+    let response = |via: Option<&str>| pool(json!({"1": {"id": ID, "podref": "a/b", "via": via}}));
+    assert_eq!(ViaSupport::Unknown.after(&test, &response(Some("claim:89abcdef"))), ViaSupport::Kept);
+    assert_eq!(ViaSupport::Unknown.after(&test, &response(None)), ViaSupport::Dropped);
+    assert_eq!(test.revert().patch("8")["spec"]["allocations"], json!({"1": null}));
 }
 
 #[test]
-fn where_via_is_dropped_upstreams_entries_stay_and_ours_are_not_written() {
+fn if_via_is_dropped_upstream_allocations_stay_and_no_entries_are_written() {
     let before =
         pool(json!({"1": {"id": ID, "podref": "a/b", "ifname": "net1"}, "2": {"id": "v", "podref": "x/y"}}));
     let claims = [claim("10.0.0.1", "a/b", ID), claim("10.0.0.2", "a/c", ID), claim("10.0.0.3", "a/d", ID)];
     let change = change_of(&before, &claims, ViaSupport::Dropped).unwrap();
     let patch = change.patch("7");
-    assert_eq!(patch["spec"]["allocations"], json!({"2": null}), "an entry whose address is another's goes");
-    assert_eq!(patch.get("status"), None, "counts would be dropped again and again");
+    assert_eq!(patch["spec"]["allocations"], json!({"2": null}), "a void allocation is removed");
+    assert_eq!(patch.get("status"), None, "counts would be written again and again");
 }
 
 #[test]
-fn a_pool_past_the_limit_is_emptied() {
+fn a_pool_above_the_limit_is_emptied() {
     let claims: Vec<CachedReservation> =
         (1..=250).map(|n| claim(&format!("10.0.0.{n}"), &"p".repeat(4000), ID)).collect();
     let podref = "p".repeat(4000);
     let before = pool(json!({"1": {"id": ID, "podref": podref, "ifname": "net1", "via": "claim:89abcdef"}}));
     let patch = change_of(&before, &claims, ViaSupport::Kept).unwrap().patch("7");
     assert_eq!((&patch["spec"]["allocations"], &patch["status"]["used"]), (&json!({"1": null}), &json!(250)));
-}
-
-#[test]
-fn small_pools_are_late_by_less_than_a_second_and_large_ones_cost_a_twentieth() {
-    let ms = Duration::from_millis;
-    let last = |ended, took| Some(LastWrite { ended: ms(ended), took: ms(took) });
-    let table = [
-        // entries, dirty since, last write, due
-        (10, 5_000, None, 5_100),
-        (10, 5_000, last(1_000, 90), 5_100),
-        (999, 5_000, last(4_990, 90), 5_490),
-        (7_000, 5_000, None, 5_100),
-        (7_000, 5_000, last(4_000, 500), 13_500),
-        (7_000, 60_000, last(4_000, 500), 60_100),
-        (1_000, 5_000, last(5_000, 90), 6_710),
-    ];
-    for (entries, dirty, last, expected) in table {
-        assert_eq!(due(entries, ms(dirty), last), ms(expected), "{entries} {dirty} {last:?}");
-    }
 }

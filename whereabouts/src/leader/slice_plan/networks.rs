@@ -1,5 +1,5 @@
-//! Which networks want their range cut into slices, and whether they agree: several may share one NodeSlicePool, by their `network_name` or
-//! by having the same name.
+//! Which NodeSlicePools the networks with `node_slice_size` need. Several networks can share one, by the same `network_name` or by the same
+//! name; then they must agree on range and size.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,22 +16,22 @@ use crate::conf::Conf;
 pub struct SlicedNetwork {
     /// `namespace/name` of its NetworkAttachmentDefinition.
     pub definition: String,
-    /// The name of its NodeSlicePool: the `network_name`, or the network's own name.
+    /// The name of its NodeSlicePool: `network_name`, or the network's own name.
     pub pool: String,
-    /// The `network_name`.
+    /// `network_name`, if it is set.
     pub network: Option<String>,
     /// Its first range.
     pub range: RangeSpec,
-    /// How many more it has.
+    /// The number of its other ranges, which get no slices.
     pub more_ranges: usize,
     /// The size of a slice.
     pub size: SliceSize,
-    /// The size as it is typed: "/22" or "22". Whereabouts cuts anew where the text differs.
+    /// The text of the size: "/22" or "22". Whereabouts' controller cuts the range again if the text changes.
     pub typed_size: String,
 }
 
 impl SlicedNetwork {
-    /// Of a configuration; `None` if it has no slices.
+    /// The sliced network of a configuration; `None` without `node_slice_size`.
     pub fn of(definition: &str, conf: &Conf, typed_size: Option<&str>) -> Option<Self> {
         let (range, size) = (conf.ranges.first()?, conf.slice_size?);
         Some(SlicedNetwork {
@@ -45,30 +45,30 @@ impl SlicedNetwork {
         })
     }
 
-    const fn cut(&self) -> (IpNet, SliceSize) {
+    const fn range_and_size(&self) -> (IpNet, SliceSize) {
         (self.range.net, self.size)
     }
 }
 
-/// A NodeSlicePool as the networks want it.
+/// A NodeSlicePool that networks need.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct DesiredSlicePool {
     /// Its name.
     pub pool: DnsSubdomain,
-    /// How the range is cut.
+    /// The range, and how it is cut.
     pub layout: Layout,
-    /// The size as it is typed.
+    /// The text of the size.
     pub typed_size: String,
-    /// The `network_name`s of its networks, which are in the names of the pools; `None` for those without.
+    /// The `network_name`s of its networks, which prefix the names of the slices' pools; `None` for networks without one.
     pub networks: BTreeSet<Option<String>>,
-    /// `namespace/name` of the NetworkAttachmentDefinitions it is for.
+    /// `namespace/name` of the networks' definitions.
     pub definitions: Vec<String>,
 }
 
-/// Something a network's owner must know.
+/// A problem that the owner of a network must solve.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Problem {
-    /// Networks that share a NodeSlicePool differ.
+pub enum NetworkProblem {
+    /// Networks that share a NodeSlicePool have different ranges or sizes.
     #[error(
         "found IPAM conf mismatch for network-attachment-definitions with same network name: {definition} has range {range} and \
          node_slice_size {size}, but the NodeSlicePool {pool} is of {other}; make them equal, or give them different names"
@@ -82,55 +82,57 @@ pub enum Problem {
         range: String,
         /// Its size of a slice.
         size: String,
-        /// What the object is, or would be, cut of.
+        /// Range and size of the object, or a network that differs.
         other: String,
     },
-    /// Only one range can be cut.
+    /// The network has several ranges, and only the first one is cut into slices.
     #[error(
         "{definition} has {ranges} ranges and node_slice_size: only the first one is cut into slices, and pods get no address in \
-         the others; use one network a range"
+         the others; use one network for each range"
     )]
     SeveralRanges {
         /// The network.
         definition: String,
-        /// How many.
+        /// The number of ranges.
         ranges: usize,
     },
-    /// The object cannot have that name.
-    #[error("{definition} needs a NodeSlicePool of its name: {reason}")]
+    /// The network's name is not a valid object name.
+    #[error(
+        "{definition} needs a NodeSlicePool with the network's name, which is not a valid object name: {reason}"
+    )]
     BadName {
         /// The network.
         definition: String,
-        /// Why not.
+        /// Why the name is invalid.
         reason: String,
     },
 }
 
-impl Problem {
-    /// The network whose owner must know.
+impl NetworkProblem {
+    /// `namespace/name` of the network's definition.
     pub fn definition(&self) -> &str {
         match self {
-            Problem::Mismatch { definition, .. }
-            | Problem::SeveralRanges { definition, .. }
-            | Problem::BadName { definition, .. } => definition,
+            NetworkProblem::Mismatch { definition, .. }
+            | NetworkProblem::SeveralRanges { definition, .. }
+            | NetworkProblem::BadName { definition, .. } => definition,
         }
     }
 }
 
-/// The NodeSlicePools that the networks want, and what is wrong with some. Where networks differ, the ones that agree with the present object
-/// count; where there is none yet, none of them does. `present` says how an object of this name is cut.
-pub fn wanted(
+/// The NodeSlicePools that the networks need, and the problems of some. If networks that share an object differ, those that agree with the
+/// existing object count; without an object, none of them counts. `existing` returns range and size of the object of a name.
+pub fn desired_slice_pools(
     networks: &[SlicedNetwork],
-    present: impl Fn(&str) -> Option<(IpNet, SliceSize)>,
-) -> (Vec<Wanted>, Vec<Problem>) {
+    existing: impl Fn(&str) -> Option<(IpNet, SliceSize)>,
+) -> (Vec<DesiredSlicePool>, Vec<NetworkProblem>) {
     let mut by_pool = BTreeMap::<&str, Vec<&SlicedNetwork>>::new();
     for network in networks {
         by_pool.entry(&network.pool).or_default().push(network);
     }
-    let (mut wanted, mut problems) = (Vec::new(), Vec::new());
+    let (mut desired, mut problems) = (Vec::new(), Vec::new());
     for (pool, networks) in by_pool {
         let several = networks.iter().filter(|network| network.more_ranges > 0);
-        problems.extend(several.map(|network| Problem::SeveralRanges {
+        problems.extend(several.map(|network| NetworkProblem::SeveralRanges {
             definition: network.definition.clone(),
             ranges: network.more_ranges + 1,
         }));
@@ -141,31 +143,32 @@ pub fn wanted(
                 continue;
             }
         };
-        let agreed = agreed(&networks, present(pool));
+        let agreed = agreed(&networks, existing(pool));
         let (equal, others): (Vec<&SlicedNetwork>, Vec<&SlicedNetwork>) =
-            networks.iter().partition(|network| Some(network.cut()) == agreed);
+            networks.iter().partition(|network| Some(network.range_and_size()) == agreed);
         let other = match (agreed, networks.as_slice()) {
             (Some((range, size)), _) => format!("range {range} and size /{size}"),
-            (None, [first, ..]) => format!("several networks, as {}", first.definition),
+            (None, [first, ..]) => format!("several networks that differ, for example {}", first.definition),
             (None, []) => continue,
         };
         problems.extend(others.iter().map(|network| mismatch(network, &other)));
-        wanted.extend(of_equal(name, &equal));
+        desired.extend(desired_of(name, &equal));
     }
     problems.sort();
-    (wanted, problems)
+    (desired, problems)
 }
 
-/// How the shared object is to be cut: as all networks say, else as it is.
-fn agreed(networks: &[&SlicedNetwork], present: Option<(IpNet, SliceSize)>) -> Option<(IpNet, SliceSize)> {
-    let first = networks.first()?.cut();
-    if networks.iter().all(|network| network.cut() == first) { Some(first) } else { present }
+/// Range and size of the shared object: those of the networks if all agree, else those of the existing object.
+fn agreed(networks: &[&SlicedNetwork], existing: Option<(IpNet, SliceSize)>) -> Option<(IpNet, SliceSize)> {
+    let first = networks.first()?.range_and_size();
+    if networks.iter().all(|network| network.range_and_size() == first) { Some(first) } else { existing }
 }
 
-fn of_equal(pool: DnsSubdomain, networks: &[&SlicedNetwork]) -> Option<Wanted> {
+/// The object of networks that agree.
+fn desired_of(pool: DnsSubdomain, networks: &[&SlicedNetwork]) -> Option<DesiredSlicePool> {
     let first = networks.first()?;
     let windows = networks.iter().map(|network| network.range.clone()).collect();
-    Some(Wanted {
+    Some(DesiredSlicePool {
         pool,
         layout: Layout { range: first.range.net, size: first.size, windows },
         typed_size: first.typed_size.clone(),
@@ -174,8 +177,8 @@ fn of_equal(pool: DnsSubdomain, networks: &[&SlicedNetwork]) -> Option<Wanted> {
     })
 }
 
-fn mismatch(network: &SlicedNetwork, other: &str) -> Problem {
-    Problem::Mismatch {
+fn mismatch(network: &SlicedNetwork, other: &str) -> NetworkProblem {
+    NetworkProblem::Mismatch {
         definition: network.definition.clone(),
         pool: network.pool.clone(),
         range: network.range.net.to_string(),
@@ -184,6 +187,6 @@ fn mismatch(network: &SlicedNetwork, other: &str) -> Problem {
     }
 }
 
-fn bad_name(network: &SlicedNetwork, error: &NameError) -> Problem {
-    Problem::BadName { definition: network.definition.clone(), reason: error.to_string() }
+fn bad_name(network: &SlicedNetwork, error: &NameError) -> NetworkProblem {
+    NetworkProblem::BadName { definition: network.definition.clone(), reason: error.to_string() }
 }

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::{AssignedSlice, Layout, Plan, Problem, SlicedNetwork, plan, wanted};
+use super::networks::NetworkProblem;
+use super::{AssignedSlice, Layout, Plan, SlicedNetwork, desired_slice_pools, plan};
 use crate::addr::range::RangeSpec;
 use crate::addr::slices::SliceSize;
 use crate::crd::node_slice_pool::NodeSlice;
@@ -20,21 +21,21 @@ fn layout(range: &str, size: &str, excludes: &[&str]) -> Layout {
     Layout { range: window.net, size: SliceSize::parse(size).unwrap(), windows: vec![window] }
 }
 
-fn given(list: &[(&str, &str)]) -> Vec<AssignedSlice> {
+fn assigned(list: &[(&str, &str)]) -> Vec<AssignedSlice> {
     list.iter().map(|(node, slice)| AssignedSlice { node: (*node).to_owned(), slice: net(slice) }).collect()
 }
 
-fn planned(layout: &Layout, current: &[(&str, &str)], live: &[(&str, &str)], nodes: &[&str]) -> Plan {
+fn planned(layout: &Layout, current: &[(&str, &str)], in_use: &[(&str, &str)], nodes: &[&str]) -> Plan {
     let nodes: BTreeSet<String> = nodes.iter().map(|node| (*node).to_owned()).collect();
-    plan(layout, &given(current), &given(live), &nodes).unwrap()
+    plan(layout, &assigned(current), &assigned(in_use), &nodes).unwrap()
 }
 
 fn slices(plan: &Plan) -> Vec<(&str, String)> {
-    plan.given.iter().map(|given| (given.node.as_str(), given.slice.to_string())).collect()
+    plan.assigned.iter().map(|assigned| (assigned.node.as_str(), assigned.slice.to_string())).collect()
 }
 
 #[test]
-fn nodes_get_the_lowest_free_slices_and_only_theirs_are_listed() {
+fn nodes_get_the_lowest_free_slices_and_only_assigned_ones_are_listed() {
     let plan = planned(&layout("10.0.0.0/8", "/27", &[]), &[], &[], &["n1", "n2"]);
     assert_eq!(slices(&plan), [("n1", "10.0.0.0/27".into()), ("n2", "10.0.0.32/27".into())]);
     let v6 = planned(&layout("fd00::/48", "64", &[]), &[], &[], &["n1", "n2"]);
@@ -42,7 +43,7 @@ fn nodes_get_the_lowest_free_slices_and_only_theirs_are_listed() {
 }
 
 #[test]
-fn what_a_node_has_it_keeps_and_a_new_one_gets_what_is_free() {
+fn a_node_keeps_its_slice_and_a_new_node_gets_a_free_one() {
     let layout = layout("10.0.0.0/24", "/26", &[]);
     let current = [("n1", "10.0.0.64/26"), ("n3", "10.0.0.0/26")];
     let plan = planned(&layout, &current, &[], &["n1", "n2", "n3"]);
@@ -53,11 +54,11 @@ fn what_a_node_has_it_keeps_and_a_new_one_gets_what_is_free() {
 }
 
 #[test]
-fn a_slice_of_a_node_that_left_is_free_once_nothing_in_it_is_claimed() {
+fn the_slice_of_a_deleted_node_is_free_when_no_address_in_it_is_claimed() {
     let layout = layout("10.0.0.0/25", "/26", &[]);
     let current = [("old", "10.0.0.0/26"), ("n1", "10.0.0.64/26")];
     let held = planned(&layout, &current, &[("old", "10.0.0.0/26")], &["n1", "n2"]);
-    assert_eq!((slices(&held).len(), held.without), (2, vec!["n2".to_owned()]));
+    assert_eq!((slices(&held).len(), held.nodes_without_slice), (2, vec!["n2".to_owned()]));
     let free = planned(&layout, &current, &[], &["n1", "n2"]);
     assert_eq!(slices(&free), [("n2", "10.0.0.0/26".into()), ("n1", "10.0.0.64/26".into())]);
 }
@@ -65,12 +66,12 @@ fn a_slice_of_a_node_that_left_is_free_once_nothing_in_it_is_claimed() {
 #[test]
 fn too_few_slices_name_the_nodes_without_one() {
     let plan = planned(&layout("10.0.0.0/25", "/26", &[]), &[], &[], &["n3", "n1", "n4", "n2"]);
-    assert_eq!(plan.without, ["n3", "n4"]);
+    assert_eq!(plan.nodes_without_slice, ["n3", "n4"]);
     assert_eq!(slices(&plan).len(), 2);
 }
 
 #[test]
-fn a_larger_range_and_a_moved_one_keep_what_still_fits() {
+fn after_a_change_of_the_range_slices_that_fit_stay() {
     let current = [("n1", "10.0.0.0/26"), ("n2", "10.0.0.192/26")];
     let larger = planned(&layout("10.0.0.0/16", "/26", &[]), &current, &[], &["n1", "n2"]);
     assert_eq!(slices(&larger), current.map(|(node, slice)| (node, slice.to_owned())));
@@ -79,33 +80,33 @@ fn a_larger_range_and_a_moved_one_keep_what_still_fits() {
 }
 
 #[test]
-fn another_size_gives_no_node_what_another_has_claims_in() {
+fn after_a_change_of_the_size_no_node_gets_a_slice_with_claims_of_another() {
     let current = [("n1", "10.0.0.0/26"), ("n2", "10.0.0.64/26"), ("n3", "10.0.0.128/26")];
-    // n1 and n2 have claims in the same /25: neither may have it. n3 goes on where its claims are.
+    // n1 and n2 have claims in the same /25, so neither gets it. n3 gets the /25 with its claims.
     let plan = planned(&layout("10.0.0.0/23", "/25", &[]), &current, &current, &["n1", "n2", "n3"]);
     assert_eq!(
         slices(&plan),
         [("n3", "10.0.0.128/25".into()), ("n1", "10.0.1.0/25".into()), ("n2", "10.0.1.128/25".into())]
     );
-    // Smaller slices: each goes on in its own part.
+    // Smaller slices: each node gets the first one of its old slice.
     let plan = planned(&layout("10.0.0.0/24", "/27", &[]), &current, &current, &["n1", "n2", "n3"]);
     assert_eq!(
         slices(&plan),
         [("n1", "10.0.0.0/27".into()), ("n2", "10.0.0.64/27".into()), ("n3", "10.0.0.128/27".into())]
     );
-    // A node that comes takes no part of what the others had before.
+    // A new node gets no part of the old slices with claims.
     let plan = planned(&layout("10.0.0.0/24", "/27", &[]), &current, &current, &["n4"]);
     assert_eq!(slices(&plan), [("n4", "10.0.0.192/27".into())]);
 }
 
 #[test]
-fn slices_given_twice_are_given_once_and_claims_decide() {
+fn of_two_assignments_of_one_slice_the_one_with_claims_stays() {
     let layout = layout("10.0.0.0/24", "/26", &[]);
     let current = [("n1", "10.0.0.0/26"), ("n2", "10.0.0.0/26"), ("n2", "10.0.0.64/26")];
     let plan = planned(&layout, &current, &[], &["n1", "n2"]);
     assert_eq!(slices(&plan), [("n1", "10.0.0.0/26".into()), ("n2", "10.0.0.64/26".into())]);
-    let live = [("n2", "10.0.0.0/26")];
-    let plan = planned(&layout, &current[..2], &live, &["n1", "n2"]);
+    let in_use = [("n2", "10.0.0.0/26")];
+    let plan = planned(&layout, &current[..2], &in_use, &["n1", "n2"]);
     assert_eq!(slices(&plan), [("n2", "10.0.0.0/26".into()), ("n1", "10.0.0.64/26".into())]);
     let both = [("n1", "10.0.0.0/26"), ("n2", "10.0.0.0/26")];
     let plan = planned(&layout, &current[..2], &both, &["n1", "n2"]);
@@ -119,12 +120,12 @@ fn slices_without_a_usable_address_are_passed_over() {
         ("10.0.0.0/24", "/26", &["10.0.0.0/25"][..], "10.0.0.128/26"),
         ("10.0.0.0/24", "/26", &["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/30"], "10.0.0.0/26"),
         ("10.0.0.0/24", "/30", &["10.0.0.1/32", "10.0.0.2/32"], "10.0.0.4/30"),
-        // Only the slice's own network and broadcast address are left of the first.
+        // Of the first slice only the network and the broadcast address are not excluded.
         ("10.0.0.0/28", "/29", &["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/31", "10.0.0.6/32"], "10.0.0.8/29"),
-        // Below the window; and where only the broadcast address of the slice is in it.
+        // The first slice is below the window; then only its broadcast address is in the window.
         ("10.0.0.130-10.0.0.200/24", "/26", &[], "10.0.0.128/26"),
         ("10.0.0.63-10.0.0.200/24", "/26", &[], "10.0.0.64/26"),
-        // Half of the address space is jumped over, not walked.
+        // The plan jumps over half of the range instead of walking through it.
         ("fd00::/16", "/112", &["fd00::/17"], "fd00:8000::/112"),
     ];
     for (range, size, excludes, first) in table {
@@ -132,18 +133,18 @@ fn slices_without_a_usable_address_are_passed_over() {
         assert_eq!(slices(&plan), [("n1", first.to_owned())], "{range} {size} {excludes:?}");
     }
     let none = planned(&layout("10.0.0.0/24", "/26", &["10.0.0.0/24"]), &[], &[], &["n1"]);
-    assert_eq!(none.without, ["n1"]);
+    assert_eq!(none.nodes_without_slice, ["n1"]);
 }
 
 #[test]
-fn a_slice_must_be_of_use_to_every_network_that_shares_it() {
+fn a_slice_must_be_usable_for_every_network_that_shares_it() {
     let windows = vec![window("10.0.0.0/24", &["10.0.0.64/26"]), window("10.0.0.0/24", &["10.0.0.0/26"])];
     let shared = Layout { windows, ..layout("10.0.0.0/24", "/26", &[]) };
     assert_eq!(slices(&planned(&shared, &[], &[], &["n1"])), [("n1", "10.0.0.128/26".into())]);
 }
 
 #[test]
-fn a_list_as_whereabouts_writes_it_is_read() {
+fn a_list_that_whereabouts_wrote_is_parsed() {
     let slice = |node: &str, range: &str| NodeSlice { node_name: node.into(), slice_range: range.into() };
     let list = [
         slice("n1", "10.0.0.0/26"),
@@ -151,19 +152,19 @@ fn a_list_as_whereabouts_writes_it_is_read() {
         slice("n2", "banana"),
         slice("n3", "fd00::/64"),
     ];
-    assert_eq!(AssignedSlice::listed(&list), given(&[("n1", "10.0.0.0/26"), ("n3", "fd00::/64")]));
+    assert_eq!(AssignedSlice::from_list(&list), assigned(&[("n1", "10.0.0.0/26"), ("n3", "fd00::/64")]));
 }
 
 #[test]
-fn what_cannot_be_cut_is_an_error() {
+fn an_impossible_layout_is_an_error() {
     let nodes = BTreeSet::new();
     assert!(plan(&layout("10.0.0.0/24", "/23", &[]), &[], &[], &nodes).is_err());
     assert!(plan(&layout("10.0.0.0/24", "/26", &["banana"]), &[], &[], &nodes).is_err());
 }
 
-/// Whatever happens to nodes, claims, range and size: no slice overlaps another, nor another node's claims.
+/// After random changes of nodes, claims, range and size no slice overlaps another slice or another node's claims.
 #[test]
-fn no_plan_gives_one_address_to_two_nodes() {
+fn no_plan_assigns_one_address_to_two_nodes() {
     let layouts = [
         layout("10.0.0.0/24", "/26", &[]),
         layout("10.0.0.0/24", "/27", &["10.0.0.32/27"]),
@@ -176,26 +177,30 @@ fn no_plan_gives_one_address_to_two_nodes() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) % below
     };
-    let (mut current, mut live) = (Vec::<AssignedSlice>::new(), Vec::<AssignedSlice>::new());
+    let (mut current, mut in_use) = (Vec::<AssignedSlice>::new(), Vec::<AssignedSlice>::new());
     for _ in 0..5_000 {
         let layout = &layouts[usize::try_from(draw(4)).unwrap()];
         let nodes: BTreeSet<String> =
             names.iter().filter(|_| draw(3) > 0).map(|name| (*name).to_owned()).collect();
-        let plan = plan(layout, &current, &live, &nodes).unwrap();
-        for (at, one) in plan.given.iter().enumerate() {
+        let plan = plan(layout, &current, &in_use, &nodes).unwrap();
+        for (at, one) in plan.assigned.iter().enumerate() {
             let others =
-                plan.given[at + 1..].iter().chain(live.iter().filter(|other| other.node != one.node));
+                plan.assigned[at + 1..].iter().chain(in_use.iter().filter(|other| other.node != one.node));
             for other in others {
-                assert!(!super::overlap(&one.slice, &other.slice), "{one:?} {other:?} of {plan:?}, {live:?}");
+                assert!(
+                    !super::overlap(&one.slice, &other.slice),
+                    "{one:?} {other:?} of {plan:?}, {in_use:?}"
+                );
             }
         }
-        let with: BTreeSet<&String> = plan.given.iter().map(|given| &given.node).collect();
-        assert!(plan.without.iter().all(|node| !with.contains(node)));
-        current = plan.given;
-        // Some claims are made in slices that are given, some go.
-        live.retain(|_| draw(4) > 0);
-        live.extend(current.iter().filter(|given| nodes.contains(&given.node) && draw(2) > 0).cloned());
-        live.dedup();
+        let with: BTreeSet<&String> = plan.assigned.iter().map(|assigned| &assigned.node).collect();
+        assert!(plan.nodes_without_slice.iter().all(|node| !with.contains(node)));
+        current = plan.assigned;
+        // Create some claims in assigned slices, and delete some.
+        in_use.retain(|_| draw(4) > 0);
+        in_use
+            .extend(current.iter().filter(|assigned| nodes.contains(&assigned.node) && draw(2) > 0).cloned());
+        in_use.dedup();
     }
 }
 
@@ -212,41 +217,45 @@ fn network(definition: &str, pool: &str, range: &str, size: &str) -> SlicedNetwo
 }
 
 #[test]
-fn networks_of_one_name_share_one_object() {
+fn networks_with_the_same_name_share_one_object() {
     let networks = [
         network("a/x", "x", "10.0.0.0/8", "/22"),
         network("b/x", "x", "10.0.0.0/8", "22"),
         network("a/y", "y", "10.0.0.0/8", "/22"),
     ];
-    let (wanted, problems) = wanted(&networks, |_| None);
+    let (desired, problems) = desired_slice_pools(&networks, |_| None);
     let pools: Vec<(&str, usize, &str)> =
-        wanted.iter().map(|w| (w.pool.as_str(), w.definitions.len(), w.typed_size.as_str())).collect();
+        desired.iter().map(|d| (d.pool.as_str(), d.definitions.len(), d.typed_size.as_str())).collect();
     assert_eq!((pools, problems), (vec![("x", 2, "/22"), ("y", 1, "/22")], vec![]));
 }
 
 #[test]
-fn networks_that_differ_are_told_and_the_present_object_decides() {
+fn networks_that_differ_are_reported_and_the_existing_object_decides() {
     let networks = [network("a/x", "x", "10.0.0.0/8", "/22"), network("b/x", "x", "10.0.0.0/8", "/24")];
-    let (none, problems) = wanted(&networks, |_| None);
-    assert_eq!((none.len(), problems.len()), (0, 2), "nobody knows which is right");
-    let present = Some((net("10.0.0.0/8"), SliceSize::parse("24").unwrap()));
-    let (one, problems) = wanted(&networks, |_| present);
+    let (none, problems) = desired_slice_pools(&networks, |_| None);
+    assert_eq!(
+        (none.len(), problems.len()),
+        (0, 2),
+        "without an object it is unknown which network is right"
+    );
+    let existing = Some((net("10.0.0.0/8"), SliceSize::parse("24").unwrap()));
+    let (one, problems) = desired_slice_pools(&networks, |_| existing);
     assert_eq!(one[0].definitions, ["b/x"]);
     assert_eq!(problems.len(), 1);
     let text = problems[0].to_string();
     let upstream = "found IPAM conf mismatch for network-attachment-definitions with same network name";
     assert!(text.starts_with(upstream) && text.contains("a/x"), "{text}");
-    // When all changed alike, that is what is wanted, whatever the object says.
-    let (changed, problems) = wanted(&networks[..1], |_| present);
+    // If all networks agree, the object is changed to fit them.
+    let (changed, problems) = desired_slice_pools(&networks[..1], |_| existing);
     assert_eq!((changed[0].layout.size, problems), (SliceSize::parse("22").unwrap(), vec![]));
 }
 
 #[test]
-fn what_is_not_supported_is_told() {
+fn what_is_not_supported_is_reported() {
     let several = SlicedNetwork { more_ranges: 1, ..network("a/x", "x", "10.0.0.0/8", "/22") };
     let bad_name = network("a/y", "My_Net", "10.0.0.0/8", "/22");
-    let (wanted, problems) = wanted(&[several, bad_name], |_| None);
-    assert_eq!(wanted.len(), 1, "the first range is cut all the same");
-    assert!(matches!(problems[0], Problem::SeveralRanges { ranges: 2, .. }), "{problems:?}");
-    assert!(matches!(problems[1], Problem::BadName { .. }), "{problems:?}");
+    let (desired, problems) = desired_slice_pools(&[several, bad_name], |_| None);
+    assert_eq!(desired.len(), 1, "the first range is cut nevertheless");
+    assert!(matches!(problems[0], NetworkProblem::SeveralRanges { ranges: 2, .. }), "{problems:?}");
+    assert!(matches!(problems[1], NetworkProblem::BadName { .. }), "{problems:?}");
 }

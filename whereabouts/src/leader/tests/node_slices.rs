@@ -1,4 +1,4 @@
-//! Node slices, and what the leader tells of them.
+//! Node slices, and the leader's notices about them.
 
 use super::*;
 
@@ -20,12 +20,16 @@ async fn nodes_get_slices_of_a_network_with_node_slice_size() {
     assert!(world.plan_slices().await.is_empty());
     assert_eq!(world.slices("net-a"), pairs(&[("n1", "10.0.0.0/26"), ("n2", "10.0.0.64/26")]));
     let object = world.server.get("nodeslicepools", "kube-system", "net-a").unwrap();
-    assert_eq!(object["spec"], json!({"range": "10.0.0.0/24", "sliceSize": "26"}), "as it is typed");
+    assert_eq!(
+        object["spec"],
+        json!({"range": "10.0.0.0/24", "sliceSize": "26"}),
+        "the text of the configuration"
+    );
     assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "nad-net-a");
     let writes = world.server.writes();
     world.plan_slices().await;
-    assert_eq!(world.server.writes(), writes, "what is as it should be is not written");
-    // A node that leaves keeps its slice until its addresses are free.
+    assert_eq!(world.server.writes(), writes, "an object that is current is not written");
+    // A deleted node keeps its slice until its addresses are released.
     let spec = ReservationSpec { podref: "a/b".into(), ifname: "net1".into(), containerid: ID.into() };
     let range = "10.0.0.0/26".parse().unwrap();
     let claim = Reservation::new(
@@ -42,7 +46,7 @@ async fn nodes_get_slices_of_a_network_with_node_slice_size() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_owner_in_another_namespace_is_taken_out() {
+async fn an_owner_in_another_namespace_is_removed() {
     let world = World::new().await;
     world.network("team", "net-a", sliced(json!({})));
     let owner = json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "name": "net-a", "uid": "nad-net-a"});
@@ -51,28 +55,32 @@ async fn an_owner_in_another_namespace_is_taken_out() {
     world.server.put("nodeslicepools", "kube-system", "net-a", object);
     world.plan_slices().await;
     let object = world.server.get("nodeslicepools", "kube-system", "net-a").unwrap();
-    assert_eq!(object["metadata"].get("ownerReferences"), None, "it would be collected as garbage");
+    assert_eq!(object["metadata"].get("ownerReferences"), None, "Kubernetes would delete the object");
     assert_eq!(object["metadata"]["labels"]["team"], "x");
-    assert_eq!(object["spec"]["sliceSize"], "/26", "the same size in another form");
+    assert_eq!(object["spec"]["sliceSize"], "/26", "a text with the same meaning stays");
 }
 
 #[tokio::test(start_paused = true)]
-async fn owners_are_told_what_cannot_be_done() {
+async fn owners_get_an_event_for_each_problem() {
     let world = World::new().await;
     world.network("a", "small", sliced(json!({"range": "10.1.0.0/26"})));
     world.network("a", "one", sliced(json!({"network_name": "x"})));
     world.network("b", "two", sliced(json!({"network_name": "x", "node_slice_size": "/27"})));
     ["n1", "n2"].iter().for_each(|node| world.server.put("nodes", "", node, json!({})));
     let notices = world.plan_slices().await;
-    let of = |name: &str| {
-        notices.iter().find(|(network, _)| network == name).map(|(_, text)| text.clone()).unwrap()
+    let text_for = |name: &str| {
+        notices.iter().find(|notice| notice.network == name).map(|notice| notice.text.clone()).unwrap()
     };
-    assert!(of("a/small").starts_with("no slice of 10.1.0.0/26 is left for node n2"), "{notices:?}");
+    assert!(text_for("a/small").starts_with("no slice of 10.1.0.0/26 is left for node n2"), "{notices:?}");
     assert!(
-        of("a/one").starts_with("found IPAM conf mismatch") && of("b/two").contains("/27"),
+        text_for("a/one").starts_with("found IPAM conf mismatch") && text_for("b/two").contains("/27"),
         "{notices:?}"
     );
     assert_eq!(world.slices("small"), pairs(&[("n1", "10.1.0.0/26")]));
-    assert_eq!(world.server.get("nodeslicepools", "kube-system", "x"), None, "nobody knows which is right");
+    assert_eq!(
+        world.server.get("nodeslicepools", "kube-system", "x"),
+        None,
+        "it is unknown which network is right"
+    );
     assert_eq!(world.events().len(), 3);
 }

@@ -7,18 +7,18 @@ fn ip(text: &str) -> IpAddr {
 
 const ALONE: ConcurrentCallers = ConcurrentCallers { ahead: 0, size: CallerCount::Few };
 
-/// A node: what its calls noted, and numbers that look random.
+/// A node: the hints of its calls, and pseudo-random numbers.
 #[derive(Default)]
 struct Node {
-    notes: PoolHints,
+    hints: PoolHints,
     random: u64,
 }
 
-/// A call that has not ended: its search, and what it lost.
+/// A call in progress.
 struct Call {
     search: Search,
     start: Option<IpAddr>,
-    lost: BTreeSet<IpAddr>,
+    conflicts: BTreeSet<IpAddr>,
 }
 
 impl Node {
@@ -29,10 +29,10 @@ impl Node {
     }
 
     fn call(&self) -> Call {
-        Call { search: Search::new(self.notes), start: self.notes.start, lost: BTreeSet::new() }
+        Call { search: Search::new(self.hints), start: self.hints.start, conflicts: BTreeSet::new() }
     }
 
-    /// One try: whether the address is got.
+    /// One try. Returns whether it allocated the address.
     fn attempt(
         &mut self,
         call: &mut Call,
@@ -41,23 +41,23 @@ impl Node {
         held: &mut BTreeSet<IpAddr>,
     ) -> bool {
         let random = self.random();
-        let candidate = call.search.next(pool, None, &call.lost, callers, random).unwrap();
+        let candidate = call.search.next(pool, None, &call.conflicts, callers, random).unwrap();
         if !held.insert(candidate) {
-            assert!(call.lost.insert(candidate), "{candidate} was tried twice");
+            assert!(call.conflicts.insert(candidate), "{candidate} was tried twice");
             return false;
         }
-        for note in call.search.allocated(pool, candidate) {
-            match note {
+        for hint in call.search.allocated(pool, candidate) {
+            match hint {
                 Hint::Next(next) => {
-                    self.notes.start = raised(self.notes.start, call.start, next).or(self.notes.start);
+                    self.hints.start = raised(self.hints.start, call.start, next).or(self.hints.start);
                 }
-                Hint::Spread(spread) => self.notes.spread = spread,
+                Hint::Spread(spread) => self.hints.spread = spread,
             }
         }
         true
     }
 
-    /// How many tries a call takes that is alone.
+    /// The number of tries of a call without concurrent callers.
     fn tries(&mut self, pool: &Pool, held: &mut BTreeSet<IpAddr>) -> usize {
         let mut call = self.call();
         (1..).find(|_| self.attempt(&mut call, pool, ALONE, held)).unwrap()
@@ -69,7 +69,7 @@ fn dense(count: u32) -> BTreeSet<IpAddr> {
 }
 
 #[test]
-fn calls_of_one_node_get_one_address_after_the_other_at_the_first_try() {
+fn calls_of_one_node_allocate_in_order_at_the_first_try() {
     let (pool, mut node, mut held) = (pool("10.0.0.0/24"), Node::default(), BTreeSet::new());
     let tries: Vec<usize> = (0..50).map(|_| node.tries(&pool, &mut held)).collect();
     assert_eq!(tries, [1; 50]);
@@ -77,26 +77,26 @@ fn calls_of_one_node_get_one_address_after_the_other_at_the_first_try() {
 }
 
 #[test]
-fn claims_of_others_in_a_row_are_passed_in_order_while_they_are_few() {
+fn a_few_claims_in_a_row_are_skipped_in_order() {
     let (pool, mut node, mut held) = (pool("10.0.0.0/24"), Node::default(), dense(2));
     assert_eq!(node.tries(&pool, &mut held), 3);
     assert_eq!(held, dense(3));
-    assert_eq!(node.notes, PoolHints { start: Some(ip("10.0.0.4")), ..PoolHints::default() });
+    assert_eq!(node.hints, PoolHints { start: Some(ip("10.0.0.4")), ..PoolHints::default() });
 }
 
 #[test]
-fn any_number_of_claims_is_passed_in_a_few_tries_and_soon_in_one() {
+fn any_number_of_claims_is_skipped_in_ten_tries_and_later_calls_need_one_or_two() {
     for count in [100, 1_000, 8_000, 60_000] {
         let (pool, mut node, mut held) = (pool("10.0.0.0/12"), Node::default(), dense(count));
         let tries: Vec<usize> = (0..50).map(|_| node.tries(&pool, &mut held)).collect();
         assert!(tries.iter().all(|tries| *tries <= CONFLICTS_BEFORE_LIST), "{count} held: {tries:?}");
-        let at_once = tries.iter().filter(|tries| **tries <= 2).count();
-        assert!(at_once >= 40, "{count} held: {tries:?}");
+        let at_most_two = tries.iter().filter(|tries| **tries <= 2).count();
+        assert!(at_most_two >= 40, "{count} held: {tries:?}");
     }
 }
 
 #[test]
-fn two_hundred_on_twenty_nodes_at_once_need_less_than_two_tries_each() {
+fn two_hundred_concurrent_calls_on_twenty_nodes_need_less_than_two_tries_each() {
     let (pool, mut held) = (pool("10.0.0.0/16"), BTreeSet::new());
     let mut nodes: Vec<Node> = (0..20).map(|n| Node { random: n, ..Node::default() }).collect();
     let mut calls: Vec<(usize, u32, Call)> =
@@ -121,7 +121,7 @@ fn a_small_pool_is_filled_to_the_last_address() {
         let node = &mut nodes[n % 20];
         let mut call = node.call();
         while !node.attempt(&mut call, &pool, ALONE, &mut held) {
-            if Search::wants_list(call.lost.len()) {
+            if Search::wants_list(call.conflicts.len()) {
                 let owners = held.iter().map(|ip| (*ip, String::new())).collect();
                 call.start = call.search.learn(&pool, &Listing { owners, own: None });
             }
@@ -131,22 +131,22 @@ fn a_small_pool_is_filled_to_the_last_address() {
 }
 
 #[test]
-fn after_a_list_the_lowest_free_address_is_next_and_noted() {
+fn after_a_list_the_lowest_free_address_is_next_and_the_hint_is_written() {
     let pool = pool("10.0.0.0/24");
-    let notes = PoolHints { start: Some(ip("10.0.0.200")), ..PoolHints::default() };
-    let mut search = Search::new(notes);
-    let lost: BTreeSet<IpAddr> = (200..210).map(|n| ip(&format!("10.0.0.{n}"))).collect();
-    search.next(&pool, None, &lost, ALONE, 5).unwrap();
+    let hints = PoolHints { start: Some(ip("10.0.0.200")), ..PoolHints::default() };
+    let mut search = Search::new(hints);
+    let conflicts: BTreeSet<IpAddr> = (200..210).map(|n| ip(&format!("10.0.0.{n}"))).collect();
+    search.next(&pool, None, &conflicts, ALONE, 5).unwrap();
     let mut owners: std::collections::BTreeMap<IpAddr, String> =
-        lost.iter().map(|ip| (*ip, String::new())).collect();
+        conflicts.iter().map(|ip| (*ip, String::new())).collect();
     owners.insert(ip("10.0.0.1"), "a/b".into());
     assert_eq!(search.learn(&pool, &Listing { owners, own: None }), Some(ip("10.0.0.2")));
-    assert_eq!(search.next(&pool, None, &lost, ALONE, 5), Ok(ip("10.0.0.2")));
+    assert_eq!(search.next(&pool, None, &conflicts, ALONE, 5), Ok(ip("10.0.0.2")));
     assert_eq!(search.allocated(&pool, ip("10.0.0.2")), [Hint::Next(ip("10.0.0.3"))]);
 }
 
 #[test]
-fn what_the_interface_had_before_comes_first_and_teaches_nothing() {
+fn the_previous_address_comes_first_and_writes_no_hint() {
     let pool = pool("10.0.0.0/24");
     let mut search = Search::new(PoolHints { previous: Some(ip("10.0.0.9")), ..PoolHints::default() });
     assert!(search.may_be_callers(ip("10.0.0.9")));
@@ -155,11 +155,11 @@ fn what_the_interface_had_before_comes_first_and_teaches_nothing() {
 }
 
 #[test]
-fn a_note_is_raised_unless_it_was_moved_meanwhile() {
+fn a_start_hint_is_raised_unless_it_changed_meanwhile() {
     let (start, next) = (Some(ip("10.0.0.5")), ip("10.0.0.6"));
     assert_eq!(raised(None, start, next), Some(next));
     assert_eq!(raised(start, start, next), Some(next));
-    assert_eq!(raised(Some(ip("10.0.0.9")), start, next), None, "another call went on from there");
-    assert_eq!(raised(Some(ip("10.0.0.3")), start, next), None, "an address was freed");
+    assert_eq!(raised(Some(ip("10.0.0.9")), start, next), None, "another call raised it further");
+    assert_eq!(raised(Some(ip("10.0.0.3")), start, next), None, "an address was released");
     assert_eq!(raised(Some(ip("10.0.0.3")), None, next), None);
 }

@@ -1,0 +1,121 @@
+//! What the daemon caches of a claim.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::crd::interner::Interner;
+use crate::crd::packed::{Decimal, Hex};
+use crate::crd::reservation::{Reservation, ReservationSpec, is_same_interface};
+
+/// A cached claim.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "WireReservation")]
+pub struct CachedReservation {
+    /// The name.
+    pub name: Arc<str>,
+    /// `metadata.uid` and `metadata.resourceVersion`.
+    pub version: (Option<Hex<16>>, Option<Decimal>),
+    /// `namespace/name` of the pod.
+    pub podref: Box<str>,
+    /// The interface; empty in a claim of Whereabouts before 0.8.
+    pub ifname: Arc<str>,
+    /// The container; empty if the claim states none.
+    pub container: Hex<32>,
+    /// The pod's UID, if the claim states one.
+    pub pod_uid: Option<Hex<16>>,
+    /// The name of the pool. A claim that Whereabouts made states none.
+    pub pool: Option<Arc<str>>,
+    /// The range of the pool, if the claim states one.
+    pub range: Option<IpNet>,
+}
+
+impl CachedReservation {
+    /// Whether the claim belongs to this interface of this pod. See [`Reservation::belongs_to`].
+    pub fn belongs_to(&self, podref: &str, if_name: &str) -> bool {
+        is_same_interface((&self.podref, &self.ifname), (podref, if_name))
+    }
+
+    /// The claim with interned texts: thousands of claims share an interface name and a pool name.
+    #[must_use]
+    pub(crate) fn interned(self, interner: &mut Interner) -> Self {
+        let (ifname, pool) = (interner.intern(self.ifname), self.pool.map(|pool| interner.intern(pool)));
+        CachedReservation { ifname, pool, ..self }
+    }
+}
+
+impl From<&Reservation> for CachedReservation {
+    fn from(claim: &Reservation) -> Self {
+        let version = claim.metadata.resource_version.as_deref().map(Decimal::of);
+        CachedReservation {
+            name: claim.metadata.name.as_deref().unwrap_or_default().into(),
+            version: (claim.metadata.uid.as_deref().map(Hex::of), version),
+            podref: claim.spec.podref.as_str().into(),
+            ifname: claim.spec.ifname.as_str().into(),
+            container: Hex::of(claim.container()),
+            pod_uid: claim.pod_uid().map(Hex::of),
+            pool: claim.pool().map(Arc::from),
+            range: claim.range(),
+        }
+    }
+}
+
+/// The fields that are read from an event. The parser skips all others, above all `managedFields`, which are most of a claim's bytes.
+#[derive(Deserialize)]
+struct WireReservation {
+    metadata: WireMetadata,
+    #[serde(default)]
+    spec: ReservationSpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireMetadata {
+    name: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    labels: Option<WireLabels>,
+    annotations: Option<WireAnnotations>,
+}
+
+/// See [`crate::crd::reservation::LABEL_POOL`].
+#[derive(Deserialize)]
+struct WireLabels {
+    #[serde(rename = "whereabouts.multus-rs/pool")]
+    pool: Option<String>,
+}
+
+/// The annotations that [`crate::crd::reservation`] defines.
+#[derive(Default, Deserialize)]
+struct WireAnnotations {
+    #[serde(rename = "whereabouts.multus-rs/pool")]
+    pool: Option<String>,
+    #[serde(rename = "whereabouts.multus-rs/range")]
+    range: Option<String>,
+    #[serde(rename = "whereabouts.multus-rs/container-id")]
+    container: Option<String>,
+    #[serde(rename = "whereabouts.multus-rs/pod-uid")]
+    pod_uid: Option<String>,
+}
+
+impl From<WireReservation> for CachedReservation {
+    fn from(WireReservation { metadata, spec }: WireReservation) -> Self {
+        let annotations = metadata.annotations.unwrap_or_default();
+        // As in `Reservation::pool` and `Reservation::container`.
+        let pool = annotations.pool.or_else(|| metadata.labels?.pool);
+        CachedReservation {
+            name: metadata.name.unwrap_or_default().into(),
+            version: (
+                metadata.uid.as_deref().map(Hex::of),
+                metadata.resource_version.as_deref().map(Decimal::of),
+            ),
+            podref: spec.podref.into(),
+            ifname: spec.ifname.into(),
+            container: Hex::of(annotations.container.as_deref().unwrap_or(&spec.containerid)),
+            pod_uid: annotations.pod_uid.as_deref().map(Hex::of),
+            pool: pool.map(Arc::from),
+            range: annotations.range.and_then(|range| range.parse().ok()),
+        }
+    }
+}
