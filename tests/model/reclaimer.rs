@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use nad::PodIdentity;
 use whereabouts::crd::cached::CachedReservation;
-use whereabouts::crd::pod::PodIdentity;
 use whereabouts::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
 use whereabouts::leader::reclaim_rules::{
     LivePod, PodView, ReclaimCandidate, TrackedClaims, deletable, observe, record_answers,
@@ -97,7 +97,7 @@ impl World {
 
     /// What the API server answers about the pod of a claim.
     fn live_pod(&self, state: &State, due: &ReclaimCandidate) -> LivePod {
-        let name = format!("{}/{}", due.pod.namespace, due.pod.name);
+        let name = due.pod.to_string();
         let pod = PODS.iter().position(|pod| *pod == name).unwrap();
         match (state.pods[pod], self.rules) {
             (_, Rules::BelieveTheView) | (None, _) => LivePod::Gone,

@@ -1,11 +1,11 @@
 //! Taking over a claim that the same interface of the same pod holds already: from an earlier call, or from the pod's earlier sandbox.
 
-use node::client::{ApiError, ResourceKind, retry};
+use nad::{PodIdentity, PodRef};
+use node::client::{ApiError, retry};
 use node::names::DnsSubdomain;
 
 use super::error::ClaimError;
 use super::store::{Claims, POLICY};
-use crate::crd::pod::{PodIdentity, PodName};
 use crate::crd::reservation::Reservation;
 use crate::pool::held_claim::HeldClaim;
 use crate::pool::range_pool::Pool;
@@ -49,11 +49,13 @@ impl Claims<'_> {
         let (Some(uid), Some(other)) = (claimant.pod_uid.as_deref(), present.pod_uid()) else {
             return Ok(());
         };
-        let Some(pod) = PodName::parse(&claimant.podref).filter(|_| uid != other) else { return Ok(()) };
-        let path = ResourceKind::PODS.in_namespace(&pod.namespace).object(&pod.name);
+        let Some(pod) = claimant.podref.parse::<PodRef>().ok().filter(|_| uid != other) else {
+            return Ok(());
+        };
+        let path = pod.object();
         let gone = || ClaimError::PodGone { podref: claimant.podref.clone(), uid: uid.to_owned() };
         match retry(self.deadline, POLICY, || self.api.get_metadata(&path, self.deadline)).await {
-            Ok(metadata) if PodIdentity::of(&metadata).has_uid(uid) => Ok(()),
+            Ok(metadata) if PodIdentity::of(&metadata).is(uid) => Ok(()),
             Ok(_) | Err(ApiError::NotFound { .. }) => Err(gone()),
             Err(error) => Err(error.into()),
         }

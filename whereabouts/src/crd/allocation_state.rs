@@ -1,7 +1,8 @@
 //! What the leader must do about an allocation of an IPPool, decided by the claim on its address.
 
+use nad::PodIdentity;
+
 use super::cached::{CachedAllocation, CachedReservation, Via};
-use super::pod::PodIdentity;
 
 /// What an allocation needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub fn allocation_state(
     }
     // The claim belongs to an earlier pod of this name, and Whereabouts made the allocation for the current one.
     let is_of_earlier_pod =
-        claim.pod_uid.as_ref().zip(current_pod).is_some_and(|(uid, current)| !current.has_packed_uid(uid));
+        claim.pod_uid.as_ref().zip(current_pod).is_some_and(|(uid, current)| !current.is(&uid.to_string()));
     if upstream_changed_it || (!is_ours && is_of_earlier_pod) {
         AllocationState::ClaimOutdated
     } else {

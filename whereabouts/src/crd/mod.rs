@@ -6,5 +6,4 @@ pub(crate) mod interner;
 pub mod ip_pool;
 pub(crate) mod node_slice_pool;
 pub(crate) mod packed;
-pub mod pod;
 pub mod reservation;

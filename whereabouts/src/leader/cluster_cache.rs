@@ -6,17 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use nad::{NetworkAttachmentDefinition, PodIdentity};
 use node::client::{ApiClient, Change, Effect, Parts, ResourceKind, Selection, Store, reflect};
 use node::names::DnsLabel;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
-use super::networks::{DEFINITIONS, Definition};
 use crate::crd::cached::{CachedObject, CachedPool, CachedReservation};
 use crate::crd::interner::Interner;
 use crate::crd::ip_pool::POOLS;
 use crate::crd::node_slice_pool::{NODE_SLICE_POOLS, NodeSlicePool};
-use crate::crd::pod::PodIdentity;
 use crate::crd::reservation::RESERVATIONS;
 use crate::metrics::Metrics;
 
@@ -51,7 +50,7 @@ pub struct ClusterCache {
     /// The nodes' names.
     pub nodes: Store<String, ()>,
     /// NetworkAttachmentDefinitions, by `namespace/name`.
-    pub networks: Store<String, Definition>,
+    pub networks: Store<String, NetworkAttachmentDefinition>,
     /// NodeSlicePools.
     pub slice_pools: Store<String, NodeSlicePool>,
     /// The names of each pool's claims.
@@ -207,16 +206,20 @@ pub async fn watch(shared: &SharedCache, api: &ApiClient, namespace: &DnsLabel, 
                 shared.slice_work.notify_one();
             }
         });
-    let networks = watcher.watch(DEFINITIONS, everywhere, Parts::Whole, |change: Change<Definition>| {
-        let mut cache = shared.lock();
-        cache.networks.apply(change.map(|mut network| {
-            network.metadata.managed_fields = None;
-            (qualified(&network.metadata), network)
-        }));
-        cache.mark_all_for_adoption();
-        shared.slice_work.notify_one();
-        shared.adoption_work.notify_one();
-    });
+    let networks = watcher.watch(
+        NetworkAttachmentDefinition::KIND,
+        everywhere,
+        Parts::Whole,
+        |change: Change<NetworkAttachmentDefinition>| {
+            let mut cache = shared.lock();
+            cache
+                .networks
+                .apply(change.map(|nad| (format!("{}/{}", nad.metadata.namespace, nad.metadata.name), nad)));
+            cache.mark_all_for_adoption();
+            shared.slice_work.notify_one();
+            shared.adoption_work.notify_one();
+        },
+    );
     let slice_pools = watcher.watch(NODE_SLICE_POOLS, here, Parts::Whole, |change: Change<NodeSlicePool>| {
         let mut cache = shared.lock();
         cache.slice_pools.apply(change.map(|mut slices| (named(&mut slices.metadata), slices)));
@@ -285,12 +288,6 @@ impl Lists {
 fn named(metadata: &mut ObjectMeta) -> String {
     metadata.managed_fields = None;
     metadata.name.clone().unwrap_or_default()
-}
-
-/// `namespace/name` of an object.
-fn qualified(metadata: &ObjectMeta) -> String {
-    let text = |part: &Option<String>| part.clone().unwrap_or_default();
-    format!("{}/{}", text(&metadata.namespace), text(&metadata.name))
 }
 
 #[cfg(test)]

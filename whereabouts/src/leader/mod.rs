@@ -9,6 +9,7 @@
 //! | `ip_pool_view` | what does an IPPool object lack? |
 //! | `view_schedule` | when is a pool's object written? |
 //! | `slices` | how are the NodeSlicePool objects written? |
+//! | `sliced_networks` | which networks have slices, and do they agree? |
 //! | `slice_plan` | which node gets which slice of a range? |
 //! | `reclaim` | how are the claims of deleted pods deleted? |
 //! | `reclaim_rules` | when may a claim be deleted? |
@@ -24,6 +25,7 @@ mod networks;
 mod reclaim;
 pub mod reclaim_rules;
 mod slice_plan;
+mod sliced_networks;
 mod slices;
 mod view_schedule;
 mod views;

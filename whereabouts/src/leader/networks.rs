@@ -6,11 +6,9 @@ use std::net::IpAddr;
 
 use cni::json::{fold_keys, parse_object};
 use ipnet::IpNet;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
-use node::client::ResourceKind;
+use nad::NetworkAttachmentDefinition;
 use node::names::DnsSubdomain;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::cluster_cache::ClusterCache;
@@ -21,27 +19,7 @@ use crate::pool::claim_names::{ClaimNames, NamingScheme};
 use crate::pool::naming;
 use crate::pool::naming::ClaimScope;
 
-/// NetworkAttachmentDefinitions.
-pub const DEFINITIONS: ResourceKind =
-    ResourceKind::new("k8s.cni.cncf.io", "v1", "network-attachment-definitions");
-
 const SLICE_SIZE: &str = "node_slice_size";
-
-/// A NetworkAttachmentDefinition.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub struct Definition {
-    /// Name, namespace, UID.
-    pub metadata: ObjectMeta,
-    #[serde(default)]
-    spec: DefinitionSpec,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-struct DefinitionSpec {
-    /// Empty if the configuration is in a file on the nodes, which the leader cannot read.
-    #[serde(default)]
-    config: String,
-}
 
 /// A network with the whereabouts IPAM.
 #[derive(Clone, Debug)]
@@ -55,7 +33,7 @@ pub struct WhereaboutsNetwork {
 /// The networks with the whereabouts IPAM, by the `namespace/name` of their definition. `flat` returns the flat file that completes a
 /// network's configuration; without one, the definition must be complete. A network that cannot be read is skipped.
 pub fn parse_networks<'a>(
-    definitions: impl IntoIterator<Item = (&'a String, &'a Definition)>,
+    definitions: impl IntoIterator<Item = (&'a String, &'a NetworkAttachmentDefinition)>,
     flat: impl Fn(&Network) -> Option<Found>,
 ) -> BTreeMap<String, WhereaboutsNetwork> {
     let mut networks = BTreeMap::new();

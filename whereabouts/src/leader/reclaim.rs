@@ -8,10 +8,11 @@ use std::time::Duration;
 use cni::crash_point;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::jiff::Timestamp;
+use nad::PodIdentity;
 use node::client::{ApiError, OnUnknown, Patch, ResourceKind, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::event::{Reporter, Severity, Subject, about_pod};
-use node::names::{DnsSubdomain, PodUid};
+use node::names::DnsSubdomain;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::Instant;
@@ -29,7 +30,6 @@ use crate::crd::allocation_state::AllocationState;
 use crate::crd::cached::Via;
 use crate::crd::ip_pool::POOLS;
 use crate::crd::packed::Decimal;
-use crate::crd::pod::PodIdentity;
 use crate::crd::reservation::RESERVATIONS;
 use crate::pool::claim_reader::ClaimNameReader;
 
@@ -135,7 +135,7 @@ fn upstream_allocation(
     let object = cache.pools().content().get(pool)?;
     let key = ip::offset(address, object.range?.network())?.to_string();
     let allocation = object.entry(&Decimal::of(&key)).filter(|allocation| allocation.via == Via::Absent)?;
-    let podref = format!("{}/{}", candidate.pod.namespace, candidate.pod.name);
+    let podref = candidate.pod.to_string();
     let container = allocation.id.to_string();
     (*allocation.podref == podref).then_some(UpstreamAllocation { key, container })
 }
@@ -199,7 +199,7 @@ pub(super) async fn pass(
 }
 
 async fn live_pod(context: &Context, candidate: &ReclaimCandidate, deadline: Deadline) -> LivePod {
-    let path = ResourceKind::PODS.in_namespace(&candidate.pod.namespace).object(&candidate.pod.name);
+    let path = candidate.pod.object();
     let get = || context.api.get_metadata(&path, deadline);
     match retry(deadline, RetryPolicy::new(OnUnknown::Repeat), get).await {
         Ok(metadata) => LivePod::Present(PodIdentity::of(&metadata)),
@@ -263,7 +263,7 @@ async fn report(
     network_name: impl Fn(&str) -> Option<String>,
     deadline: Deadline,
 ) {
-    let ReclaimCandidate { name: claim, pod, pod_uid, .. } = &target.candidate;
+    let ReclaimCandidate { name: claim, pod, .. } = &target.candidate;
     let pool = target.pool.as_ref().map_or("", DnsSubdomain::as_str);
     // The texts are Whereabouts'.
     let (severity, reason, message) = match result {
@@ -276,16 +276,11 @@ async fn report(
             (Severity::Normal, DONE, message)
         }
         Err(error) => {
-            let pod = format!("{}/{}", pod.namespace, pod.name);
             (Severity::Warning, FAILED, format!("failed to garbage collect addresses for pod {pod}: {error}"))
         }
     };
     tracing::info!(%claim, pool, "{message}");
-    let subject = Subject {
-        namespace: pod.namespace.clone(),
-        name: pod.name.clone(),
-        uid: pod_uid.as_ref().and_then(|uid| PodUid::new(uid.clone()).ok()),
-    };
+    let subject = Subject::from(pod.clone());
     let reporter = Reporter { component: COMPONENT, host: "" };
     let event = about_pod(&subject, severity, reason, &message, reporter, Timestamp::now());
     let events = ResourceKind::EVENTS.in_namespace(&subject.namespace);

@@ -22,12 +22,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nad::{PodIdentity, PodRef};
 use node::client::Preconditions;
 use node::names::{DnsSubdomain, PodUid};
 
 use crate::crd::cached::CachedReservation;
 use crate::crd::packed::{Decimal, Hex};
-use crate::crd::pod::{PodIdentity, PodName};
 
 /// What the cache knows about the cluster's pods.
 #[derive(Clone, Copy)]
@@ -73,10 +73,8 @@ pub struct Observation {
 pub struct ReclaimCandidate {
     /// The claim's name.
     pub name: DnsSubdomain,
-    /// The pod that the claim names.
-    pub pod: PodName,
-    /// The UID of the pod that the claim names, if it names one.
-    pub pod_uid: Option<String>,
+    /// The pod that the claim names, with its UID if the claim has one.
+    pub pod: PodRef,
     version: Version,
 }
 
@@ -141,20 +139,22 @@ pub fn record_answers(
 fn candidate(claim: &CachedReservation, present: Option<&PodIdentity>) -> Option<ReclaimCandidate> {
     let is_gone = match (present, &claim.pod_uid) {
         (None, _) => true,
-        (Some(present), Some(uid)) => !present.has_packed_uid(uid),
+        (Some(present), Some(uid)) => !present.is(&uid.to_string()),
         (Some(_), None) => false,
     };
     if !is_gone {
         return None;
     }
-    let pod = PodName::parse(&claim.podref)?;
+    let pod: PodRef = claim.podref.parse().ok()?;
+    // A UID that no pod can have is dropped: then any pod of this name may be the claim's, and its claim stays.
+    let pod = PodRef { uid: claim.pod_uid.as_ref().and_then(|uid| PodUid::new(uid.to_string()).ok()), ..pod };
     let (uid, resource_version) = &claim.version;
     let version = Version {
         uid: PodUid::new(uid.as_ref().map(Hex::to_string)?).ok()?,
         resource_version: resource_version.as_ref().map(Decimal::to_string)?,
     };
     let name = DnsSubdomain::new(&*claim.name).ok()?;
-    Some(ReclaimCandidate { name, pod, pod_uid: claim.pod_uid.as_ref().map(Hex::to_string), version })
+    Some(ReclaimCandidate { name, pod, version })
 }
 
 /// The API server's answer to a read of one pod.
@@ -181,9 +181,9 @@ pub(super) enum Verdict {
 
 /// What the answer means for the claim.
 pub(super) fn verdict(claim: &ReclaimCandidate, live: &LivePod) -> Verdict {
-    match (live, &claim.pod_uid) {
+    match (live, &claim.pod.uid) {
         (LivePod::Gone, _) => Verdict::Delete,
-        (LivePod::Present(pod), Some(uid)) if !pod.has_uid(uid) => Verdict::Delete,
+        (LivePod::Present(pod), Some(uid)) if !pod.is(uid.as_str()) => Verdict::Delete,
         (LivePod::Present(_), _) => Verdict::Keep,
         (LivePod::Unknown, _) => Verdict::Unclear,
     }

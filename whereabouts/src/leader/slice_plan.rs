@@ -5,8 +5,6 @@
 //! 3. Only assigned slices are listed: 10.0.0.0/8 has half a million slices of size /27.
 //! 4. A slice without an allocatable address is not assigned.
 
-mod networks;
-
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -16,8 +14,6 @@ use crate::addr::ip;
 use crate::addr::range::{Allocatable, RangeError, RangeSpec};
 use crate::addr::slices::{SliceError, SliceSize, Slices};
 use crate::crd::node_slice_pool::NodeSlice;
-
-pub use networks::{DesiredSlicePool, SlicedNetwork, desired_slice_pools};
 
 /// A range, and how it is cut into slices.
 #[derive(Clone, Debug, PartialEq, Eq)]

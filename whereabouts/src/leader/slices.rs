@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, stream};
 use ipnet::IpNet;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
+use nad::NetworkAttachmentDefinition;
 use node::client::{ApiError, OnUnknown, ResourceKind, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::event::{Reporter, Severity, Subject, about_pod};
@@ -15,7 +16,8 @@ use serde::de::IgnoredAny;
 use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{AT_ONCE, Context};
 use super::networks::{self, WhereaboutsNetwork};
-use super::slice_plan::{AssignedSlice, DesiredSlicePool, SlicedNetwork, desired_slice_pools, plan};
+use super::slice_plan::{AssignedSlice, plan};
+use super::sliced_networks::{DesiredSlicePool, SlicedNetwork, desired_slice_pools};
 use crate::addr::slices::SliceSize;
 use crate::crd::node_slice_pool::{NODE_SLICE_POOLS, NodeSlice, NodeSlicePool};
 use crate::pool::naming::{self, pool_prefix};
@@ -161,18 +163,15 @@ fn slices_in_use(
 /// an owner in another namespace as absent and would delete the object at once.
 fn owners(cache: &ClusterCache, desired: &DesiredSlicePool, namespace: &DnsLabel) -> Vec<OwnerReference> {
     let definitions = desired.definitions.iter().filter_map(|name| cache.networks.content().get(name));
-    let here =
-        definitions.filter(|network| network.metadata.namespace.as_deref() == Some(namespace.as_str()));
-    let owner = |metadata: &ObjectMeta| {
-        Some(OwnerReference {
-            api_version: DEFINITION_VERSION.to_owned(),
-            kind: DEFINITION_KIND.to_owned(),
-            name: metadata.name.clone()?,
-            uid: metadata.uid.clone()?,
-            ..OwnerReference::default()
-        })
+    let here = definitions.filter(|nad| nad.metadata.namespace == namespace.as_str());
+    let owner = |nad: &NetworkAttachmentDefinition| OwnerReference {
+        api_version: DEFINITION_VERSION.to_owned(),
+        kind: DEFINITION_KIND.to_owned(),
+        name: nad.metadata.name.clone(),
+        uid: nad.metadata.uid.clone(),
+        ..OwnerReference::default()
     };
-    here.filter_map(|network| owner(&network.metadata)).collect()
+    here.map(owner).collect()
 }
 
 /// The object to write. Texts whose meaning is right already stay, because Whereabouts' controller cuts the range again if a text changes.

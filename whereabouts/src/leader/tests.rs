@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nad::NetworkAttachmentDefinition;
 use node::client::Change;
 use node::names::DnsLabel;
 use prometheus_client::registry::Registry;
@@ -15,14 +16,14 @@ use super::adopt::{self, PendingAdoptions};
 use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{Context, Timing};
 use super::ip_pool_view::ViaSupport;
-use super::networks::{self, Definition, PoolNamings};
+use super::networks::{self, PoolNamings};
 use super::reclaim_rules::TrackedClaims;
 use super::views::ViewWriter;
 use super::{reclaim, slices};
 use crate::crd::cached::{CachedObject, CachedPool, CachedReservation};
 use crate::crd::node_slice_pool::NodeSlicePool;
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use server::Server;
 
 const RESERVATIONS: &str = "overlappingrangeipreservations";
@@ -71,7 +72,9 @@ impl World {
         let pod = |pod: CachedObject| (format!("{}/{}", pod.namespace, pod.name).into(), pod.identity);
         list(server, "pods", pod, |c| drop(cache.pods.apply(c)));
         list(server, "nodes", |node: Value| (name(&node), ()), |c| drop(cache.nodes.apply(c)));
-        let network = |nad: Value| (long_name(&nad), serde_json::from_value::<Definition>(nad).unwrap());
+        let network = |nad: Value| {
+            (long_name(&nad), serde_json::from_value::<NetworkAttachmentDefinition>(nad).unwrap())
+        };
         list(server, "network-attachment-definitions", network, |c| drop(cache.networks.apply(c)));
         let slices = |pool: NodeSlicePool| (pool.metadata.name.clone().unwrap(), pool);
         list(server, "nodeslicepools", slices, |c| drop(cache.slice_pools.apply(c)));

@@ -1,8 +1,7 @@
 //! What the daemon caches of a pod or a node: its name and identity.
 
+use nad::PodIdentity;
 use serde::Deserialize;
-
-use crate::crd::pod::PodIdentity;
 
 /// A pod or a node, of which only the metadata is read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

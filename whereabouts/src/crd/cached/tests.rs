@@ -89,5 +89,5 @@ fn a_static_pod_has_two_uids() {
     let pod = json!({"metadata": {"name": "b", "namespace": "a", "uid": UID, "annotations": {"kubernetes.io/config.mirror": "hash"}}});
     let pod: CachedObject = serde_json::from_value(pod).unwrap();
     assert_eq!((pod.namespace.as_str(), pod.name.as_str()), ("a", "b"));
-    assert!(pod.identity.has_uid(UID) && pod.identity.has_uid("hash") && !pod.identity.has_uid("other"));
+    assert!(pod.identity.is(UID) && pod.identity.is("hash") && !pod.identity.is("other"));
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use nad::PodIdentity;
 use serde_json::{Value, json};
 
 use super::{Entries, MAX_ENTRIES, PoolView, ViaSupport, ViewChange, change, view_of};
@@ -9,7 +10,6 @@ use crate::crd::allocation_state::{AllocationState, allocation_state};
 use crate::crd::cached::{CachedAllocation, CachedPool, CachedReservation};
 use crate::crd::ip_pool::{Allocation, Counts};
 use crate::crd::packed::Decimal;
-use crate::crd::pod::PodIdentity;
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
 
 const ID: &str = "0123456789abcdef";

@@ -202,7 +202,7 @@ fn a_static_pod_is_identified_by_its_uid_on_the_node() {
         ..ObjectMeta::default()
     };
     let identity = PodIdentity::of(&mirror_pod);
-    assert!(identity.has_uid("hash") && identity.has_uid("api-uid") && !identity.has_uid("older-hash"));
+    assert!(identity.is("hash") && identity.is("api-uid") && !identity.is("older-hash"));
     let claims = [claim("10.0.0.1", "kube-system/proxy-n1", Some("hash"))];
     let view: &dyn Fn(&str) -> Option<&'static PodIdentity> = &|_| None;
     let first = observe(&claims, PodView::Complete(view), &TrackedClaims::new(), at(0), GRACE);
@@ -270,7 +270,7 @@ fn the_api_servers_answer_decides() {
         (&without, LivePod::Unknown, Verdict::Unclear),
     ];
     for (claim, live, expected) in table {
-        assert_eq!(verdict(claim, &live), expected, "{:?} {live:?}", claim.pod_uid);
+        assert_eq!(verdict(claim, &live), expected, "{:?} {live:?}", claim.pod.uid);
     }
 }
 

@@ -2,11 +2,11 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::networks::NetworkProblem;
-use super::{AssignedSlice, Layout, Plan, SlicedNetwork, desired_slice_pools, plan};
+use super::{AssignedSlice, Layout, Plan, plan};
 use crate::addr::range::RangeSpec;
 use crate::addr::slices::SliceSize;
 use crate::crd::node_slice_pool::NodeSlice;
+use crate::leader::sliced_networks::{NetworkProblem, SlicedNetwork, desired_slice_pools};
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use node::names::{DnsSubdomain, NameError};
 
-use super::Layout;
+use super::slice_plan::Layout;
 use crate::addr::range::RangeSpec;
 use crate::addr::slices::SliceSize;
 use crate::conf::Conf;
