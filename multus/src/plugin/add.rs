@@ -7,7 +7,7 @@ use cni::crash_point;
 use cni::env::Attachment;
 use cni::result::RawResult;
 use cni::{CniError, Code};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::SignedDuration;
 use nad::PodRef;
 use node::deadline::Deadline;
 
@@ -82,7 +82,7 @@ impl Add<'_> {
         if let (Err(RequestError::Missing { nad_ref, reason, .. }), Some(api), Some(pod)) =
             (&networks, api, pod)
         {
-            let event = report::no_network_found(pod, nad_ref, reason, Timestamp::now());
+            let event = report::no_network_found(pod, nad_ref, reason, node::clock::now());
             api.send_events(&[event], self.deadline.child(EVENTS_LIMIT));
         }
         let runtime = RuntimeRequest {
@@ -115,7 +115,7 @@ impl Add<'_> {
     }
 
     fn send_events(&self, api: &Api, pod: &Pod, delegates: &[Delegate], attached: &[Attached]) {
-        let now = Timestamp::now();
+        let now = node::clock::now();
         let event = |(nanos, (delegate, attached)): (i64, (&Delegate, &Attached))| {
             // One nanosecond apart, so that lists sorted by time have the order of attachment.
             let at = now.checked_add(SignedDuration::from_nanos(nanos)).unwrap_or(now);

@@ -4,7 +4,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -241,7 +240,7 @@ impl Candidate {
     /// Writes our name into the lease `old`, or creates a lease with our name.
     async fn write(&self, old: Option<&Lease>, deadline: Deadline) -> Result<Lease, ApiError> {
         let deadline = self.request_deadline(deadline);
-        let lease = written(old, &self.me, &self.timing, &self.path, Timestamp::now());
+        let lease = written(old, &self.me, &self.timing, &self.path, crate::clock::now());
         match old {
             // The lease carries its resourceVersion: of several candidates that write, one succeeds.
             Some(_) => self.api.replace(&self.path, &lease, deadline).await,

@@ -17,7 +17,7 @@ pub mod serve;
 mod tombstones;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use node::client::{ApiClient, ConnectError, ResourceKind, Timeouts};
 use node::daemon::{self, Background, HttpBindError, Pages, Readiness, Role};
@@ -76,6 +76,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
         None => namespace::of_client(&api)?,
     };
     let (records, hints) = (Records::open(&options.state)?, HintStore::open(&options.state));
+    records.remove_leftovers(SystemTime::now())?;
     let (metrics, registry) = Metrics::new();
     let (caches, started) = PoolCaches::new(hints.clone(), metrics.clone());
     let caches = Arc::new(caches);

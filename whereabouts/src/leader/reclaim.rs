@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use cni::crash_point;
 use futures::{StreamExt as _, stream};
-use k8s_openapi::jiff::Timestamp;
 use nad::PodIdentity;
 use node::client::{ApiError, OnUnknown, Patch, ResourceKind, RetryPolicy, retry};
 use node::deadline::Deadline;
@@ -282,7 +281,7 @@ async fn report(
     tracing::info!(%claim, pool, "{message}");
     let subject = Subject::from(pod.clone());
     let reporter = Reporter { component: COMPONENT, host: "" };
-    let event = about_pod(&subject, severity, reason, &message, reporter, Timestamp::now());
+    let event = about_pod(&subject, severity, reason, &message, reporter, node::clock::now());
     let events = ResourceKind::EVENTS.in_namespace(&subject.namespace);
     if let Err(error) = context.api.create::<IgnoredAny>(&events, &event, deadline).await {
         tracing::debug!(%error, "event not created");

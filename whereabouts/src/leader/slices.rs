@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt as _, stream};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use k8s_openapi::jiff::Timestamp;
 use nad::NetworkAttachmentDefinition;
 use node::client::{ApiError, OnUnknown, ResourceKind, RetryPolicy, retry};
 use node::deadline::Deadline;
@@ -251,7 +250,7 @@ async fn report(context: &Context, notice: &Notice, deadline: Deadline) {
     let events = ResourceKind::EVENTS.in_namespace(&namespace);
     let subject = Subject { namespace, name, uid: None };
     let reporter = Reporter { component: COMPONENT, host: "" };
-    let mut event = about_pod(&subject, Severity::Warning, REASON, &notice.text, reporter, Timestamp::now());
+    let mut event = about_pod(&subject, Severity::Warning, REASON, &notice.text, reporter, node::clock::now());
     event.involved_object.kind = Some(DEFINITION_KIND.to_owned());
     event.involved_object.api_version = Some(DEFINITION_VERSION.to_owned());
     if let Err(error) = context.api.create::<IgnoredAny>(&events, &event, deadline).await {

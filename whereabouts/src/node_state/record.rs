@@ -3,6 +3,7 @@
 //! DEL needs nothing else. A DEL that cannot reach the API server turns the record into a tombstone, whose claims a later call deletes.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use cni::names::{ContainerId, IfName};
 use node::files::{Dir, FileError};
@@ -89,6 +90,13 @@ impl Records {
             held: Dir::open(state.join("claims"))?,
             tombstones: Dir::open(state.join("tombstones"))?,
         })
+    }
+
+    /// Removes temporary files that a crash in the middle of a write left more than an hour ago. A write takes milliseconds.
+    pub fn remove_leftovers(&self, now: SystemTime) -> Result<(), RecordError> {
+        const AGE: Duration = Duration::from_secs(3600);
+        self.held.remove_leftovers(AGE, now)?;
+        Ok(self.tombstones.remove_leftovers(AGE, now)?)
     }
 
     /// Writes the record of an attachment and waits for the disk. The caller must not create a claim if this fails: DEL would not find it.
@@ -200,6 +208,21 @@ mod tests {
 
     fn ids() -> (ContainerId, IfName) {
         (ContainerId::parse("c1").unwrap(), IfName::parse("net1").unwrap())
+    }
+
+    #[test]
+    fn only_old_temporary_files_are_removed() {
+        let state = tempfile::tempdir().unwrap();
+        let records = Records::open(state.path()).unwrap();
+        records.write(&record()).unwrap();
+        let leftover = state.path().join("claims/.tmp-crashed");
+        std::fs::File::create(&leftover).unwrap();
+        let now = SystemTime::now();
+        records.remove_leftovers(now).unwrap();
+        assert!(leftover.exists(), "a write may be under way");
+        records.remove_leftovers(now + Duration::from_secs(3700)).unwrap();
+        assert!(!leftover.exists());
+        assert_eq!(records.all().unwrap(), [record()]);
     }
 
     #[test]

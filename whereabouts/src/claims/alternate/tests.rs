@@ -93,7 +93,7 @@ impl World {
 
     /// Creates the pool's object, which says that it has been used separately for `seconds`. Returns the time in it.
     fn separate_for(&self, seconds: i64) -> String {
-        let since = rfc3339_seconds(Timestamp::now() - k8s_openapi::jiff::SignedDuration::from_secs(seconds));
+        let since = rfc3339_seconds(node::clock::now() - k8s_openapi::jiff::SignedDuration::from_secs(seconds));
         let annotations = json!({ SEPARATE_SINCE: since, "whereabouts.multus-rs/adopted": "true" });
         let spec = json!({ "range": self.range, "allocations": {} });
         let pool = json!({ "metadata": { "annotations": annotations }, "spec": spec });
@@ -180,7 +180,7 @@ async fn the_first_separate_request_records_the_time_and_uses_the_shared_name() 
     // The hint that the pool is only shared is not enough for a separate request.
     assert_eq!(world.add(&node, "b", Separate).await, ("10.0.0.2".into(), "10.0.0.2".into()));
     let since = world.separate_since().unwrap();
-    assert!((Timestamp::now().as_second() - time(&since).as_second()).abs() < 5, "{since}");
+    assert!((node::clock::now().as_second() - time(&since).as_second()).abs() < 5, "{since}");
     let pool = world.server.get("ippools", "kube-system", POOL).unwrap();
     assert_eq!(pool["metadata"]["annotations"]["whereabouts.multus-rs/adopted"], "true");
     assert_eq!(pool["spec"], json!({"range": "10.0.0.0/29", "allocations": {}}));
