@@ -65,7 +65,7 @@ pub struct Allocation {
     /// The interface; absent in allocations of Whereabouts before 0.8.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub ifname: String,
-    /// The end of the container's ID, in allocations that the leader wrote. See [`crate::leader::ip_pool_view`].
+    /// The end of the container's ID, in allocations that the leader wrote. See `leader::ip_pool_view`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
 }

@@ -250,7 +250,8 @@ async fn report(context: &Context, notice: &Notice, deadline: Deadline) {
     let events = ResourceKind::EVENTS.in_namespace(&namespace);
     let subject = Subject { namespace, name, uid: None };
     let reporter = Reporter { component: COMPONENT, host: "" };
-    let mut event = about_pod(&subject, Severity::Warning, REASON, &notice.text, reporter, node::clock::now());
+    let mut event =
+        about_pod(&subject, Severity::Warning, REASON, &notice.text, reporter, node::clock::now());
     event.involved_object.kind = Some(DEFINITION_KIND.to_owned());
     event.involved_object.api_version = Some(DEFINITION_VERSION.to_owned());
     if let Err(error) = context.api.create::<IgnoredAny>(&events, &event, deadline).await {

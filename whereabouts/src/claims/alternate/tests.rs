@@ -93,7 +93,8 @@ impl World {
 
     /// Creates the pool's object, which says that it has been used separately for `seconds`. Returns the time in it.
     fn separate_for(&self, seconds: i64) -> String {
-        let since = rfc3339_seconds(node::clock::now() - k8s_openapi::jiff::SignedDuration::from_secs(seconds));
+        let since =
+            rfc3339_seconds(node::clock::now() - k8s_openapi::jiff::SignedDuration::from_secs(seconds));
         let annotations = json!({ SEPARATE_SINCE: since, "whereabouts.multus-rs/adopted": "true" });
         let spec = json!({ "range": self.range, "allocations": {} });
         let pool = json!({ "metadata": { "annotations": annotations }, "spec": spec });

@@ -56,7 +56,7 @@ pub struct CachedAllocation {
     pub via: Via,
 }
 
-/// Who wrote an allocation. See [`crate::leader::ip_pool_view`].
+/// Who wrote an allocation. See `leader::ip_pool_view`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
     /// Whereabouts: the field is absent.
