@@ -134,7 +134,9 @@ impl RangeSpec {
     /// and excludes do not matter: they restrict only the addresses that the pool chooses itself.
     pub fn is_usable(&self, ip: IpAddr) -> bool {
         let usable = usable(&self.net);
-        Family::of(ip) == self.family() && usable.contains(ip::number(ip))
+        // IPv6 has no broadcast. Whereabouts never chooses the last address of a network, but a host can have it.
+        let is_last_v6 = ip.is_ipv6() && ip == self.net.broadcast();
+        Family::of(ip) == self.family() && (is_last_v6 || usable.contains(ip::number(ip)))
     }
 
     /// IPv4 or IPv6.

@@ -43,7 +43,9 @@ struct Acquisition<'c, 'a, C> {
     pool: &'c Pool,
     claimant: &'c Claimant,
     cursor: &'c mut C,
-    /// Addresses whose create failed with a conflict, since the last full list.
+    /// Addresses that the interface got from the network's other ranges in this call. They are no candidates here.
+    own: &'c BTreeSet<IpAddr>,
+    /// [`Acquisition::own`], and the addresses whose create failed with a conflict, since the last full list.
     conflicts: BTreeSet<IpAddr>,
     /// The podref of each address's holder, as far as this call has read it.
     holders: BTreeMap<IpAddr, String>,
@@ -93,6 +95,7 @@ impl Claims<'_> {
         pool: &Pool,
         claimant: &Claimant,
         requested: Option<IpAddr>,
+        own: &BTreeSet<IpAddr>,
         cursor: &mut impl CandidateCursor,
     ) -> Result<Claimed, ClaimError> {
         let mut acquisition = Acquisition {
@@ -100,7 +103,8 @@ impl Claims<'_> {
             pool,
             claimant,
             cursor,
-            conflicts: BTreeSet::new(),
+            own,
+            conflicts: own.clone(),
             holders: BTreeMap::new(),
             listed: Scope::Nothing,
             alternate: AlternateOrder::AfterCreate,
@@ -238,7 +242,7 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
         let mut listing = pool_list.listing;
         // An address that conflicted before is in the full list, or it is free again.
         if scope == Scope::All {
-            self.conflicts.clear();
+            self.conflicts.clone_from(self.own);
         }
         self.cursor.learn(&listing);
         self.listed = scope;

@@ -1,5 +1,8 @@
 //! Serving an allocation request: all of its addresses are claimed, or none. The plugin and the daemon both allocate this way.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use cni::crash_point;
 
 use super::adopt;
@@ -46,7 +49,9 @@ pub async fn serve(
         if let Some(listing) = resumed.get(claim.range).filter(|listing| listing.own.is_some()) {
             cursor.learn(listing);
         }
-        match claims.acquire(pool, &request.claimant, claim.requested, &mut cursor).await {
+        // Two ranges of a network may overlap: an address that the first one gave is not a candidate of the second.
+        let own: BTreeSet<IpAddr> = held.iter().map(|claimed| claimed.claim.address.addr()).collect();
+        match claims.acquire(pool, &request.claimant, claim.requested, &own, &mut cursor).await {
             Ok(claimed) => held.push(claimed),
             Err(error) => {
                 let cleanup = release_held(claims, request, &held, &error).await;
@@ -103,3 +108,6 @@ async fn release_held(
     let released = claims.release(&record).await.is_ok();
     if released && nothing_made && !has_older_claim { Cleanup::NotNeeded } else { Cleanup::Needed }
 }
+
+#[cfg(test)]
+mod tests;

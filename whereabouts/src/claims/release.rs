@@ -8,6 +8,7 @@ use super::adopt;
 use super::allocate;
 use super::error::AllocateError;
 use super::store::Claims;
+use crate::addr::range::RangeSpec;
 use crate::node_state::record::{Record, Stage};
 use crate::pool::candidates::{CandidateSource, Listing};
 use crate::pool::range_pool::Pool;
@@ -26,19 +27,24 @@ pub async fn release(
     claims.release(record).await
 }
 
-/// The pools of a configuration. None if they cannot be named: then no address was allocated from them either.
+/// The pools of a configuration whose names can be formed: no address was allocated from the others. The names depend on the ranges only, so
+/// a mistake in the excludes, or in a start or end, does not keep allocations from being released.
 async fn nameable_pools(
     claims: &Claims<'_>,
     requests: &[PoolRequest],
     candidates: &impl CandidateSource,
 ) -> Result<Vec<Pool>, ApiError> {
-    match allocate::resolve_pools(claims, requests, candidates).await {
-        Ok(pools) => Ok(pools),
-        Err(AllocateError::Api(error)) => Err(error),
-        Err(AllocateError::Pool(_) | AllocateError::Claim(_) | AllocateError::NoSlice { .. }) => {
-            Ok(Vec::new())
+    let mut pools = Vec::new();
+    for request in requests {
+        let range = RangeSpec { start: None, end: None, excludes: Vec::new(), ..request.range.clone() };
+        let whole = PoolRequest { range, ..request.clone() };
+        match allocate::resolve_pools(claims, &[whole], candidates).await {
+            Ok(resolved) => pools.extend(resolved),
+            Err(AllocateError::Api(error)) => return Err(error),
+            Err(AllocateError::Pool(_) | AllocateError::Claim(_) | AllocateError::NoSlice { .. }) => {}
         }
     }
+    Ok(pools)
 }
 
 impl Claims<'_> {

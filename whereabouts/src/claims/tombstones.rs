@@ -1,6 +1,8 @@
 //! Draining tombstones: a DEL that did not reach the API server left its record as a tombstone. The next caller that reaches the API server
 //! releases the addresses: the plugin a few per call, the daemon all.
 
+use std::time::Duration;
+
 use node::client::ApiError;
 
 use super::store::Claims;
@@ -10,11 +12,20 @@ use crate::node_state::record::{Record, Records};
 /// The most tombstones that one call of the plugin drains, after its own work.
 const DRAINED_BY_A_CALL: usize = 8;
 
-/// Drains a few tombstones, for a plugin without a daemon. A failure is not the call's failure: the next call tries again.
+/// How long one call of the plugin drains in total. The runtime waits for the call, and its own work is done by then.
+const DRAIN_LIMIT: Duration = Duration::from_millis(400);
+
+/// Drains a few tombstones, for a plugin without a daemon. A failure is not the call's failure, and one claim that cannot be deleted does not
+/// keep the others: the next call tries again.
 pub(crate) async fn drain_some(claims: &Claims<'_>, records: &Records, hints: &HintStore) {
-    let Ok(tombstones) = records.tombstones() else { return };
+    let Ok(mut tombstones) = records.tombstones() else { return };
+    let end = claims.deadline.child(DRAIN_LIMIT);
+    // In another order each time: some that fail again and again do not keep the same others from their turn.
+    fastrand::shuffle(&mut tombstones);
     for tombstone in tombstones.into_iter().take(DRAINED_BY_A_CALL) {
-        if drain(claims, records, hints, &tombstone).await.is_err() {
+        let claims = Claims { deadline: end.child(DRAIN_LIMIT / 4), ..claims.clone() };
+        let _ = drain(&claims, records, hints, &tombstone).await;
+        if end.expired() {
             return;
         }
     }

@@ -92,6 +92,19 @@ pub enum ConfError {
         /// The ranges.
         ranges: String,
     },
+    /// A requested address that no pod can have.
+    #[error("requested address {ip} cannot be assigned: {reason}; request another address")]
+    RequestedUnusable {
+        /// The address.
+        ip: IpAddr,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The network gives no address at all.
+    #[error(
+        "ipam has neither \"range\" nor \"ipRanges\" nor \"addresses\", so a pod gets no address; add \"range\", for example \"10.0.0.0/24\""
+    )]
+    NoRange,
     /// An invalid `GATEWAY` in `CNI_ARGS`.
     #[error("invalid gateway address: {0}")]
     RequestedGateway(String),
@@ -123,6 +136,14 @@ pub enum Warning {
         "ipam.{0} has no effect: there is one log, on standard error, no sleep for races, no lease for each call and no schedule of the reconciler; remove the key"
     )]
     Ignored(&'static str),
+    /// A key of the IPAM plugin host-local.
+    #[error("ipam.{key} is a key of host-local and has no effect here: use \"{instead}\"")]
+    ForeignKey {
+        /// The key.
+        key: &'static str,
+        /// The key that was probably meant.
+        instead: &'static str,
+    },
     /// `range_start` or `range_end` is not an address.
     #[error("ipam.{key} \"{text}\" is not an IP address and is ignored; correct or remove it")]
     NotAnAddress {

@@ -35,6 +35,22 @@ impl Network {
         Self::of(head.name, head.cni_version, head.ipam)
     }
 
+    /// As [`Network::parse`], for a DEL, which must release whatever the network had: a path that an ADD refuses is ignored, and the returned
+    /// error says why.
+    ///
+    /// # Errors
+    /// [`ConfError::NoIpam`], [`ConfError::OtherIpam`], [`ConfError::Json`].
+    pub fn parse_for_removal(conf: &Map<String, Value>) -> Result<(Self, Option<ConfError>), ConfError> {
+        let head = Head::of(conf)?;
+        let mut network = Self::unchecked(head.name, head.cni_version, head.ipam)?;
+        let refused = network.check_paths().err();
+        if refused.is_some() {
+            network.raw.configuration_path.clear();
+            network.raw.kubeconfig.clear();
+        }
+        Ok((network, refused))
+    }
+
     /// Reads the configuration of a NetworkAttachmentDefinition. In a list of plugins the first with IPAM type whereabouts counts, with the
     /// name and version of the list.
     ///
@@ -60,6 +76,17 @@ impl Network {
     }
 
     fn of(name: String, cni_version: String, ipam: Option<Value>) -> Result<Self, ConfError> {
+        let network = Self::unchecked(name, cni_version, ipam)?;
+        network.check_paths()?;
+        Ok(network)
+    }
+
+    fn check_paths(&self) -> Result<(), ConfError> {
+        check_path("configuration_path", &self.raw.configuration_path)?;
+        check_path("kubernetes.kubeconfig", &self.raw.kubeconfig)
+    }
+
+    fn unchecked(name: String, cni_version: String, ipam: Option<Value>) -> Result<Self, ConfError> {
         let Some(ipam) = ipam else { return Err(ConfError::NoIpam) };
         let Value::Object(ipam) = ipam else {
             return Err(wrong_type(JsonFile::Network, "ipam", "an object"));
@@ -68,8 +95,6 @@ impl Network {
         if raw.plugin_type != "whereabouts" {
             return Err(ConfError::OtherIpam(raw.plugin_type));
         }
-        check_path("configuration_path", &raw.configuration_path)?;
-        check_path("kubernetes.kubeconfig", &raw.kubeconfig)?;
         Ok(Self { name, cni_version, raw })
     }
 

@@ -49,6 +49,10 @@ const IGNORED: &[&str] = &[
     "leader_retry_period",
 ];
 
+/// Keys of host-local, and the keys here that mean the same. Their forms differ in more than the case, so `fold_keys` does not touch them.
+const FOREIGN: &[(&str, &str)] =
+    &[("subnet", "range"), ("rangeStart", "range_start"), ("rangeEnd", "range_end"), ("ranges", "ipRanges")];
+
 /// An element of `ipRanges`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct RawRange {
@@ -83,6 +87,8 @@ impl Raw {
         let ipam = Fields { object, file, parent: "ipam" };
         let mut warnings: Vec<Warning> =
             IGNORED.iter().filter(|key| ipam.is_set(key)).map(|key| Warning::Ignored(key)).collect();
+        let foreign = FOREIGN.iter().filter(|(key, _)| ipam.is_set(key));
+        warnings.extend(foreign.map(|(key, instead)| Warning::ForeignKey { key, instead }));
         // Without effect, but a value of the wrong type is an error as in Whereabouts.
         for key in ["log_level", "reconciler_cron_expression"] {
             ipam.string(key)?;

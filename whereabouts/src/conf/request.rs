@@ -1,10 +1,11 @@
 //! The addresses that a pod requests.
 //!
-//! They are in `IP=` of `CNI_ARGS`, in `runtimeConfig.ips` and in `args.cni.ips`; multus passes the same address in more than one of them. A
-//! requested address inside one of the network's ranges is claimed, so that no other pod can get it. One outside every range is assigned
-//! without a claim, as Whereabouts does it.
+//! They are in `IP=` of `CNI_ARGS`, in `runtimeConfig.ips` and in `args.cni.ips`; multus passes the same address in more than one of them.
+//! Every requested address is claimed, so that no other pod can get it, also one outside the network's ranges: Whereabouts assigns that one
+//! without a record, to several pods if they request it. An address that no host can have is refused: the gateway, a network or broadcast
+//! address, a loopback, multicast or unspecified address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -50,9 +51,11 @@ pub struct Claim {
 /// The addresses of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
-    /// Addresses to claim: at least one for each range, in the order of the ranges.
+    /// Addresses to claim: at least one for each range, in the order of the ranges, then those of `outside`.
     pub claims: Vec<Claim>,
-    /// Addresses without a claim: configured in `addresses`, or requested outside every range.
+    /// Requested addresses outside every range. The claim of each has the index of a pool of its own, after those of the ranges.
+    pub outside: Vec<StaticAddress>,
+    /// Addresses without a claim: those configured in `addresses`, which every pod of the network gets.
     pub addresses: Vec<StaticAddress>,
 }
 
@@ -82,34 +85,41 @@ impl Requests {
         Ok(requests)
     }
 
-    /// Decides which requested addresses are claimed and which are assigned without a claim.
+    /// Decides from which pool each requested address is claimed.
     ///
     /// # Errors
-    /// [`ConfError::RequestedOutside`] for an address outside every range without a prefix length, [`ConfError::TooManyAddresses`].
+    /// [`ConfError::RequestedOutside`] for an address outside every range without a prefix length, [`ConfError::RequestedUnusable`],
+    /// [`ConfError::TooManyAddresses`].
     pub fn assign(&self, conf: &Conf) -> Result<Assignment, ConfError> {
         let mut by_range: Vec<Vec<IpAddr>> = vec![Vec::new(); conf.ranges.len()];
-        let mut addresses = conf.addresses.clone();
+        let (mut outside, mut addresses) = (Vec::new(), conf.addresses.clone());
         for requested in &self.addresses {
+            check_usable(requested, conf)?;
             let found =
                 conf.ranges.iter().zip(&mut by_range).find(|(range, _)| range.is_usable(requested.ip));
             match (found, requested.prefix) {
                 (Some((_, in_range)), _) => in_range.push(requested.ip),
-                (None, Some(address)) => addresses.push(StaticAddress { address, gateway: None }),
-                (None, None) => return Err(outside(requested.ip, conf)),
+                (None, Some(address)) => outside.push(StaticAddress { address, gateway: None }),
+                (None, None) => return Err(not_in_a_range(requested.ip, conf)),
             }
         }
         for gateway in &self.gateways {
-            // Gateways apply to static addresses only; an address from a range has the network's gateway.
-            let in_same_net = addresses.iter_mut().filter(|fixed| fixed.address.contains(gateway));
+            // An address from a range has the network's gateway.
+            let others = outside.iter_mut().chain(&mut addresses);
+            let in_same_net = others.filter(|fixed| fixed.address.contains(gateway));
             in_same_net.for_each(|fixed| fixed.gateway = Some(*gateway));
         }
-        check_one_per_family(&conf.cni_version, &addresses)?;
-        let claims = by_range
-            .into_iter()
+        let besides: Vec<StaticAddress> = outside.iter().chain(&addresses).cloned().collect();
+        check_one_per_family(&conf.cni_version, &besides)?;
+        let ranges = by_range.len();
+        let in_ranges =
+            by_range.into_iter().enumerate().flat_map(|(range, in_range)| claims_in(range, &in_range));
+        let others = outside
+            .iter()
             .enumerate()
-            .flat_map(|(range, in_range)| claims_in(range, &in_range))
-            .collect();
-        Ok(Assignment { claims, addresses })
+            .map(|(at, address)| Claim { range: ranges + at, requested: Some(address.address.addr()) });
+        let claims = in_ranges.chain(others).collect();
+        Ok(Assignment { claims, outside, addresses })
     }
 
     fn add(&mut self, new: Requested) {
@@ -153,7 +163,29 @@ fn parse_with_or_without_prefix(text: &str) -> Result<Requested, ConfError> {
     }
 }
 
-fn outside(ip: IpAddr, conf: &Conf) -> ConfError {
+/// Refuses an address that no host can have in its subnet: the requested prefix, or else the range that contains it.
+fn check_usable(requested: &Requested, conf: &Conf) -> Result<(), ConfError> {
+    let ip = requested.ip;
+    let range = conf.ranges.iter().map(|range| range.net).find(|net| net.contains(&ip));
+    let subnet = range.or(requested.prefix.map(|prefix| prefix.trunc()));
+    // A subnet of one or two addresses has neither a network nor a broadcast address (RFC 3021, RFC 6164).
+    let subnet = subnet.filter(|net| net.max_prefix_len() - net.prefix_len() > 1);
+    let is_broadcast = |net: IpNet| ip.is_ipv4() && ip == net.broadcast();
+    let reason = if conf.gateway == Some(ip) {
+        "it is the network's gateway"
+    } else if ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() {
+        "it is an unspecified, loopback or multicast address"
+    } else if subnet.is_some_and(|net| ip == net.network()) {
+        "it is the network address of its subnet"
+    } else if subnet.is_some_and(is_broadcast) || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        "it is a broadcast address"
+    } else {
+        return Ok(());
+    };
+    Err(ConfError::RequestedUnusable { ip, reason })
+}
+
+fn not_in_a_range(ip: IpAddr, conf: &Conf) -> ConfError {
     let ranges: Vec<String> = conf.ranges.iter().map(|range| range.net.to_string()).collect();
     ConfError::RequestedOutside { ip, ranges: ranges.join(", ") }
 }

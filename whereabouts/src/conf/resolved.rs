@@ -46,15 +46,21 @@ pub struct Conf {
 impl Conf {
     pub(super) fn resolve(name: String, cni_version: String, raw: Raw) -> Result<Self, ConfError> {
         let mut warnings = raw.warnings.clone();
-        let ranges = raw.ranges()?;
+        let mut ranges = raw.ranges()?;
         for range in &ranges {
             let ignored = range.window().ignored;
             warnings.extend(ignored.into_iter().map(|bound| Warning::OutsideRange { bound, net: range.net }));
         }
         let gateway = parse_gateway(&raw.gateway)?;
+        if let Some(gateway) = gateway {
+            keep_free(&mut ranges, gateway);
+        }
         let addresses = raw.static_addresses()?;
         check_one_per_family(&cni_version, &addresses)?;
         let slice_size = text(raw.node_slice_size).map(|size| SliceSize::parse(&size)).transpose()?;
+        if ranges.is_empty() && addresses.is_empty() {
+            return Err(ConfError::NoRange);
+        }
         Ok(Self {
             name,
             cni_version,
@@ -78,6 +84,14 @@ impl Conf {
     /// [`ConfError::NoKubeconfig`].
     pub fn kubeconfig(&self) -> Result<&Path, ConfError> {
         self.kubeconfig.as_deref().ok_or(ConfError::NoKubeconfig)
+    }
+}
+
+/// Excludes the gateway from the ranges that contain it: a pod with the address of the gateway would cut off all others. (Whereabouts gives it
+/// to a pod.) A pod that holds it already keeps it, because excludes apply to new addresses only.
+fn keep_free(ranges: &mut [RangeSpec], gateway: IpAddr) {
+    for range in ranges.iter_mut().filter(|range| range.net.contains(&gateway)) {
+        range.excludes.push(ip::text(gateway));
     }
 }
 

@@ -89,7 +89,7 @@ fn empty_values_come_from_the_flat_file() {
         ranges(&conf),
         ["10.1.0.0/16 10.1.0.1-10.1.255.254", "fd00::/64 fd00::1-fd00::ffff:ffff:ffff:fffe"]
     );
-    assert_eq!(conf.ranges[0].excludes, ["10.1.0.0/24"]);
+    assert_eq!(conf.ranges[0].excludes, ["10.1.0.0/24", "10.1.0.1"], "the gateway is never allocated");
     assert_eq!(conf.gateway, Some("10.1.0.1".parse().unwrap()));
     assert_eq!(conf.network_name.as_deref(), Some("own"));
     assert_eq!((conf.dns.domain.as_str(), conf.dns.search[0].as_str()), ("own", "flat"));
@@ -198,8 +198,8 @@ fn a_missing_kubeconfig_is_an_error_only_when_it_is_needed() {
 #[test]
 fn a_network_may_name_files_in_cni_directories_only() {
     let with = |path: &str| {
-        let by_path = load(json!({"configuration_path": path}));
-        let by_kubeconfig = load(json!({"kubernetes": {"kubeconfig": path}}));
+        let by_path = load(json!({"range": "10.0.0.0/8", "configuration_path": path}));
+        let by_kubeconfig = load(json!({"range": "10.0.0.0/8", "kubernetes": {"kubeconfig": path}}));
         assert_eq!(by_path.is_ok(), by_kubeconfig.is_ok(), "{path}");
         by_path
     };
@@ -241,7 +241,83 @@ fn keys_without_effect_cause_a_warning() {
             Warning::NotAnAddress { key: "range_start", text: "x".to_owned() },
         ]
     );
-    assert!(load(json!({"log_file": "", "sleep_for_race": 0})).unwrap().warnings.is_empty());
+    let empty = load(json!({"range": "10.0.0.0/8", "log_file": "", "sleep_for_race": 0})).unwrap();
+    assert!(empty.warnings.is_empty());
+}
+
+#[test]
+fn a_key_of_host_local_names_the_key_that_was_meant() {
+    let conf =
+        load(json!({"range": "10.0.0.0/8", "rangeStart": "10.0.0.9", "subnet": "10.0.0.0/8"})).unwrap();
+    let texts: Vec<String> = conf.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "ipam.subnet is a key of host-local and has no effect here: use \"range\"",
+            "ipam.rangeStart is a key of host-local and has no effect here: use \"range_start\"",
+        ]
+    );
+}
+
+#[test]
+fn a_network_without_any_range_is_refused() {
+    assert_eq!(load(json!({"subnet": "10.0.0.0/24"})).unwrap_err(), ConfError::NoRange);
+    assert!(load(json!({"addresses": [{"address": "10.0.0.9/24"}]})).is_ok());
+}
+
+#[test]
+fn a_gateway_in_the_range_is_never_allocated_and_cannot_be_requested() {
+    let conf = load(json!({"range": "10.0.0.0/29", "gateway": "10.0.0.1"})).unwrap();
+    let free = conf.ranges[0].allocatable().unwrap();
+    assert!(!free.contains("10.0.0.1".parse().unwrap()));
+    assert_eq!(free.first().to_string(), "10.0.0.1", "the window stays as it is configured");
+    let requests = gather(IpArgs::default(), &json!({"ips": ["10.0.0.1"]}), &json!({})).unwrap();
+    let error = requests.assign(&conf).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "requested address 10.0.0.1 cannot be assigned: it is the network's gateway; request another address"
+    );
+}
+
+#[test]
+fn an_address_that_no_host_can_have_is_refused() {
+    let conf = load(json!({"ipRanges": [{"range": "10.0.0.0/24"}, {"range": "fd00:66::/64"}]})).unwrap();
+    let assign =
+        |ip: &str| gather(IpArgs::default(), &json!({"ips": [ip]}), &json!({})).unwrap().assign(&conf);
+    for unusable in [
+        "10.0.0.0/24",
+        "10.0.0.255/24",
+        "10.0.0.255",
+        "fd00:66::/64",
+        "172.16.0.0/16",
+        "172.16.255.255/16",
+        "0.0.0.0/0",
+        "127.0.0.1/8",
+        "224.0.0.1/4",
+        "255.255.255.255/8",
+        "::/0",
+        "::1/64",
+        "ff02::1/64",
+    ] {
+        let refused = matches!(assign(unusable), Err(ConfError::RequestedUnusable { .. }));
+        assert!(refused, "{unusable}: {:?}", assign(unusable));
+    }
+    for usable in
+        ["fd00:66::ffff:ffff:ffff:ffff/64", "10.0.0.254", "172.16.0.9/16", "172.16.0.0/31", "172.16.0.1/32"]
+    {
+        assert!(assign(usable).is_ok(), "{usable}: {:?}", assign(usable));
+    }
+}
+
+#[test]
+fn a_del_ignores_a_path_that_an_add_refuses() {
+    let conf = object(&network(
+        &json!({"type": "whereabouts", "range": "10.0.0.0/8", "configuration_path": "/root/x"}),
+    ));
+    assert!(matches!(Network::parse(&conf), Err(ConfError::ForbiddenPath { .. })));
+    let (network, refused) = Network::parse_for_removal(&conf).unwrap();
+    assert!(matches!(refused, Some(ConfError::ForbiddenPath { .. })));
+    assert_eq!(network.configuration_path(), None);
 }
 
 #[test]
@@ -294,7 +370,7 @@ fn gather(args: IpArgs<'_>, runtime: &Value, cni: &Value) -> Result<Requests, Co
 }
 
 #[test]
-fn requested_addresses_are_claimed_in_their_range_and_static_outside() {
+fn requested_addresses_are_claimed_in_their_range_and_outside_of_every_range() {
     let conf = load(
         json!({"ipRanges": [{"range": "10.0.0.0/24"}, {"range": "fd00::/64"}, {"range": "10.9.0.0/24"}]}),
     )
@@ -307,11 +383,18 @@ fn requested_addresses_are_claimed_in_their_range_and_static_outside() {
     let must = |range, ip: &str| Claim { range, requested: Some(ip.parse().unwrap()) };
     assert_eq!(
         assignment.claims,
-        [must(0, "10.0.0.7"), must(1, "fd00::7"), must(1, "fd00::8"), Claim { range: 2, requested: None }]
+        [
+            must(0, "10.0.0.7"),
+            must(1, "fd00::7"),
+            must(1, "fd00::8"),
+            Claim { range: 2, requested: None },
+            must(3, "172.16.0.9"),
+        ]
     );
-    assert_eq!(assignment.addresses.len(), 1);
-    assert_eq!(assignment.addresses[0].address.to_string(), "172.16.0.9/16");
-    assert_eq!(assignment.addresses[0].gateway, Some("172.16.0.1".parse().unwrap()));
+    assert!(assignment.addresses.is_empty());
+    let outside = &assignment.outside[..];
+    assert_eq!((outside.len(), outside[0].address.to_string().as_str()), (1, "172.16.0.9/16"));
+    assert_eq!(outside[0].gateway, Some("172.16.0.1".parse().unwrap()));
 }
 
 #[test]

@@ -32,6 +32,9 @@ const POOL: &str = "whereabouts.multus-rs/pool";
 /// Annotation of a claim: its container. A definition that does not know `spec.containerid` drops it.
 const CONTAINER: &str = "whereabouts.multus-rs/container-id";
 
+/// Annotation: the interface. Definitions of Whereabouts before 0.8 drop `spec.ifname`.
+pub(crate) const IFNAME: &str = "whereabouts.multus-rs/ifname";
+
 /// Annotation of a claim: the UID of its pod.
 const POD_UID: &str = "whereabouts.multus-rs/pod-uid";
 
@@ -111,6 +114,7 @@ impl Reservation {
         annotations.insert(POOL.to_owned(), pool.to_owned());
         annotations.insert(RANGE.to_owned(), range.to_string());
         annotations.insert(CONTAINER.to_owned(), spec.containerid.clone());
+        annotations.insert(IFNAME.to_owned(), spec.ifname.clone());
         // An absent UID must replace that of the previous owner, or the claim would be reclaimed as a deleted pod's.
         set_or_remove(annotations, POD_UID, pod_uid.map(str::to_owned));
         self.spec = spec;
@@ -146,9 +150,15 @@ impl Reservation {
         self.annotation(CONTAINER).unwrap_or(&self.spec.containerid)
     }
 
-    /// Whether the claim belongs to this interface of this pod. A claim without `ifname` belongs to every interface of its pod.
+    /// Its interface; empty if the claim states none, as a claim of Whereabouts before 0.8.
+    pub fn if_name(&self) -> &str {
+        self.annotation(IFNAME).unwrap_or(&self.spec.ifname)
+    }
+
+    /// Whether the claim belongs to this interface of this pod. A claim that Whereabouts made without `ifname` belongs to every interface of
+    /// its pod. A claim of ours always states its interface, so that two interfaces of one pod never share an address.
     pub fn belongs_to(&self, podref: &str, if_name: &str) -> bool {
-        is_same_interface((&self.spec.podref, &self.spec.ifname), (podref, if_name))
+        is_same_interface((&self.spec.podref, self.if_name()), (podref, if_name))
     }
 }
 
@@ -201,6 +211,14 @@ mod tests {
         assert!(pruned.belongs_to("a/b", "net1"));
         assert!(!pruned.belongs_to("a/b", "net2") && !pruned.belongs_to("a/c", "net1"));
         pruned.spec.ifname.clear();
-        assert!(pruned.belongs_to("a/b", "net2"), "a claim without an interface belongs to every interface");
+        assert!(
+            pruned.belongs_to("a/b", "net1") && !pruned.belongs_to("a/b", "net2"),
+            "the annotation stays"
+        );
+        pruned.metadata.annotations = None;
+        assert!(
+            pruned.belongs_to("a/b", "net2"),
+            "a claim of Whereabouts before 0.8 belongs to every interface"
+        );
     }
 }

@@ -149,7 +149,7 @@ impl Record {
     /// the address of the pod's new sandbox.
     pub fn owns(&self, claim: &Reservation) -> bool {
         claim.container() == self.container_id
-            && (claim.spec.ifname == self.if_name || claim.spec.ifname.is_empty())
+            && (claim.if_name() == self.if_name || claim.if_name().is_empty())
     }
 
     fn file_name(&self) -> String {

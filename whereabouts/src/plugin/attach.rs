@@ -7,11 +7,12 @@ use cni::result::{CniResult, Ip};
 use ipnet::IpNet;
 
 use super::args::pod;
-use super::session::{assignment, backend, conf, hints, namespace, records};
+use super::session::{assignment, backend, conf, conf_for_removal, hints, namespace, records, warn};
 use crate::claims::error::Cleanup;
 use crate::claims::tombstones;
+use crate::conf::Conf;
 use crate::conf::files::node_name;
-use crate::conf::{Conf, StaticAddress};
+use crate::conf::request::Assignment;
 use crate::node_state::record::{Record, Stage};
 use crate::pool::request::{self, AllocationRequest, Claimant, PoolRequest};
 use crate::rpc::error::CallError;
@@ -20,11 +21,13 @@ use crate::rpc::wire::{ADD_LIMIT, DEL_LIMIT, Release};
 /// Allocates an address in each range, all or none, and returns them with the routes and DNS settings of the configuration.
 pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CallError> {
     let conf = conf(call)?;
+    conf.warnings.iter().for_each(|warning| warn(warning));
     let wanted = assignment(call, &conf)?;
     let (podref, pod_uid) = pod(&call.args).ok_or(CallError::NoPod)?;
     let records = records()?;
     let node = node_name(conf.configuration_path.as_deref());
-    let pools = pools(&conf, node.as_deref())?;
+    let mut pools = pools(&conf, node.as_deref())?;
+    pools.extend(request::outside_pools(&conf, &wanted.outside));
     let claimant = Claimant {
         podref,
         pod_uid,
@@ -54,7 +57,7 @@ pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, Cal
     let addresses: Vec<_> = record.claims.iter().map(|claim| claim.address).collect();
     Ok(CniResult {
         interfaces: Vec::new(),
-        ips: ips(&conf, &addresses, &wanted.addresses),
+        ips: ips(&conf, &addresses, &wanted),
         routes: conf.routes,
         dns: conf.dns,
     })
@@ -92,7 +95,7 @@ pub(super) fn del(detachment: &Detachment, call: &Call) -> Result<(), CallError>
         Ok(Some(record)) => Release { record, upstream: Vec::new() },
         // Whereabouts made the attachment, or the record is lost: the claims are found by their container label, and Whereabouts'
         // allocations by their container id.
-        Ok(None) | Err(_) => unrecorded(detachment, call)?,
+        Ok(None) | Err(_) => unrecorded(detachment, call),
     };
     let record = &release.record;
     match backend(&records, record.kubeconfig.clone(), DEL_LIMIT).release(&release) {
@@ -106,29 +109,38 @@ pub(super) fn del(detachment: &Detachment, call: &Call) -> Result<(), CallError>
     Ok(())
 }
 
-/// The release of an attachment without a record.
-fn unrecorded(detachment: &Detachment, call: &Call) -> Result<Release, CallError> {
-    let conf = conf(call)?;
+/// The release of an attachment without a record. Without a usable configuration the claims are still found by their container label, by the
+/// daemon or with the flat file's credentials.
+fn unrecorded(detachment: &Detachment, call: &Call) -> Release {
+    let conf = conf_for_removal(call).inspect_err(|error| {
+        warn(&format_args!("{error}; DEL releases what it finds by the container's label"));
+    });
+    let conf = conf.ok();
     let record = Record {
         container_id: detachment.container_id.to_string(),
         if_name: detachment.if_name.to_string(),
         podref: pod(&call.args).map(|(podref, _)| podref).unwrap_or_default(),
-        network: conf.name.clone(),
-        kubeconfig: conf.kubeconfig.clone(),
-        namespace: namespace(&conf),
+        network: conf.as_ref().map_or_else(String::new, |conf| conf.name.clone()),
+        kubeconfig: conf.as_ref().and_then(|conf| conf.kubeconfig.clone()),
+        namespace: conf.as_ref().and_then(namespace),
         stage: Stage::Claiming,
         claims: Vec::new(),
     };
+    let pools_of = |conf: &Conf| pools(conf, node_name(conf.configuration_path.as_deref()).as_deref());
     // Without the node's name no address can have been allocated from a slice.
-    let upstream = pools(&conf, node_name(conf.configuration_path.as_deref()).as_deref()).unwrap_or_default();
-    Ok(Release { record, upstream })
+    let upstream = conf.as_ref().map(pools_of).and_then(Result::ok).unwrap_or_default();
+    Release { record, upstream }
 }
 
-/// The addresses of a result: first the claimed ones, with the network's gateway, then the static ones.
-fn ips(conf: &Conf, claimed: &[IpNet], fixed: &[StaticAddress]) -> Vec<Ip> {
-    let claimed =
-        claimed.iter().map(|address| Ip { interface: None, address: *address, gateway: conf.gateway });
-    let fixed = fixed.iter().map(|address| Ip {
+/// The addresses of a result: first the claimed ones, with the network's gateway or the one requested with them, then those without a claim.
+fn ips(conf: &Conf, claimed: &[IpNet], wanted: &Assignment) -> Vec<Ip> {
+    let from_ranges = wanted.claims.iter().filter(|claim| claim.range < conf.ranges.len()).count();
+    let claimed = claimed.iter().enumerate().map(|(at, address)| {
+        let outside = at.checked_sub(from_ranges).and_then(|at| wanted.outside.get(at));
+        let gateway = outside.map_or(conf.gateway, |outside| outside.gateway);
+        Ip { interface: None, address: *address, gateway }
+    });
+    let fixed = wanted.addresses.iter().map(|address| Ip {
         interface: None,
         address: address.address,
         gateway: address.gateway,

@@ -1,5 +1,6 @@
 //! What one call of the plugin works with: its configuration, the node's records and hints, and the backend.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,24 @@ pub(super) fn conf(call: &Call) -> Result<Conf, CallError> {
     let found = find_flat_file(network.configuration_path())?;
     let flat = found.as_ref().map(|found| FlatFile { path: &found.path, bytes: &found.bytes });
     Ok(network.complete(flat)?)
+}
+
+/// The configuration of a DEL. A path that an ADD refuses is ignored with a warning: the attachment may have been made by Whereabouts, which
+/// accepts every path, and a DEL that fails keeps the pod for ever.
+pub(super) fn conf_for_removal(call: &Call) -> Result<Conf, CallError> {
+    let (network, refused) = Network::parse_for_removal(call.conf.object())?;
+    if let Some(refused) = refused {
+        warn(&format_args!("{refused}; DEL goes on with the node's flat file"));
+    }
+    let found = find_flat_file(network.configuration_path())?;
+    let flat = found.as_ref().map(|found| FlatFile { path: &found.path, bytes: &found.bytes });
+    Ok(network.complete(flat)?)
+}
+
+/// Writes a warning to standard error, which runtimes log.
+pub(super) fn warn(what: &dyn std::fmt::Display) {
+    // If standard error is closed, there is nowhere to report it.
+    let _ = writeln!(std::io::stderr(), "whereabouts: {what}");
 }
 
 /// The addresses that the call requests.

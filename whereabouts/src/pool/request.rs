@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::addr::range::RangeSpec;
 use crate::conf::request::{Assignment, Claim};
-use crate::conf::{Conf, OverlappingRanges};
+use crate::conf::{Conf, OverlappingRanges, StaticAddress};
 use crate::crd::reservation::ReservationSpec;
 
 /// A request for the addresses of one attachment.
@@ -84,6 +84,18 @@ pub fn pools(conf: &Conf, node: Option<&str>) -> Vec<PoolRequest> {
         slice: slice.clone(),
     };
     conf.ranges.iter().map(pool).collect()
+}
+
+/// The pools of addresses that a pod requests outside the network's ranges: one for the subnet of each. Their claims have the shared name,
+/// whatever the network says about overlapping ranges: nobody else's address may be given a second time.
+pub fn outside_pools(conf: &Conf, outside: &[StaticAddress]) -> Vec<PoolRequest> {
+    let pool = |address: &StaticAddress| PoolRequest {
+        range: RangeSpec { net: address.address.trunc(), start: None, end: None, excludes: Vec::new() },
+        network: conf.network_name.clone(),
+        overlapping: OverlappingRanges::Protected,
+        slice: None,
+    };
+    outside.iter().map(pool).collect()
 }
 
 impl AllocationRequest {

@@ -52,7 +52,7 @@ impl From<&Reservation> for CachedReservation {
             name: claim.metadata.name.as_deref().unwrap_or_default().into(),
             version: (claim.metadata.uid.as_deref().map(Hex::of), version),
             podref: claim.spec.podref.as_str().into(),
-            ifname: claim.spec.ifname.as_str().into(),
+            ifname: claim.if_name().into(),
             container: Hex::of(claim.container()),
             pod_uid: claim.pod_uid().map(Hex::of),
             pool: claim.pool().map(Arc::from),
@@ -95,6 +95,8 @@ struct WireAnnotations {
     range: Option<String>,
     #[serde(rename = "whereabouts.multus-rs/container-id")]
     container: Option<String>,
+    #[serde(rename = "whereabouts.multus-rs/ifname")]
+    ifname: Option<String>,
     #[serde(rename = "whereabouts.multus-rs/pod-uid")]
     pod_uid: Option<String>,
 }
@@ -111,7 +113,7 @@ impl From<WireReservation> for CachedReservation {
                 metadata.resource_version.as_deref().map(Decimal::of),
             ),
             podref: spec.podref.into(),
-            ifname: spec.ifname.into(),
+            ifname: annotations.ifname.unwrap_or(spec.ifname).into(),
             container: Hex::of(annotations.container.as_deref().unwrap_or(&spec.containerid)),
             pod_uid: annotations.pod_uid.as_deref().map(Hex::of),
             pool: pool.map(Arc::from),

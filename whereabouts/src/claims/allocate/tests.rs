@@ -1,0 +1,185 @@
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use node::client::ApiClient;
+use node::deadline::Deadline;
+use node::names::{DnsLabel, DnsSubdomain};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::addr::range::RangeSpec;
+use crate::claims::{release, tombstones};
+use crate::conf::OverlappingRanges;
+use crate::conf::request::Claim;
+use crate::leader::tests::server::Server;
+use crate::node_state::hints::HintStore;
+use crate::node_state::record::Records;
+use crate::pool::held_claim::HeldClaim;
+use crate::pool::request::Claimant;
+
+const CLAIMS: &str = "overlappingrangeipreservations";
+
+/// A node without a daemon, and its API server.
+struct Node {
+    server: Server,
+    api: ApiClient,
+    namespace: DnsLabel,
+    state: TempDir,
+}
+
+impl Node {
+    async fn new() -> Self {
+        let server = Server::default();
+        let api = server.client().await;
+        let namespace = DnsLabel::new("kube-system").unwrap();
+        Node { server, api, namespace, state: tempfile::tempdir().unwrap() }
+    }
+
+    fn claims(&self) -> Claims<'_> {
+        Claims {
+            api: &self.api,
+            namespace: &self.namespace,
+            deadline: Deadline::after(Duration::from_secs(20)),
+        }
+    }
+
+    fn hints(&self) -> HintStore {
+        HintStore::open(self.state.path())
+    }
+
+    /// Serves a request for an address of each range; `requested` is that of the first one.
+    async fn add(
+        &self,
+        pod: &str,
+        ranges: &[RangeSpec],
+        requested: Option<&str>,
+    ) -> Result<Vec<IpAddr>, String> {
+        self.add_interface(pod, "net1", ranges, requested).await
+    }
+
+    async fn add_interface(
+        &self,
+        pod: &str,
+        if_name: &str,
+        ranges: &[RangeSpec],
+        requested: Option<&str>,
+    ) -> Result<Vec<IpAddr>, String> {
+        let claimant = Claimant {
+            podref: format!("default/{pod}"),
+            pod_uid: None,
+            if_name: if_name.into(),
+            container_id: pod.into(),
+            node: None,
+        };
+        let requested = requested.map(|ip| ip.parse().unwrap());
+        let wanted =
+            (0..ranges.len()).map(|range| Claim { range, requested: requested.filter(|_| range == 0) });
+        let request = AllocationRequest {
+            claimant,
+            namespace: None,
+            pools: ranges.iter().map(pool_of).collect(),
+            wanted: wanted.collect(),
+        };
+        let served = serve(&self.claims(), &request, &self.hints(), PriorAttempt::Absent).await;
+        let addresses = |claims: Vec<Claimed>| claims.iter().map(|one| one.claim.address.addr()).collect();
+        served.map(addresses).map_err(|failure| failure.error.to_string())
+    }
+}
+
+fn range(text: &str, start: Option<&str>, excludes: &[&str]) -> RangeSpec {
+    let start = start.map(|ip| ip.parse().unwrap());
+    RangeSpec::parse(text, start, None, excludes.iter().map(|text| (*text).to_owned()).collect()).unwrap()
+}
+
+fn pool_of(range: &RangeSpec) -> PoolRequest {
+    PoolRequest {
+        range: range.clone(),
+        network: None,
+        overlapping: OverlappingRanges::Protected,
+        slice: None,
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn record(name: &str) -> Record {
+    Record {
+        container_id: name.into(),
+        if_name: "net1".into(),
+        podref: format!("default/{name}"),
+        network: "n".into(),
+        kubeconfig: None,
+        namespace: None,
+        stage: Stage::Held,
+        claims: vec![HeldClaim {
+            name: DnsSubdomain::new(name).unwrap(),
+            resource_version: "1".into(),
+            pool: "10.0.0.0-8".into(),
+            address: "10.0.0.1/8".parse().unwrap(),
+        }],
+    }
+}
+
+#[tokio::test]
+async fn overlapping_ranges_of_one_network_give_different_addresses() {
+    let node = Node::new().await;
+    let ranges = [range("10.61.31.0/24", None, &[]), range("10.61.31.0/24", Some("10.61.31.100"), &[])];
+    assert_eq!(node.add("a", &ranges, None).await.unwrap(), [ip("10.61.31.1"), ip("10.61.31.100")]);
+    let equal = [range("10.7.0.0/24", None, &[]), range("10.7.0.0/24", None, &[])];
+    assert_eq!(node.add("a", &equal, None).await.unwrap(), [ip("10.7.0.1"), ip("10.7.0.2")]);
+}
+
+#[tokio::test]
+async fn a_requested_address_outside_every_range_is_given_once() {
+    let node = Node::new().await;
+    // The pool that the plugin makes for such an address: its subnet.
+    let subnet = [range("172.16.0.0/16", None, &[])];
+    assert_eq!(node.add("a", &subnet, Some("172.16.0.9")).await.unwrap(), [ip("172.16.0.9")]);
+    let error = node.add("b", &subnet, Some("172.16.0.9")).await.unwrap_err();
+    assert!(error.contains("172.16.0.9") && error.contains("default/a"), "{error}");
+}
+
+#[tokio::test]
+async fn two_interfaces_of_a_pod_differ_even_if_the_definition_drops_ifname() {
+    let node = Node::new().await;
+    let tiny = [range("10.78.0.10/32", None, &[])];
+    node.add_interface("a", "net1", &tiny, None).await.unwrap();
+    let mut claim = node.server.get(CLAIMS, "kube-system", "10.78.0.10").unwrap();
+    claim["spec"].as_object_mut().unwrap().remove("ifname");
+    node.server.put(CLAIMS, "kube-system", "10.78.0.10", claim);
+    assert!(node.add_interface("a", "net2", &tiny, None).await.is_err(), "one address for two interfaces");
+    assert_eq!(node.add_interface("a", "net1", &tiny, None).await.unwrap(), [ip("10.78.0.10")]);
+}
+
+#[tokio::test]
+async fn a_mistake_in_the_excludes_does_not_keep_an_allocation_of_whereabouts() {
+    let node = Node::new().await;
+    let allocations = json!({"1": {"id": "c1", "podref": "default/a", "ifname": "net1"}});
+    let pool = json!({"spec": {"range": "10.0.0.0/24", "allocations": allocations}});
+    node.server.put("ippools", "kube-system", "10.0.0.0-24", pool);
+    let upstream = [pool_of(&range("10.0.0.0/24", None, &["x"]))];
+    let own = Record { container_id: "c1".into(), stage: Stage::Claiming, claims: Vec::new(), ..record("a") };
+    release::release(&node.claims(), &own, &upstream, &node.hints()).await.unwrap();
+    let pool = node.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
+    assert_eq!(pool["spec"]["allocations"], json!({}));
+    assert_eq!(node.server.names(CLAIMS), Vec::<String>::new(), "its adopted claim is released too");
+}
+
+#[tokio::test]
+async fn a_claim_that_cannot_be_deleted_does_not_keep_the_others_or_the_call() {
+    let node = Node::new().await;
+    let records = Records::open(node.state.path()).unwrap();
+    for name in ["a-stuck", "b", "c"] {
+        records.bury(&record(name)).unwrap();
+    }
+    node.server.fail("/a-stuck");
+    let began = Instant::now();
+    tombstones::drain_some(&node.claims(), &records, &node.hints()).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let left: Vec<String> =
+        records.tombstones().unwrap().into_iter().map(|record| record.container_id).collect();
+    assert_eq!(left, ["a-stuck"]);
+}
