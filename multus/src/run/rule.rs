@@ -14,6 +14,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// or hold an address.
 const INSIDE_ONLY: &[&str] = &["loopback", "sbr", "tuning", "vrf"];
 
+/// What the errors of a lost connection say, in lower case. Plugins that know no code 11 send them with code 999.
+const TRANSIENT: &[&str] = &["deadline exceeded", "timeout", "timed out", "time limit exceeded"];
+
 /// Whether the pod's network namespace still exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Namespace {
@@ -38,7 +41,9 @@ impl Done {
     /// The reason, for the log.
     pub(super) fn reason(self) -> &'static str {
         match self {
-            Done::RefusedAlike => "ADD was refused in the same words, so there is nothing to delete",
+            Done::RefusedAlike => {
+                "ADD was refused in the same words, so at most the network namespace has something of it"
+            }
             Done::Unknown => "the plugin does not know the container, so there is nothing to delete",
             Done::WithNamespace => "what the plugin made ended with the network namespace",
         }
@@ -58,14 +63,19 @@ pub(super) fn counts_as_done(
     cause: &CniError,
 ) -> Option<Done> {
     match reached {
-        // Code 11 is no refusal: the ADD may have sent its request before it lost the connection with the same words.
-        Reached::Refused(words) if cause.code != Code::TryAgainLater && *words == Words::from(cause) => {
+        Reached::Refused(words) if !is_transient(cause) && *words == Words::from(cause) => {
             Some(Done::RefusedAlike)
         }
         _ if cause.code == Code::UnknownContainer => Some(Done::Unknown),
         _ if namespace == Namespace::Gone && INSIDE_ONLY.contains(&plugin_type) => Some(Done::WithNamespace),
         _ => None,
     }
+}
+
+/// Whether an error may come from a lost connection. It is no refusal: the ADD may have sent its request before.
+fn is_transient(error: &CniError) -> bool {
+    let msg = error.msg.to_lowercase();
+    error.code == Code::TryAgainLater || TRANSIENT.iter().any(|words| msg.contains(words))
 }
 
 /// What a DEL does with what it could not delete.
@@ -121,6 +131,14 @@ mod tests {
             (refused(7, "bad"), "a", MayExist, error(999, "bad"), None),
             // A timeout: the ADD may have left something.
             (refused(11, "no answer"), "a", MayExist, error(11, "no answer"), None),
+            (refused(999, "dial: i/o Timeout"), "a", MayExist, error(999, "dial: i/o Timeout"), None),
+            (
+                refused(999, "context deadline exceeded"),
+                "a",
+                Gone,
+                error(999, "context deadline exceeded"),
+                None,
+            ),
             (Reached::Begun, "a", MayExist, error(7, "bad"), None),
             (Reached::Done, "a", MayExist, error(7, "bad"), None),
             (Reached::Unknown, "a", MayExist, error(7, "bad"), None),
