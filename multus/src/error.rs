@@ -56,6 +56,7 @@ impl Error {
             Error::Cni(error) => error.code,
             Error::Request(_) | Error::Plan(_) => Code::InvalidConfig,
             Error::Source(error) => source_code(error),
+            Error::Record(RecordError::Unreadable { .. }) => Code::InvalidConfig,
             Error::Record(_) => Code::Io,
             Error::Netns(_) => Code::InvalidNetns,
             Error::NotReady(_) | Error::Runtime(_) => Code::TryAgainLater,

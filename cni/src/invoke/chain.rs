@@ -2,12 +2,13 @@
 //! `prevResult`, DEL runs the plugins in reverse order.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
 
 use super::cache::{Cache, Entry, Key};
-use super::exec::Run;
+use super::exec::{ExecError, Run};
 use super::list::{Allowed, NetworkList, PluginConf};
 use crate::plugin::ValidAttachment;
 use crate::plugin::env::Verb;
@@ -39,17 +40,72 @@ pub struct Chain<'a> {
     pub deadline: Instant,
 }
 
+/// Learns how far an ADD came. Plugins are numbered by their place in the list, from 0.
+pub trait AddObserver {
+    /// The plugin is about to start.
+    ///
+    /// # Errors
+    /// Any error stops the ADD before the plugin starts.
+    fn begins(&self, plugin: usize) -> Result<(), CniError>;
+
+    /// The plugin failed with this error object of its own, or could not be started. No message has a prefix here. A plugin that was
+    /// killed, or that ended without an error object, is not reported: nobody knows how far it came.
+    fn refused(&self, plugin: usize, error: &CniError);
+
+    /// The plugin succeeded.
+    fn done(&self, plugin: usize);
+}
+
+/// Observes nothing.
+impl AddObserver for () {
+    fn begins(&self, _plugin: usize) -> Result<(), CniError> {
+        Ok(())
+    }
+
+    fn refused(&self, _plugin: usize, _error: &CniError) {}
+
+    fn done(&self, _plugin: usize) {}
+}
+
+/// The DEL of one plugin failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelFailure {
+    /// The place of the plugin in the list, from 0.
+    pub plugin: usize,
+    /// The error of the plugin, without a prefix.
+    pub cause: CniError,
+    /// The same error in the words of libcni, with plugin and network.
+    pub error: CniError,
+}
+
 impl Chain<'_> {
     /// Runs ADD of every plugin and caches the last result.
     ///
     /// # Errors
     /// The first failure. Nothing is undone: the caller must run [`Chain::del`].
     pub fn add(&self) -> Result<RawResult, CniError> {
+        self.add_observed(&())
+    }
+
+    /// As [`Chain::add`], and reports each step to `observer`. A plugin whose file is missing does not begin.
+    ///
+    /// # Errors
+    /// As [`Chain::add`]; also the error with which `observer` stops the ADD.
+    pub fn add_observed(&self, observer: &dyn AddObserver) -> Result<RawResult, CniError> {
         let mut result: Option<RawResult> = None;
-        for plugin in &self.list.plugins {
+        for (at, plugin) in self.list.plugins.iter().enumerate() {
             let previous = result.as_ref().map(RawResult::value);
             let request = plugin.request(self.list, self.capability_args, previous);
-            let output = self.run(Verb::Add, plugin, request)?;
+            let failed = |cause: CniError| cause.context(self.failed(plugin, Verb::Add));
+            let program = self.path.find(&plugin.plugin_type).map_err(|e| failed(e.into()))?;
+            observer.begins(at)?;
+            let output = self.run(Verb::Add, &program, request).map_err(|failure| {
+                if let Failure::Refused(cause) = &failure {
+                    observer.refused(at, cause);
+                }
+                failed(failure.into())
+            })?;
+            observer.done(at);
             let read = result_of(&plugin.plugin_type, &output, self.list.cni_version);
             // A plugin may answer in another version than the list's; the next plugin expects the list's.
             let read = read.and_then(|raw| raw.to_version(self.list.cni_version).map_err(internal));
@@ -79,11 +135,16 @@ impl Chain<'_> {
     /// # Errors
     /// All failures joined.
     pub fn del(&self) -> Result<(), CniError> {
-        join(self.del_each()).map_or(Ok(()), Err)
+        let failures = self.del_plugins(|_| true);
+        match join(failures.into_iter().map(|failure| failure.error).collect()) {
+            Some(error) => Err(error),
+            None => self.forget(),
+        }
     }
 
-    /// As [`Chain::del`], with one error for each failed plugin; empty means success.
-    pub fn del_each(&self) -> Vec<CniError> {
+    /// Runs DEL of the plugins at the places that `wanted` accepts, with the cached result, the last one first. Goes on after failures
+    /// and returns them all. The cache entry stays: see [`Chain::forget`].
+    pub fn del_plugins(&self, wanted: impl Fn(usize) -> bool) -> Vec<DelFailure> {
         let cached = self.cached_for_del();
         let empty = Map::new();
         let offers = match &cached {
@@ -92,19 +153,25 @@ impl Chain<'_> {
             _ => self.capability_args,
         };
         let previous = cached.as_ref().and_then(|entry| self.previous(entry));
-        let mut errors = Vec::new();
-        for plugin in self.list.plugins.iter().rev() {
+        let backwards = self.list.plugins.iter().enumerate().rev();
+        let failure = |(at, plugin): (usize, &PluginConf)| {
             let request = plugin.request(self.list, offers, previous.as_ref());
-            errors.extend(self.run(Verb::Del, plugin, request).err());
-        }
-        if errors.is_empty()
-            && let Err(e) = self.cache.remove(&self.key())
-        {
+            let cause = self.find_and_run(Verb::Del, plugin, request).err()?;
+            let error = cause.clone().context(self.failed(plugin, Verb::Del));
+            Some(DelFailure { plugin: at, cause, error })
+        };
+        backwards.filter(|(at, _)| wanted(*at)).filter_map(failure).collect()
+    }
+
+    /// Removes the cache entry. A missing one is no error.
+    ///
+    /// # Errors
+    /// Code 5 if the file cannot be removed.
+    pub fn forget(&self) -> Result<(), CniError> {
+        self.cache.remove(&self.key()).map_err(|e| {
             let name = self.list.name.as_str();
-            let msg = format!("failed to remove the cached result of network {name:?}: {e}");
-            errors.push(CniError::new(Code::Io, msg));
-        }
-        errors
+            CniError::new(Code::Io, format!("failed to remove the cached result of network {name:?}: {e}"))
+        })
     }
 
     /// The cache entry, if there is one that can be read.
@@ -142,13 +209,25 @@ impl Chain<'_> {
         let previous = cached.and_then(|entry| self.previous(&entry));
         for plugin in &self.list.plugins {
             let request = plugin.request(self.list, self.capability_args, previous.as_ref());
-            self.run(Verb::Check, plugin, request)?;
+            let checked = self.find_and_run(Verb::Check, plugin, request);
+            checked.map_err(|e| e.context(self.failed(plugin, Verb::Check)))?;
         }
         Ok(())
     }
 
-    /// Runs one plugin and returns its output.
-    fn run(&self, verb: Verb, plugin: &PluginConf, request: Map<String, Value>) -> Result<Vec<u8>, CniError> {
+    /// Runs one plugin. The error has no prefix.
+    fn find_and_run(
+        &self,
+        verb: Verb,
+        plugin: &PluginConf,
+        request: Map<String, Value>,
+    ) -> Result<(), CniError> {
+        let program = self.path.find(&plugin.plugin_type)?;
+        Ok(self.run(verb, &program, request).map(drop)?)
+    }
+
+    /// Runs the program of one plugin and returns its output.
+    fn run(&self, verb: Verb, program: &Path, request: Map<String, Value>) -> Result<Vec<u8>, Failure> {
         let env = [
             ("CNI_COMMAND", verb.as_str().to_owned()),
             ("CNI_CONTAINERID", self.container_id.to_string()),
@@ -157,8 +236,7 @@ impl Chain<'_> {
             ("CNI_ARGS", self.args.to_text()),
             ("CNI_PATH", self.path.to_text()),
         ];
-        exec(plugin, &env, &Value::Object(request), self.path, self.deadline)
-            .map_err(|error| error.context(self.failed(plugin, verb)))
+        Ok(exec(program, &env, &Value::Object(request), self.deadline)?)
     }
 
     /// The start of an error message, in the words of libcni.
@@ -244,19 +322,39 @@ fn without_container(
     deadline: Instant,
 ) -> Result<(), CniError> {
     let env = [("CNI_COMMAND", verb.as_str().to_owned()), ("CNI_PATH", path.to_text())];
-    exec(plugin, &env, &Value::Object(request), path, deadline).map(drop)
+    let program = path.find(&plugin.plugin_type)?;
+    Ok(exec(&program, &env, &Value::Object(request), deadline).map(drop)?)
 }
 
 fn exec(
-    plugin: &PluginConf,
+    program: &Path,
     env: &[(&str, String)],
     request: &Value,
-    path: &SearchPath,
     deadline: Instant,
-) -> Result<Vec<u8>, CniError> {
-    let program = path.find(&plugin.plugin_type)?;
-    let stdin = request.to_string();
-    Ok(Run { program: &program, env, stdin: stdin.as_bytes(), deadline }.output()?)
+) -> Result<Vec<u8>, ExecError> {
+    Run { program, env, stdin: request.to_string().as_bytes(), deadline }.output()
+}
+
+/// How a plugin failed.
+enum Failure {
+    /// It did not start, or ended by itself with an error object.
+    Refused(CniError),
+    /// It was killed, or ended without an error object.
+    Unclear(CniError),
+}
+
+impl From<ExecError> for Failure {
+    fn from(error: ExecError) -> Self {
+        if error.is_refusal() { Failure::Refused(error.into()) } else { Failure::Unclear(error.into()) }
+    }
+}
+
+impl From<Failure> for CniError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(error) | Failure::Unclear(error) => error,
+        }
+    }
 }
 
 /// Reads a plugin's output for ADD. No output at all, or `null`, is an empty result.

@@ -23,7 +23,15 @@ const BUSY_RETRY: Duration = Duration::from_millis(100);
 /// A run gave no output.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
-    /// The plugin could not be started, or a pipe failed.
+    /// The plugin could not be started: nothing of it ran.
+    #[error("plugin {} could not be run: {source}", program.display())]
+    NotStarted {
+        /// The plugin's file.
+        program: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A pipe to the plugin failed. It was killed.
     #[error("plugin {} could not be run: {source}", program.display())]
     Io {
         /// The plugin's file.
@@ -45,18 +53,34 @@ pub enum ExecError {
         /// The plugin's file.
         program: PathBuf,
     },
-    /// The plugin ended with a failure. This is its error object; see [`failure`].
+    /// The plugin exited with a failure and printed this error object.
     #[error("{0}")]
     Failed(CniError),
+    /// The plugin exited with a failure without an error object, or a signal ended it. This error describes it; see [`failure`].
+    #[error("{0}")]
+    Crashed(CniError),
+}
+
+impl ExecError {
+    /// Whether the plugin did not start, or ended by itself and said why. After any other failure nobody knows how far it came.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            ExecError::NotStarted { .. } | ExecError::Failed(_) => true,
+            ExecError::Io { .. }
+            | ExecError::TimedOut { .. }
+            | ExecError::TooMuchOutput { .. }
+            | ExecError::Crashed(_) => false,
+        }
+    }
 }
 
 impl From<ExecError> for CniError {
     /// The error for the caller of a delegating plugin. The code and the details of a delegate's own error are kept.
     fn from(error: ExecError) -> Self {
         match error {
-            ExecError::Failed(error) => error,
+            ExecError::Failed(error) | ExecError::Crashed(error) => error,
             ExecError::TimedOut { .. } => CniError::new(Code::TryAgainLater, error.to_string()),
-            ExecError::Io { .. } | ExecError::TooMuchOutput { .. } => {
+            ExecError::NotStarted { .. } | ExecError::Io { .. } | ExecError::TooMuchOutput { .. } => {
                 CniError::new(Code::Internal, error.to_string())
             }
         }
@@ -83,7 +107,9 @@ impl Run<'_> {
     /// [`ExecError`]. The plugin does not run any more when this returns.
     pub fn output(&self) -> Result<Vec<u8>, ExecError> {
         let started = Instant::now();
-        let mut child = self.spawn().map_err(|source| self.io(source))?;
+        let program = || self.program.to_owned();
+        let mut child =
+            self.spawn().map_err(|source| ExecError::NotStarted { program: program(), source })?;
         let result =
             Pipes::of(&mut child, self.stdin).and_then(|pipes| pipes.pump(&mut child, self.deadline));
         match result {
@@ -94,16 +120,18 @@ impl Run<'_> {
                 Ok(stdout)
             }
             Ok(Outcome::Ended { status, stdout, stderr }) => {
-                Err(ExecError::Failed(failure(status, &stdout, &stderr)))
+                let error = failure(status, &stdout, &stderr);
+                let is_own = status.code().is_some() && CniError::from_json(&stdout).is_some();
+                Err(if is_own { ExecError::Failed(error) } else { ExecError::Crashed(error) })
             }
             Ok(Outcome::TimedOut) => {
                 kill(&mut child);
                 let limit = self.deadline.saturating_duration_since(started);
-                Err(ExecError::TimedOut { program: self.program.to_owned(), limit })
+                Err(ExecError::TimedOut { program: program(), limit })
             }
             Ok(Outcome::TooMuch) => {
                 kill(&mut child);
-                Err(ExecError::TooMuchOutput { program: self.program.to_owned() })
+                Err(ExecError::TooMuchOutput { program: program() })
             }
             Err(source) => {
                 kill(&mut child);

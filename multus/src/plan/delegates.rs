@@ -134,7 +134,7 @@ fn check_interfaces(delegates: &[Delegate]) -> Result<(), PlanError> {
 }
 
 /// The requests of the pod as capability arguments, by the names of the CNI conventions.
-fn capabilities(request: &AttachmentRequest) -> Map<String, Value> {
+pub(crate) fn capabilities(request: &AttachmentRequest) -> Map<String, Value> {
     let mut args = Map::new();
     let mut add = |key: &str, value: Option<Value>| {
         args.extend(value.map(|value| (key.to_owned(), value)));

@@ -7,7 +7,7 @@ mod routes;
 
 pub(crate) use args::delegate_args;
 pub use delegates::{Delegate, Role, RuntimeRequest, plan};
-pub(crate) use delegates::{PlanError, interface};
+pub(crate) use delegates::{PlanError, capabilities, interface};
 pub(crate) use device::device_file;
 pub use routes::RouteEdit;
 pub(crate) use routes::edit_result;

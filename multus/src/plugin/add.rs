@@ -15,6 +15,7 @@ use super::api::Api;
 use crate::conf::{Conf, DefaultNetworks};
 use crate::error::Error;
 use crate::plan::{self, Delegate, RuntimeRequest};
+use crate::record::Moment;
 use crate::report;
 use crate::request::{self, Definitions, NetworkRequest, Pod, RequestError};
 use crate::run::{Attach, Attached};
@@ -33,6 +34,8 @@ pub(crate) struct Add<'a> {
     pub(crate) args: &'a CniArgs,
     /// The pod, if the runtime names one.
     pub(crate) pod: Option<&'a PodRef>,
+    /// The time of this ADD.
+    pub(crate) now: &'a Moment,
     /// When to give up.
     pub(crate) deadline: Deadline,
 }
@@ -45,8 +48,8 @@ impl Add<'_> {
             _ => None,
         };
         let delegates = self.plan(defaults, api.as_ref(), pod.as_ref())?;
-        let Add { conf, attachment, args, pod: pod_ref, deadline } = *self;
-        let attach = Attach { conf, attachment, args, pod: pod_ref, deadline };
+        let Add { conf, attachment, args, pod: pod_ref, now, deadline } = *self;
+        let attach = Attach { conf, attachment, args, pod: pod_ref, now, deadline };
         let attached = attach.run(&delegates)?;
         if let (Some(api), Some(pod)) = (&mut api, &pod) {
             // A pod without network-status does not know its addresses, so this failure undoes the networks.

@@ -2,6 +2,7 @@
 
 mod add;
 mod api;
+mod cluster;
 mod default_network;
 mod readiness;
 
@@ -15,15 +16,23 @@ use node::deadline::Deadline;
 
 pub(crate) use self::add::Add;
 pub(crate) use self::api::Api;
+pub(crate) use self::cluster::OnDemand;
 use self::default_network::default_network;
 use self::readiness::{check_ready, wait_until_ready};
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::record::Moment;
 use crate::request::pod::pod_of_add;
-use crate::run::{Detach, check, gc};
+use crate::run::{Detach, Gc, check, gc, retry_tombstones};
 
 /// Longest time for ADD, DEL, CHECK and GC. Runtimes give up after two minutes.
 const VERB_LIMIT: Duration = Duration::from_secs(110);
+
+/// Longest time that a DEL spends on the tombstones of other sandboxes.
+const RETRY_LIMIT: Duration = Duration::from_millis(450);
+
+/// The same for GC, which no pod waits for.
+const GC_RETRY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Longest time for STATUS, which runtimes request every few seconds.
 const STATUS_LIMIT: Duration = Duration::from_secs(10);
@@ -46,8 +55,13 @@ impl Plugin for Multus {
         let netns = detachment.netns.as_ref().map(|path| path.to_string_lossy()).unwrap_or_default();
         let Detachment { container_id, if_name, .. } = detachment;
         let deadline = Deadline::after(VERB_LIMIT);
-        let detach = Detach { conf: &conf, container_id, if_name, netns: &netns, args: &call.args, deadline };
-        detach.run().map_err(|e| e.to_cni())
+        let (now, cluster) = (&Moment::now(), &on_demand(&conf));
+        let args = &call.args;
+        let detach =
+            Detach { conf: &conf, container_id, if_name, netns: &netns, args, now, cluster, deadline };
+        let detached = detach.run().map_err(|e| e.to_cni());
+        retry_tombstones(&conf, SystemTime::now(), deadline.child(RETRY_LIMIT));
+        detached
     }
 
     fn check(&self, attachment: &Attachment, call: &Call) -> Result<(), CniError> {
@@ -61,7 +75,10 @@ impl Plugin for Multus {
         let Some(valid) = valid else { return Ok(()) };
         let deadline = Deadline::after(VERB_LIMIT);
         let default = default_network(&conf, &environment, deadline).map_err(|e| e.to_cni())?;
-        gc(&conf, &default, valid, SystemTime::now(), deadline).map_err(|e| e.to_cni())
+        let (now, since_boot, cluster) = (SystemTime::now(), &Moment::now(), &on_demand(&conf));
+        let collected = gc(Gc { conf: &conf, default: &default, valid, now, since_boot, cluster, deadline });
+        retry_tombstones(&conf, SystemTime::now(), deadline.child(GC_RETRY_LIMIT));
+        collected.map_err(|e| e.to_cni())
     }
 
     fn status(&self, call: &Call) -> Result<(), CniError> {
@@ -81,7 +98,13 @@ fn add(attachment: &Attachment, call: &Call, deadline: Deadline) -> Result<RawRe
     let pod = pod_of_add(&call.args)?;
     wait_until_ready(&conf, deadline)?;
     let api = Api::connect(&conf, &environment, deadline)?;
-    Add { conf: &conf, attachment, args: &call.args, pod: pod.as_ref(), deadline }.run(&defaults, api)
+    let (args, now) = (&call.args, &Moment::now());
+    Add { conf: &conf, attachment, args, pod: pod.as_ref(), now, deadline }.run(&defaults, api)
+}
+
+/// The API server, with the credentials of the configuration and the environment.
+fn on_demand(conf: &Conf) -> OnDemand<'_> {
+    OnDemand::new(conf, |deadline| Api::connect(conf, &environment, deadline))
 }
 
 fn environment(name: &str) -> Option<String> {

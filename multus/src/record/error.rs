@@ -21,6 +21,15 @@ pub enum RecordError {
         /// What is wrong.
         reason: String,
     },
+    /// DEL could not read the record.
+    #[error(
+        "the configurations of the pod's networks make a record that DEL could not read ({reason}), so nothing is attached: nest \"cni-args\" \
+         and the configurations less deeply"
+    )]
+    Unreadable {
+        /// What is wrong.
+        reason: String,
+    },
     /// The record is larger than the limit of 16 MiB.
     #[error(
         "the configurations of the pod's networks have {size} bytes together, but a record has at most {MAX_RECORD}: request fewer networks"

@@ -1,14 +1,20 @@
 //! The record of a sandbox: the file `<cniDir>/<container id>`, written before the first plugin runs and removed after the last one is
-//! undone. DEL needs nothing else.
+//! undone. DEL needs nothing else. Beside it, in `<cniDir>/multus-rs/`: how far the ADD came (`progress`), and what a DEL that ended without
+//! success left (`tombstone`).
 
 mod content;
 mod error;
 mod format;
+mod moment;
+pub(crate) mod progress;
 mod store;
+pub(crate) mod tombstone;
 
 pub use content::{Owner, Record, Recorded};
 pub use error::RecordError;
-pub(crate) use store::{all, remove};
+pub(crate) use moment::Moment;
+pub(crate) use progress::{Journal, Progress, Reached, Words};
+pub(crate) use store::{all, exists, remove};
 pub use store::{read, write};
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use super::error::{MAX_RECORD, RecordError};
 use super::format;
 use crate::plan::Delegate;
 
-/// Writes the record of a sandbox. A crash leaves the whole record or none.
+/// Writes the record of a sandbox. A crash leaves the whole record or none. A record that could not be read back is refused and not
+/// written.
 pub fn write(
     cni_dir: &Path,
     container_id: &ContainerId,
@@ -27,7 +28,19 @@ pub fn write(
     if bytes.len() > MAX_RECORD {
         return Err(RecordError::TooLarge { size: bytes.len() });
     }
+    check_readable(&bytes, delegates).map_err(|reason| RecordError::Unreadable { reason })?;
     Ok(Dir::open(cni_dir)?.write(container_id.as_str(), &bytes)?)
+}
+
+/// Parses a record as DEL will, and compares the interfaces. The error is what is wrong with it.
+fn check_readable(bytes: &[u8], delegates: &[Delegate]) -> Result<(), String> {
+    let Some(first) = delegates.first() else { return Err("it has no network".to_owned()) };
+    let record = format::from_bytes(bytes, &first.if_name)?;
+    let read = record.delegates.iter().map(|recorded| &recorded.if_name);
+    if !read.eq(delegates.iter().map(|delegate| &delegate.if_name)) {
+        return Err("it names other interfaces than the plan".to_owned());
+    }
+    Ok(())
 }
 
 /// Reads the record of a sandbox; `None` if there is none. `first` is the interface of the default network, which records of upstream
@@ -41,6 +54,10 @@ pub fn read(
     let bytes = match read_bounded(&path, MAX_RECORD as u64) {
         Ok(bytes) => bytes,
         Err(error) if error.is_not_found() => return Ok(None),
+        // No program writes such a record.
+        Err(error @ FileError::TooLarge { .. }) => {
+            return Err(RecordError::Damaged { path, reason: error.to_string() });
+        }
         Err(error) => return Err(error.into()),
     };
     let record = format::from_bytes(&bytes, first);
@@ -50,6 +67,11 @@ pub fn read(
 /// Removes the record of a sandbox, if there is one.
 pub(crate) fn remove(cni_dir: &Path, container_id: &ContainerId) -> Result<(), RecordError> {
     Ok(remove_if_exists(&file(cni_dir, container_id))?)
+}
+
+/// Whether a sandbox has a record, or may have one.
+pub(crate) fn exists(cni_dir: &Path, container_id: &ContainerId) -> bool {
+    file(cni_dir, container_id).try_exists().unwrap_or(true)
 }
 
 /// Returns the sandboxes that have a record, and when it was written.

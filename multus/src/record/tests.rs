@@ -201,3 +201,59 @@ fn only_files_with_the_name_of_a_sandbox_are_records() {
     let names: Vec<String> = all(folder.path()).unwrap().iter().map(|(id, _)| id.to_string()).collect();
     assert_eq!(names, ["c1"]);
 }
+
+/// A plan for one network with `cni-args`, if the annotation and the configuration allow it.
+fn plan_with(conf: &Value, cni_args: &str, capability_args: &str) -> Option<Vec<Delegate>> {
+    let annotation = format!(r#"[{{"name":"a","cni-args":{cni_args}}}]"#);
+    let requested = request::parse(&annotation, &DnsLabel::new("default").unwrap()).ok()?.remove(0).request;
+    let conf = Network::from_object(conf.as_object()?.clone(), Some("default/a".to_owned())).ok()?;
+    let network = conf.with_cni_args(&requested.cni_args).ok()?;
+    let runtime_config: Value = serde_json::from_str(capability_args).ok()?;
+    let runtime =
+        RuntimeRequest { container_id: &id(), if_name: &eth0(), runtime_config: runtime_config.as_object()? };
+    plan(runtime, vec![(network, requested)]).ok()
+}
+
+fn nested(depth: usize) -> String {
+    format!("{}1{}", r#"{"k":"#.repeat(depth), "}".repeat(depth))
+}
+
+#[test]
+fn cni_args_that_del_could_not_read_back_are_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = json!({"cniVersion": "1.0.0", "name": "a", "plugins": [{"type": "a"}]});
+    let plan = plan_with(&list, &nested(124), "{}").unwrap();
+    let error = write(folder.path(), &id(), &owner(), &plan).unwrap_err();
+    assert!(matches!(error, RecordError::Unreadable { .. }), "{error}");
+    assert!(error.to_string().contains("nest \"cni-args\" and the configurations less deeply"), "{error}");
+    assert!(!folder.path().join("c1").exists());
+}
+
+#[test]
+fn every_record_that_is_written_can_be_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut written, mut refused) = (0, 0);
+    for depth in (1..30).chain(100..130) {
+        for conf in [
+            json!({"cniVersion": "1.0.0", "name": "a", "plugins": [{"type": "a"}, {"type": "b"}]}),
+            json!({"name": "a", "TYPE": "a", "args": {"CNI": {"x": null}}, "deep": {"\u{0}\u{fffd}": "\u{7f}\n"}}),
+        ] {
+            for (cni_args, capabilities) in [
+                (nested(depth), "{}".to_owned()),
+                ("{}".to_owned(), nested(depth)),
+                (nested(3), nested(depth)),
+            ] {
+                let Some(plan) = plan_with(&conf, &cni_args, &capabilities) else { continue };
+                match write(folder.path(), &id(), &owner(), &plan) {
+                    Ok(()) => {
+                        written += 1;
+                        assert_eq!(read_one(&folder).delegates[0].capability_args, plan[0].capability_args);
+                    }
+                    Err(RecordError::Unreadable { .. }) => refused += 1,
+                    Err(error) => panic!("{depth}: {error}"),
+                }
+            }
+        }
+    }
+    assert!(written > 100 && refused > 0, "{written} written, {refused} refused");
+}

@@ -3,7 +3,7 @@
 use cni::result::CniResult;
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::jiff::Timestamp;
-use nad::NadRef;
+use nad::{NadRef, PodRef};
 use node::event::{Reporter, Severity, about_pod};
 
 use crate::request::Pod;
@@ -32,6 +32,13 @@ pub(crate) fn no_network_found(pod: &Pod, nad_ref: &NadRef, reason: &str, now: T
     let message =
         format!("cannot find a network-attachment-definition ({name}) in namespace ({namespace}): {reason}");
     event(pod, Severity::Warning, "NoNetworkFound", &message, now)
+}
+
+/// The event of networks whose DEL ended without success.
+pub(crate) fn network_not_deleted(pod: &PodRef, what: &str, now: Timestamp) -> Event {
+    // DEL does not know the node's name.
+    let reporter = Reporter { component: "multus", host: "" };
+    about_pod(&pod.clone().into(), Severity::Warning, "NetworkNotDeleted", what, reporter, now)
 }
 
 fn event(pod: &Pod, severity: Severity, reason: &str, message: &str, now: Timestamp) -> Event {

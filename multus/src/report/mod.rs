@@ -3,7 +3,7 @@
 mod events;
 mod status;
 
-pub(crate) use events::{added, no_network_found};
+pub(crate) use events::{added, network_not_deleted, no_network_found};
 pub(crate) use status::entries;
 
 #[cfg(test)]

@@ -13,12 +13,13 @@ use node::deadline::Deadline;
 use serde_json::{Map, Value};
 
 use super::detach::Detach;
-use super::sandbox::{DelegateRef, Sandbox};
+use super::failures::join;
+use super::sandbox::{Removal, Sandbox};
 use super::{device_info, edit};
 use crate::conf::Conf;
 use crate::error::Error;
 use crate::plan::{Delegate, Role, device_file};
-use crate::record::{self, Owner};
+use crate::record::{self, Journal, Moment, Owner, Progress, Reached, RecordError, progress};
 
 /// Longest time for undoing a failed ADD, beyond the deadline of the ADD. The runtime's DEL does what is left.
 const UNDO_LIMIT: Duration = Duration::from_secs(30);
@@ -34,6 +35,8 @@ pub(crate) struct Attach<'a> {
     pub(crate) args: &'a CniArgs,
     /// The pod, if the runtime names one.
     pub(crate) pod: Option<&'a PodRef>,
+    /// The time of this ADD.
+    pub(crate) now: &'a Moment,
     /// When to give up.
     pub(crate) deadline: Deadline,
 }
@@ -65,9 +68,16 @@ impl Attach<'_> {
         let socket = Socket::in_netns(&netns)?;
         self.clear_leftovers(delegates)?;
         let owner = Owner { network: self.conf.name.clone(), pod: self.pod.cloned() };
-        record::write(&self.conf.cni_dir, &self.attachment.container_id, &owner, delegates)?;
+        let (cni_dir, container_id) = (&self.conf.cni_dir, &self.attachment.container_id);
+        // Before the record: a record with the progress of an earlier ADD would be wrong.
+        let journal = Journal::start(cni_dir, container_id, self.now).map_err(RecordError::from)?;
+        if let Err(error) = record::write(cni_dir, container_id, &owner, delegates) {
+            // A progress file without a record is harmless, and GC removes it.
+            let _ = progress::remove(cni_dir, container_id);
+            return Err(error.into());
+        }
         crash_point!("multus-recorded");
-        let attached = self.attach_all(delegates, &socket)?;
+        let attached = self.attach_all(delegates, &socket, &journal)?;
         crash_point!("multus-attached");
         Ok(attached)
     }
@@ -89,16 +99,21 @@ impl Attach<'_> {
             Ok(Some(_)) | Err(_) => {}
         }
         let netns = self.netns();
-        let Attach { conf, args, deadline, .. } = *self;
-        Detach { conf, container_id, if_name, netns: &netns, args, deadline }.run()
+        let Attach { conf, args, now, deadline, .. } = *self;
+        Detach { conf, container_id, if_name, netns: &netns, args, now, cluster: &(), deadline }.run()
     }
 
-    fn attach_all(&self, delegates: &[Delegate], socket: &Socket) -> Result<Vec<Attached>, Error> {
+    fn attach_all(
+        &self,
+        delegates: &[Delegate],
+        socket: &Socket,
+        journal: &Journal,
+    ) -> Result<Vec<Attached>, Error> {
         let netns = self.netns();
         let sandbox = self.sandbox(&netns);
         let mut attached = Vec::with_capacity(delegates.len());
         for (at, delegate) in delegates.iter().enumerate() {
-            let (started, error) = match self.attach_one(&sandbox, delegate, socket) {
+            let (started, error) = match self.attach_one(&sandbox, delegate, socket, journal) {
                 Ok(one) => {
                     attached.push(one);
                     crash_point!("multus-delegate-attached");
@@ -118,6 +133,7 @@ impl Attach<'_> {
         sandbox: &Sandbox<'_>,
         delegate: &Delegate,
         socket: &Socket,
+        journal: &Journal,
     ) -> Result<Attached, Failure> {
         let Delegate { network, if_name, request, .. } = delegate;
         let what = "error adding container to network";
@@ -132,7 +148,8 @@ impl Attach<'_> {
             args.set("IP", &request.ips.join(","));
         }
         let within = |error| Failure::Within(failed(error));
-        let raw = sandbox.chain(delegate.into(), &args, self.deadline).add().map_err(within)?;
+        let chain = sandbox.chain(delegate.into(), &args, self.deadline);
+        let raw = chain.add_observed(&journal.of_network(if_name)).map_err(within)?;
         let unusable = |e: ResultError| within(CniError::new(Code::Decoding, e.to_string()));
         let result = raw.parse().map_err(unusable)?;
         if delegate.role == Role::Default {
@@ -154,13 +171,26 @@ impl Attach<'_> {
     /// Undoes these networks after `error`, and returns the error to report. The record stays if undoing fails, for the runtime's DEL.
     pub(crate) fn undo(&self, started: &[Delegate], error: Error) -> Error {
         let netns = self.netns();
-        let delegates: Vec<DelegateRef<'_>> = started.iter().map(DelegateRef::from).collect();
+        let (cni_dir, container_id) = (&self.conf.cni_dir, &self.attachment.container_id);
+        let progress = Progress::read(cni_dir, container_id, self.now);
+        let plugins = |delegate: &Delegate| delegate.network.list.plugins.len();
+        let reached: Vec<Vec<Reached>> =
+            started.iter().map(|one| progress.of_network(&one.if_name, plugins(one))).collect();
+        let removal = |(delegate, reached)| {
+            let delegate: &Delegate = delegate;
+            let reached: &Vec<Reached> = reached;
+            Removal { delegate: delegate.into(), reached }
+        };
+        let removals: Vec<Removal<'_>> = started.iter().zip(&reached).map(removal).collect();
         // The deadline of the ADD may have passed, so this has a deadline of its own.
-        let deadline = Deadline::after(UNDO_LIMIT);
-        let undone = self.sandbox(&netns).remove(&delegates, deadline).map_err(Error::from);
+        let left = self.sandbox(&netns).remove(&removals, Deadline::after(UNDO_LIMIT));
         crash_point!("multus-undone");
-        let removed =
-            undone.and_then(|()| Ok(record::remove(&self.conf.cni_dir, &self.attachment.container_id)?));
+        let removed = match join(left.into_iter().map(|left| left.error).collect()) {
+            Some(error) => Err(Error::from(error)),
+            None => record::remove(cni_dir, container_id)
+                .and_then(|()| Ok(progress::remove(cni_dir, container_id)?))
+                .map_err(Error::from),
+        };
         match removed {
             Ok(()) => error,
             Err(left) => {

@@ -1,5 +1,6 @@
 //! GC: detach the sandboxes that the runtime no longer has, then send GC with the remaining attachments to the default network.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use cni::args::CniArgs;
@@ -7,13 +8,14 @@ use cni::names::{ContainerId, IfName, NetworkName};
 use cni::plugin::ValidAttachment;
 use node::deadline::Deadline;
 
+use super::cluster::Cluster;
 use super::detach::Detach;
 use super::failures::{join, warn};
 use super::sandbox::result_cache;
 use crate::conf::Conf;
 use crate::error::Error;
 use crate::network::Network;
-use crate::record::{self, Record};
+use crate::record::{self, Moment, Record, progress};
 
 /// A younger record may belong to an ADD that still runs; the runtime does not list its sandbox yet.
 const MIN_AGE: Duration = Duration::from_secs(300);
@@ -21,14 +23,28 @@ const MIN_AGE: Duration = Duration::from_secs(300);
 /// The interface of the default network in Kubernetes, for records of upstream, which do not have it.
 const FIRST: &str = "eth0";
 
+/// One GC.
+#[derive(Clone, Copy)]
+pub(crate) struct Gc<'a> {
+    /// The configuration.
+    pub(crate) conf: &'a Conf,
+    /// The default network.
+    pub(crate) default: &'a Network,
+    /// The attachments that the runtime has.
+    pub(crate) valid: &'a [ValidAttachment],
+    /// The time of this GC, to compare with those of files.
+    pub(crate) now: SystemTime,
+    /// The time of this GC since boot.
+    pub(crate) since_boot: &'a Moment,
+    /// The API server.
+    pub(crate) cluster: &'a dyn Cluster,
+    /// When to give up.
+    pub(crate) deadline: Deadline,
+}
+
 /// Detaches the sandboxes of this configuration that are not in `valid`, and sends GC to the default network.
-pub(crate) fn gc(
-    conf: &Conf,
-    default: &Network,
-    valid: &[ValidAttachment],
-    now: SystemTime,
-    deadline: Deadline,
-) -> Result<(), Error> {
+pub(crate) fn gc(gc: Gc<'_>) -> Result<(), Error> {
+    let Gc { conf, default, valid, now, deadline, .. } = gc;
     let first = IfName::parse(FIRST)?;
     let mut errors = Vec::new();
     let mut kept = valid.to_vec();
@@ -46,13 +62,14 @@ pub(crate) fn gc(
         let is_ours_and_stale =
             is_stale(&container_id, valid, written, now) && is_ours(&record, &conf.name, default);
         if is_ours_and_stale {
-            match detach(conf, &container_id, &record, &first, deadline) {
+            match detach(gc, &container_id, &record, &first) {
                 Ok(()) => continue,
                 Err(error) => errors.push(error.to_cni()),
             }
         }
         kept.extend(attachments(&container_id, &record, default));
     }
+    remove_leaked_progress(&conf.cni_dir, now);
     // A kept attachment may be listed by the runtime and recorded.
     kept.sort();
     kept.dedup();
@@ -60,16 +77,23 @@ pub(crate) fn gc(
     join(errors).map_or(Ok(()), |error| Err(error.into()))
 }
 
-fn detach(
-    conf: &Conf,
-    container_id: &ContainerId,
-    record: &Record,
-    first: &IfName,
-    deadline: Deadline,
-) -> Result<(), Error> {
+fn detach(gc: Gc<'_>, container_id: &ContainerId, record: &Record, first: &IfName) -> Result<(), Error> {
+    let Gc { conf, since_boot, cluster, deadline, .. } = gc;
     let if_name = record.delegates.first().map_or(first, |recorded| &recorded.if_name);
+    let args = &CniArgs::default();
     // GC does not name the namespace. DEL without it must succeed (CNI spec, "DEL").
-    Detach { conf, container_id, if_name, netns: "", args: &CniArgs::default(), deadline }.run()
+    Detach { conf, container_id, if_name, netns: "", args, now: since_boot, cluster, deadline }.run()
+}
+
+/// Removes progress files without a record: upstream's DEL removes the record only.
+fn remove_leaked_progress(cni_dir: &Path, now: SystemTime) {
+    for container_id in progress::older_than(cni_dir, MIN_AGE, now) {
+        if !record::exists(cni_dir, &container_id)
+            && let Err(error) = progress::remove(cni_dir, &container_id)
+        {
+            warn(&error);
+        }
+    }
 }
 
 /// Whether a sandbox is old enough to judge and not in `valid`.

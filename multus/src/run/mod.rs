@@ -1,16 +1,21 @@
-//! Running plugins for a sandbox. Nothing here talks to the API server.
+//! Running plugins for a sandbox. Nothing here sends requests to the API server; `cluster` says what DEL would ask it.
 
 mod attach;
 mod check;
+mod cluster;
 mod detach;
 mod device_info;
 mod edit;
 mod failures;
 mod gc;
 mod remembered;
+mod rule;
 mod sandbox;
+mod tombstones;
 
 pub(crate) use attach::{Attach, Attached};
 pub(crate) use check::check;
+pub(crate) use cluster::Cluster;
 pub(crate) use detach::Detach;
-pub(crate) use gc::gc;
+pub(crate) use gc::{Gc, gc};
+pub(crate) use tombstones::retry as retry_tombstones;

@@ -1,4 +1,4 @@
-//! Which networks to delete that no record names: those with a cached result, or those of the configuration.
+//! Which networks to delete that no record names: those with a cached result, those that the pod requests, or those of the configuration.
 
 use cni::cache::{Cache, Key};
 use cni::list::NetworkList;
@@ -12,7 +12,7 @@ use crate::conf::{Conf, DefaultNetworks};
 use crate::network::{Network, is_self};
 use crate::plan;
 use crate::record::Recorded;
-use crate::request::{Definitions, NetworkRequest, Origin, network_requests, resolve};
+use crate::request::{Definitions, NetworkRequest, Origin, Pod, network_requests, resolve};
 
 /// The networks that have a cached result for this sandbox, with the configuration of their ADD.
 pub(super) fn cached_networks(cache: &Cache, container_id: &ContainerId) -> Vec<Recorded> {
@@ -60,15 +60,40 @@ pub(super) fn configured_networks(conf: &Conf, if_name: &IfName, pod: Option<&Po
         // The place of a further network depends on the namespace of the pod, which may be unknown here.
         DefaultNetworks::Cluster { .. } => requests.into_iter().take(1).collect(),
     };
+    let is_on_node =
+        |request: &NetworkRequest| !matches!(request.origin, Origin::Named(_) | Origin::Definition(_));
+    recorded(conf, if_name, &requests, &Definitions::new(), is_on_node)
+}
+
+/// The networks that a pod requests. Those that cannot be determined are left out: a definition may be gone or wrong by now.
+pub(super) fn networks_of_pod(
+    conf: &Conf,
+    if_name: &IfName,
+    pod: &Pod,
+    definitions: &Definitions,
+) -> Vec<Recorded> {
+    let Ok(defaults) = conf.default_networks() else { return Vec::new() };
+    let namespace = Some(&pod.pod_ref.namespace);
+    let requests = network_requests(conf, &defaults, namespace, Some(pod)).unwrap_or_default();
+    recorded(conf, if_name, &requests, definitions, |_| true)
+}
+
+/// The requested networks that `wanted` accepts, as ADD would record them.
+fn recorded(
+    conf: &Conf,
+    if_name: &IfName,
+    requests: &[NetworkRequest],
+    definitions: &Definitions,
+    wanted: impl Fn(&NetworkRequest) -> bool,
+) -> Vec<Recorded> {
     let network = |(at, request): (usize, &NetworkRequest)| -> Option<Recorded> {
-        if matches!(request.origin, Origin::Named(_) | Origin::Definition(_)) {
-            return None;
-        }
-        let network = resolve(request, &Definitions::new(), &conf.conf_dir, None).ok()?;
-        let if_name = plan::interface(at, None, if_name).ok()?;
+        let network = resolve(request, definitions, &conf.conf_dir, None).ok()?;
+        let if_name = plan::interface(at, request.attachment.interface.as_ref(), if_name).ok()?;
         // As in the plan of ADD: only the default network gets the capability arguments of the runtime.
-        let capability_args = if at == 0 { conf.runtime_config.clone() } else { Map::new() };
+        let mut capability_args = if at == 0 { conf.runtime_config.clone() } else { Map::new() };
+        capability_args.extend(plan::capabilities(&request.attachment));
         Some(Recorded { network, if_name, capability_args })
     };
-    requests.iter().enumerate().filter_map(network).collect()
+    // The place in the whole list makes the name of the interface.
+    requests.iter().enumerate().filter(|(_, request)| wanted(request)).filter_map(network).collect()
 }

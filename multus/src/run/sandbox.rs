@@ -1,21 +1,23 @@
 //! One sandbox, and how plugins run for it: what ADD, DEL, CHECK and GC have in common.
 
+use cni::CniError;
 use cni::args::CniArgs;
-use cni::cache::{Cache, Key};
-use cni::chain::Chain;
+use cni::cache::Cache;
+use cni::chain::{Chain, DelFailure};
 use cni::exec::SearchPath;
 use cni::list::NetworkList;
 use cni::names::{ContainerId, IfName};
-use cni::{CniError, Code};
 use nad::PodRef;
+use netlink::Netns;
 use node::deadline::Deadline;
 use serde_json::{Map, Value};
 
 use super::device_info;
-use super::failures::{join, warn};
+use super::failures::warn;
+use super::rule::{self, Namespace};
 use crate::conf::Conf;
 use crate::plan::{Delegate, delegate_args, device_file};
-use crate::record::Recorded;
+use crate::record::{Reached, Recorded};
 
 /// A sandbox, and what its plugins run with.
 #[derive(Clone, Debug)]
@@ -45,6 +47,26 @@ pub(super) struct DelegateRef<'a> {
     pub(super) if_name: &'a IfName,
     /// Its capability arguments.
     pub(super) capability_args: &'a Map<String, Value>,
+}
+
+/// One network to delete.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Removal<'a> {
+    /// The network.
+    pub(super) delegate: DelegateRef<'a>,
+    /// How far the ADD of each of its plugins came.
+    pub(super) reached: &'a [Reached],
+}
+
+/// Something that DEL did not delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    /// The place of the network among those to delete, from 0.
+    pub(super) network: usize,
+    /// The place of the plugin in its list, from 0. `None`: only the cached result.
+    pub(super) plugin: Option<usize>,
+    /// Why.
+    pub(super) error: CniError,
 }
 
 impl<'a> From<&'a Delegate> for DelegateRef<'a> {
@@ -100,39 +122,44 @@ impl<'a> Sandbox<'a> {
         }
     }
 
-    /// Runs DEL for these networks, the last one first. Goes on after failures and returns all of them as one.
-    pub(super) fn remove(&self, delegates: &[DelegateRef<'_>], deadline: Deadline) -> Result<(), CniError> {
-        let mut errors = Vec::new();
-        for (left, delegate) in (1_u32..).zip(delegates).collect::<Vec<_>>().into_iter().rev() {
+    /// Runs DEL for these networks, the last one first. Goes on after failures. Returns what is left, in the order of the calls.
+    pub(super) fn remove(&self, networks: &[Removal<'_>], deadline: Deadline) -> Vec<Left> {
+        let mut left = Vec::new();
+        for (at, removal) in networks.iter().enumerate().rev() {
             // One that hangs must leave time for the others.
-            let share = deadline.child(deadline.remaining() / left);
-            let file = device_file(delegate.label, self.container_id, delegate.if_name);
-            if let Err(error) = device_info::remove(&file) {
-                warn(&error);
-            }
-            // Looked up before DEL removes the cached result.
-            let never_attached = self.never_attached(*delegate);
-            for error in self.chain(*delegate, &self.args, share).del_each() {
-                let is_harmless = never_attached && is_refusal(&error);
-                let error =
-                    error.context(self.prefix(delegate.list, "error removing container from network"));
-                if is_harmless {
-                    warn(&format_args!(
-                        "{error}; ADD was refused for the same reason, so there is nothing to delete"
-                    ));
-                } else {
-                    errors.push(error);
-                }
-            }
+            let remaining = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(1);
+            let share = deadline.child(deadline.remaining() / remaining);
+            left.extend(self.remove_one(*removal, share).into_iter().map(|(plugin, error)| {
+                let what = "error removing container from network";
+                let error = error.context(self.prefix(removal.delegate.list, what));
+                Left { network: at, plugin, error }
+            }));
         }
-        join(errors).map_or(Ok(()), Err)
+        left
     }
 
-    /// Whether no ADD of this network has succeeded.
-    fn never_attached(&self, delegate: DelegateRef<'_>) -> bool {
-        let (network, if_name) = (delegate.list.name.clone(), delegate.if_name.clone());
-        let key = Key { network, container_id: self.container_id.clone(), if_name };
-        matches!(self.cache.read(&key), Ok(None))
+    /// Runs DEL for one network. Returns the plugins that failed; no plugin means the cached result.
+    fn remove_one(&self, removal: Removal<'_>, deadline: Deadline) -> Vec<(Option<usize>, CniError)> {
+        let Removal { delegate, reached } = removal;
+        let file = device_file(delegate.label, self.container_id, delegate.if_name);
+        if let Err(error) = device_info::remove(&file) {
+            warn(&error);
+        }
+        let chain = self.chain(delegate, &self.args, deadline);
+        let reached = |plugin: usize| reached.get(plugin).unwrap_or(&Reached::Unknown);
+        let mut left = Vec::new();
+        for failure in chain.del_plugins(|plugin| rule::needs_del(reached(plugin))) {
+            let DelFailure { plugin, cause, error } = failure;
+            let plugin_type = delegate.list.plugins.get(plugin).map_or("", |p| p.plugin_type.as_str());
+            match rule::counts_as_done(reached(plugin), plugin_type, namespace(self.netns), &cause) {
+                Some(done) => warn(&format_args!("{error}; {}", done.reason())),
+                None => left.push((Some(plugin), error)),
+            }
+        }
+        if left.is_empty() {
+            left.extend(chain.forget().err().map(|error| (None, error)));
+        }
+        left
     }
 
     /// The beginning of a message about one network, as upstream has it: `[<pod>:<network>]: <what> "<network>"`.
@@ -150,9 +177,14 @@ pub(super) fn result_cache(conf: &Conf) -> Cache {
     Cache::new(&conf.cni_dir.join("results"))
 }
 
-/// Whether a plugin refused its configuration, or is missing. If so, its ADD failed in the same way before it made anything. Without this
-/// rule a pod with a wrong network could never be deleted.
-fn is_refusal(error: &CniError) -> bool {
-    let is_missing = error.msg.contains("failed to find plugin");
-    is_missing || matches!(error.code, Code::IncompatibleVersion | Code::Decoding | Code::InvalidConfig)
+/// Whether the namespace at this path still exists.
+pub(super) fn namespace(netns: &str) -> Namespace {
+    use netlink::NetnsError::{NotANetns, NotFound};
+    match netns {
+        "" => Namespace::Gone,
+        path => match Netns::open(path.as_ref()) {
+            Err(NotFound { .. } | NotANetns { .. }) => Namespace::Gone,
+            Ok(_) | Err(_) => Namespace::MayExist,
+        },
+    }
 }

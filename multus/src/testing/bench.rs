@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cni::CniError;
 use cni::args::CniArgs;
@@ -17,9 +17,10 @@ use serde_json::{Map, Value, json};
 
 use super::{FakeApi, call};
 use crate::conf::Conf;
-use crate::plugin::Add;
+use crate::plugin::{Add, OnDemand};
+use crate::record::Moment;
 use crate::request::pod::pod_of_add;
-use crate::run::Detach;
+use crate::run::{Cluster, Detach, retry_tombstones};
 
 pub(crate) const ARGS: &str = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod0;K8S_POD_INFRA_CONTAINER_ID=c1;K8S_POD_UID=u-1;EXTRA=e";
 
@@ -27,6 +28,8 @@ pub(crate) struct Bench {
     folder: tempfile::TempDir,
     pub(crate) netns: NamedNetns,
     pub(crate) conf: Value,
+    /// The time of the next call.
+    pub(crate) now: Moment,
 }
 
 impl Bench {
@@ -36,7 +39,7 @@ impl Bench {
         let conf = json!({"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus",
             "binDir": folder.path(), "cniDir": folder.path().join("cni"), "confDir": folder.path().join("conf"),
             "delegates": [{"cniVersion": "1.0.0", "name": "main", "type": "main", "capabilities": {"portMappings": true}}]});
-        let bench = Bench { folder, netns: NamedNetns::new().unwrap(), conf };
+        let bench = Bench { folder, netns: NamedNetns::new().unwrap(), conf, now: Moment::now() };
         for (name, ip) in [("main", "10.0.0.1/8"), ("a", "10.1.0.1/16"), ("b", "10.2.0.1/16")] {
             bench.script(name, &bench.answer(ip));
         }
@@ -103,7 +106,8 @@ impl Bench {
         let conf = Conf::read(&call)?;
         let pod = pod_of_add(&call.args)?;
         let deadline = Deadline::after(Duration::from_secs(20));
-        let add = Add { conf: &conf, attachment: &attachment, args: &call.args, pod: pod.as_ref(), deadline };
+        let (args, now) = (&call.args, &self.now);
+        let add = Add { conf: &conf, attachment: &attachment, args, pod: pod.as_ref(), now, deadline };
         add.run(&conf.default_networks()?, api.map(FakeApi::api)).map_err(|e| e.to_cni())
     }
 
@@ -113,17 +117,58 @@ impl Bench {
 
     pub(crate) fn del_with(&self, args: &CniArgs) -> Result<(), CniError> {
         let conf = Conf::read(&self.call())?;
+        self.del_by(&conf, args, "/run/netns/gone", &())
+    }
+
+    /// DEL while this network namespace exists.
+    pub(crate) fn del_in(&self, netns: &Path) -> Result<(), CniError> {
+        let (conf, args) = (Conf::read(&self.call())?, CniArgs::parse(ARGS).unwrap());
+        self.del_by(&conf, &args, netns.to_str().unwrap(), &())
+    }
+
+    /// DEL while the network namespace of ADD exists, with an API server that answers.
+    pub(crate) fn del_asking(&self, api: &FakeApi) -> Result<(), CniError> {
+        let (conf, args) = (Conf::read(&self.call())?, CniArgs::parse(ARGS).unwrap());
+        let cluster = OnDemand::new(&conf, |_| Ok(Some(api.api())));
+        self.del_by(&conf, &args, self.netns.path().to_str().unwrap(), &cluster)
+    }
+
+    /// DEL after the network namespace is gone, with an API server that answers.
+    pub(crate) fn del_again(&self, api: &FakeApi) -> Result<(), CniError> {
+        let (conf, args) = (Conf::read(&self.call())?, CniArgs::parse(ARGS).unwrap());
+        let cluster = OnDemand::new(&conf, |_| Ok(Some(api.api())));
+        self.del_by(&conf, &args, "", &cluster)
+    }
+
+    fn del_by(
+        &self,
+        conf: &Conf,
+        args: &CniArgs,
+        netns: &str,
+        cluster: &dyn Cluster,
+    ) -> Result<(), CniError> {
         let Attachment { container_id, if_name, .. } = self.attachment();
+        let (container_id, if_name, now) = (&container_id, &if_name, &self.now);
         let deadline = Deadline::after(Duration::from_secs(20));
-        let detach = Detach {
-            conf: &conf,
-            container_id: &container_id,
-            if_name: &if_name,
-            netns: "/run/netns/gone",
-            args,
-            deadline,
-        };
+        let detach = Detach { conf, container_id, if_name, netns, args, now, cluster, deadline };
         detach.run().map_err(|e| e.to_cni())
+    }
+
+    /// Tries the tombstones again, some time later.
+    pub(crate) fn retry_tombstones(&self, later: Duration) {
+        let conf = Conf::read(&self.call()).unwrap();
+        retry_tombstones(&conf, SystemTime::now() + later, Deadline::after(Duration::from_secs(20)));
+    }
+
+    /// The files below `cniDir/multus-rs`, as `<folder>/<container id>`.
+    pub(crate) fn own_files(&self) -> Vec<String> {
+        let files = |folder: &str| {
+            let path = self.folder.path().join("cni/multus-rs").join(folder);
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            let name = |e: std::fs::DirEntry| format!("{folder}/{}", e.file_name().to_str().unwrap());
+            entries.map(name).collect::<Vec<_>>()
+        };
+        [files("progress"), files("tombstones")].concat()
     }
 
     /// The calls since the last time this was called: `<plugin> <verb> <container> <interface> <args>`, and the conf.

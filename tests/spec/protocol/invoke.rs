@@ -148,7 +148,7 @@ fn raw_exec_the_error_names_a_file_that_is_not_executable() {
     let script = Script::new("");
     std::fs::set_permissions(script.file(), std::fs::Permissions::from_mode(0o644)).unwrap();
     let error = script.run(&[], b"").unwrap_err();
-    assert!(matches!(error, ExecError::Io { .. }));
+    assert!(matches!(error, ExecError::NotStarted { .. }));
     assert!(error.to_string().contains(&script.file().display().to_string()), "{error}");
 }
 

@@ -258,3 +258,88 @@ fn a_hanging_plugin_ends_at_the_deadline() {
     assert_eq!(error.code, Code::TryAgainLater);
     assert!(error.msg.contains("was killed"), "{error}");
 }
+
+/// The steps that an observer of the ADD learns.
+fn observed(bench: &Bench, deadline: Instant) -> Vec<String> {
+    #[derive(Default)]
+    struct Steps(std::cell::RefCell<Vec<String>>);
+    impl AddObserver for Steps {
+        fn begins(&self, plugin: usize) -> Result<(), CniError> {
+            self.0.borrow_mut().push(format!("{plugin} begins"));
+            Ok(())
+        }
+        fn refused(&self, plugin: usize, error: &CniError) {
+            self.0.borrow_mut().push(format!("{plugin} refused {} {}", error.code.number(), error.msg));
+        }
+        fn done(&self, plugin: usize) {
+            self.0.borrow_mut().push(format!("{plugin} done"));
+        }
+    }
+    let steps = Steps::default();
+    let _ = Chain { deadline, ..bench.chain() }.add_observed(&steps);
+    steps.0.into_inner()
+}
+
+#[test]
+fn an_observer_learns_what_each_plugin_did_and_a_refusal_only_from_its_error_object() {
+    let object = r#"echo '{"code": 120, "msg": "no"}'"#;
+    let begun: &[&str] = &["0 begins", "0 done", "1 begins"];
+    for (body, last) in [
+        ("echo '{}'".to_owned(), Some("1 done")),
+        (format!("{object}; exit 1"), Some("1 refused 120 no")),
+        ("exit 1".to_owned(), None),
+        ("echo '{'; exit 1".to_owned(), None),
+        (format!("{object}; kill -KILL $$"), None),
+        ("exec sleep 60".to_owned(), None),
+        ("head -c 20000000 /dev/zero".to_owned(), None),
+    ] {
+        let bench = Bench::new("1.0.0");
+        bench.script("b", &body);
+        let want: Vec<&str> = begun.iter().copied().chain(last).collect();
+        assert_eq!(observed(&bench, Instant::now() + Duration::from_secs(2)), want, "{body}");
+    }
+}
+
+#[test]
+fn a_missing_plugin_does_not_begin_and_one_that_cannot_be_started_is_a_refusal() {
+    let bench = Bench::new("1.0.0");
+    let file = bench.folder.path().join("b");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let soon = Instant::now() + Duration::from_secs(20);
+    let steps = observed(&bench, soon);
+    assert!(steps[3].starts_with("1 refused 999 plugin ") && steps.len() == 4, "{steps:?}");
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(observed(&bench, soon), ["0 begins", "0 done"]);
+}
+
+#[test]
+fn an_observer_can_stop_an_add_before_the_plugin_runs() {
+    struct Full;
+    impl AddObserver for Full {
+        fn begins(&self, _plugin: usize) -> Result<(), CniError> {
+            Err(CniError::new(Code::Io, "disk full"))
+        }
+        fn refused(&self, _plugin: usize, _error: &CniError) {}
+        fn done(&self, _plugin: usize) {}
+    }
+    let bench = Bench::new("1.0.0");
+    assert_eq!(bench.chain().add_observed(&Full).unwrap_err().msg, "disk full");
+    assert!(bench.calls().is_empty());
+}
+
+#[test]
+fn del_of_some_plugins_runs_only_those_and_keeps_the_cached_result() {
+    let bench = Bench::new("1.0.0");
+    bench.chain().add().unwrap();
+    bench.calls();
+    bench.script("a", r#"echo '{"code": 120, "msg": "stuck"}'; exit 1"#);
+    let failures = bench.chain().del_plugins(|plugin| plugin == 0);
+    let cause = CniError::new(Code::Other(120), "stuck");
+    let error = cause.clone().context("plugin type=\"a\" name=\"net\" failed (delete)");
+    assert_eq!(failures, [DelFailure { plugin: 0, cause, error }]);
+    assert_eq!(bench.calls().len(), 1);
+    assert!(bench.cached().exists());
+    bench.chain().forget().unwrap();
+    bench.chain().forget().unwrap();
+    assert!(!bench.cached().exists());
+}

@@ -291,7 +291,8 @@ fn a_hanging_plugin_is_undone_at_the_deadline() {
     let (call, attachment) = (bench.call(), bench.attachment());
     let conf = Conf::read(&call).unwrap();
     let deadline = Deadline::after(Duration::from_millis(800));
-    let add = Add { conf: &conf, attachment: &attachment, args: &call.args, pod: None, deadline };
+    let (args, now) = (&call.args, &bench.now);
+    let add = Add { conf: &conf, attachment: &attachment, args, pod: None, now, deadline };
     let mut defaults = conf.default_networks().unwrap();
     if let DefaultNetworks::Inline(networks) = &mut defaults {
         networks.push(crate::testing::network("a", "1.0.0"));

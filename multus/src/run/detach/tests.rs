@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::testing::{Bench, FakeApi};
 
+mod always_ends;
+mod without_record;
+
 /// A bench on which `main`, `a` and `b` are attached.
 fn attached() -> Bench {
     let bench = Bench::new();
@@ -202,6 +205,8 @@ fn a_plugin_that_hangs_leaves_time_for_the_others() {
         if_name: &attachment.if_name,
         netns: "",
         args: &call.args,
+        now: &bench.now,
+        cluster: &(),
         deadline,
     };
     let error: CniError = detach.run().unwrap_err().to_cni();

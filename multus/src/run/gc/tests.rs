@@ -23,8 +23,10 @@ fn attached(second: &str) -> Bench {
 fn collect(bench: &Bench, listed: &[(&str, &str)], age: Duration) -> Result<(), cni::CniError> {
     let conf = Conf::read(&bench.call()).unwrap();
     let deadline = Deadline::after(Duration::from_secs(20));
-    gc(&conf, &network("main", "1.1.0"), &valid(listed), SystemTime::now() + age, deadline)
-        .map_err(|e| e.to_cni())
+    let (default, valid) = (network("main", "1.1.0"), valid(listed));
+    let (now, since_boot) = (SystemTime::now() + age, &bench.now);
+    let (conf, default, valid) = (&conf, &default, valid.as_slice());
+    gc(Gc { conf, default, valid, now, since_boot, cluster: &(), deadline }).map_err(|e| e.to_cni())
 }
 
 const LATER: Duration = Duration::from_secs(600);
@@ -109,4 +111,27 @@ fn a_damaged_record_frees_nothing() {
     let want = json!([{"containerID": "c1", "ifname": "eth0"}, {"containerID": "c1", "ifname": "net1"}]);
     assert_eq!(received(&calls), want);
     assert!(bench.record().exists());
+}
+
+#[test]
+fn gc_lets_a_sandbox_go_that_cannot_be_detached_for_two_minutes() {
+    let mut bench = attached("second");
+    bench.script("a", &bench.fails("DEL", 120));
+    collect(&bench, &[], LATER).unwrap_err();
+    bench.now.since_boot += Duration::from_secs(120);
+    collect(&bench, &[], LATER).unwrap();
+    assert!(!bench.record().exists());
+    assert_eq!(bench.own_files(), ["tombstones/c1"]);
+}
+
+#[test]
+fn progress_whose_record_upstream_removed_is_removed_when_it_is_old() {
+    let bench = attached("second");
+    collect(&bench, &[("c1", "eth0")], LATER).unwrap();
+    assert_eq!(bench.own_files(), ["progress/c1"]);
+    std::fs::remove_file(bench.record()).unwrap();
+    collect(&bench, &[], Duration::ZERO).unwrap();
+    assert_eq!(bench.own_files(), ["progress/c1"]);
+    collect(&bench, &[], LATER).unwrap();
+    assert!(bench.own_files().is_empty());
 }
