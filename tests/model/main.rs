@@ -1,8 +1,10 @@
-//! Every order of events that two pods, their plugins and the leader can go through, with one crash and one stale look: no address with two
-//! live pods, none taken from a live pod, none left with a pod that is gone. What to claim and what to release, our own functions decide
-//! (`choose::next`, `reclaim::observe`, `reclaim::releases`); the model adds the API server, the kubelets and everybody's timing.
+//! Checks every order of events of two pods, their plugins and the leader, with one crash and one stale read. No two live pods may have the
+//! same address, no live pod may lose its claim, and no claim may stay after its pod is gone.
 //!
-//! A model that finds nothing may be blind. So each rule is taken away in turn, and the checker must find the harm.
+//! Our own functions decide which address to claim (`choose::next`) and which claims to release (`reclaim_rules`). The model adds the API
+//! server, the kubelets and the timing.
+//!
+//! A model that finds nothing may have lost its events. So each test breaks one rule, and the checker must find a violation.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,21 +21,21 @@ use stateright::{Checker, Model};
 
 use world::{Rules, World};
 
-fn checked(rules: Rules) -> impl Checker<World> {
+fn check(rules: Rules) -> impl Checker<World> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     World::new(rules).checker().threads(threads).spawn_bfs().join()
 }
 
 #[test]
-fn no_order_of_events_harms() {
-    let checker = checked(Rules::Ours);
-    eprintln!("{} states, of them {} different", checker.state_count(), checker.unique_state_count());
+fn no_order_of_events_breaks_a_property() {
+    let checker = check(Rules::Intact);
+    eprintln!("{} states, {} of them unique", checker.state_count(), checker.unique_state_count());
     checker.assert_properties();
-    assert!(checker.unique_state_count() > 10_000, "the model lost its events");
+    assert!(checker.unique_state_count() > 10_000, "too few states: the model lost events");
 }
 
-/// The first harm that the checker finds with these rules, as a property's name.
-fn harm(rules: Rules) -> Vec<&'static str> {
+/// The names of the properties that do not hold with these rules.
+fn violations(rules: Rules) -> Vec<&'static str> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let checker = World::new(rules)
         .checker()
@@ -42,36 +44,36 @@ fn harm(rules: Rules) -> Vec<&'static str> {
         .spawn_bfs()
         .join();
     let discoveries = checker.discoveries();
-    discoveries.into_keys().filter(|name| world::HARMS.contains(name)).collect()
+    discoveries.into_keys().filter(|name| world::VIOLATIONS.contains(name)).collect()
 }
 
 #[test]
-fn a_delete_without_precondition_is_found_out() {
-    assert_ne!(harm(Rules::DeleteByNameOnly), Vec::<&str>::new());
+fn a_delete_without_preconditions_is_detected() {
+    assert_ne!(violations(Rules::DeleteByNameOnly), Vec::<&str>::new());
 }
 
 #[test]
-fn a_release_after_one_observation_is_found_out() {
-    assert_ne!(harm(Rules::OneObservation), Vec::<&str>::new());
+fn a_release_after_one_observation_is_detected() {
+    assert_ne!(violations(Rules::OneObservation), Vec::<&str>::new());
 }
 
 #[test]
-fn a_release_without_asking_for_the_pod_is_found_out() {
-    assert_ne!(harm(Rules::BelieveTheView), Vec::<&str>::new());
+fn a_release_without_a_final_read_of_the_pod_is_detected() {
+    assert_ne!(violations(Rules::NoFinalRead), Vec::<&str>::new());
 }
 
 #[test]
-fn a_claim_that_overwrites_is_found_out() {
-    assert_ne!(harm(Rules::Overwrite), Vec::<&str>::new());
+fn an_overwriting_create_is_detected() {
+    assert_ne!(violations(Rules::OverwritingCreates), Vec::<&str>::new());
 }
 
 #[test]
-fn a_leader_that_never_releases_is_found_out() {
-    assert_eq!(harm(Rules::NeverRelease), ["an address is left with a pod that is gone"]);
+fn a_leader_that_never_releases_is_detected() {
+    assert_eq!(violations(Rules::NeverRelease), ["a claim stays after its pod is gone"]);
 }
 
-/// Why a plugin must not take over its pod's claim once that pod is gone: the claim may be the next pod's by then.
+/// A plugin must not take over the claim of its pod's name once the pod is gone: the claim may belong to the pod's successor by then.
 #[test]
-fn an_old_pods_plugin_that_takes_over_its_successors_claim_is_found_out() {
-    assert_ne!(harm(Rules::OldPluginsGoOn), Vec::<&str>::new());
+fn a_late_plugin_that_takes_over_its_successors_claim_is_detected() {
+    assert_ne!(violations(Rules::OldPluginsContinue), Vec::<&str>::new());
 }

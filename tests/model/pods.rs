@@ -1,4 +1,4 @@
-//! Pods, their sandboxes, and the plugin at work for each.
+//! Pods, their sandboxes, and the plugin's calls for them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -6,75 +6,75 @@ use std::net::IpAddr;
 use whereabouts::pool::choose;
 use whereabouts::pool::choose::{KnownAddresses, Preferences};
 
-use crate::world::{Claim, Look, Rules, State, World};
+use crate::world::{Claim, Rules, State, View, World};
 
-/// A pod's sandbox.
+/// A sandbox of a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sandbox {
-    /// The pod's name.
+    /// The index of the pod's name.
     pub pod: usize,
-    /// The pod's UID.
+    /// The pod's UID: 1 for the first pod of that name, 2 for its successor.
     pub pod_uid: u8,
-    /// The container.
+    /// The container's ID, or 0 after the end.
     pub container: u8,
-    /// The container of an ADD that crashed, whose DEL is to come.
+    /// The container of a crashed ADD whose DEL is still to come.
     undeleted: Option<u8>,
     phase: Phase,
 }
 
-/// How far an ADD is.
+/// The progress of a sandbox.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
-    /// Not begun.
+    /// The ADD has not begun.
     Waiting,
-    /// It looks for another address: these are another's.
-    Choosing { lost: BTreeSet<IpAddr> },
-    /// It is about to create the claim of an address.
-    Creating { address: IpAddr, lost: BTreeSet<IpAddr> },
-    /// It has read its pod's earlier claim and is about to replace that version.
+    /// The ADD chooses an address. Other pods hold the addresses in `conflicts`.
+    Choosing { conflicts: BTreeSet<IpAddr> },
+    /// The ADD is about to create the claim of `address`.
+    Creating { address: IpAddr, conflicts: BTreeSet<IpAddr> },
+    /// The ADD has read an earlier claim of its pod, and is about to replace this version of it.
     TakingOver { address: IpAddr, version: u8 },
-    /// The pod has its address.
+    /// The ADD succeeded.
     Held(IpAddr),
-    /// It is over.
+    /// The DEL succeeded, or the sandbox is lost.
     Deleted,
 }
 
 impl Sandbox {
-    /// Before its ADD. Containers have different names.
+    /// A sandbox before its ADD. Container IDs are unique.
     pub fn new(pod: usize, pod_uid: u8) -> Self {
         let container = u8::try_from(pod).unwrap() * 100 + pod_uid * 10;
         Sandbox { pod, pod_uid, container, undeleted: None, phase: Phase::Waiting }
     }
 
-    /// What its pod was given.
+    /// The address that the sandbox has.
     pub fn address(&self) -> Option<IpAddr> {
         if let Phase::Held(address) = self.phase { Some(address) } else { None }
     }
 
-    /// It is over, or never is to be.
+    /// Ends the sandbox. Ended sandboxes of one pod are equal, which keeps the number of states small.
     pub fn end(&mut self) {
         (self.container, self.phase) = (0, Phase::Deleted);
     }
 
-    fn is_at_work(&self) -> bool {
+    fn is_adding(&self) -> bool {
         matches!(self.phase, Phase::Choosing { .. } | Phase::Creating { .. } | Phase::TakingOver { .. })
     }
 }
 
 impl World {
-    /// The plugin's next step.
-    pub fn plugin(&self, state: &mut State, at: usize, look: Look) -> Option<()> {
+    /// The next step of a plugin.
+    pub fn plugin(&self, state: &mut State, at: usize, view: View) -> Option<()> {
         let sandbox = state.sandboxes[at].clone();
-        let looks = matches!(sandbox.phase, Phase::Waiting | Phase::Choosing { .. });
-        if !looks && look == Look::Stale {
+        let reads_claims = matches!(sandbox.phase, Phase::Waiting | Phase::Choosing { .. });
+        if !reads_claims && view == View::Stale {
             return None;
         }
         state.sandboxes[at].phase = match sandbox.phase {
             Phase::Waiting if state.is_live(&sandbox) => {
-                self.choose(state, &sandbox, &BTreeSet::new(), look)?
+                self.choose(state, &sandbox, &BTreeSet::new(), view)?
             }
-            Phase::Choosing { ref lost } => self.choose(state, &sandbox, lost, look)?,
-            Phase::Creating { address, ref lost } => self.create(state, &sandbox, address, lost),
+            Phase::Choosing { ref conflicts } => self.choose(state, &sandbox, conflicts, view)?,
+            Phase::Creating { address, ref conflicts } => self.create(state, &sandbox, address, conflicts),
             Phase::TakingOver { address, version } => take_over(state, &sandbox, address, version),
             Phase::Waiting | Phase::Held(_) | Phase::Deleted => return None,
         };
@@ -85,24 +85,24 @@ impl World {
         &self,
         state: &mut State,
         sandbox: &Sandbox,
-        lost: &BTreeSet<IpAddr>,
-        look: Look,
+        conflicts: &BTreeSet<IpAddr>,
+        view: View,
     ) -> Option<Phase> {
-        let none = BTreeSet::new();
+        let nothing = BTreeSet::new();
         let all: BTreeSet<IpAddr> = state.claims.keys().copied().collect();
         let own = state.claims.iter().find(|(_, claim)| claim.pod == sandbox.pod).map(|(ip, _)| *ip);
-        let (used, previous) = match look {
-            Look::Fresh => (&all, own),
-            Look::Stale => {
-                state.stale_looks = state.stale_looks.checked_sub(1)?;
-                (&none, None)
+        let (used, previous) = match view {
+            View::Fresh => (&all, own),
+            View::Stale => {
+                state.stale_reads = state.stale_reads.checked_sub(1)?;
+                (&nothing, None)
             }
         };
         let (spec, free) = &self.pools[sandbox.pod];
         let hints = Preferences { previous, ..Preferences::default() };
-        Some(match choose::next(spec, free, KnownAddresses { used, conflicts: lost }, hints, 0) {
-            Ok(address) => Phase::Creating { address, lost: lost.clone() },
-            // The ADD fails; the kubelet tries again.
+        Some(match choose::next(spec, free, KnownAddresses { used, conflicts }, hints, 0) {
+            Ok(address) => Phase::Creating { address, conflicts: conflicts.clone() },
+            // The ADD fails, and the kubelet tries again.
             Err(_) => Phase::Waiting,
         })
     }
@@ -112,29 +112,30 @@ impl World {
         state: &mut State,
         sandbox: &Sandbox,
         address: IpAddr,
-        lost: &BTreeSet<IpAddr>,
+        conflicts: &BTreeSet<IpAddr>,
     ) -> Phase {
-        let present = state.claims.get(&address).filter(|_| self.rules != Rules::Overwrite);
+        let present = state.claims.get(&address).filter(|_| self.rules != Rules::OverwritingCreates);
         match present {
             None => {
                 state.write(sandbox, address, None);
                 Phase::Held(address)
             }
+            // 409, and the claim belongs to another pod.
             Some(claim) if claim.pod != sandbox.pod => {
-                let lost = lost.iter().copied().chain([address]).collect();
-                Phase::Choosing { lost }
+                let conflicts = conflicts.iter().copied().chain([address]).collect();
+                Phase::Choosing { conflicts }
             }
+            // 409, but an earlier create of this container had succeeded.
             Some(claim) if claim.container == sandbox.container => Phase::Held(address),
+            // 409, and the claim belongs to an earlier container of a pod of this name.
             Some(claim) => Phase::TakingOver { address, version: claim.container },
         }
     }
 
-    /// A StatefulSet makes the successor of the first pod.
+    /// A StatefulSet creates the successor of the first pod.
     pub fn replace_pod(&self, state: &mut State) -> Option<()> {
-        let goes_on = state.sandboxes[0].is_at_work();
-        let may = !goes_on || self.rules == Rules::OldPluginsGoOn;
-        let first_time = state.sandboxes[1].phase == Phase::Waiting;
-        if state.pods[0].is_some() || !may || !first_time || state.was_replaced() {
+        let may_replace = !state.sandboxes[0].is_adding() || self.rules == Rules::OldPluginsContinue;
+        if state.pods[0].is_some() || !may_replace || state.was_replaced() {
             return None;
         }
         state.pods[0] = Some(2);
@@ -143,24 +144,26 @@ impl World {
 }
 
 fn take_over(state: &mut State, sandbox: &Sandbox, address: IpAddr, version: u8) -> Phase {
-    match state.claims.get(&address).filter(|claim| claim.container == version).map(|claim| claim.made_for) {
-        Some(made_for) => {
-            state.write(sandbox, address, Some(made_for));
+    match state.claims.get(&address).filter(|claim| claim.container == version).map(|claim| claim.created_for)
+    {
+        Some(created_for) => {
+            state.write(sandbox, address, Some(created_for));
             Phase::Held(address)
         }
-        None => Phase::Creating { address, lost: BTreeSet::new() },
+        // 409: the claim has changed or is gone since it was read.
+        None => Phase::Creating { address, conflicts: BTreeSet::new() },
     }
 }
 
 impl State {
-    fn write(&mut self, sandbox: &Sandbox, address: IpAddr, made_for: Option<u8>) {
+    fn write(&mut self, sandbox: &Sandbox, address: IpAddr, created_for: Option<u8>) {
         let (pod, pod_uid, container) = (sandbox.pod, sandbox.pod_uid, sandbox.container);
-        let claim = Claim { made_for: made_for.unwrap_or(container), pod, pod_uid, container };
+        let claim = Claim { created_for: created_for.unwrap_or(container), pod, pod_uid, container };
         self.claims.insert(address, claim);
     }
 
-    /// Its process dies when the claim is made, before anybody is told; or its sandbox does later. The kubelet begins anew with another
-    /// container. (Before it has made a claim, a process that dies leaves nothing.)
+    /// The plugin's process dies after it created the claim and before it responds, or the sandbox dies later. The kubelet begins again
+    /// with another container. (A process that dies before it creates a claim leaves nothing behind.)
     pub fn crash(&mut self, at: usize) -> Option<()> {
         let sandbox = &mut self.sandboxes[at];
         sandbox.address()?;
@@ -171,7 +174,7 @@ impl State {
         Some(())
     }
 
-    /// The pod ends in order.
+    /// The pod ends in the regular way.
     pub fn del(&mut self, at: usize) -> Option<()> {
         self.sandboxes[at].address()?;
         self.release(self.sandboxes[at].container);
@@ -179,7 +182,7 @@ impl State {
         Some(())
     }
 
-    /// The claims of a container are found by its label, however late.
+    /// The DEL of a crashed ADD. It finds the claims by their container label.
     pub fn late_del(&mut self, at: usize) -> Option<()> {
         let container = self.sandboxes[at].undeleted.take()?;
         self.release(container);
@@ -190,18 +193,19 @@ impl State {
         self.claims.retain(|_, claim| claim.container != container);
     }
 
-    /// Neither its DEL nor that of an earlier container comes any more.
+    /// The sandbox is lost: no DEL will follow, also not that of an earlier container.
     pub fn lose(&mut self, at: usize) -> Option<()> {
         let sandbox = self.sandboxes[at].clone();
+        // A sandbox that never had a claim leaves nothing behind.
         let has_something = sandbox.address().is_some() || sandbox.undeleted.is_some();
-        if self.is_live(&sandbox) || sandbox.is_at_work() || !has_something {
+        if self.is_live(&sandbox) || sandbox.is_adding() || !has_something {
             return None;
         }
         self.sandboxes[at] = Sandbox { undeleted: None, phase: Phase::Deleted, ..sandbox };
         Some(())
     }
 
-    /// Its object is removed: in order, by force, or with its node.
+    /// Deletes a pod's object: regularly, by force, or with its node.
     pub fn remove(&mut self, pod: usize) -> Option<()> {
         self.pods[pod].take().map(drop)
     }
@@ -210,22 +214,23 @@ impl State {
         self.sandboxes[1].phase != Phase::Waiting
     }
 
-    /// The static pod's object appears.
-    pub fn announce(&mut self) -> Option<()> {
-        if !std::mem::take(&mut self.unannounced) {
+    /// Creates the object of the static pod.
+    pub fn create_static_pod(&mut self) -> Option<()> {
+        if !std::mem::take(&mut self.static_pod_pending) {
             return None;
         }
         self.pods[1] = Some(1);
-        self.leader.waits = false;
+        self.leader.waits_for_static_pod = false;
         Some(())
     }
 
-    /// Forgets what cannot matter any more, so that equal worlds are equal.
+    /// Removes what has no effect any more, so that equivalent states are equal.
     pub fn forget(&mut self) {
-        let Self { claims, leader, sandboxes, pods, unannounced, .. } = self;
+        let Self { claims, leader, sandboxes, pods, static_pod_pending, .. } = self;
         leader.candidates.retain(|address, claim| claims.get(address) == Some(claim));
         let [first, _, second] = &*sandboxes;
-        let gone = [pods[0] != Some(first.pod_uid), false, pods[1] != Some(second.pod_uid) && !*unannounced];
+        let gone =
+            [pods[0] != Some(first.pod_uid), false, pods[1] != Some(second.pod_uid) && !*static_pod_pending];
         for (sandbox, gone) in sandboxes.iter_mut().zip(gone) {
             let never_begins = gone && sandbox.phase == Phase::Waiting && sandbox.undeleted.is_none();
             if never_begins || sandbox.phase == Phase::Deleted {

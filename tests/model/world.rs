@@ -1,4 +1,4 @@
-//! The state of the world, what can happen in it, and what must never.
+//! The state, the events that can change it, and the properties that must hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,133 +9,134 @@ use whereabouts::leader::reclaim_rules::ReclaimCandidate;
 
 use crate::pods::Sandbox;
 
-/// A harm, by name.
-pub const HARMS: &[&str] = &[
-    "an address has two live pods",
+/// What must never be true. Each text is the name of the property that excludes it.
+pub const VIOLATIONS: &[&str] = &[
+    "two live pods have the same address",
     "a live pod has lost its claim",
-    "an address is left with a pod that is gone",
+    "a claim stays after its pod is gone",
 ];
 
-/// Which rules hold. All but the first must do harm.
+/// The rules that the code follows. All but the first must lead to a violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rules {
-    /// As we do it.
-    Ours,
-    /// Claims are deleted by their name, whatever has become of them.
+    /// The rules of our code.
+    Intact,
+    /// A delete names the claim, without preconditions.
     DeleteByNameOnly,
-    /// A claim is released the first time its pod is not seen.
+    /// A claim is released after one observation without its pod.
     OneObservation,
-    /// The pod is not asked for before its claim is deleted.
-    BelieveTheView,
-    /// Claims are written whether there is one or not.
-    Overwrite,
-    /// Nothing is ever reclaimed.
+    /// The leader does not read the pod before it deletes the claim.
+    NoFinalRead,
+    /// The create of a claim overwrites an existing one.
+    OverwritingCreates,
+    /// The leader releases nothing.
     NeverRelease,
-    /// A plugin may still be at work for a pod whose successor is there.
-    OldPluginsGoOn,
+    /// The ADD of a pod may still run when the pod's successor exists.
+    OldPluginsContinue,
 }
 
-/// A claim, as the API server has it. Its name is its address. A container writes at most one claim, and that once: so the object's UID
-/// is the container that it was made for, and its version the container that it is for.
+/// A claim at the API server. Its name is its address. Each container writes at most one claim, once. So the container that the claim was
+/// created for serves as the object's UID, and the container that it belongs to as its resourceVersion.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Claim {
-    /// The container that it was made for.
-    pub made_for: u8,
-    /// The pod's name.
+    /// The container that the claim was created for.
+    pub created_for: u8,
+    /// The index of the pod's name.
     pub pod: usize,
-    /// The pod's UID: its number among those of the name.
+    /// The pod's UID, see [`Sandbox::pod_uid`].
     pub pod_uid: u8,
-    /// The container.
+    /// The container that the claim belongs to.
     pub container: u8,
 }
 
-/// All claims.
+/// All claims, by address.
 pub type Claims = BTreeMap<IpAddr, Claim>;
 
-/// Everything.
+/// The state of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// The API server: claims.
+    /// At the API server: the claims.
     pub claims: Claims,
-    /// The API server: the UID of the pod with each name.
+    /// At the API server: the UID of the pod with each name.
     pub pods: [Option<u8>; 2],
-    /// The second pod is a static one: it runs before its object is there.
-    pub unannounced: bool,
-    /// The nodes: the sandbox of each pod that ever is.
+    /// The second pod is a static one, which runs before its object exists.
+    pub static_pod_pending: bool,
+    /// On the nodes: the sandboxes of all pods, in the order first pod, its successor, second pod.
     pub sandboxes: [Sandbox; 3],
     /// The leader.
     pub leader: Leader,
-    /// Crashes that may still happen.
+    /// The crashes that may still happen.
     pub crashes: u8,
-    /// Looks at a view that is out of date, which may still happen.
-    pub stale_looks: u8,
+    /// The stale reads that may still happen.
+    pub stale_reads: u8,
 }
 
-/// The leader, and what it knows.
+/// The leader's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leader {
-    /// The pods as its mirror has them, where it has stopped hearing of them.
+    /// The pods in the leader's cluster cache, if its watch hangs.
     pub stalled: Option<[Option<u8>; 2]>,
-    /// TrackedClaims of its last observation, with what they were then.
+    /// The claims that the leader tracks, as they were at its last observation.
     pub candidates: Claims,
-    /// It observed before the static pod was announced: the next time is a grace time later, and it will be.
-    pub waits: bool,
-    /// Deletes that are on their way.
+    /// The leader observed while the static pod had no object. Its next observation waits for that object, which appears within the grace
+    /// period.
+    pub waits_for_static_pod: bool,
+    /// Deletes that have not reached the API server yet.
     pub deleting: Vec<ReclaimCandidate>,
 }
 
-/// Something happens.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A plugin goes on: the sandbox, and how it looks.
-    Plugin(usize, Look),
-    /// A plugin's process, or its node, dies.
+    /// The next step of a sandbox's plugin, with this view of the claims.
+    Plugin(usize, View),
+    /// The plugin's process, or its node, dies.
     Crash(usize),
-    /// A container is deleted, with a DEL.
+    /// A container is deleted by a DEL.
     Del(usize),
-    /// The container of a crashed ADD is deleted, with a DEL.
+    /// The container of a crashed ADD is deleted by a DEL.
     LateDel(usize),
-    /// A node is lost with the sandbox of a pod that is gone: no DEL ever.
+    /// A node is lost with the sandbox of a pod that is gone. No DEL follows.
     Lose(usize),
-    /// A pod's object is removed.
+    /// A pod's object is deleted.
     Remove(usize),
-    /// A StatefulSet makes the pod's successor.
+    /// A StatefulSet creates the pod's successor.
     Replace,
-    /// The static pod's object appears.
-    Announce,
-    /// The leader's mirror of the pods hears nothing from now on: a stale look that lasts.
+    /// The static pod's object is created.
+    CreateStaticPod,
+    /// The leader's watch of the pods hangs from here on: a stale read that lasts.
     Stall,
-    /// It is told everything again.
+    /// The leader's cache of the pods is current again.
     Resume,
-    /// The leader looks, a grace time after it last did, and asks for the pods of what is due. (Between the two nothing can happen that
-    /// matters: a claim that changes is not deleted, and the later a pod is asked for, the better.)
+    /// The leader observes, one grace period after the last time, and reads the pods of the expired candidates. One step for both, because
+    /// events in between cannot do harm: a claim that changes is not deleted, and a later read of the pod is only safer.
     Observe,
-    /// The API server deletes a claim for the leader.
+    /// A delete of the leader reaches the API server.
     Delete(usize),
-    /// Another leads from now on. What was on its way stays on its way.
+    /// Another process becomes the leader. Pending deletes stay pending.
     LeaderCrash,
 }
 
-/// How a plugin looks for an address.
+/// A plugin's view of the claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
-    /// It sees every claim.
+pub enum View {
+    /// All claims.
     Fresh,
-    /// It sees none.
+    /// None.
     Stale,
 }
 
 /// The model.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// Which rules hold.
+    /// The rules of this model.
     pub rules: Rules,
-    /// The pool of each pod; both have the same two addresses.
+    /// The pool of each pod. Two ranges with the same two addresses.
     pub pools: [(RangeSpec, Allocatable); 2],
 }
 
 impl World {
-    /// A world with these rules.
+    /// A model with these rules.
     pub fn new(rules: Rules) -> Self {
         let pool = |text: &str| {
             let spec = RangeSpec::parse(text, None, None, Vec::new()).unwrap();
@@ -145,8 +146,8 @@ impl World {
         World { rules, pools: [pool("10.0.0.0/30"), pool("10.0.0.1-10.0.0.2/24")] }
     }
 
-    /// Whether nothing can happen any more.
-    fn is_superseded(&self, state: &State) -> bool {
+    /// Whether no further event can change the state.
+    fn is_final(&self, state: &State) -> bool {
         let mut events = Vec::new();
         self.actions(state, &mut events);
         events.into_iter().all(|event| self.next_state(state, event).is_none())
@@ -154,13 +155,13 @@ impl World {
 }
 
 impl State {
-    /// The sandbox's pod is there.
+    /// Whether the sandbox's pod exists.
     pub fn is_live(&self, sandbox: &Sandbox) -> bool {
-        self.pods[sandbox.pod] == Some(sandbox.pod_uid) || (sandbox.pod == 1 && self.unannounced)
+        self.pods[sandbox.pod] == Some(sandbox.pod_uid) || (sandbox.pod == 1 && self.static_pod_pending)
     }
 
-    /// What live pods hold.
-    fn held(&self) -> impl Iterator<Item = (IpAddr, &Sandbox)> {
+    /// The addresses that live pods hold.
+    fn held_addresses(&self) -> impl Iterator<Item = (IpAddr, &Sandbox)> {
         let live = self.sandboxes.iter().filter(|sandbox| self.is_live(sandbox));
         live.filter_map(|sandbox| Some((sandbox.address()?, sandbox)))
     }
@@ -170,25 +171,26 @@ impl Model for World {
     type State = State;
     type Action = Event;
 
-    /// Two worlds: a StatefulSet's pod that may get a successor, beside another pod; and a static pod beside another one.
+    /// Two clusters: a StatefulSet's pod that may get a successor, beside another pod; and a static pod beside another pod.
     fn init_states(&self) -> Vec<State> {
         let plain = State {
             claims: Claims::new(),
             pods: [Some(1), Some(1)],
-            unannounced: false,
+            static_pod_pending: false,
             sandboxes: [Sandbox::new(0, 1), Sandbox::new(0, 2), Sandbox::new(1, 1)],
             leader: Leader::new(),
             crashes: 1,
-            stale_looks: 1,
+            stale_reads: 1,
         };
-        let mut with_static = State { pods: [Some(1), None], unannounced: true, ..plain.clone() };
+        let mut with_static = State { pods: [Some(1), None], static_pod_pending: true, ..plain.clone() };
         with_static.sandboxes[1].end();
         vec![plain, with_static]
     }
 
     fn actions(&self, state: &State, events: &mut Vec<Event>) {
+        // Offers every event in every state. `next_state` returns `None` for those that cannot happen.
         for sandbox in 0..state.sandboxes.len() {
-            events.extend([Look::Fresh, Look::Stale].map(|look| Event::Plugin(sandbox, look)));
+            events.extend([View::Fresh, View::Stale].map(|view| Event::Plugin(sandbox, view)));
             events.extend([
                 Event::Crash(sandbox),
                 Event::Del(sandbox),
@@ -196,7 +198,7 @@ impl Model for World {
                 Event::Lose(sandbox),
             ]);
         }
-        events.extend([Event::Remove(0), Event::Remove(1), Event::Replace, Event::Announce]);
+        events.extend([Event::Remove(0), Event::Remove(1), Event::Replace, Event::CreateStaticPod]);
         events.extend([Event::Stall, Event::Resume, Event::Observe]);
         events.extend((0..state.leader.deleting.len()).map(Event::Delete));
         events.push(Event::LeaderCrash);
@@ -205,38 +207,39 @@ impl Model for World {
     fn next_state(&self, before: &State, event: Event) -> Option<State> {
         let mut state = before.clone();
         match event {
-            Event::Plugin(sandbox, look) => self.plugin(&mut state, sandbox, look)?,
+            Event::Plugin(sandbox, view) => self.plugin(&mut state, sandbox, view)?,
             Event::Crash(sandbox) => state.crash(sandbox)?,
             Event::Del(sandbox) => state.del(sandbox)?,
             Event::LateDel(sandbox) => state.late_del(sandbox)?,
             Event::Lose(sandbox) => state.lose(sandbox)?,
             Event::Remove(pod) => state.remove(pod)?,
             Event::Replace => self.replace_pod(&mut state)?,
-            Event::Announce => state.announce()?,
+            Event::CreateStaticPod => state.create_static_pod()?,
             Event::Stall => state.stall()?,
             Event::Resume => state.leader.stalled = None,
             Event::Observe => self.observe(&mut state)?,
             Event::Delete(which) => self.delete(&mut state, which)?,
-            Event::LeaderCrash => state.new_leader()?,
+            Event::LeaderCrash => state.replace_leader()?,
         }
         self.forget(&mut state);
+        // An event without effect would only add an edge from a state to itself.
         (state != *before).then_some(state)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always(HARMS[0], |_: &World, state: &State| {
+            Property::always(VIOLATIONS[0], |_: &World, state: &State| {
                 let mut seen = BTreeSet::new();
-                state.held().all(|(address, _)| seen.insert(address))
+                state.held_addresses().all(|(address, _)| seen.insert(address))
             }),
-            Property::always(HARMS[1], |_: &World, state: &State| {
-                state.held().all(|(address, sandbox)| {
+            Property::always(VIOLATIONS[1], |_: &World, state: &State| {
+                state.held_addresses().all(|(address, sandbox)| {
                     state.claims.get(&address).is_some_and(|claim| claim.pod == sandbox.pod)
                 })
             }),
-            Property::always(HARMS[2], |world: &World, state: &State| {
+            Property::always(VIOLATIONS[2], |world: &World, state: &State| {
                 let left = state.claims.values().any(|claim| state.pods[claim.pod].is_none());
-                !left || !world.is_superseded(state)
+                !left || !world.is_final(state)
             }),
             Property::sometimes("the successor has its predecessor's address", |_: &World, state: &State| {
                 state.sandboxes[1].address().is_some()

@@ -1,9 +1,16 @@
-//! Many seeds of the simulation: each must end without a violation, the same seed must end the same way twice, and every rule that is broken
-//! on purpose must be found out.
+//! Runs many seeds of the simulation. Each must end without a violation, a seed must repeat exactly, and every rule that is broken on
+//! purpose must lead to a violation.
 //!
-//! Seeds are run from 0 upward for some time. `MRS_SIM_SECONDS=n` runs them for so long, `MRS_SEEDS=n` runs so many however long it takes,
-//! `MRS_FIRST=n` begins with this one; `MRS_SEED=n` runs one and tells everything that happened. For thousands of seeds there is a profile
-//! of its own: `MRS_SEEDS=10000 cargo test -p tests --test simulation --profile simulation`.
+//! | variable | effect |
+//! |---|---|
+//! | none | seeds from 0 on, for 40 s |
+//! | `MRS_SIM_SECONDS=n` | seeds for n seconds |
+//! | `MRS_SEEDS=n` | n seeds, however long they take |
+//! | `MRS_FIRST=n` | seeds from n on |
+//! | `MRS_SEED=n` | only seed n, and prints its whole history |
+//! | `MRS_BROKEN=rule` | with `MRS_SEED`: breaks this rule |
+//!
+//! For thousands of seeds, use the faster profile: `MRS_SEEDS=10000 cargo test -p tests --test simulation --profile simulation`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,30 +27,30 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use tests::sim::history::{Counts, Detail, Verdict, judge};
-use tests::sim::sabotage::{self, Sabotage};
+use tests::sim::broken_rule::{self, BrokenRule};
+use tests::sim::history::{Counts, Detail, Failure};
 use tests::sim::world::{self, Run};
 
-/// So long seeds are run.
+/// The default time for seeds, in seconds.
 const SECONDS: u64 = 40;
 
-/// So many are run however long it takes.
-const LEAST: u64 = 24;
+/// The number of seeds that run even if the time is over.
+const MIN_SEEDS: u64 = 24;
 
-/// So many seeds may pass before a broken rule is found.
-const FOUND_WITHIN: u64 = 60;
+/// The number of seeds within which a broken rule must lead to a violation.
+const DETECTED_WITHIN: u64 = 60;
 
-/// The first seed that is tried on a broken rule. Few seeds find out some of them: those before took most of the time.
-const fn first_tried(rule: Sabotage) -> u64 {
+/// The first seed to try for a broken rule. Some rules lead to a violation in few seeds; to begin near one saves most of the time.
+const fn first_seed_for(rule: BrokenRule) -> u64 {
     match rule {
-        Sabotage::NoSettling => 21,
-        Sabotage::UnadoptedPools => 27,
+        BrokenRule::NoSettling => 21,
+        BrokenRule::UnadoptedPools => 27,
         _ => 0,
     }
 }
 
-/// So much of the history of a failing seed is shown.
-const SHOWN: usize = 40;
+/// The number of history entries that are shown of a failed seed.
+const SHOWN_ENTRIES: usize = 40;
 
 fn main() -> ExitCode {
     if let Some(seed) = number("MRS_SEED") {
@@ -51,62 +58,71 @@ fn main() -> ExitCode {
     }
     let mut trials = vec![
         Trial::test("seeds_end_without_a_violation", seeds),
-        Trial::test("a_seed_happens_the_same_way_twice", twice),
+        Trial::test("a_seed_repeats_exactly", same_seed_twice),
     ];
-    for rule in sabotage::ALL {
-        trials.push(Trial::test(format!("{}_is_found", snake(*rule)), || found(*rule)));
+    for rule in broken_rule::ALL {
+        trials.push(Trial::test(format!("detects_{}", snake_case(*rule)), || detects(*rule)));
     }
-    // One at a time: each uses all cores.
+    // One trial at a time, because each uses all cores.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is to be a number, not {text:?}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")))
 }
 
-fn snake(rule: Sabotage) -> String {
+fn snake_case(rule: BrokenRule) -> String {
     let upper = |c: char| if c.is_uppercase() { format!("_{}", c.to_lowercase()) } else { c.to_string() };
     format!("{rule:?}").chars().map(upper).collect::<String>().trim_start_matches('_').to_owned()
 }
 
-/// Runs one seed and tells all.
+/// The rule in `MRS_BROKEN`.
+fn chosen_rule() -> BrokenRule {
+    let Ok(name) = std::env::var("MRS_BROKEN") else { return BrokenRule::None };
+    let chosen = broken_rule::ALL.iter().copied().find(|rule| snake_case(*rule) == name);
+    chosen.unwrap_or_else(|| {
+        let names: Vec<_> = broken_rule::ALL.iter().copied().map(snake_case).collect();
+        panic!("MRS_BROKEN must be one of {}, not {name:?}", names.join(", "))
+    })
+}
+
+/// Runs one seed and prints its history.
 fn replay(seed: u64) -> ExitCode {
-    let rule = std::env::var("MRS_BROKEN").unwrap_or_default();
-    let rule = sabotage::ALL.iter().copied().find(|known| snake(*known) == rule).unwrap_or_default();
+    let rule = chosen_rule();
     let run = world::run(seed, rule, Detail::Everything);
-    let verdict = judge(&run.entries, run.size.least());
-    let shown = verdict.as_ref().map_or_else(|verdict| verdict.entries, |_| run.entries.len());
+    let result = run.check();
+    let shown = result.as_ref().map_or_else(|failure| failure.entries, |_| run.entries.len());
     let mut out = BufWriter::new(std::io::stderr().lock());
     for entry in &run.entries[..shown] {
         let _ = writeln!(out, "{entry}");
     }
-    let _ = match &verdict {
+    let _ = match &result {
         Ok(counts) => writeln!(out, "seed {seed}: no violation; {counts:?}; {:?}", run.traffic),
-        Err(verdict) => writeln!(out, "seed {seed}: {}", verdict.violation),
+        Err(failure) => writeln!(out, "seed {seed}: {}", failure.violation),
     };
-    ExitCode::from(u8::from(verdict.is_err()))
+    ExitCode::from(u8::from(result.is_err()))
 }
 
 #[derive(Default)]
-struct Total {
+struct Totals {
     seeds: usize,
     counts: Counts,
     requests: usize,
     faults: BTreeMap<&'static str, usize>,
 }
 
-impl Total {
+impl Totals {
     fn add(&mut self, counts: Counts, run: &Run) {
         self.seeds += 1;
         self.counts.adds += counts.adds;
         self.counts.failed += counts.failed;
         self.counts.killed += counts.killed;
         self.counts.dels += counts.dels;
-        self.counts.died += counts.died;
+        self.counts.lost += counts.lost;
         self.counts.commits += counts.commits;
-        self.counts.strays += counts.strays;
+        self.counts.unused += counts.unused;
         self.requests += run.traffic.requests;
         for (fault, count) in &run.traffic.faults {
             *self.faults.entry(fault).or_default() += count;
@@ -117,18 +133,19 @@ impl Total {
 fn seeds() -> Result<(), Failed> {
     let first = number("MRS_FIRST").unwrap_or(0);
     let start = Instant::now();
-    let lasts = Duration::from_secs(number("MRS_SIM_SECONDS").unwrap_or(SECONDS));
+    let limit = Duration::from_secs(number("MRS_SIM_SECONDS").unwrap_or(SECONDS));
     let exactly = number("MRS_SEEDS");
-    let enough = |begun| exactly.map_or(begun >= LEAST && start.elapsed() >= lasts, |count| begun >= count);
-    let total = Mutex::new(Total::default());
-    let failed = search(first, enough, Sabotage::None, |counts, run| {
-        total.lock().unwrap_or_else(PoisonError::into_inner).add(counts, run);
+    let enough =
+        |begun| exactly.map_or(begun >= MIN_SEEDS && start.elapsed() >= limit, |count| begun >= count);
+    let totals = Mutex::new(Totals::default());
+    let failed = search(first, enough, BrokenRule::None, |counts, run| {
+        totals.lock().unwrap_or_else(PoisonError::into_inner).add(counts, run);
     });
-    if let Some((seed, verdict)) = failed {
-        return Err(describe(seed, Sabotage::None, &verdict).into());
+    if let Some((seed, failure)) = failed {
+        return Err(describe(seed, BrokenRule::None, &failure).into());
     }
-    let Total { seeds, counts, requests, faults } =
-        total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Totals { seeds, counts, requests, faults } =
+        totals.into_inner().unwrap_or_else(PoisonError::into_inner);
     let seconds = start.elapsed().as_secs_f64();
     eprintln!(
         "{seeds} seeds from {first} on: {} operations, {requests} requests, faults {faults:?}, {counts:?}, {:.1} seeds/s",
@@ -138,32 +155,33 @@ fn seeds() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Runs seeds on all cores, one after the other without a gap, until so many are begun that it is enough. The lowest that fails of those
-/// that were run; the others are told.
+/// Runs seeds on all cores while `enough`, given the number of seeds begun, is false. Stops at the first violation, and returns the lowest
+/// seed that failed until then. Calls `passed` for each seed that did not fail.
 fn search(
     first: u64,
     enough: impl Fn(u64) -> bool + Sync,
-    rule: Sabotage,
+    rule: BrokenRule,
     passed: impl Fn(Counts, &Run) + Sync,
-) -> Option<(u64, Verdict)> {
+) -> Option<(u64, Failure)> {
     let begun = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
-    let failed = Mutex::new(None::<(u64, Verdict)>);
+    let failed = Mutex::new(None::<(u64, Failure)>);
     let work = || {
         while !stop.load(Ordering::Relaxed) {
+            // Seeds are taken in order, so those below the first failure have all begun.
             let one_more = |begun| (!enough(begun)).then_some(begun + 1);
             let Ok(earlier) = begun.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) else {
                 return;
             };
             let seed = first + earlier;
             let run = world::run(seed, rule, Detail::Events);
-            match judge(&run.entries, run.size.least()) {
+            match run.check() {
                 Ok(counts) => passed(counts, &run),
-                Err(verdict) => {
+                Err(failure) => {
                     stop.store(true, Ordering::Relaxed);
                     let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
                     if failed.as_ref().is_none_or(|(other, _)| seed < *other) {
-                        *failed = Some((seed, verdict));
+                        *failed = Some((seed, failure));
                     }
                 }
             }
@@ -178,22 +196,23 @@ fn search(
     failed.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What went wrong, what happened last, and how to see it all.
-fn describe(seed: u64, rule: Sabotage, verdict: &Verdict) -> String {
+/// The violation, the last events before it, and the command that shows the whole history.
+fn describe(seed: u64, rule: BrokenRule, failure: &Failure) -> String {
     let run = world::run(seed, rule, Detail::Events);
-    let last = &run.entries[verdict.entries.saturating_sub(SHOWN)..verdict.entries];
+    let last = &run.entries[failure.entries.saturating_sub(SHOWN_ENTRIES)..failure.entries];
     let last: Vec<String> = last.iter().map(ToString::to_string).collect();
-    let broken = if rule == Sabotage::None { String::new() } else { format!("MRS_BROKEN={} ", snake(rule)) };
+    let broken =
+        if rule == BrokenRule::None { String::new() } else { format!("MRS_BROKEN={} ", snake_case(rule)) };
     format!(
-        "seed {seed}: {}\n{}\nto see all of it: {broken}MRS_SEED={seed} cargo test -p tests --test simulation",
-        verdict.violation,
+        "seed {seed}: {}\n{}\nto see the whole history: {broken}MRS_SEED={seed} cargo test -p tests --test simulation",
+        failure.violation,
         last.join("\n")
     )
 }
 
-fn twice() -> Result<(), Failed> {
+fn same_seed_twice() -> Result<(), Failed> {
     for seed in 0..2 {
-        let [one, two] = [(); 2].map(|()| world::run(seed, Sabotage::None, Detail::Events));
+        let [one, two] = [(); 2].map(|()| world::run(seed, BrokenRule::None, Detail::Events));
         if one.traffic != two.traffic {
             return Err(format!("seed {seed}: {:?}, then {:?}", one.traffic, two.traffic).into());
         }
@@ -206,12 +225,12 @@ fn twice() -> Result<(), Failed> {
     Ok(())
 }
 
-fn found(rule: Sabotage) -> Result<(), Failed> {
-    match search(first_tried(rule), |begun| begun >= FOUND_WITHIN, rule, |_, _| ()) {
-        Some((seed, verdict)) => {
-            eprintln!("{rule:?}: seed {seed}: {}", verdict.violation);
+fn detects(rule: BrokenRule) -> Result<(), Failed> {
+    match search(first_seed_for(rule), |begun| begun >= DETECTED_WITHIN, rule, |_, _| ()) {
+        Some((seed, failure)) => {
+            eprintln!("{rule:?}: seed {seed}: {}", failure.violation);
             Ok(())
         }
-        None => Err(format!("{FOUND_WITHIN} seeds did not find out {rule:?}").into()),
+        None => Err(format!("no violation in {DETECTED_WITHIN} seeds with the broken rule {rule:?}").into()),
     }
 }

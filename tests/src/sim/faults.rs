@@ -1,212 +1,232 @@
-//! What goes wrong between a client and the API server: a function of the seed. Nothing here happens that a real API server could not do.
-//! In particular no create answers "exists already", and no precondition fails, unless it is so.
+//! Faults between a client and the API server, all derived from the seed. Only faults that a real API server can show. In particular, no
+//! create answers "already exists", and no precondition fails, unless it is true.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// How bad it is in one run.
+/// The faults of one run. The rates are parts of all requests, from 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Climate {
-    /// Part of the requests that are refused without being served (429, 500, 503; for some writes 409).
+pub struct FaultPlan {
+    /// Requests that the server rejects without effect (429, 500, 503; for some writes 409).
     pub refused: f64,
-    /// Part of the requests whose answer is lost, or is an error, although they were served.
-    pub lost_after: f64,
-    /// Part of the requests that never arrive.
-    pub lost_before: f64,
-    /// Part of the requests that take seconds.
+    /// Requests that take effect, but whose response is lost or replaced by an error.
+    pub response_lost: f64,
+    /// Requests that never reach the server.
+    pub request_lost: f64,
+    /// Requests and responses that take seconds.
     pub slow: f64,
-    /// Nobody, or some clients, reach the server from..to.
-    pub blackouts: Vec<Blackout>,
-    /// The caches of the servers (there are two) stand still from..to.
+    /// Times in which all or some clients do not reach the server.
+    pub outages: Vec<Outage>,
+    /// For each of the two servers: the times (from, to) in which its watch cache does not move.
     pub frozen: [Vec<(Duration, Duration)>; 2],
-    /// By how much they are behind otherwise.
+    /// How far the watch caches are behind at other times.
     pub lag: Duration,
-    /// How long a watch lives at most.
-    pub watch_life: Duration,
-    /// From then on nothing fails any more.
-    pub calm_from: Duration,
+    /// The longest lifetime of a watch.
+    pub watch_lifetime: Duration,
+    /// The end of all faults, counted from the start of the run.
+    pub faults_end: Duration,
 }
 
-/// A time without connection.
+/// A time without connection, for some clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Blackout {
-    /// When it begins.
+pub struct Outage {
+    /// Its start.
     pub from: Duration,
-    /// When it ends.
+    /// Its end.
     pub to: Duration,
-    /// Whom it hits: the clients whose number has its bit set here.
+    /// The clients that it affects, as a bit set of client numbers.
     pub clients: u16,
 }
 
-/// What becomes of one request.
+/// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fate {
-    /// The time until it arrives.
-    pub before: Duration,
-    /// What the server does.
-    pub service: Service,
-    /// The time until the answer arrives.
-    pub after: Duration,
-    /// What becomes of the answer.
+pub struct Outcome {
+    /// The time until the request reaches the server.
+    pub request_delay: Duration,
+    /// What the server does with it.
+    pub handling: Handling,
+    /// The time until the response reaches the client.
+    pub response_delay: Duration,
+    /// What the client receives.
     pub reply: Reply,
-    /// Which of the servers it reaches.
+    /// The server that gets the request, 0 or 1.
     pub server: usize,
 }
 
-/// What a server does with a request.
+/// What a server does with a request. `Refused` changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Service {
+pub enum Handling {
     Served,
     Refused { code: u16, reason: &'static str, retry_after: Option<u64> },
-    NeverArrives,
+    NotReceived,
 }
 
-/// What becomes of an answer.
+/// What a client receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// It arrives.
-    Arrives,
-    /// The connection breaks.
-    Breaks,
-    /// Nothing ever comes.
+    /// The response.
+    Delivered,
+    /// A connection reset.
+    Reset,
+    /// Nothing: the client waits until its own timeout.
     Silence,
-    /// An error comes in its place: the store was too slow, or a proxy gave up.
+    /// An error in place of the response: etcd was too slow (500), or a proxy gave up (504).
     Error(u16),
 }
 
-/// What a request does, as far as the faults care.
+/// The kind of a request, as far as faults depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Act {
+pub enum Verb {
     Read,
     Create,
     Patch,
-    Write,
+    ReplaceOrDelete,
 }
 
+/// The shortest time of a request, and of a response, on the network.
 const LATENCY: Duration = Duration::from_micros(700);
 
-impl Climate {
-    /// The climate of a run that is rough until `calm_from`.
-    pub fn of(rng: &mut Rng, calm_from: Duration) -> Self {
+impl FaultPlan {
+    /// Random faults until `faults_end`.
+    pub fn random(rng: &mut Rng, faults_end: Duration) -> Self {
+        // Every run draws in this order. Another order gives every seed another run.
         let refused = [0.0, 0.02, 0.1, 0.3][rng.usize(..4)];
-        let lost_after = [0.0, 0.05, 0.05, 0.05][rng.usize(..4)];
-        let lost_before = [0.0, 0.02, 0.05][rng.usize(..3)];
+        let response_lost = [0.0, 0.05, 0.05, 0.05][rng.usize(..4)];
+        let request_lost = [0.0, 0.02, 0.05][rng.usize(..3)];
         let slow = [0.0, 0.02, 0.08][rng.usize(..3)];
-        let blackouts = (0..rng.usize(..4)).map(|_| Blackout::any(rng, calm_from)).collect();
+        let outages = (0..rng.usize(..4)).map(|_| Outage::random(rng, faults_end)).collect();
         let mut frozen = || {
             let times = rng.usize(..3);
-            (0..times).map(|_| span(rng, calm_from, Duration::from_secs(150))).collect()
+            (0..times).map(|_| span(rng, faults_end, Duration::from_secs(150))).collect()
         };
         let frozen = [frozen(), frozen()];
         let lag = Duration::from_millis(rng.u64(0..1500));
-        let watch_life = Duration::from_secs(rng.u64(20..300));
-        Climate { refused, lost_after, lost_before, slow, blackouts, frozen, lag, watch_life, calm_from }
+        let watch_lifetime = Duration::from_secs(rng.u64(20..300));
+        FaultPlan {
+            refused,
+            response_lost,
+            request_lost,
+            slow,
+            outages,
+            frozen,
+            lag,
+            watch_lifetime,
+            faults_end,
+        }
     }
 
-    /// One without faults, for tests.
-    pub const fn fair() -> Self {
-        Climate {
+    /// No faults, for tests.
+    pub const fn none() -> Self {
+        FaultPlan {
             refused: 0.0,
-            lost_after: 0.0,
-            lost_before: 0.0,
+            response_lost: 0.0,
+            request_lost: 0.0,
             slow: 0.0,
-            blackouts: Vec::new(),
+            outages: Vec::new(),
             frozen: [Vec::new(), Vec::new()],
             lag: Duration::ZERO,
-            watch_life: Duration::from_secs(300),
-            calm_from: Duration::ZERO,
+            watch_lifetime: Duration::from_secs(300),
+            faults_end: Duration::ZERO,
         }
     }
 
-    /// What becomes of a request of `client` at `now`.
-    pub fn fate(&self, rng: &mut Rng, now: Duration, client: usize, act: Act) -> Fate {
+    /// What happens to a request that `client` sends at `now`.
+    pub fn outcome(&self, rng: &mut Rng, now: Duration, client: usize, verb: Verb) -> Outcome {
+        // Up to 2 ms more, so that requests overtake each other.
         let latency = LATENCY + Duration::from_micros(rng.u64(0..2000));
-        let fine = Fate {
-            before: latency,
-            service: Service::Served,
-            after: latency,
-            reply: Reply::Arrives,
+        let faultless = Outcome {
+            request_delay: latency,
+            handling: Handling::Served,
+            response_delay: latency,
+            reply: Reply::Delivered,
             server: rng.usize(..2),
         };
-        if now >= self.calm_from {
-            return fine;
+        if now >= self.faults_end {
+            return faultless;
         }
-        if self.is_dark(now, client) {
-            // Either the connection is refused, or packets are dropped.
-            let reply = if rng.bool() { Reply::Breaks } else { Reply::Silence };
-            return Fate { service: Service::NeverArrives, reply, ..fine };
+        if self.is_unreachable(now, client) {
+            // A closed port resets the connection; a firewall drops packets in silence.
+            let reply = if rng.bool() { Reply::Reset } else { Reply::Silence };
+            return Outcome { handling: Handling::NotReceived, reply, ..faultless };
         }
-        let slow = |rng: &mut Rng| match rng.f64() {
-            // Longer than any client waits: it is served all the same.
+        let extra = |rng: &mut Rng| match rng.f64() {
+            // Longer than any client waits. The server handles the request all the same.
             f if f < self.slow / 16.0 => Duration::from_millis(rng.u64(15_000..25_000)),
             f if f < self.slow => Duration::from_millis(rng.u64(100..5_000)),
             _ => Duration::ZERO,
         };
-        let (before, after) = (latency + slow(rng), latency + slow(rng));
-        let chance = rng.f64();
-        if chance < self.lost_before {
-            let reply = if rng.u8(..4) == 0 { Reply::Silence } else { Reply::Breaks };
-            return Fate { before, service: Service::NeverArrives, after, reply, ..fine };
+        let (request_delay, response_delay) = (latency + extra(rng), latency + extra(rng));
+        let roll = rng.f64();
+        if roll < self.request_lost {
+            let reply = if rng.u8(..4) == 0 { Reply::Silence } else { Reply::Reset };
+            return Outcome {
+                request_delay,
+                handling: Handling::NotReceived,
+                response_delay,
+                reply,
+                ..faultless
+            };
         }
         if rng.f64() < self.refused {
-            return Fate { before, service: refusal(rng, act), after, ..fine };
+            return Outcome { request_delay, handling: refusal(rng, verb), response_delay, ..faultless };
         }
-        let reply = if rng.f64() < self.lost_after { mishap(rng) } else { Reply::Arrives };
-        Fate { before, after, reply, ..fine }
+        let reply = if rng.f64() < self.response_lost { lost_response(rng) } else { Reply::Delivered };
+        Outcome { request_delay, response_delay, reply, ..faultless }
     }
 
-    /// Whether `client` reaches no server at `now`.
-    pub fn is_dark(&self, now: Duration, client: usize) -> bool {
-        let hit = |out: &Blackout| (out.from..out.to).contains(&now) && (out.clients >> client) & 1 == 1;
-        now < self.calm_from && self.blackouts.iter().any(hit)
+    /// Whether `client` cannot reach any server at `now`.
+    pub fn is_unreachable(&self, now: Duration, client: usize) -> bool {
+        let affects =
+            |outage: &Outage| (outage.from..outage.to).contains(&now) && (outage.clients >> client) & 1 == 1;
+        now < self.faults_end && self.outages.iter().any(affects)
     }
 
-    /// The moment that a server's cache shows at `now`.
-    pub fn cached(&self, now: Duration, server: usize) -> Duration {
-        let late = now.saturating_sub(self.lag);
+    /// The time whose state the watch cache of `server` shows at `now`.
+    pub fn cache_time(&self, now: Duration, server: usize) -> Duration {
+        let lagging = now.saturating_sub(self.lag);
         let frozen = self.frozen[server].iter().filter(|(from, to)| (*from..*to).contains(&now));
-        frozen.map(|(from, _)| *from).min().map_or(late, |from| from.min(late))
+        frozen.map(|(from, _)| *from).min().map_or(lagging, |from| from.min(lagging))
     }
 }
 
-impl Blackout {
-    fn any(rng: &mut Rng, calm_from: Duration) -> Self {
-        let (from, to) = span(rng, calm_from, Duration::from_secs(60));
+impl Outage {
+    fn random(rng: &mut Rng, faults_end: Duration) -> Self {
+        let (from, to) = span(rng, faults_end, Duration::from_secs(60));
         let clients = if rng.bool() { u16::MAX } else { rng.u16(..) };
-        Blackout { from, to, clients }
+        Outage { from, to, clients }
     }
 }
 
-fn span(rng: &mut Rng, calm_from: Duration, longest: Duration) -> (Duration, Duration) {
+fn span(rng: &mut Rng, faults_end: Duration, longest: Duration) -> (Duration, Duration) {
     let part = |rng: &mut Rng, of: Duration| Duration::from_millis(rng.u64(0..of.as_millis() as u64));
-    let from = part(rng, calm_from);
+    let from = part(rng, faults_end);
     let to = from + part(rng, longest);
-    (from, to.min(calm_from))
+    (from, to.min(faults_end))
 }
 
-/// A refusal that changed nothing.
-fn refusal(rng: &mut Rng, act: Act) -> Service {
-    let (code, reason) = match (rng.u8(..8), act) {
-        // A quota that others are changing; a patch that lost to others five times.
-        (0, Act::Create | Act::Patch) => (409, "Conflict"),
+/// A rejection without effect.
+fn refusal(rng: &mut Rng, verb: Verb) -> Handling {
+    let (code, reason) = match (rng.u8(..8), verb) {
+        // 409 without a competing write: a quota that changed meanwhile, or a patch that the server retried five times in vain.
+        (0, Verb::Create | Verb::Patch) => (409, "Conflict"),
         (0..=3, _) => (429, "TooManyRequests"),
         (4 | 5, _) => (500, "InternalError"),
         _ => (503, "ServiceUnavailable"),
     };
-    let retry_after = (code == 429).then(|| rng.u64(0..3)).filter(|after| *after > 0);
-    Service::Refused { code, reason, retry_after }
+    let retry_after = (code == 429).then(|| rng.u64(0..3)).filter(|seconds| *seconds > 0);
+    Handling::Refused { code, reason, retry_after }
 }
 
-/// What can come in place of the answer to a request that was served.
-fn mishap(rng: &mut Rng) -> Reply {
+/// What a client receives in place of the response to a request that took effect.
+fn lost_response(rng: &mut Rng) -> Reply {
     match rng.u8(..8) {
         0 => Reply::Silence,
         1 => Reply::Error(500),
         2 => Reply::Error(504),
-        _ => Reply::Breaks,
+        _ => Reply::Reset,
     }
 }
 
@@ -214,57 +234,68 @@ fn mishap(rng: &mut Rng) -> Reply {
 mod tests {
     use super::*;
 
-    const CALM: Duration = Duration::from_secs(200);
+    const END: Duration = Duration::from_secs(200);
 
-    fn fates(seed: u64, act: Act) -> Vec<Fate> {
+    fn outcomes(seed: u64, verb: Verb) -> Vec<Outcome> {
         let mut rng = Rng::with_seed(seed);
-        let climate = Climate { refused: 0.3, ..Climate::of(&mut rng, CALM) };
-        (0..1000).map(|second| climate.fate(&mut rng, Duration::from_secs(second), 1, act)).collect()
+        let faults = FaultPlan { refused: 0.3, ..FaultPlan::random(&mut rng, END) };
+        (0..1000).map(|second| faults.outcome(&mut rng, Duration::from_secs(second), 1, verb)).collect()
     }
 
     #[test]
-    fn a_seed_has_one_fate() {
-        assert_eq!(fates(7, Act::Create), fates(7, Act::Create));
-        assert_ne!(fates(7, Act::Create), fates(8, Act::Create));
+    fn a_seed_gives_the_same_outcomes() {
+        assert_eq!(outcomes(7, Verb::Create), outcomes(7, Verb::Create));
+        assert_ne!(outcomes(7, Verb::Create), outcomes(8, Verb::Create));
     }
 
     #[test]
-    fn nothing_fails_once_it_is_calm() {
+    fn no_request_fails_after_the_faults_end() {
         for seed in 0..50 {
-            let late = fates(seed, Act::Create).split_off(CALM.as_secs() as usize);
-            assert!(late.iter().all(|fate| fate.service == Service::Served && fate.reply == Reply::Arrives));
+            let late_outcomes = outcomes(seed, Verb::Create).split_off(END.as_secs() as usize);
+            assert!(
+                late_outcomes
+                    .iter()
+                    .all(|outcome| outcome.handling == Handling::Served && outcome.reply == Reply::Delivered)
+            );
         }
     }
 
     #[test]
-    fn only_what_can_conflict_conflicts() {
-        let conflicts = |act: Act| {
-            let is_conflict = |fate: &Fate| matches!(fate.service, Service::Refused { code: 409, .. });
-            (0..20).any(|seed| fates(seed, act).iter().any(is_conflict))
+    fn only_creates_and_patches_get_an_unfounded_conflict() {
+        let conflicts = |verb: Verb| {
+            let is_conflict =
+                |outcome: &Outcome| matches!(outcome.handling, Handling::Refused { code: 409, .. });
+            (0..20).any(|seed| outcomes(seed, verb).iter().any(is_conflict))
         };
-        assert!(conflicts(Act::Create) && conflicts(Act::Patch));
-        assert!(!conflicts(Act::Read) && !conflicts(Act::Write));
+        assert!(conflicts(Verb::Create) && conflicts(Verb::Patch));
+        assert!(!conflicts(Verb::Read) && !conflicts(Verb::ReplaceOrDelete));
     }
 
     #[test]
-    fn a_blackout_hits_its_clients_for_its_time() {
+    fn an_outage_affects_its_clients_for_its_time() {
         let seconds = Duration::from_secs;
-        let out = Blackout { from: seconds(10), to: seconds(20), clients: 0b10 };
-        let climate = Climate { blackouts: vec![out], calm_from: CALM, ..Climate::fair() };
-        let dark = |now: u64, client: usize| climate.is_dark(seconds(now), client);
-        assert!(dark(10, 1) && dark(19, 1) && !dark(20, 1) && !dark(9, 1) && !dark(15, 0));
-        let fate = climate.fate(&mut Rng::with_seed(1), seconds(15), 1, Act::Read);
-        assert_eq!(fate.service, Service::NeverArrives);
+        let outage = Outage { from: seconds(10), to: seconds(20), clients: 0b10 };
+        let faults = FaultPlan { outages: vec![outage], faults_end: END, ..FaultPlan::none() };
+        let unreachable = |now: u64, client: usize| faults.is_unreachable(seconds(now), client);
+        assert!(
+            unreachable(10, 1)
+                && unreachable(19, 1)
+                && !unreachable(20, 1)
+                && !unreachable(9, 1)
+                && !unreachable(15, 0)
+        );
+        let outcome = faults.outcome(&mut Rng::with_seed(1), seconds(15), 1, Verb::Read);
+        assert_eq!(outcome.handling, Handling::NotReceived);
     }
 
     #[test]
-    fn a_frozen_cache_shows_when_it_froze() {
+    fn a_frozen_cache_shows_the_time_when_it_froze() {
         let seconds = Duration::from_secs;
         let frozen = [vec![(seconds(10), seconds(20))], Vec::new()];
-        let climate = Climate { frozen, lag: seconds(1), ..Climate::fair() };
-        assert_eq!(climate.cached(seconds(15), 0), seconds(10));
-        assert_eq!(climate.cached(seconds(10), 0), seconds(9));
-        assert_eq!(climate.cached(seconds(25), 0), seconds(24));
-        assert_eq!(climate.cached(seconds(15), 1), seconds(14));
+        let faults = FaultPlan { frozen, lag: seconds(1), ..FaultPlan::none() };
+        assert_eq!(faults.cache_time(seconds(15), 0), seconds(10));
+        assert_eq!(faults.cache_time(seconds(10), 0), seconds(9));
+        assert_eq!(faults.cache_time(seconds(25), 0), seconds(24));
+        assert_eq!(faults.cache_time(seconds(15), 1), seconds(14));
     }
 }

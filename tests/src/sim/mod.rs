@@ -1,18 +1,19 @@
-//! A simulation of the allocation of addresses: the real code of plugin, daemon and leader, an API server in memory ([`fake_api`]), a clock
-//! that jumps to the next event, and random numbers that follow from a seed. Nothing else: no file, no socket, no other thread.
+//! A simulation of address allocation. It runs the real code of plugin, daemon and leader against an API server in memory ([`fake_api`]),
+//! on a clock that jumps to the next event, with random numbers from a seed. It uses no file, no socket and no second thread, so a seed
+//! repeats.
 //!
 //! | module | answers |
 //! |---|---|
-//! | [`faults`] | what goes wrong between a client and the API server? |
-//! | [`server`] | how do clients reach the API server, through the faults? |
-//! | [`world`] | who does what? |
-//! | [`history`] | what happened, and what must never have happened? |
-//! | [`sabotage`] | which rules are broken on purpose, to see that the simulation finds it? |
+//! | [`faults`] | What goes wrong between a client and the API server? |
+//! | [`server`] | How do clients reach the API server, through the faults? |
+//! | [`world`] | Which pods, nodes and processes are there, and what do they do? |
+//! | [`history`] | What happened, and which property did not hold? |
+//! | [`broken_rule`] | Which rule is broken on purpose, to prove that the simulation detects it? |
 //!
 //! `tests/simulation` runs seeds.
 
+pub mod broken_rule;
 pub mod faults;
 pub mod history;
-pub mod sabotage;
 pub mod server;
 pub mod world;

@@ -1,5 +1,5 @@
-//! The API server of a run: the store of [`fake_api`], behind the [`faults`](super::faults) and caches of the run, and with one rule
-//! broken on purpose where a test must see that the rule is needed.
+//! The API server of a run: the store of [`fake_api`], with the [`faults`](super::faults) and lagging watch caches of the run, and with at
+//! most one [broken rule](super::broken_rule).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,65 +19,65 @@ use hyper::body::{Bytes, Frame};
 use node::client::{ApiClient, Timeouts};
 use tokio::sync::{Notify, oneshot};
 
-use super::faults::{Act, Climate, Fate, Reply, Service};
-use super::history::{Event, History, Owner};
-use super::sabotage::Sabotage;
+use super::broken_rule::BrokenRule;
+use super::faults::{FaultPlan, Handling, Outcome, Reply, Verb};
+use super::history::{ClaimOwner, Event, History};
 
 /// The API server of a run. Clones share it.
 #[derive(Clone)]
 pub struct Server {
     state: Arc<Mutex<State>>,
-    climate: Arc<Climate>,
+    faults: Arc<FaultPlan>,
     history: History,
-    sabotage: Sabotage,
-    /// Notified of each commit. It wakes its waiters in order, which tokio's watch channel does not promise.
+    broken_rule: BrokenRule,
+    /// Notified of each commit. Wakes its waiters in order of arrival, so that a seed repeats. tokio's watch channel promises no order.
     changed: Arc<Notify>,
 }
 
 struct State {
     store: Store,
     rng: Rng,
-    /// The time of each revision, in order.
+    /// The time and revision of each commit, in order.
     times: Arc<Mutex<Vec<(Duration, u64)>>>,
     traffic: Traffic,
 }
 
-/// Counts of one run.
+/// Request counts of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Requests.
+    /// All requests.
     pub requests: usize,
-    /// Faults by kind.
+    /// Faults, by kind.
     pub faults: BTreeMap<&'static str, usize>,
 }
 
-/// The plural of claims.
-const CLAIMS: &str = "overlappingrangeipreservations.whereabouts.cni.cncf.io";
+/// The resource of claims: plural and group.
+pub const CLAIMS: &str = "overlappingrangeipreservations.whereabouts.cni.cncf.io";
 
 impl Server {
     /// A server with an empty store.
-    pub fn new(climate: Climate, rng: Rng, history: History, sabotage: Sabotage) -> Self {
+    pub fn new(faults: FaultPlan, rng: Rng, history: History, broken_rule: BrokenRule) -> Self {
         let times = Arc::new(Mutex::new(Vec::new()));
         let changed = Arc::new(Notify::new());
-        let (made, notified, log) = (times.clone(), changed.clone(), history.clone());
+        let (commits, notified, log) = (times.clone(), changed.clone(), history.clone());
         let observer = move |commit: &Commit| {
-            made.lock().unwrap().push((log.now(), commit.revision));
+            commits.lock().unwrap().push((log.now(), commit.revision));
             notified.notify_waiters();
-            witness(&log, commit);
+            record_commit(&log, commit);
         };
         let store = Store::new(Box::new(observer));
         let state = State { store, rng, times, traffic: Traffic::default() };
-        let (state, climate) = (Arc::new(Mutex::new(state)), Arc::new(climate));
-        Server { state, climate, history, sabotage, changed }
+        let (state, faults) = (Arc::new(Mutex::new(state)), Arc::new(faults));
+        Server { state, faults, history, broken_rule, changed }
     }
 
-    /// The client with this number; blackouts hit clients by number.
+    /// A client. Outages select clients by `number`.
     pub async fn client(&self, number: usize) -> ApiClient {
-        let gate = Gate { server: self.clone(), client: number };
-        ApiClient::from_service(gate, Timeouts::default()).await
+        let connection = Connection { server: self.clone(), client: number };
+        ApiClient::from_service(connection, Timeouts::default()).await
     }
 
-    /// Works on the store directly: no request, no fault.
+    /// Accesses the store directly: no request, no fault.
     pub fn with<T>(&self, work: impl FnOnce(&mut Store) -> T) -> T {
         work(&mut self.state().store)
     }
@@ -91,69 +91,72 @@ impl Server {
         self.state.lock().unwrap()
     }
 
-    /// The revision of a server's cache now.
+    /// The revision that a server's watch cache shows now.
     fn cached(&self, state: &State, server: usize) -> u64 {
-        let moment = self.climate.cached(self.history.now(), server);
+        let time = self.faults.cache_time(self.history.now(), server);
         let times = state.times.lock().unwrap();
-        let known = times.partition_point(|(at, _)| *at <= moment);
-        known.checked_sub(1).map_or(0, |last| times[last].1)
+        let visible = times.partition_point(|(at, _)| *at <= time);
+        visible.checked_sub(1).map_or(0, |last| times[last].1)
     }
 
-    fn fate(&self, client: usize, request: &Request) -> Fate {
-        let act = match request.operation {
-            Operation::Get { .. } | Operation::List(_) | Operation::Watch(_) => Act::Read,
-            Operation::Create { .. } => Act::Create,
-            Operation::MergePatch { .. } | Operation::JsonPatch { .. } => Act::Patch,
-            Operation::Replace { .. } | Operation::Delete { .. } => Act::Write,
+    fn outcome(&self, client: usize, request: &Request) -> Outcome {
+        let verb = match request.operation {
+            Operation::Get { .. } | Operation::List(_) | Operation::Watch(_) => Verb::Read,
+            Operation::Create { .. } => Verb::Create,
+            Operation::MergePatch { .. } | Operation::JsonPatch { .. } => Verb::Patch,
+            Operation::Replace { .. } | Operation::Delete { .. } => Verb::ReplaceOrDelete,
         };
         let now = self.history.now();
         let mut state = self.state();
-        let fate = self.climate.fate(&mut state.rng, now, client, act);
-        state.traffic.count(&fate);
-        fate
+        let outcome = self.faults.outcome(&mut state.rng, now, client, verb);
+        state.traffic.count(&outcome);
+        outcome
     }
 
-    /// Carries out a request at once.
+    /// Executes a request on the store, without delay.
     fn serve(&self, request: &Request, server: usize) -> Response {
         let mut state = self.state();
         let cached = self.cached(&state, server);
-        self.sabotage.serve(&mut state.store, request, cached)
+        self.broken_rule.serve(&mut state.store, request, cached)
     }
 
-    /// Decides the fate of a request, and answers it accordingly.
-    async fn process(&self, client: usize, request: Request) -> io::Result<http::Response<Body>> {
-        let fate = self.fate(client, &request);
-        self.history.detail(|| format!("client {client}: {request:?} {fate:?}"));
+    /// Decides the outcome of a request, and responds accordingly.
+    async fn handle(&self, client: usize, request: Request) -> io::Result<http::Response<Body>> {
+        let outcome = self.outcome(client, &request);
+        self.history.note(|| format!("client {client}: {request:?} {outcome:?}"));
         if let Operation::Watch(watch) = &request.operation {
-            tokio::time::sleep(fate.before).await;
-            return self.open_watch(client, &request, watch, fate);
+            tokio::time::sleep(outcome.request_delay).await;
+            return self.open_watch(client, &request, watch, outcome);
         }
         let (reply, received) = oneshot::channel();
         let server = self.clone();
-        // A task of its own: a request that was sent arrives even if the client stops waiting.
+        // Its own task: a request that was sent reaches the server even if the client stops waiting.
         tokio::spawn(async move {
-            tokio::time::sleep(fate.before).await;
-            let response = match fate.service {
-                Service::Served => Some((server.serve(&request, fate.server), None)),
-                Service::Refused { code, reason, retry_after } => {
+            tokio::time::sleep(outcome.request_delay).await;
+            let response = match outcome.handling {
+                Handling::Served => Some((server.serve(&request, outcome.server), None)),
+                Handling::Refused { code, reason, retry_after } => {
                     Some((Response::failure(code, reason, "try again"), retry_after))
                 }
-                Service::NeverArrives => None,
+                Handling::NotReceived => None,
             };
-            server.history.detail(|| {
+            server.history.note(|| {
                 let code = response.as_ref().map_or(0, |(response, _)| response.code);
                 format!("client {client}: {code} for {:?}", request.operation)
             });
-            tokio::time::sleep(fate.after).await;
-            let dark = server.climate.is_dark(server.history.now(), client);
-            let _ = match (response, fate.reply) {
+            tokio::time::sleep(outcome.response_delay).await;
+            // The connection can break while the response is on its way.
+            let unreachable = server.faults.is_unreachable(server.history.now(), client);
+            let _ = match (response, outcome.reply) {
                 (_, Reply::Silence) => return std::future::pending().await,
-                (Some((response, after)), Reply::Arrives) if !dark => reply.send(Ok(http(response, after))),
-                (Some(_), Reply::Error(code)) if !dark => reply.send(Ok(timed_out(code))),
-                _ => reply.send(Err(broken())),
+                (Some((response, retry_after)), Reply::Delivered) if !unreachable => {
+                    reply.send(Ok(to_http(response, retry_after)))
+                }
+                (Some(_), Reply::Error(code)) if !unreachable => reply.send(Ok(timeout_response(code))),
+                _ => reply.send(Err(connection_reset())),
             };
         });
-        received.await.unwrap_or_else(|_| Err(broken()))
+        received.await.unwrap_or_else(|_| Err(connection_reset()))
     }
 
     fn open_watch(
@@ -161,30 +164,30 @@ impl Server {
         client: usize,
         request: &Request,
         watch: &WatchRequest,
-        fate: Fate,
+        outcome: Outcome,
     ) -> io::Result<http::Response<Body>> {
-        match (fate.service, fate.reply) {
-            (Service::NeverArrives, _) => return Err(broken()),
-            (Service::Refused { code, reason, retry_after }, _) => {
-                return Ok(http(Response::failure(code, reason, "try again"), retry_after));
+        match (outcome.handling, outcome.reply) {
+            (Handling::NotReceived, _) => return Err(connection_reset()),
+            (Handling::Refused { code, reason, retry_after }, _) => {
+                return Ok(to_http(Response::failure(code, reason, "try again"), retry_after));
             }
-            (Service::Served, Reply::Error(code)) => return Ok(timed_out(code)),
-            (Service::Served, Reply::Breaks) => return Err(broken()),
-            (Service::Served, Reply::Arrives | Reply::Silence) => {}
+            (Handling::Served, Reply::Error(code)) => return Ok(timeout_response(code)),
+            (Handling::Served, Reply::Reset) => return Err(connection_reset()),
+            (Handling::Served, Reply::Delivered | Reply::Silence) => {}
         }
         let opened = self.with(|store| Watch::open(store, watch, request.parts));
         let watch = match opened {
             Ok(watch) => watch,
             Err(error) => return Ok(Response::from(&error).into_http()),
         };
-        let life = self.state().rng.u64(5..=self.climate.watch_life.as_secs().max(6));
+        let lifetime = self.state().rng.u64(5..=self.faults.watch_lifetime.as_secs().max(6));
         let now = self.history.now();
         let open = OpenWatch {
             server: self.clone(),
             client,
-            at: fate.server,
+            server_index: outcome.server,
             watch,
-            ends: now + Duration::from_secs(life),
+            ends: now + Duration::from_secs(lifetime),
             last: now,
         };
         let events = futures::stream::unfold(Some(open), |open| async {
@@ -200,16 +203,16 @@ impl Server {
 }
 
 impl Traffic {
-    fn count(&mut self, fate: &Fate) {
+    fn count(&mut self, outcome: &Outcome) {
         self.requests += 1;
         let mut add = |what| *self.faults.entry(what).or_default() += 1;
-        match (fate.service, fate.reply) {
-            (Service::NeverArrives, _) => add("lost before"),
-            (Service::Refused { .. }, _) => add("refused"),
-            (Service::Served, Reply::Arrives) => {}
-            (Service::Served, _) => add("lost after"),
+        match (outcome.handling, outcome.reply) {
+            (Handling::NotReceived, _) => add("request lost"),
+            (Handling::Refused { .. }, _) => add("refused"),
+            (Handling::Served, Reply::Delivered) => {}
+            (Handling::Served, _) => add("response lost"),
         }
-        if fate.before + fate.after >= Duration::from_millis(100) {
+        if outcome.request_delay + outcome.response_delay >= Duration::from_millis(100) {
             add("slow");
         }
     }
@@ -219,29 +222,29 @@ impl Traffic {
 struct OpenWatch {
     server: Server,
     client: usize,
-    /// The server whose cache it reads.
-    at: usize,
+    /// The server whose watch cache it reads.
+    server_index: usize,
     watch: Watch,
     ends: Duration,
-    /// The time of its last event.
+    /// The time of its last event or bookmark.
     last: Duration,
 }
 
 impl OpenWatch {
-    /// After so long without an event it sends a bookmark.
-    const BOOKMARKS: Duration = Duration::from_secs(15);
+    /// The time without an event after which it sends a bookmark.
+    const BOOKMARK_INTERVAL: Duration = Duration::from_secs(15);
 
-    /// The next event; `None` at its end.
+    /// The next event, or `None` at the end of the watch.
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let now = self.server.history.now();
-            if self.server.climate.is_dark(now, self.client) {
-                return Err(broken());
+            if self.server.faults.is_unreachable(now, self.client) {
+                return Err(connection_reset());
             }
             if now >= self.ends {
                 return Ok(None);
             }
-            // Enabled before the look at the store, so that no commit in between is missed.
+            // Registered before the store is read, so that no commit in between is missed.
             let changed = self.server.changed.clone();
             let mut changed = std::pin::pin!(changed.notified());
             changed.as_mut().enable();
@@ -252,34 +255,34 @@ impl OpenWatch {
                 }
                 Next::CacheIsBehind => Duration::from_millis(250),
                 Next::UpToDate => {
-                    let due = self.ends.min(self.last + Self::BOOKMARKS);
-                    due.saturating_sub(now).min(Duration::from_secs(1))
+                    let next_bookmark = self.ends.min(self.last + Self::BOOKMARK_INTERVAL);
+                    next_bookmark.saturating_sub(now).min(Duration::from_secs(1))
                 }
             };
-            if now >= self.last + Self::BOOKMARKS {
+            if now >= self.last + Self::BOOKMARK_INTERVAL {
                 self.last = now;
                 return Ok(Some(self.watch.bookmark()));
             }
-            // A timeout is no failure: the cache and the blackouts change with time, without a commit.
+            // Time alone can end a wait too: a cache that catches up or an outage that begins is no commit.
             let _ = tokio::time::timeout(wake, changed).await;
         }
     }
 
     fn poll(&mut self) -> Next {
         let state = self.server.state();
-        let cached = self.server.cached(&state, self.at);
+        let cached = self.server.cached(&state, self.server_index);
         self.watch.next(&state.store, cached)
     }
 }
 
-/// The service of one client.
+/// The connection of one client to the server.
 #[derive(Clone)]
-struct Gate {
+struct Connection {
     server: Server,
     client: usize,
 }
 
-impl tower::Service<http::Request<kube::client::Body>> for Gate {
+impl tower::Service<http::Request<kube::client::Body>> for Connection {
     type Response = http::Response<Body>;
     type Error = io::Error;
     type Future = BoxFuture<'static, io::Result<http::Response<Body>>>;
@@ -289,19 +292,19 @@ impl tower::Service<http::Request<kube::client::Body>> for Gate {
     }
 
     fn call(&mut self, request: http::Request<kube::client::Body>) -> Self::Future {
-        let Gate { server, client } = self.clone();
+        let Connection { server, client } = self.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let body = body.collect_bytes().await.map_err(io::Error::other)?;
             match Request::read(&head, &body) {
-                Ok(request) => server.process(client, request).await,
+                Ok(request) => server.handle(client, request).await,
                 Err(error) => Ok(Response::from(&error).into_http()),
             }
         })
     }
 }
 
-fn http(response: Response, retry_after: Option<u64>) -> http::Response<Body> {
+fn to_http(response: Response, retry_after: Option<u64>) -> http::Response<Body> {
     let mut response = response.into_http();
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
@@ -309,30 +312,30 @@ fn http(response: Response, retry_after: Option<u64>) -> http::Response<Body> {
     response
 }
 
-/// The response in place of one that came too late.
-fn timed_out(code: u16) -> http::Response<Body> {
+/// The response of a server or proxy that gave up on a request.
+fn timeout_response(code: u16) -> http::Response<Body> {
     Response::failure(code, "Timeout", "request did not complete").into_http()
 }
 
-fn broken() -> io::Error {
+fn connection_reset() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer")
 }
 
-/// Records a commit in the history, as far as the judge needs it.
-fn witness(history: &History, commit: &Commit) {
+/// Records a commit in the history, as far as the checker needs it.
+fn record_commit(history: &History, commit: &Commit) {
     if commit.key.kind == CLAIMS {
         let (before, after) = (commit.before.as_ref().map(owner), commit.after.as_ref().map(owner));
-        history.note(Event::Committed { claim: commit.key.name.clone(), before, after });
+        history.record(Event::ClaimChanged { claim: commit.key.name.clone(), before, after });
     } else {
-        history.detail(|| format!("revision {}: {:?}", commit.revision, commit.key));
+        history.note(|| format!("revision {}: {:?}", commit.revision, commit.key));
     }
 }
 
-/// The owner of a claim. It does not use the code under test.
-fn owner(claim: &Object) -> Owner {
+/// The owner of a claim. Reads the object itself, so that a fault of the code under test cannot hide here.
+fn owner(claim: &Object) -> ClaimOwner {
     let annotation = |name: &str| claim["metadata"]["annotations"][name].as_str().map(str::to_owned);
     let spec = |name: &str| claim["spec"][name].as_str().map(str::to_owned);
-    Owner {
+    ClaimOwner {
         podref: spec("podref").unwrap_or_default(),
         pod_uid: annotation("whereabouts.multus-rs/pod-uid"),
         container: annotation("whereabouts.multus-rs/container-id")

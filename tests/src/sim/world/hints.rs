@@ -1,4 +1,5 @@
-//! What a plugin on its own remembers between calls: as [`whereabouts::node_state::direct::DirectCursor`] with [`whereabouts::node_state::hints::HintStore`], but in memory.
+//! The hints of a plugin without a daemon, in memory. Repeats [`whereabouts::node_state::hints::HintStore`] and
+//! [`whereabouts::node_state::direct::DirectCursor`], which keep them in files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use whereabouts::pool::request::Claimant;
 use whereabouts::pool::search;
 use whereabouts::pool::search::{Hint, PoolHints, Search};
 
+/// The value of `whereabouts::pool::claim_names::ADOPTION_LIFETIME`, which is private.
 const ADOPTION_LIFETIME: Duration = Duration::from_secs(60);
 
 /// The hints of a node. Clones share them.
@@ -25,28 +27,29 @@ pub struct SimulatedHints {
     files: Arc<Mutex<Files>>,
 }
 
+/// The content of the hint files. All keys but that of `previous` are names of pools.
 #[derive(Debug, Default)]
 struct Files {
     start: BTreeMap<String, IpAddr>,
     previous: BTreeMap<Owner, IpAddr>,
     spread: BTreeMap<String, (u32, Instant)>,
     adopted: BTreeMap<String, (Instant, SeparateUse)>,
-    /// How many look for an address of a pool.
-    looking: BTreeMap<String, u32>,
+    /// The number of concurrent callers.
+    callers: BTreeMap<String, u32>,
 }
 
-/// Pool, pod, interface.
+/// The pool's name, the pod (`namespace/name`) and the interface.
 type Owner = (String, String, String);
 
-/// One claim's view of its pool.
+/// The cursor of one call without a daemon.
 #[derive(Debug)]
-pub struct Looking {
+pub struct SimulatedCursor {
     hints: SimulatedHints,
     owner: Owner,
     start: Option<IpAddr>,
     pool: Pool,
     search: Search,
-    /// So many were looking before.
+    /// The number of concurrent callers when this call began.
     ahead: u32,
 }
 
@@ -55,7 +58,7 @@ impl SimulatedHints {
         self.files.lock().unwrap()
     }
 
-    /// What was held is free again, unless a newer sandbox has it.
+    /// Updates the hints after the claims of a record were released.
     pub fn forget(&self, record: &Record) {
         let mut files = self.files();
         for claim in &record.claims {
@@ -69,8 +72,8 @@ impl SimulatedHints {
 }
 
 impl Files {
-    fn note(&mut self, pool: &str, start: Option<IpAddr>, note: Hint) {
-        match note {
+    fn write(&mut self, pool: &str, start: Option<IpAddr>, hint: Hint) {
+        match hint {
             Hint::Spread(spread) => {
                 self.spread.insert(pool.to_owned(), (spread, Instant::now()));
             }
@@ -83,46 +86,54 @@ impl Files {
     }
 }
 
-impl Drop for Looking {
+impl Drop for SimulatedCursor {
     fn drop(&mut self) {
-        if let Some(looking) = self.hints.files().looking.get_mut(&self.owner.0) {
-            *looking -= 1;
+        if let Some(callers) = self.hints.files().callers.get_mut(&self.owner.0) {
+            *callers -= 1;
         }
     }
 }
 
 impl CandidateSource for SimulatedHints {
-    type CandidateCursor = Looking;
+    type CandidateCursor = SimulatedCursor;
 
-    fn cursor(&self, pool: &Pool, claimant: &Claimant) -> Looking {
+    fn cursor(&self, pool: &Pool, claimant: &Claimant) -> SimulatedCursor {
         let name = pool.name.to_string();
         let owner = (name.clone(), claimant.podref.clone(), claimant.if_name.clone());
         let mut files = self.files();
-        let met = files.spread.get(&name).filter(|(_, at)| at.elapsed() < SPREAD_LIFETIME);
-        let spread = met.map_or(0, |(spread, _)| *spread);
+        let recent = files.spread.get(&name).filter(|(_, at)| at.elapsed() < SPREAD_LIFETIME);
+        let spread = recent.map_or(0, |(spread, _)| *spread);
         let start = files.start.get(&name).copied();
-        let notes = PoolHints { previous: files.previous.get(&owner).copied(), start, spread };
-        let looking = files.looking.entry(name).or_default();
-        *looking += 1;
-        let ahead = *looking - 1;
-        Looking { hints: self.clone(), owner, start, pool: pool.clone(), search: Search::new(notes), ahead }
+        let hints = PoolHints { previous: files.previous.get(&owner).copied(), start, spread };
+        let callers = files.callers.entry(name).or_default();
+        let ahead = *callers;
+        *callers += 1;
+        SimulatedCursor {
+            hints: self.clone(),
+            owner,
+            start,
+            pool: pool.clone(),
+            search: Search::new(hints),
+            ahead,
+        }
     }
 
     async fn adopted(
         &self,
         pool: &Pool,
-        work: impl Future<Output = Result<SeparateUse, ApiError>> + Send,
+        adopt: impl Future<Output = Result<SeparateUse, ApiError>> + Send,
     ) -> Result<SeparateUse, ApiError> {
         let name = pool.name.as_str();
-        let known = self.files().adopted.get(name).copied();
-        let known = known
-            .filter(|(at, said)| at.elapsed() < ADOPTION_LIFETIME && said.suffices_for(pool.overlapping));
-        if let Some((_, said)) = known {
-            return Ok(said);
+        let cached = self.files().adopted.get(name).copied();
+        let cached = cached.filter(|(at, separate_use)| {
+            at.elapsed() < ADOPTION_LIFETIME && separate_use.suffices_for(pool.overlapping)
+        });
+        if let Some((_, separate_use)) = cached {
+            return Ok(separate_use);
         }
-        let said = work.await?;
-        self.files().adopted.insert(name.to_owned(), (Instant::now(), said));
-        Ok(said)
+        let separate_use = adopt.await?;
+        self.files().adopted.insert(name.to_owned(), (Instant::now(), separate_use));
+        Ok(separate_use)
     }
 
     fn used(&self, _pool: &Pool) -> Option<u128> {
@@ -130,23 +141,23 @@ impl CandidateSource for SimulatedHints {
     }
 }
 
-impl CandidateCursor for Looking {
+impl CandidateCursor for SimulatedCursor {
     fn next(
         &mut self,
         pool: &Pool,
         requested: Option<IpAddr>,
-        lost: &BTreeSet<IpAddr>,
+        conflicts: &BTreeSet<IpAddr>,
     ) -> Result<IpAddr, NoCandidate> {
-        let together = self.hints.files().looking.get(&self.owner.0).copied().unwrap_or_default();
-        let callers = ConcurrentCallers { ahead: self.ahead, size: CallerCount::of(together as usize) };
-        self.search.next(pool, requested, lost, callers, fastrand::u64(..))
+        let count = self.hints.files().callers.get(&self.owner.0).copied().unwrap_or_default();
+        let callers = ConcurrentCallers { ahead: self.ahead, size: CallerCount::of(count as usize) };
+        self.search.next(pool, requested, conflicts, callers, fastrand::u64(..))
     }
 
     fn allocated(&mut self, ip: IpAddr) {
         let mut files = self.hints.files();
         files.previous.insert(self.owner.clone(), ip);
-        for note in self.search.allocated(&self.pool, ip) {
-            files.note(&self.owner.0, self.start, note);
+        for hint in self.search.allocated(&self.pool, ip) {
+            files.write(&self.owner.0, self.start, hint);
         }
     }
 
@@ -160,11 +171,12 @@ impl CandidateCursor for Looking {
         false
     }
 
-    fn wants_list(&self, losses: usize) -> bool {
-        Search::wants_list(losses)
+    fn wants_list(&self, conflicts: usize) -> bool {
+        Search::wants_list(conflicts)
     }
 
     fn learn(&mut self, listing: &Listing) {
+        // The list is newer than the hint, so it may lower it.
         self.start = self.search.learn(&self.pool, listing);
         if let Some(next) = self.start {
             self.hints.files().start.insert(self.owner.0.clone(), next);

@@ -1,4 +1,4 @@
-//! Networks, pools and pods: more than enough addresses in some pools, exactly enough in one.
+//! Networks, pools and pods. Most pools have spare addresses; one has exactly one for each pod.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,128 +13,125 @@ use whereabouts::pool::claim_names::SETTLING;
 use whereabouts::pool::held_claim::HeldClaim;
 use whereabouts::pool::request::PoolRequest;
 
-use crate::sim::history::{Event, Held, History, PodId};
-use crate::sim::server::Server;
+use crate::sim::history::{Event, HeldAddress, History, PodId};
+use crate::sim::server::{CLAIMS, Server};
 
-/// Where claims and pools are.
+/// The namespace of claims and pools.
 pub const NAMESPACE: &str = "kube-system";
 
-/// The interface that the pods get.
+/// The name of the interface that pods get.
 pub const INTERFACE: &str = "net1";
-
-/// The claims' kind.
-pub const CLAIMS: &str = "overlappingrangeipreservations.whereabouts.cni.cncf.io";
 
 const DEFINITIONS: &str = "network-attachment-definitions.k8s.cni.cncf.io";
 
 const POOLS: &str = "ippools.whereabouts.cni.cncf.io";
 
-/// How the names of the claims begin that are of the pool with exactly as many addresses as there are pods for it.
-pub const FULL: &str = "10.1.0.";
+/// The prefix of the claim names in the pool with exactly one address for each pod.
+pub const FULL_POOL_PREFIX: &str = "10.1.0.";
 
-/// The pool that Whereabouts had filled.
+/// The pool with allocations that Whereabouts made before the run.
 const OLD_POOL: &str = "10.3.0.0-26";
 
-/// The pool that is ordered from both ways.
+/// The pool that networks use both with and without `enable_overlapping_ranges`.
 const MIXED_POOL: &str = "10.2.0.0-26";
 
-/// Networks and pods.
+/// The networks and pods of a run.
 pub struct Layout {
-    /// The pods, or rather their places: one after the other is in each.
+    /// The slots. In each, one pod at a time exists.
     pub slots: Vec<Slot>,
-    /// So many pods of the old network run when the run begins.
+    /// The number of pods of [`Network::Old`] that exist when the run begins.
     old_pods: usize,
-    past: Past,
+    separate_age: SeparateAge,
 }
 
-/// Since when the pools that are ordered from both ways say so.
+/// The [`SEPARATE_SINCE`] annotation of the pools in separate use, when the run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Past {
-    /// They do not.
-    None,
-    /// Since so many seconds of the time of day before the run: it settles while pods come and go.
+enum SeparateAge {
+    /// No pool has it.
+    Absent,
+    /// It is so many seconds of wall-clock time old: less than [`SETTLING`], which it reaches during the run.
     Recent(i64),
-    /// Long since.
-    Long,
+    /// It is older than [`SETTLING`].
+    Settled,
 }
 
-impl Past {
-    fn of(rng: &mut fastrand::Rng) -> Self {
+impl SeparateAge {
+    fn random(rng: &mut fastrand::Rng) -> Self {
         match rng.u8(..4) {
-            0 | 1 => Past::None,
-            2 => Past::Recent(rng.i64(0..SETTLING)),
-            _ => Past::Long,
+            0 | 1 => SeparateAge::Absent,
+            2 => SeparateAge::Recent(rng.i64(0..SETTLING)),
+            _ => SeparateAge::Settled,
         }
     }
 
-    /// What a pool's object says at the beginning.
+    /// The annotations of a pool when the run begins.
     fn annotations(self) -> Map<String, Value> {
         let ago = match self {
-            Past::None => return Map::new(),
-            Past::Recent(ago) => ago,
-            Past::Long => 2 * SETTLING,
+            SeparateAge::Absent => return Map::new(),
+            SeparateAge::Recent(ago) => ago,
+            SeparateAge::Settled => 2 * SETTLING,
         };
         let since = rfc3339_seconds(node::clock::now() - SignedDuration::from_secs(ago));
         Map::from_iter([(SEPARATE_SINCE.to_owned(), json!(since))])
     }
 }
 
-/// How large a world is.
+/// The size of a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// A few nodes and pods, which get in each other's way the same: most seeds.
+    /// 3 or 4 nodes and 16 slots. Most seeds, because they run fast and still cause conflicts.
     Small,
-    /// 8 nodes and 60 pods.
+    /// 8 nodes and 60 slots.
     Large,
 }
 
-/// A place for pods.
+/// A place where one pod follows another.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
-    /// Its number.
+    /// Its index in [`Layout::slots`].
     pub index: usize,
-    /// What its pods ask for.
+    /// The network of its pods.
     pub network: Network,
-    /// What their names are like.
-    pub identity: Identity,
-    /// What the runtime tells plugins about their UID.
-    pub uid: UidOf,
+    /// How its pods are named.
+    pub naming: Naming,
+    /// The UID in the CNI arguments of its pods.
+    pub reported_uid: ReportedUid,
 }
 
-/// Whether the next pod of a slot has the name of the last.
+/// How a controller names the pods of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Identity {
-    /// No: a Deployment's.
-    New,
-    /// Yes: a StatefulSet's.
-    Same,
+pub enum Naming {
+    /// Each pod gets a new name, as from a Deployment.
+    Deployment,
+    /// Each pod has the name of the previous one, as from a StatefulSet.
+    StatefulSet,
 }
 
-/// What the runtime tells plugins about a pod's UID.
+/// The UID that plugins get in `K8S_POD_UID`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UidOf {
-    /// Its object's.
+pub enum ReportedUid {
+    /// The UID of the pod's object.
     Object,
-    /// A static pod's, which its object has in an annotation.
-    Node,
-    /// Nothing.
-    Nobody,
+    /// That of a static pod: the kubelet's own, which the object has in its `config.mirror` annotation.
+    StaticPod,
+    /// None.
+    None,
 }
 
-/// What a pod asks for.
+/// What addresses the pods of a slot request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// As many addresses as pods.
+    /// The pool with exactly one address for each pod.
     Full,
     /// A range.
     Low,
-    /// A range that is a part of the other's.
+    /// The upper half of the range of [`Network::Low`].
     High,
-    /// The range of [`Network::Low`] too, which some pods order as one that stands for itself, and a toggled network now so, now so.
+    /// The range of [`Network::Low`] with `enable_overlapping_ranges: false`. The setting changes at random from one sandbox to the next.
     Mixed,
-    /// A range that Whereabouts had filled, which stands for itself, most of the time.
+    /// A range with allocations by Whereabouts, mostly with `enable_overlapping_ranges: false`.
     Old,
-    /// Two ranges: all or nothing.
+    /// Two ranges: a request gets an address of each, or none.
     Both,
 }
 
@@ -142,12 +139,12 @@ const NETWORKS: [Network; 6] =
     [Network::Full, Network::Both, Network::Low, Network::High, Network::Mixed, Network::Old];
 
 impl Size {
-    /// Every eighth world is a large one.
-    pub fn of(rng: &mut fastrand::Rng) -> Self {
+    /// A random size: one world in eight is large.
+    pub fn random(rng: &mut fastrand::Rng) -> Self {
         if rng.u8(..8) == 0 { Size::Large } else { Size::Small }
     }
 
-    /// How many nodes there are.
+    /// The number of nodes.
     pub fn nodes(self, rng: &mut fastrand::Rng) -> usize {
         match self {
             Size::Small => rng.usize(3..=4),
@@ -155,16 +152,16 @@ impl Size {
         }
     }
 
-    /// Places for pods of each network: Full, Both, Low, High, Mixed, Old.
-    const fn places(self) -> [usize; 6] {
+    /// The slots of each network, in the order of [`NETWORKS`].
+    const fn slots_per_network(self) -> [usize; 6] {
         match self {
             Size::Small => [4, 2, 1, 2, 3, 4],
             Size::Large => [16, 4, 8, 10, 12, 10],
         }
     }
 
-    /// Fewer ADDs and DELs prove nothing.
-    pub const fn least(self) -> usize {
+    /// The number of ADDs and DELs below which a run proves nothing.
+    pub const fn min_operations(self) -> usize {
         match self {
             Size::Small => 80,
             Size::Large => 400,
@@ -173,36 +170,41 @@ impl Size {
 }
 
 impl Layout {
-    /// The places of a world.
+    /// The layout of a world.
     pub fn new(size: Size, rng: &mut fastrand::Rng) -> Self {
-        let networks = NETWORKS.into_iter().zip(size.places());
+        let networks = NETWORKS.into_iter().zip(size.slots_per_network());
         let networks = networks.into_iter().flat_map(|(network, count)| std::iter::repeat_n(network, count));
         let slots = networks.enumerate().map(|(index, network)| Slot {
             index,
             network,
-            identity: if index % 3 == 0 { Identity::Same } else { Identity::New },
-            uid: match index % 16 {
-                3 => UidOf::Node,
-                5 => UidOf::Nobody,
-                _ => UidOf::Object,
+            naming: if index % 3 == 0 { Naming::StatefulSet } else { Naming::Deployment },
+            reported_uid: match index % 16 {
+                3 => ReportedUid::StaticPod,
+                5 => ReportedUid::None,
+                _ => ReportedUid::Object,
             },
         });
-        let old_pods = size.places()[5].div_ceil(2);
-        Layout { slots: slots.collect(), old_pods, past: Past::of(rng) }
+        let old_pods = size.slots_per_network()[5].div_ceil(2);
+        Layout { slots: slots.collect(), old_pods, separate_age: SeparateAge::random(rng) }
     }
 
-    /// How many addresses the pool has that is exactly full.
-    fn full(&self) -> usize {
+    /// The number of addresses in the full pool.
+    fn full_pool_size(&self) -> usize {
         self.slots.iter().filter(|slot| matches!(slot.network, Network::Full | Network::Both)).count()
     }
 
-    /// The pools that a network's pods order addresses of.
+    /// The pools of a network.
     pub fn pools(&self, network: Network) -> Vec<PoolRequest> {
         let pool = |range: &str, overlapping| {
             let range = RangeSpec::parse(range, None, None, Vec::new()).unwrap();
             PoolRequest { range, network: None, overlapping, slice: None }
         };
-        let full = || pool(&format!("{FULL}10-{FULL}{}/24", 9 + self.full()), OverlappingRanges::Protected);
+        let full = || {
+            pool(
+                &format!("{FULL_POOL_PREFIX}10-{FULL_POOL_PREFIX}{}/24", 9 + self.full_pool_size()),
+                OverlappingRanges::Protected,
+            )
+        };
         let low = || pool("10.2.0.0/26", OverlappingRanges::Protected);
         match network {
             Network::Full => vec![full()],
@@ -214,55 +216,59 @@ impl Layout {
         }
     }
 
-    /// The same, of a network that is toggled from one sandbox to the next.
-    pub fn toggled(&self, network: Network, rng: &mut fastrand::Rng) -> Vec<PoolRequest> {
+    /// The pools of a network for one sandbox, where the network's setting can have changed since the last one.
+    pub fn pools_of_sandbox(&self, network: Network, rng: &mut fastrand::Rng) -> Vec<PoolRequest> {
         let mut pools = self.pools(network);
-        let is_shared = match network {
+        let is_overlapping = match network {
             Network::Mixed => rng.bool(),
             Network::Old => rng.u8(..4) == 0,
             Network::Full | Network::Low | Network::High | Network::Both => return pools,
         };
-        if is_shared {
+        if is_overlapping {
             pools.iter_mut().for_each(|pool| pool.overlapping = OverlappingRanges::Protected);
         }
         pools
     }
 
-    /// One address of each pool.
-    pub fn wanted(&self, network: Network) -> Vec<Claim> {
+    /// One claim for each pool.
+    pub fn claims(&self, network: Network) -> Vec<Claim> {
         (0..self.pools(network).len()).map(|range| Claim { range, requested: None }).collect()
     }
 
-    /// What Whereabouts, and people, left behind before the run.
+    /// Creates what Whereabouts, and people, left behind before the run.
     pub fn prepare(&self, server: &Server, history: &History) {
-        let mut entries = Map::new();
+        let mut allocations = Map::new();
         let old = self.slots.iter().filter(|slot| slot.network == Network::Old).take(self.old_pods);
-        // Not the lowest: what is given next is next to it.
+        // Not from the lowest address on, so that the first new addresses are adjacent to these.
         for (slot, offset) in old.zip(2_u8..) {
             let (pod, container) = old_pod(slot.index, server, history);
             let ip = IpAddr::V4(Ipv4Addr::new(10, 3, 0, offset));
-            entries.insert(offset.to_string(), entry(&container, &pod.podref));
-            history.note(Event::Found { container, pod, scope: OLD_POOL.to_owned(), ip });
+            allocations.insert(offset.to_string(), allocation(&container, &pod.podref));
+            history.record(Event::UpstreamAttachment { container, pod, scope: OLD_POOL.to_owned(), ip });
         }
         for dead in 40..43 {
-            entries.insert(dead.to_string(), entry(&format!("dead{dead}"), &format!("default/dead-{dead}")));
+            // Allocations of pods that do not exist: the leader must release their claims.
+            allocations.insert(
+                dead.to_string(),
+                allocation(&format!("dead{dead}"), &format!("default/dead-{dead}")),
+            );
         }
         let pool = json!({
             "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-            "metadata": { "name": OLD_POOL, "annotations": self.past.annotations() },
-            "spec": { "range": "10.3.0.0/26", "allocations": entries },
+            "metadata": { "name": OLD_POOL, "annotations": self.separate_age.annotations() },
+            "spec": { "range": "10.3.0.0/26", "allocations": allocations },
         });
         server.with(|store| store.create(POOLS, NAMESPACE, pool)).unwrap();
-        if self.past != Past::None {
+        if self.separate_age != SeparateAge::Absent {
             let pool = json!({
                 "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-                "metadata": { "name": MIXED_POOL, "annotations": self.past.annotations() },
+                "metadata": { "name": MIXED_POOL, "annotations": self.separate_age.annotations() },
                 "spec": { "range": "10.2.0.0/26", "allocations": {} },
             });
             server.with(|store| store.create(POOLS, NAMESPACE, pool)).unwrap();
         }
-        self.define(server);
-        // Somebody keeps an address for a printer.
+        self.create_definitions(server);
+        // A manual reservation: a claim without a pod.
         let reserved = json!({
             "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "OverlappingRangeIPReservation",
             "metadata": { "name": "10.2.0.3" }, "spec": { "podref": "" },
@@ -272,11 +278,11 @@ impl Layout {
 }
 
 impl Layout {
-    /// The networks' definitions, from which the leader learns how claims are named.
-    fn define(&self, server: &Server) {
+    /// Creates the network definitions, from which the leader learns how the claims of each pool are named.
+    fn create_definitions(&self, server: &Server) {
         for network in NETWORKS {
             let pools = self.pools(network);
-            let ranges: Vec<_> = pools.iter().map(range).collect();
+            let ranges: Vec<_> = pools.iter().map(range_config).collect();
             let shared = pools.iter().all(|pool| pool.overlapping == OverlappingRanges::Protected);
             let config = json!({
                 "cniVersion": "1.0.0", "name": "simulated", "type": "macvlan",
@@ -292,15 +298,15 @@ impl Layout {
     }
 }
 
-/// A range as a configuration has it.
-fn range(pool: &PoolRequest) -> serde_json::Value {
+/// A range in the form of a network's configuration.
+fn range_config(pool: &PoolRequest) -> serde_json::Value {
     let RangeSpec { net, start, end, .. } = &pool.range;
     json!({ "range": net, "range_start": start, "range_end": end })
 }
 
 impl Slot {
     /// The pod that this slot has when the run begins, and its container.
-    pub fn found(&self, server: &Server) -> Option<(PodId, String)> {
+    pub fn initial_pod(&self, server: &Server) -> Option<(PodId, String)> {
         if self.network != Network::Old {
             return None;
         }
@@ -322,21 +328,21 @@ fn old_pod(index: usize, server: &Server, history: &History) -> (PodId, String) 
     let object = server.with(|store| store.create("pods", "default", pod)).unwrap();
     let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
     let pod = PodId { podref: format!("default/{name}"), uid };
-    history.note(Event::PodMade(pod.clone()));
+    history.record(Event::PodCreated(pod.clone()));
     (pod, container(index))
 }
 
-fn entry(container: &str, podref: &str) -> serde_json::Value {
+fn allocation(container: &str, podref: &str) -> serde_json::Value {
     json!({ "id": container, "podref": podref, "ifname": INTERFACE })
 }
 
-/// What the judge must know of a claim that was given. Whatever a claim is called, no other of its pool may have the address; one that is
-/// called after the address keeps those of all pools off.
-pub fn held(claim: &HeldClaim) -> Held {
+/// An allocated address, as the checker needs it. No two claims of one pool may have the same address, whatever their names. A claim
+/// that is named by address alone also excludes the address in all other pools.
+pub fn held_address(claim: &HeldClaim) -> HeldAddress {
     let ip = claim.address.addr();
     let mut scopes = vec![claim.pool.clone()];
     if claim.name.as_str() == ip.to_string() {
         scopes.push("shared".to_owned());
     }
-    Held { scopes, ip, claim: claim.name.to_string() }
+    HeldAddress { scopes, ip, claim: claim.name.to_string() }
 }

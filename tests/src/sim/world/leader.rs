@@ -1,4 +1,4 @@
-//! A daemon that believes to lead.
+//! The leader. The simulation has no election: several processes lead at the same time.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use whereabouts::metrics::Metrics;
 use super::layout::NAMESPACE;
 use super::{CHURN, PASS, World};
 
-/// Leads for ever. As long as the world churns it falls from time to time, and another begins from nothing.
+/// Runs a leader until the run ends. Until the churn ends, it crashes from time to time, and a new leader starts with no state.
 pub async fn lead(world: World, api: ApiClient, grace: Duration, mut rng: Rng) {
     let namespace = DnsLabel::new(NAMESPACE).unwrap();
     let timing = Timing { grace, pass: PASS, ..Timing::default() };

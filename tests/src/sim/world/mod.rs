@@ -1,15 +1,15 @@
-//! The world that a run simulates: nodes that lose power, pods that come and go, leaders, and people who touch objects by hand.
+//! The simulated cluster: nodes that lose power, pods that come and go, leaders, and users who change objects by hand.
 //!
 //! | module | answers |
 //! |---|---|
-//! | [`layout`] | which networks, pools and pods are there, and what had Whereabouts left behind? |
-//! | [`node`] | what do plugin and daemon of a node do? |
-//! | [`hints`] | what does a plugin on its own remember? |
-//! | [`pod`] | what becomes of one pod after the other? |
-//! | [`leader`] | what does the leader do? |
-//! | [`bystanders`] | what else happens in a cluster? |
+//! | [`layout`] | Which networks, pools and pods are there, and what did Whereabouts leave behind? |
+//! | [`node`] | What do plugin and daemon of a node do? |
+//! | [`hints`] | What does a plugin without a daemon remember between calls? |
+//! | [`pod`] | What happens to the pods? |
+//! | [`leader`] | What do the leaders do? |
+//! | [`disruptions`] | What else happens in the cluster? |
 
-pub mod bystanders;
+pub mod disruptions;
 pub mod hints;
 pub mod layout;
 pub mod leader;
@@ -22,80 +22,90 @@ use std::time::Duration;
 use fastrand::Rng;
 use k8s_openapi::jiff::Timestamp;
 
-use super::faults::Climate;
-use super::history::{Detail, Entry, Event, History};
-use super::sabotage::Sabotage;
+use super::broken_rule::BrokenRule;
+use super::faults::FaultPlan;
+use super::history::{self, Counts, Detail, Entry, Event, Failure, History, RunFacts};
 use super::server::{Server, Traffic};
-use layout::{Layout, Size};
+use layout::{FULL_POOL_PREFIX, Layout, Size};
 use node::Node;
 
-/// How long pods come and go.
+/// The first part of a run, in which pods come and go and faults happen.
 pub const CHURN: Duration = Duration::from_secs(200);
 
-/// So long after the churn everyone has done what was begun, and no pod is deleted any more.
-pub const SETTLED: Duration = Duration::from_secs(60);
+/// The time after the churn in which the last pods are created and deleted. After it, the leader has time for the rest.
+pub const WIND_DOWN: Duration = Duration::from_secs(60);
 
-/// How long a pod that waits for an address pauses at most before it tries again.
-pub const PATIENCE: Duration = Duration::from_secs(6);
+/// The longest pause of the kubelet before it retries a failed ADD.
+pub const RETRY_PAUSE: Duration = Duration::from_secs(6);
 
-/// The leader's grace time.
+/// The leader's grace period.
 pub const GRACE: Duration = Duration::from_secs(60);
 
 /// The longest time between two passes of the leader.
 pub const PASS: Duration = Duration::from_secs(15);
 
-/// When the run begins, in seconds.
-const MORNING: i64 = 1_700_000_000;
+/// The wall-clock time at the start of a run, in seconds since 1970.
+const EPOCH_SECONDS: i64 = 1_700_000_000;
 
-/// The time of day goes so many times as fast as everything else. So the term in which everyone learns that a pool is used both ways passes
-/// within a run; it must stay longer than what is known of a pool may be old, and the time that an order takes.
-const PACE: u32 = 4;
+/// How many times faster the wall clock runs than timers. At this speed `claim_names::SETTLING` (600 s) passes within a run. It may not be
+/// faster: SETTLING must stay longer than a pool's cached state is valid plus the time of a request.
+const WALL_CLOCK_SPEED: u32 = 4;
 
-/// How many daemons believe that they lead: the safety of what they do must not hang on there being one.
+/// The number of processes that lead at the same time: the safety of releases must not depend on the election.
 const LEADERS: usize = 2;
 
-/// What all who act share.
+/// What all tasks of a run share.
 #[derive(Clone)]
 pub struct World {
     /// The API server.
     pub server: Server,
-    /// What happens.
+    /// The events so far.
     pub history: History,
-    /// Networks and pods.
+    /// The networks and slots.
     pub layout: Arc<Layout>,
     /// The nodes.
     pub nodes: Arc<Vec<Node>>,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// Everything that happened.
+    /// The history.
     pub entries: Vec<Entry>,
-    /// What the API server counted.
+    /// The API server's counts.
     pub traffic: Traffic,
-    /// How large the world was.
+    /// The size of the world.
     pub size: Size,
 }
 
-/// Runs a seed, on a runtime of this thread with a paused clock.
-pub fn run(seed: u64, sabotage: Sabotage, detail: Detail) -> Run {
+impl Run {
+    /// Checks the history.
+    pub fn check(&self) -> Result<Counts, Failure> {
+        let min_operations = self.size.min_operations();
+        history::check(&self.entries, RunFacts { full_pool: FULL_POOL_PREFIX, min_operations })
+    }
+}
+
+/// Runs a seed, on a single-threaded runtime with a paused clock. The same arguments give the same result.
+pub fn run(seed: u64, broken: BrokenRule, detail: Detail) -> Run {
+    // The code under test draws from the thread's generator, the simulation from its own.
     fastrand::seed(seed);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let run = runtime.block_on(simulate(seed, sabotage, detail));
+    let run = runtime.block_on(simulate(seed, broken, detail));
     drop(runtime);
     run
 }
 
-async fn simulate(seed: u64, sabotage: Sabotage, detail: Detail) -> Run {
-    ::node::clock::replay(Timestamp::from_second(MORNING).unwrap(), PACE);
+async fn simulate(seed: u64, broken: BrokenRule, detail: Detail) -> Run {
+    ::node::clock::replay(Timestamp::from_second(EPOCH_SECONDS).unwrap(), WALL_CLOCK_SPEED);
+    // Every fork takes from `rng`: another order of these calls gives every seed another run.
     let mut rng = Rng::with_seed(seed);
     let history = History::new(detail);
-    let climate = Climate::of(&mut rng, CHURN);
-    history.detail(|| format!("{climate:?}"));
-    let server = Server::new(climate, rng.fork(), history.clone(), sabotage);
-    let size = Size::of(&mut rng);
+    let faults = FaultPlan::random(&mut rng, CHURN);
+    history.note(|| format!("{faults:?}"));
+    let server = Server::new(faults, rng.fork(), history.clone(), broken);
+    let size = Size::random(&mut rng);
     let layout = Arc::new(Layout::new(size, &mut rng));
     let count = size.nodes(&mut rng);
     let mut nodes = Vec::new();
@@ -105,24 +115,25 @@ async fn simulate(seed: u64, sabotage: Sabotage, detail: Detail) -> Run {
     let world = World { server, history, layout, nodes: Arc::new(nodes) };
     world.layout.prepare(&world.server, &world.history);
     for number in 0..LEADERS {
-        let grace = if sabotage == Sabotage::NoGrace { Duration::ZERO } else { GRACE };
+        let grace = if broken == BrokenRule::NoGrace { Duration::ZERO } else { GRACE };
         let api = world.server.client(count + number).await;
         tokio::spawn(leader::lead(world.clone(), api, grace, rng.fork()));
     }
     for slot in 0..world.layout.slots.len() {
-        tokio::spawn(pod::live(world.clone(), slot, rng.fork()));
+        tokio::spawn(pod::run_slot(world.clone(), slot, rng.fork()));
     }
-    bystanders::spawn(&world, &mut rng);
+    disruptions::spawn(&world, &mut rng);
     tokio::time::sleep(CHURN).await;
-    world.history.note(Event::Calm);
-    tokio::time::sleep(SETTLED + GRACE + PASS * 2 + PATIENCE * 2).await;
-    world.history.note(Event::Over);
+    world.history.record(Event::FaultsEnded);
+    // A claim needs two observations a grace period apart, each in a pass, before it is released; then its address must be claimed again.
+    tokio::time::sleep(WIND_DOWN + GRACE + PASS * 2 + RETRY_PAUSE * 2).await;
+    world.history.record(Event::RunEnded);
     Run { entries: world.history.take(), traffic: world.server.traffic(), size }
 }
 
 impl World {
     /// Whether pods still come and go.
-    pub fn churns(&self) -> bool {
+    pub fn is_churning(&self) -> bool {
         self.history.now() < CHURN
     }
 }

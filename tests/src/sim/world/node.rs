@@ -1,5 +1,6 @@
-//! A node: its disk, its plugin, and on most nodes its daemon, which may fall at any time. What the plugin does around the code that it
-//! shares with the daemon (records, tombstones, falling back) is done here as in `whereabouts::plugin::attach` and `whereabouts::plugin::backend`, in memory.
+//! A node: its disk, its plugin, and on most nodes its daemon, which may crash at any time. Plugin and daemon share `whereabouts::claims`.
+//! What only the plugin does (records, tombstones, the fallback without a daemon) is repeated here, in memory, after
+//! `whereabouts::plugin::attach` and `whereabouts::plugin::backend`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,7 +12,7 @@ use node::client::ApiClient;
 use node::deadline::Deadline;
 use node::names::DnsLabel;
 use tokio::sync::Notify;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use whereabouts::claims::allocate;
 use whereabouts::claims::allocate::PriorAttempt;
@@ -26,7 +27,7 @@ use whereabouts::node_state::hints::HintStore;
 use whereabouts::node_state::record::{Record, Stage};
 use whereabouts::pool::held_claim::Claimed;
 use whereabouts::pool::held_claim::HeldClaim;
-use whereabouts::pool::request::{AllocationRequest, PoolRequest};
+use whereabouts::pool::request::{AllocationRequest, Claimant, PoolRequest};
 use whereabouts::rpc::wire::{ADD_LIMIT, DEL_LIMIT};
 use whereabouts::rpc::wire::{Release, Request, Response};
 
@@ -35,17 +36,17 @@ use super::layout::NAMESPACE;
 use crate::sim::history::History;
 use crate::sim::server::Server;
 
-/// How long one tombstone may take.
+/// The time limit for the release of one tombstone.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
-/// A node. Clones are the same one.
+/// A node. Clones share it.
 #[derive(Clone)]
 pub struct Node {
     /// Its name.
     pub name: String,
     api: ApiClient,
     namespace: Arc<DnsLabel>,
-    /// Woken in order, which tokio's watch channel does not promise.
+    /// Notified when the power changes. Wakes its waiters in request of arrival; tokio's watch channel does not promise an request.
     switched: Arc<Notify>,
     state: Arc<Mutex<State>>,
     history: History,
@@ -61,9 +62,9 @@ pub enum Power {
 
 struct State {
     power: Power,
-    /// On disk.
+    /// On disk, by file name.
     records: BTreeMap<String, Record>,
-    /// On disk.
+    /// On disk, by file name.
     tombstones: BTreeMap<String, Record>,
     /// On disk.
     hints: SimulatedHints,
@@ -72,24 +73,24 @@ struct State {
 
 /// The node's daemon.
 enum Daemon {
-    /// The node has none.
+    /// The node never has a daemon.
     Never,
-    /// It is down.
+    /// It does not run.
     Down,
-    /// It serves; its tasks end with it.
+    /// It runs. Its tasks end when the set is dropped.
     Up(Box<Service>, JoinSet<()>),
 }
 
 /// Why an ADD failed.
 pub type AddError = String;
 
-/// The daemon did not answer in time.
+/// The daemon did not respond in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the daemon did not answer in time")]
-struct Unanswered;
+#[error("the daemon did not respond in time")]
+struct DaemonTimeout;
 
 impl Node {
-    /// A node that runs.
+    /// Starts a node. One in four has no daemon.
     pub async fn start(number: usize, server: &Server, history: &History, rng: &mut Rng) -> Self {
         let api = server.client(number).await;
         let namespace = Arc::new(DnsLabel::new(NAMESPACE).unwrap());
@@ -118,15 +119,16 @@ impl Node {
         self.state.lock().unwrap()
     }
 
-    /// Whether it runs.
+    /// Whether the node runs.
     pub fn power(&self) -> Power {
         self.state().power
     }
 
-    /// Waits until it runs, or does not.
-    pub async fn is(&self, wanted: Power) {
+    /// Waits until the power is in the wanted state.
+    pub async fn wait_for(&self, wanted: Power) {
         loop {
             let mut switched = std::pin::pin!(self.switched.notified());
+            // Registered before the power is read, so that no change in between is missed.
             switched.as_mut().enable();
             if self.power() == wanted {
                 return;
@@ -135,22 +137,23 @@ impl Node {
         }
     }
 
-    /// Does some work here; `None` if the power fails first.
-    pub async fn while_on<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        match select(std::pin::pin!(self.is(Power::Off)), std::pin::pin!(work)).await {
+    /// Runs `work` on this node. `None` if the power fails first.
+    pub async fn while_powered<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        // The power is polled first: a node that just failed finishes nothing.
+        match select(std::pin::pin!(self.wait_for(Power::Off)), std::pin::pin!(work)).await {
             Either::Left(_) => None,
             Either::Right((done, _)) => Some(done),
         }
     }
 
-    /// The power fails.
+    /// Cuts the power: plugins and the daemon stop where they are.
     pub fn fail(&self) {
         self.stop_daemon();
         self.state().power = Power::Off;
         self.switched.notify_waiters();
     }
 
-    /// The power is back. `disk` says whether the disk survived; then the records of what ran before are returned: it is to be deleted.
+    /// Turns the power on again, and returns the records that are still on disk: the containers that ran before the failure.
     pub fn recover(&self, disk: Disk) -> Vec<Record> {
         let mut state = self.state();
         if disk == Disk::Lost {
@@ -158,32 +161,32 @@ impl Node {
             state.tombstones.clear();
             state.hints = SimulatedHints::default();
         }
-        let left = state.records.values().cloned().collect();
+        let earlier = state.records.values().cloned().collect();
         state.power = Power::On;
         drop(state);
         self.switched.notify_waiters();
         self.start_daemon();
-        left
+        earlier
     }
 
-    /// Starts the node's daemon, if it has one that is down.
+    /// Starts the node's daemon, if it has one and it does not run.
     pub fn start_daemon(&self) {
         let mut state = self.state();
         if !matches!(state.daemon, Daemon::Down) || state.power == Power::Off {
             return;
         }
         let (metrics, _) = Metrics::new();
-        // A folder that is not there has no hints.
-        let (known, started) =
+        // A directory that does not exist has no hints: the simulation must not touch the disk.
+        let (caches, started) =
             PoolCaches::new(HintStore::open(std::path::Path::new("/nonexistent")), metrics.clone());
-        let known = Arc::new(known);
+        let caches = Arc::new(caches);
         let (api, namespace) = (self.api.clone(), (*self.namespace).clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(pool_cache::follow(known.clone(), api.clone(), namespace.clone(), started));
-        state.daemon = Daemon::Up(Box::new(Service::new(api, namespace, known, metrics)), tasks);
+        tasks.spawn(pool_cache::follow(caches.clone(), api.clone(), namespace.clone(), started));
+        state.daemon = Daemon::Up(Box::new(Service::new(api, namespace, caches, metrics)), tasks);
     }
 
-    /// Kills the node's daemon, whatever it does.
+    /// Kills the node's daemon in the middle of its work.
     pub fn stop_daemon(&self) {
         let mut state = self.state();
         if let Daemon::Up(..) = state.daemon {
@@ -191,39 +194,41 @@ impl Node {
         }
     }
 
-    /// Asks the daemon; `None` if there is none, or it fell before it answered. Nobody waits longer than `deadline`; what was asked is
-    /// done to its end whether or not anyone waits for it.
-    async fn ask(&self, request: Request, deadline: Deadline) -> Result<Asked, Unanswered> {
-        let (reply, answered) = tokio::sync::oneshot::channel();
-        let _task: AbortHandle = {
+    /// Sends a request to the daemon and waits for the response until `deadline`. The daemon completes the request even if nobody waits.
+    async fn ask_daemon(&self, request: Request, deadline: Deadline) -> Result<DaemonReply, DaemonTimeout> {
+        let (reply, response) = tokio::sync::oneshot::channel();
+        {
             let mut state = self.state();
-            let Daemon::Up(service, tasks) = &mut state.daemon else { return Ok(Asked::Nobody) };
+            let Daemon::Up(service, tasks) = &mut state.daemon else { return Ok(DaemonReply::NoDaemon) };
             let service = service.clone();
+            // Frees the results of finished requests.
             while tasks.try_join_next().is_some() {}
             tasks.spawn(async move {
                 let _ = reply.send(service.answer(request).await);
-            })
-        };
-        match tokio::time::timeout_at(Instant::from_std(deadline.instant()), answered).await {
-            Ok(answer) => Ok(answer.map_or(Asked::Interrupted, Asked::Answered)),
-            Err(_elapsed) => Err(Unanswered),
+            });
+        }
+        match tokio::time::timeout_at(Instant::from_std(deadline.instant()), response).await {
+            // The sender is dropped without a response when the daemon crashes.
+            Ok(response) => Ok(response.map_or(DaemonReply::Interrupted, DaemonReply::Response)),
+            Err(_elapsed) => Err(DaemonTimeout),
         }
     }
 
-    /// ADD.
-    pub async fn add(&self, order: &AllocationRequest) -> Result<Vec<HeldClaim>, AddError> {
-        let mut record = record_of(order);
+    /// Runs an ADD, and returns the claims of the attachment.
+    pub async fn add(&self, request: &AllocationRequest) -> Result<Vec<HeldClaim>, AddError> {
+        let Claimant { container_id, if_name, podref, .. } = &request.claimant;
+        let mut record = new_record(container_id, if_name, podref);
         let file = file_name(&record.container_id, &record.if_name);
         self.state().records.insert(file.clone(), record.clone());
-        match self.claim(order).await {
+        match self.allocate(request).await {
             Ok((claimed, stage)) => {
                 record.claims = claimed.into_iter().map(|claimed| claimed.claim).collect();
                 record.stage = stage;
                 self.state().records.insert(file, record.clone());
                 Ok(record.claims)
             }
-            Err((error, left)) => {
-                if left == Cleanup::NotNeeded {
+            Err((error, cleanup)) => {
+                if cleanup == Cleanup::NotNeeded {
                     self.state().records.remove(&file);
                 }
                 Err(error)
@@ -231,32 +236,39 @@ impl Node {
         }
     }
 
-    async fn claim(&self, order: &AllocationRequest) -> Result<(Vec<Claimed>, Stage), (AddError, Cleanup)> {
+    async fn allocate(
+        &self,
+        request: &AllocationRequest,
+    ) -> Result<(Vec<Claimed>, Stage), (AddError, Cleanup)> {
         let deadline = Deadline::after(ADD_LIMIT);
-        let beginning = match self.ask(Request::Claim(Box::new(order.clone())), deadline).await {
-            Ok(Asked::Answered(Response::Claimed(claimed))) => return Ok((claimed, Stage::Held)),
-            Ok(Asked::Answered(Response::Refused(refusal))) => return Err((refusal.text, refusal.cleanup)),
-            Ok(Asked::Answered(answer)) => return Err((format!("{answer:?}"), Cleanup::Needed)),
-            Ok(Asked::Nobody) => PriorAttempt::Absent,
-            Ok(Asked::Interrupted) => PriorAttempt::Interrupted,
-            Err(unanswered) => return Err((unanswered.to_string(), Cleanup::Needed)),
+        let prior = match self.ask_daemon(Request::Claim(Box::new(request.clone())), deadline).await {
+            Ok(DaemonReply::Response(Response::Claimed(claimed))) => return Ok((claimed, Stage::Held)),
+            Ok(DaemonReply::Response(Response::Refused(refusal))) => {
+                return Err((refusal.text, refusal.cleanup));
+            }
+            Ok(DaemonReply::Response(other)) => return Err((format!("{other:?}"), Cleanup::Needed)),
+            Ok(DaemonReply::NoDaemon) => PriorAttempt::Absent,
+            Ok(DaemonReply::Interrupted) => PriorAttempt::Interrupted,
+            Err(timeout) => return Err((timeout.to_string(), Cleanup::Needed)),
         };
         let hints = self.state().hints.clone();
         let claims = Claims { api: &self.api, namespace: &self.namespace, deadline };
-        let served = allocate::serve(&claims, order, &hints, beginning).await;
-        let stage = if beginning == PriorAttempt::Absent { Stage::Held } else { Stage::Claiming };
+        let served = allocate::serve(&claims, request, &hints, prior).await;
+        // A create of the crashed daemon may still reach the API server, so DEL must search by label too.
+        let stage = if prior == PriorAttempt::Absent { Stage::Held } else { Stage::Claiming };
         served.map(|claimed| (claimed, stage)).map_err(|failure| (failure.error.to_string(), failure.cleanup))
     }
 
-    /// DEL: it always succeeds, and what could not be given back stays as a tombstone.
+    /// Runs a DEL. It always succeeds. What it cannot release stays on the node as a tombstone.
     pub async fn del(&self, container: &str, if_name: &str, podref: &str, pools: &[PoolRequest]) {
         let file = file_name(container, if_name);
-        let known = self.state().records.get(&file).cloned();
-        let release = known.map_or_else(
-            || Release { record: unrecorded(container, if_name, podref), upstream: pools.to_vec() },
+        let record = self.state().records.get(&file).cloned();
+        let release = record.map_or_else(
+            || Release { record: new_record(container, if_name, podref), upstream: pools.to_vec() },
             |record| Release { record, upstream: Vec::new() },
         );
         let released = self.release(&release).await;
+        // The lock is taken only now: a lock across `await` would block every other task of this thread.
         let mut state = self.state();
         state.records.remove(&file);
         match released {
@@ -268,7 +280,7 @@ impl Node {
                 }
             }
             Err(error) => {
-                self.history.detail(|| format!("{container} leaves a tombstone: {error}"));
+                self.history.note(|| format!("{container} leaves a tombstone: {error}"));
                 state.tombstones.insert(file, release.record);
             }
         }
@@ -276,11 +288,11 @@ impl Node {
 
     async fn release(&self, release: &Release) -> Result<(), String> {
         let deadline = Deadline::after(DEL_LIMIT);
-        match self.ask(Request::Release(Box::new(release.clone())), deadline).await {
-            Ok(Asked::Answered(Response::Done)) => return Ok(()),
-            Ok(Asked::Answered(answer)) => return Err(format!("{answer:?}")),
-            Ok(Asked::Nobody | Asked::Interrupted) => {}
-            Err(unanswered) => return Err(unanswered.to_string()),
+        match self.ask_daemon(Request::Release(Box::new(release.clone())), deadline).await {
+            Ok(DaemonReply::Response(Response::Done)) => return Ok(()),
+            Ok(DaemonReply::Response(other)) => return Err(format!("{other:?}")),
+            Ok(DaemonReply::NoDaemon | DaemonReply::Interrupted) => {}
+            Err(timeout) => return Err(timeout.to_string()),
         }
         let hints = self.state().hints.clone();
         let claims = Claims { api: &self.api, namespace: &self.namespace, deadline };
@@ -288,7 +300,7 @@ impl Node {
         released.map_err(|error| error.to_string())
     }
 
-    async fn give_back(&self, file: &str, tombstone: &Record) {
+    async fn release_tombstone(&self, file: &str, tombstone: &Record) {
         let deadline = Deadline::after(DRAIN_LIMIT);
         let claims = Claims { api: &self.api, namespace: &self.namespace, deadline };
         if claims.release(tombstone).await.is_ok() {
@@ -297,14 +309,16 @@ impl Node {
     }
 }
 
-/// What came of asking the daemon, as `whereabouts::plugin::backend` tells it apart.
-enum Asked {
-    Answered(Response),
-    Nobody,
+/// The result of a request to the daemon, see `whereabouts::plugin::backend`.
+enum DaemonReply {
+    Response(Response),
+    /// No daemon runs.
+    NoDaemon,
+    /// The daemon crashed before it responded. It may have done a part of the work.
     Interrupted,
 }
 
-/// What becomes of a disk when the power fails.
+/// What a power failure does to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Disk {
@@ -312,14 +326,14 @@ pub enum Disk {
     Lost,
 }
 
-/// Gives back what DELs could not, as long as the node runs.
+/// Releases the claims of tombstones every two seconds, while the node runs.
 async fn drain(node: Node) {
     loop {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        node.is(Power::On).await;
+        node.wait_for(Power::On).await;
         let tombstones = node.state().tombstones.clone();
         for (file, tombstone) in &tombstones {
-            node.while_on(node.give_back(file, tombstone)).await;
+            node.while_powered(node.release_tombstone(file, tombstone)).await;
         }
     }
 }
@@ -328,20 +342,8 @@ fn file_name(container: &str, if_name: &str) -> String {
     format!("{container}@{if_name}")
 }
 
-fn record_of(order: &AllocationRequest) -> Record {
-    Record {
-        container_id: order.claimant.container_id.clone(),
-        if_name: order.claimant.if_name.clone(),
-        podref: order.claimant.podref.clone(),
-        network: "simulated".to_owned(),
-        kubeconfig: None,
-        namespace: None,
-        stage: Stage::Claiming,
-        claims: Vec::new(),
-    }
-}
-
-fn unrecorded(container: &str, if_name: &str, podref: &str) -> Record {
+/// The record of an attachment before its first claim.
+fn new_record(container: &str, if_name: &str, podref: &str) -> Record {
     Record {
         container_id: container.to_owned(),
         if_name: if_name.to_owned(),

@@ -1,4 +1,4 @@
-//! The life of the pods in one place, one after the other, with all that can happen to them.
+//! The life of the pods in one slot, one after the other.
 
 use std::time::Duration;
 
@@ -10,33 +10,34 @@ use tokio::time::Instant;
 use whereabouts::pool::request::{AllocationRequest, Claimant};
 use whereabouts::rpc::wire::ADD_LIMIT;
 
-use super::layout::{INTERFACE, Identity, Network, Slot, UidOf, held};
+use super::layout::{INTERFACE, Naming, Network, ReportedUid, Slot, held_address};
 use super::node::{Node, Power};
-use super::{CHURN, PATIENCE, SETTLED, World};
+use super::{CHURN, RETRY_PAUSE, WIND_DOWN, World};
 use crate::sim::history::{Event, PodId};
 
-/// Lives in a place until the run ends.
-pub async fn live(world: World, slot: usize, rng: Rng) {
-    let mut place = Place { slot: world.layout.slots[slot], world, rng, containers: 0, pods: 0 };
-    match place.slot.found(&place.world.server) {
+/// Runs the pods of a slot until the run ends.
+pub async fn run_slot(world: World, slot: usize, rng: Rng) {
+    let mut runner = SlotRunner { slot: world.layout.slots[slot], world, rng, containers: 0, pods: 0 };
+    match runner.slot.initial_pod(&runner.world.server) {
         Some((pod, container)) => {
-            let node = place.any_node();
-            let pod = Pod { object: pod.clone(), told: Some(pod.uid.clone()), node, id: pod };
-            place.run(&pod, Some(container)).await;
+            let node = runner.any_node();
+            let pod = Pod { object: pod.clone(), reported_uid: Some(pod.uid.clone()), node, id: pod };
+            runner.run_sandboxes(&pod, Some(container)).await;
         }
-        None => place.pause(20.0).await,
+        None => runner.pause(20.0).await,
     }
-    while place.world.churns() {
-        place.pod().await;
-        place.pause(4.0).await;
+    while runner.world.is_churning() {
+        runner.run_pod().await;
+        runner.pause(4.0).await;
     }
-    // The last pod stays, where there is one.
-    if place.rng.u8(..4) > 0 {
-        place.pod().await;
+    // Three times in four, a last pod stays until the end: the checker must see it with its address.
+    if runner.rng.u8(..4) > 0 {
+        runner.run_pod().await;
     }
 }
 
-struct Place {
+/// Runs the pods of one slot, one after the other.
+struct SlotRunner {
     world: World,
     slot: Slot,
     rng: Rng,
@@ -44,32 +45,32 @@ struct Place {
     pods: usize,
 }
 
-/// A pod that is there.
+/// A pod that exists.
 #[derive(Clone)]
 struct Pod {
-    /// Its object.
+    /// Its object's name and UID.
     object: PodId,
-    /// The UID that plugins are told.
-    told: Option<String>,
-    /// As claims name it.
+    /// The UID in the CNI arguments.
+    reported_uid: Option<String>,
+    /// Its identity in claims.
     id: PodId,
     node: Node,
 }
 
-/// What becomes of a sandbox that has its addresses.
+/// How a sandbox that has its addresses ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// It dies and is made anew; the DEL of the old one comes late.
-    Anew,
-    /// The pod is deleted as it should be.
+enum SandboxEnd {
+    /// The container dies, and the kubelet makes a new sandbox. The DEL of the old one comes late.
+    Recreated,
+    /// The pod is deleted in the regular way: DEL, then the object is removed, or the object first.
     Deleted,
-    /// The pod's object goes at once, the sandbox a little later, and the DEL may never come.
-    Forced,
-    /// All is gone at once, and the DEL never comes.
+    /// The object is removed at once. The container ends a little later, perhaps without a DEL.
+    ForceDeleted,
+    /// Object and container vanish at once. No DEL follows.
     Vanished,
 }
 
-impl Place {
+impl SlotRunner {
     fn seconds(&mut self, most: f64) -> Duration {
         Duration::from_secs_f64(self.rng.f64() * most)
     }
@@ -93,246 +94,259 @@ impl Place {
         format!("{:04x}{:060x}", self.slot.index, self.containers)
     }
 
-    /// One pod, from its creation to its end.
-    async fn pod(&mut self) {
+    /// Runs one pod from creation to deletion.
+    async fn run_pod(&mut self) {
         let node = self.any_node();
-        let pod = self.create(node);
-        self.run(&pod, None).await;
+        let pod = self.create_pod(node);
+        self.run_sandboxes(&pod, None).await;
     }
 
-    fn create(&mut self, node: Node) -> Pod {
+    fn create_pod(&mut self, node: Node) -> Pod {
         self.pods += 1;
-        let name = match self.slot.identity {
-            Identity::New => format!("dep-{}-{}", self.slot.index, self.pods),
-            Identity::Same => format!("sts-{}", self.slot.index),
+        let name = match self.slot.naming {
+            Naming::Deployment => format!("dep-{}-{}", self.slot.index, self.pods),
+            Naming::StatefulSet => format!("sts-{}", self.slot.index),
         };
-        let on_node = format!("{:08x}-0000-4000-9000-{:012x}", self.slot.index, self.pods);
+        let kubelet_uid = format!("{:08x}-0000-4000-9000-{:012x}", self.slot.index, self.pods);
         let mut object = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
             "spec": { "nodeName": node.name }, "status": { "phase": "Pending" },
         });
-        if self.slot.uid == UidOf::Node {
-            object["metadata"]["annotations"] = json!({ "kubernetes.io/config.mirror": on_node });
+        if self.slot.reported_uid == ReportedUid::StaticPod {
+            object["metadata"]["annotations"] = json!({ "kubernetes.io/config.mirror": kubelet_uid });
         }
         let object = self.world.server.with(|store| store.create("pods", "default", object)).unwrap();
         let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
         let object = PodId { podref: format!("default/{name}"), uid };
-        let told = match self.slot.uid {
-            UidOf::Object => Some(object.uid.clone()),
-            UidOf::Node => Some(on_node),
-            UidOf::Nobody => None,
+        let reported_uid = match self.slot.reported_uid {
+            ReportedUid::Object => Some(object.uid.clone()),
+            ReportedUid::StaticPod => Some(kubelet_uid),
+            ReportedUid::None => None,
         };
-        let uid = told.clone().unwrap_or_else(|| object.uid.clone());
+        let uid = reported_uid.clone().unwrap_or_else(|| object.uid.clone());
         let id = PodId { podref: object.podref.clone(), uid };
-        self.world.history.note(Event::PodMade(id.clone()));
-        Pod { object, told, id, node }
+        self.world.history.record(Event::PodCreated(id.clone()));
+        Pod { object, reported_uid, id, node }
     }
 
-    fn remove(&self, pod: &Pod) {
+    fn delete_object(&self, pod: &Pod) {
         let name = pod.object.podref.split('/').next_back().unwrap_or_default();
         let preconditions = Preconditions { uid: Some(pod.object.uid.clone()), resource_version: None };
         let key = Key::new("pods", "default", name);
         if self.world.server.with(|store| store.delete(&key, &preconditions)).is_ok() {
-            self.world.history.note(Event::PodGone(pod.id.clone()));
+            self.world.history.record(Event::PodDeleted(pod.id.clone()));
         }
     }
 
-    /// Sandbox after sandbox, until the pod is gone. `attached` is the first one where it has its addresses already.
-    async fn run(&mut self, pod: &Pod, mut attached: Option<String>) {
+    /// Runs the pod's sandboxes until the pod is gone. `attached` is its first container, if that has its addresses already.
+    async fn run_sandboxes(&mut self, pod: &Pod, mut attached: Option<String>) {
         loop {
             let container = match attached.take() {
                 Some(container) => Some(container),
-                None => self.sandbox(pod).await,
+                None => self.new_sandbox(pod).await,
             };
             match container {
                 Some(container) => {
-                    if self.serve_out(pod, &container).await == End::Anew {
+                    if self.run_sandbox(pod, &container).await == SandboxEnd::Recreated {
                         continue;
                     }
                     return;
                 }
                 None if pod.node.power() == Power::Off => {
-                    if self.is_evicted(pod).await {
+                    if self.wait_for_power(pod).await == AfterFailure::Evicted {
                         return;
                     }
                 }
-                // The pod is deleted before it ever ran.
-                None if self.world.churns() && self.rng.u8(..8) == 0 => return self.remove(pod),
-                None => self.pause(PATIENCE.as_secs_f64()).await,
+                // The pod is deleted before it ever had an address.
+                None if self.world.is_churning() && self.rng.u8(..8) == 0 => return self.delete_object(pod),
+                None => self.pause(RETRY_PAUSE.as_secs_f64()).await,
             }
         }
     }
 
-    /// Tries to make a sandbox: its name if it has its addresses.
-    async fn sandbox(&mut self, pod: &Pod) -> Option<String> {
+    /// Runs an ADD for a new sandbox, and cleans up if it fails. Returns the container if it has its addresses.
+    async fn new_sandbox(&mut self, pod: &Pod) -> Option<String> {
         let container = self.container();
-        let patience = (self.world.churns() && self.rng.u8(..10) == 0)
+        let kill_after = (self.world.is_churning() && self.rng.u8(..10) == 0)
             .then(|| self.seconds(3.0).mul_f64(self.rng.f64()));
-        let order = self.order(pod, &container);
-        let added = self.add(pod, &order, patience);
-        if pod.node.while_on(added).await.unwrap_or(Added::Not) == Added::Attached {
+        let request = self.request(pod, &container);
+        let added = self.add(pod, &request, kill_after);
+        if pod.node.while_powered(added).await.unwrap_or(AddOutcome::Failed) == AddOutcome::Attached {
             if pod.node.power() == Power::On {
                 return Some(container);
             }
-            self.world.history.note(Event::Died { container });
+            self.world.history.record(Event::ContainerLost { container });
             return None;
         }
         if pod.node.power() == Power::Off {
             return None;
         }
-        // Most runtimes delete what failed at once; some forget until they collect garbage.
-        if self.world.churns() && self.rng.u8(..10) == 0 {
-            self.delete_later(pod, &container, 30.0);
+        // Most runtimes call DEL at once after a failed ADD; some only when they collect garbage.
+        if self.world.is_churning() && self.rng.u8(..10) == 0 {
+            self.run_del_later(pod, &container, 30.0);
         } else {
-            self.delete(pod, &container).await;
+            self.run_del(pod, &container).await;
         }
         None
     }
 
-    /// ADD, by a plugin that is killed when `patience` ends.
-    async fn add(&self, pod: &Pod, order: &AllocationRequest, patience: Option<Duration>) -> Added {
+    /// Runs an ADD. The plugin's process is killed after `kill_after`.
+    async fn add(&self, pod: &Pod, request: &AllocationRequest, kill_after: Option<Duration>) -> AddOutcome {
         let history = &self.world.history;
         let deadline = Deadline::after(ADD_LIMIT);
-        let (name, id) = (|| order.claimant.container_id.clone(), pod.id.clone());
-        let at = history.at(Instant::from_std(deadline.instant()));
-        history.note(Event::AddStarted { container: name(), pod: id.clone(), deadline: at });
-        let limit = patience.unwrap_or(ADD_LIMIT * 4);
-        match tokio::time::timeout(limit, pod.node.add(order)).await {
+        let (name, id) = (|| request.claimant.container_id.clone(), pod.id.clone());
+        let at = history.time_of(Instant::from_std(deadline.instant()));
+        history.record(Event::AddStarted { container: name(), pod: id.clone(), deadline: at });
+        // Far beyond the deadline: an ADD that does not end by itself must show up as late.
+        let limit = kill_after.unwrap_or(ADD_LIMIT * 4);
+        match tokio::time::timeout(limit, pod.node.add(request)).await {
             Ok(Ok(claims)) => {
-                let held = claims.iter().map(held).collect();
-                history.note(Event::Attached { container: name(), pod: id, held });
-                Added::Attached
+                let addresses = claims.iter().map(held_address).collect();
+                history.record(Event::AddSucceeded { container: name(), pod: id, addresses });
+                AddOutcome::Attached
             }
             Ok(Err(error)) => {
-                history.note(Event::AddFailed { container: name(), error });
-                Added::Not
+                history.record(Event::AddFailed { container: name(), error });
+                AddOutcome::Failed
             }
             Err(_elapsed) => {
-                history.note(Event::AddKilled { container: name() });
-                Added::Not
+                history.record(Event::AddKilled { container: name() });
+                AddOutcome::Failed
             }
         }
     }
 
-    fn order(&mut self, pod: &Pod, container: &str) -> AllocationRequest {
+    fn request(&mut self, pod: &Pod, container: &str) -> AllocationRequest {
         let layout = &self.world.layout;
         let claimant = Claimant {
             podref: pod.id.podref.clone(),
-            pod_uid: pod.told.clone(),
+            pod_uid: pod.reported_uid.clone(),
             if_name: INTERFACE.to_owned(),
             container_id: container.to_owned(),
             node: Some(pod.node.name.clone()),
         };
         let network = self.slot.network;
-        let pools = layout.toggled(network, &mut self.rng);
-        AllocationRequest { claimant, namespace: None, pools, wanted: layout.wanted(network) }
+        let pools = layout.pools_of_sandbox(network, &mut self.rng);
+        AllocationRequest { claimant, namespace: None, pools, wanted: layout.claims(network) }
     }
 
-    /// A sandbox that has its addresses, up to its end.
-    async fn serve_out(&mut self, pod: &Pod, container: &str) -> End {
-        let life = self.seconds(40.0);
+    /// Runs a sandbox that has its addresses until it ends.
+    async fn run_sandbox(&mut self, pod: &Pod, container: &str) -> SandboxEnd {
+        let lifetime = self.seconds(40.0);
         let left = CHURN.saturating_sub(self.world.history.now());
         let node = pod.node.clone();
-        if node.while_on(tokio::time::sleep(life.min(left))).await.is_none() {
-            self.dies(container);
-            return if self.is_evicted(pod).await { End::Vanished } else { End::Anew };
+        if node.while_powered(tokio::time::sleep(lifetime.min(left))).await.is_none() {
+            self.record_loss(container);
+            return match self.wait_for_power(pod).await {
+                AfterFailure::Recovered => SandboxEnd::Recreated,
+                AfterFailure::Evicted => SandboxEnd::Vanished,
+            };
         }
-        // Most of the last pods stay until the run ends, and so does one for which the leader would have no time left.
-        let is_late = self.world.history.now() > CHURN + SETTLED;
-        if !self.world.churns() && (self.rng.u8(..3) > 0 || is_late) {
+        // After the churn most pods stay until the run ends. Late in the run all do: the leader would have no time to release their claims.
+        let is_late = self.world.history.now() > CHURN + WIND_DOWN;
+        if !self.world.is_churning() && (self.rng.u8(..3) > 0 || is_late) {
             return std::future::pending().await;
         }
-        let end = self.end();
+        let end = self.random_end();
         match end {
-            End::Anew => {
-                self.dies(container);
-                self.delete_later(pod, container, 60.0);
+            SandboxEnd::Recreated => {
+                self.record_loss(container);
+                self.run_del_later(pod, container, 60.0);
             }
-            End::Deleted => {
-                let late = self.rng.bool();
-                if !late {
-                    self.remove(pod);
+            SandboxEnd::Deleted => {
+                let is_del_first = self.rng.bool();
+                if !is_del_first {
+                    self.delete_object(pod);
                 }
-                self.delete(pod, container).await;
-                self.remove(pod);
+                self.run_del(pod, container).await;
+                self.delete_object(pod);
             }
-            End::Forced => {
-                self.remove(pod);
-                if self.slot.identity == Identity::New {
-                    // The node learns of it later; never so late as the grace time.
-                    let learns = self.seconds(45.0);
-                    node.while_on(tokio::time::sleep(learns)).await;
+            SandboxEnd::ForceDeleted => {
+                self.delete_object(pod);
+                if self.slot.naming == Naming::Deployment {
+                    // The kubelet sees the deletion late, but within the grace period (60 s), or the leader would release a live address.
+                    let delay = self.seconds(45.0);
+                    node.while_powered(tokio::time::sleep(delay)).await;
                 }
-                self.dies(container);
+                // A StatefulSet's successor takes the claim over at once, so its container is gone first.
+                self.record_loss(container);
                 if self.rng.bool() {
-                    self.delete_later(pod, container, 60.0);
+                    self.run_del_later(pod, container, 60.0);
                 }
             }
-            End::Vanished => {
-                self.dies(container);
-                self.remove(pod);
+            SandboxEnd::Vanished => {
+                self.record_loss(container);
+                self.delete_object(pod);
             }
         }
         end
     }
 
-    fn end(&mut self) -> End {
-        // After the churn no sandbox comes anew.
-        let anew = if self.world.churns() { 6 } else { 0 };
-        match self.rng.u8(..14 + anew) {
-            0..8 => End::Deleted,
-            8..11 => End::Forced,
-            11..14 => End::Vanished,
-            _ => End::Anew,
+    fn random_end(&mut self) -> SandboxEnd {
+        // No sandbox is made again after the churn.
+        let recreated = if self.world.is_churning() { 6 } else { 0 };
+        match self.rng.u8(..14 + recreated) {
+            0..8 => SandboxEnd::Deleted,
+            8..11 => SandboxEnd::ForceDeleted,
+            11..14 => SandboxEnd::Vanished,
+            _ => SandboxEnd::Recreated,
         }
     }
 
-    fn dies(&self, container: &str) {
-        self.world.history.note(Event::Died { container: container.to_owned() });
+    fn record_loss(&self, container: &str) {
+        self.world.history.record(Event::ContainerLost { container: container.to_owned() });
     }
 
-    /// The node is off: either it is back soon and the pod goes on, or the pod is evicted.
-    async fn is_evicted(&mut self, pod: &Pod) -> bool {
-        let patience = self.seconds(if self.world.churns() { 60.0 } else { 15.0 });
-        if tokio::time::timeout(patience, pod.node.is(Power::On)).await.is_ok() {
-            return false;
+    /// Waits for the node's power. If that takes too long, the pod is evicted: its object is deleted.
+    async fn wait_for_power(&mut self, pod: &Pod) -> AfterFailure {
+        let patience = self.seconds(if self.world.is_churning() { 60.0 } else { 15.0 });
+        if tokio::time::timeout(patience, pod.node.wait_for(Power::On)).await.is_ok() {
+            return AfterFailure::Recovered;
         }
-        self.remove(pod);
-        true
+        self.delete_object(pod);
+        AfterFailure::Evicted
     }
 
-    /// DEL, perhaps killed and repeated.
-    async fn delete(&mut self, pod: &Pod, container: &str) {
-        let delete = Delete::new(self, pod, container);
-        if self.world.churns() && self.rng.u8(..10) == 0 {
-            let patience = self.seconds(1.0);
-            let _ = tokio::time::timeout(patience, delete.run()).await;
+    /// Runs a DEL, which may be killed and repeated.
+    async fn run_del(&mut self, pod: &Pod, container: &str) {
+        let del = Del::new(self, pod, container);
+        if self.world.is_churning() && self.rng.u8(..10) == 0 {
+            let kill_after = self.seconds(1.0);
+            let _ = tokio::time::timeout(kill_after, del.run()).await;
         }
-        delete.run().await;
+        del.run().await;
         if self.rng.u8(..10) == 0 {
-            delete.run().await;
+            del.run().await;
         }
     }
 
-    /// DEL some time later, while the world goes on.
-    fn delete_later(&mut self, pod: &Pod, container: &str, most: f64) {
-        let delete = Delete::new(self, pod, container);
+    /// Runs a DEL after a random time, in the background.
+    fn run_del_later(&mut self, pod: &Pod, container: &str, most: f64) {
+        let del = Del::new(self, pod, container);
         let pause = self.seconds(most);
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
-            delete.run().await;
+            del.run().await;
         });
     }
 }
 
+/// What happens to a pod after a power failure of its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Added {
-    Attached,
-    Not,
+enum AfterFailure {
+    Recovered,
+    Evicted,
 }
 
-/// A DEL.
-pub struct Delete {
+/// The end of an ADD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AddOutcome {
+    Attached,
+    Failed,
+}
+
+/// A DEL to run.
+struct Del {
     world: World,
     node: Node,
     container: String,
@@ -340,29 +354,29 @@ pub struct Delete {
     network: Network,
 }
 
-impl Delete {
-    fn new(place: &Place, pod: &Pod, container: &str) -> Self {
-        Delete {
-            world: place.world.clone(),
+impl Del {
+    fn new(runner: &SlotRunner, pod: &Pod, container: &str) -> Self {
+        Del {
+            world: runner.world.clone(),
             node: pod.node.clone(),
             container: container.to_owned(),
             podref: pod.id.podref.clone(),
-            network: place.slot.network,
+            network: runner.slot.network,
         }
     }
 
-    /// Does it, if the node runs.
+    /// Runs it, if the node has power.
     async fn run(&self) {
         let history = &self.world.history;
         if self.node.power() == Power::Off {
-            // When it is back kubelet does it, if the disk is still there.
-            return history.note(Event::Died { container: self.container.clone() });
+            // The kubelet repeats it when the node is back, if the disk survived.
+            return history.record(Event::ContainerLost { container: self.container.clone() });
         }
-        history.note(Event::DelStarted { container: self.container.clone() });
+        history.record(Event::DelStarted { container: self.container.clone() });
         let pools = self.world.layout.pools(self.network);
         let del = self.node.del(&self.container, INTERFACE, &self.podref, &pools);
-        if self.node.while_on(del).await.is_some() {
-            history.note(Event::DelEnded { container: self.container.clone() });
+        if self.node.while_powered(del).await.is_some() {
+            history.record(Event::DelSucceeded { container: self.container.clone() });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What else happens: power failures, daemons that fall, people who annotate objects, an API server that forgets old revisions.
+//! Disruptions of the cluster: power failures, daemon crashes, users who annotate claims, an API server that compacts old revisions.
 
 use std::time::Duration;
 
@@ -6,15 +6,16 @@ use fake_api::store::Endpoint;
 use fastrand::Rng;
 use serde_json::json;
 
-use super::layout::{CLAIMS, INTERFACE, NAMESPACE};
+use super::layout::{INTERFACE, NAMESPACE};
 use super::node::{Disk, Node};
 use super::{CHURN, World};
 use crate::sim::history::Event;
+use crate::sim::server::CLAIMS;
 
-/// A power failure this long before the end of the churn is a short one.
-const SOON: Duration = Duration::from_secs(80);
+/// In this time before the end of the churn, power failures are short, so that every node runs again when the faults have ended.
+const SHORT_FAILURES: Duration = Duration::from_secs(80);
 
-/// Lets it all happen.
+/// Starts all disruptions, in the background.
 pub fn spawn(world: &World, rng: &mut Rng) {
     for node in world.nodes.iter() {
         tokio::spawn(fail_and_recover(world.clone(), node.clone(), rng.fork()));
@@ -24,40 +25,42 @@ pub fn spawn(world: &World, rng: &mut Rng) {
     tokio::spawn(compact(world.clone(), rng.fork()));
 }
 
+/// Sleeps for a random time. `from` and `to` are in seconds.
 async fn pause(rng: &mut Rng, from: u64, to: u64) {
     tokio::time::sleep(Duration::from_millis(rng.u64(from * 1000..to * 1000))).await;
 }
 
-/// Power failures, up to the end of the churn.
+/// Cuts the power of a node again and again, until the churn ends.
 async fn fail_and_recover(world: World, node: Node, mut rng: Rng) {
     loop {
         pause(&mut rng, 20, 400).await;
-        if !world.churns() {
+        if !world.is_churning() {
             return;
         }
-        world.history.detail(|| format!("{} fails", node.name));
+        world.history.note(|| format!("{} fails", node.name));
         node.fail();
-        let longest = if world.history.now() + SOON < CHURN { 90 } else { 20 };
+        let longest = if world.history.now() + SHORT_FAILURES < CHURN { 90 } else { 20 };
         pause(&mut rng, 5, longest).await;
         let disk = if rng.bool() { Disk::Kept } else { Disk::Lost };
-        world.history.detail(|| format!("{} recovers, disk {disk:?}", node.name));
-        let left = node.recover(disk);
-        // What ran before the failure is deleted first, as kubelet does.
-        for record in left {
-            world.history.note(Event::DelStarted { container: record.container_id.clone() });
+        world.history.note(|| format!("{} recovers, disk {disk:?}", node.name));
+        let earlier = node.recover(disk);
+        // The kubelet deletes the containers from before the failure first.
+        for record in earlier {
+            world.history.record(Event::DelStarted { container: record.container_id.clone() });
             let del = node.del(&record.container_id, INTERFACE, &record.podref, &[]);
-            if node.while_on(del).await.is_some() {
-                world.history.note(Event::DelEnded { container: record.container_id });
+            if node.while_powered(del).await.is_some() {
+                world.history.record(Event::DelSucceeded { container: record.container_id });
             }
         }
     }
 }
 
+/// Crashes the daemon of a node and starts it again, until the churn ends. Then the daemon stays up.
 async fn restart_daemon(world: World, node: Node, mut rng: Rng) {
-    while world.churns() {
+    while world.is_churning() {
         pause(&mut rng, 20, 200).await;
-        if world.churns() {
-            world.history.detail(|| format!("the daemon of {} falls", node.name));
+        if world.is_churning() {
+            world.history.note(|| format!("the daemon of {} crashes", node.name));
             node.stop_daemon();
             pause(&mut rng, 0, 5).await;
         }
@@ -65,9 +68,9 @@ async fn restart_daemon(world: World, node: Node, mut rng: Rng) {
     }
 }
 
-/// Somebody annotates claims: their versions change under those who hold them.
+/// Annotates claims, so that their resourceVersion changes between a read and a write of our code.
 async fn annotate(world: World, mut rng: Rng) {
-    while world.churns() {
+    while world.is_churning() {
         pause(&mut rng, 1, 6).await;
         let patch = json!({ "metadata": { "annotations": { "someone/was-here": rng.u32(..).to_string() } } });
         world.server.with(|store| {
@@ -79,9 +82,9 @@ async fn annotate(world: World, mut rng: Rng) {
     }
 }
 
-/// The API server forgets what is older than some seconds.
+/// Compacts the revisions that are older than some seconds: a watch or list from them fails (410).
 async fn compact(world: World, mut rng: Rng) {
-    while world.churns() {
+    while world.is_churning() {
         let revision = world.server.with(|store| store.revision());
         pause(&mut rng, 5, 60).await;
         world.server.with(|store| store.compact(revision));
