@@ -102,7 +102,7 @@ impl Add<'_> {
     ) -> Result<(), Error> {
         let entries = |(delegate, attached): (&Delegate, &Attached)| {
             let Attached { result, device_info, .. } = attached;
-            report::entries(&delegate.network.label, delegate.role, result, device_info.clone())
+            report::entries(delegate, result, device_info.clone())
         };
         let entries: Vec<_> = delegates.iter().zip(attached).flat_map(entries).collect();
         let Some(status) = nad::render(&entries) else { return Ok(()) };

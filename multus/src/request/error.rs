@@ -21,9 +21,13 @@ pub(crate) enum RequestError {
     /// The network is in a namespace that the pod may not use.
     #[error(
         "GetNetworkDelegates: namespace isolation enabled, annotation violates permission, pod is in namespace {own} but refers to \
-         target namespace {target}"
+         target namespace {target}; correct the annotation {annotation} of pod {own}/{pod}, or add the namespace to globalNamespaces"
     )]
     Isolated {
+        /// The pod's name.
+        pod: String,
+        /// The key of the annotation.
+        annotation: &'static str,
         /// The pod's namespace.
         own: String,
         /// The namespace of the network.

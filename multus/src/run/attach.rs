@@ -17,7 +17,7 @@ use super::sandbox::{DelegateRef, Sandbox};
 use super::{device_info, edit};
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::plan::{Delegate, Role, device_file};
+use crate::plan::{Delegate, Role, add_args, device_file};
 use crate::record::{self, Owner};
 
 /// Longest time for undoing a failed ADD, beyond the deadline of the ADD. The runtime's DEL does what is left.
@@ -123,14 +123,7 @@ impl Attach<'_> {
         let what = "error adding container to network";
         let failed = |error: CniError| Error::from(error.context(sandbox.prefix(&network.list, what)));
         check_free(socket, delegate).map_err(|error| Failure::Before(failed(error)))?;
-        let mut args = sandbox.args.clone();
-        // Upstream gives plugins both requests in CNI_ARGS too, on ADD only.
-        if let Some(mac) = &request.mac {
-            args.set("MAC", mac);
-        }
-        if !request.ips.is_empty() {
-            args.set("IP", &request.ips.join(","));
-        }
+        let args = add_args(&sandbox.args, self.args, delegate);
         let within = |error| Failure::Within(failed(error));
         let raw = sandbox.chain(delegate.into(), &args, self.deadline).add().map_err(within)?;
         let unusable = |e: ResultError| within(CniError::new(Code::Decoding, e.to_string()));
