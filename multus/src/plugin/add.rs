@@ -16,7 +16,7 @@ use crate::conf::{Conf, DefaultNetworks};
 use crate::error::Error;
 use crate::plan::{self, Delegate, RuntimeRequest};
 use crate::report;
-use crate::request::{self, Definitions, NetworkRequest, Pod, RequestError};
+use crate::request::{self, AttachmentRequest, Definitions, NetworkRequest, Pod, RequestError};
 use crate::run::{Attach, Attached};
 
 /// Longest time for sending events. The runtime waits meanwhile, and nothing depends on them.
@@ -90,7 +90,10 @@ impl Add<'_> {
             if_name: &self.attachment.if_name,
             runtime_config: &self.conf.runtime_config,
         };
-        Ok(plan::plan(runtime, networks?)?)
+        let mut networks = networks?;
+        let auxiliary = request::auxiliary_network(self.conf)?;
+        networks.extend(auxiliary.map(|network| (network, AttachmentRequest::default())));
+        Ok(plan::plan(runtime, networks)?)
     }
 
     fn write_status(

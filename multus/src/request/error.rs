@@ -51,6 +51,15 @@ pub(crate) enum RequestError {
         /// What is wrong.
         source: DefinitionError,
     },
+    /// A network of the configuration has a `/`, but is no path.
+    #[error(
+        "cannot find network {network:?} of the multus configuration: a text with \"/\" is the path of a file, and there is no such file; \
+         write the absolute path of a file, or a name without a namespace: a definition of that name is read from multusNamespace"
+    )]
+    NotAPath {
+        /// The network, as the configuration names it.
+        network: String,
+    },
     /// A network of the configuration has no usable file.
     #[error("cannot read network {network:?} of the multus configuration: {source}")]
     File {

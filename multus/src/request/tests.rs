@@ -179,6 +179,22 @@ fn a_network_of_the_configuration_without_a_definition_is_a_file_of_the_node() {
 }
 
 #[test]
+fn a_default_network_with_a_namespace_is_refused_with_what_to_write() {
+    let requests = requested(json!({"defaultNetworks": ["default/m"]}), ["", ""], "ns").unwrap();
+    assert_eq!(requests[1], "path default/m");
+    let resolved = |path: &str| {
+        resolve(&request(Origin::Path(path.into())), &Definitions::new(), Path::new("/nowhere"), None)
+    };
+    let error = resolved("default/m").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "cannot find network \"default/m\" of the multus configuration: a text with \"/\" is the path of a file, and there is no such file; \
+         write the absolute path of a file, or a name without a namespace: a definition of that name is read from multusNamespace"
+    );
+    assert!(matches!(resolved("/nowhere/m.conf"), Err(RequestError::File { .. })));
+}
+
+#[test]
 fn the_error_of_a_wrong_definition_names_it() {
     let nad = serde_json::from_value(json!({"spec": {"config": "{"}})).unwrap();
     let definitions = Definitions::from([(nad_ref("bad"), Lookup::Found(nad))]);

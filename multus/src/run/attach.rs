@@ -19,6 +19,7 @@ use crate::conf::Conf;
 use crate::error::Error;
 use crate::plan::{Delegate, Role, add_args, device_file};
 use crate::record::{self, Owner};
+use crate::report::with_failed_undo;
 
 /// Longest time for undoing a failed ADD, beyond the deadline of the ADD. The runtime's DEL does what is left.
 const UNDO_LIMIT: Duration = Duration::from_secs(30);
@@ -156,11 +157,7 @@ impl Attach<'_> {
             undone.and_then(|()| Ok(record::remove(&self.conf.cni_dir, &self.attachment.container_id)?));
         match removed {
             Ok(()) => error,
-            Err(left) => {
-                let CniError { code, msg, details } = error.to_cni();
-                let msg = format!("{msg}; undoing it failed too, DEL must do it: {left}");
-                CniError { code, msg, details }.into()
-            }
+            Err(left) => with_failed_undo(error.to_cni(), &left.to_cni()).into(),
         }
     }
 

@@ -116,19 +116,6 @@ fn a_network_without_a_version_has_an_event_and_an_entry() {
 }
 
 #[test]
-fn an_address_that_the_runtime_requests_is_for_the_default_network_only() {
-    let bench = Bench::new();
-    let (mut call, attachment) = (bench.call(), bench.attachment());
-    call.args.set("IP", "10.0.0.7");
-    let (conf, pod) = (Conf::read(&call).unwrap(), crate::request::pod::pod_of_add(&call.args).unwrap());
-    let deadline = Deadline::after(Duration::from_secs(20));
-    let add = Add { conf: &conf, attachment: &attachment, args: &call.args, pod: pod.as_ref(), deadline };
-    add.run(&conf.default_networks().unwrap(), Some(api("a").api())).unwrap();
-    let has_ip: Vec<bool> = bench.calls().iter().map(|(head, _)| head.contains("IP=10.0.0.7")).collect();
-    assert_eq!(has_ip, [true, false]);
-}
-
-#[test]
 fn requests_reach_the_plugin_as_runtime_config_and_args_and_cni_args() {
     let mut bench = Bench::new();
     bench.conf["runtimeConfig"] = json!({"portMappings": [{"hostPort": 80}]});
