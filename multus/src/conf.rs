@@ -1,6 +1,8 @@
 //! The configuration that multus receives from the runtime.
 
-use std::path::PathBuf;
+mod without_effect;
+
+use std::path::{Path, PathBuf};
 
 use cni::exec::SearchPath;
 use cni::names::NetworkName;
@@ -12,8 +14,10 @@ use serde_json::{Map, Value};
 
 use crate::network::Network;
 
-/// The known keys. They match in any case, as in Go. Other keys are ignored: configurations have keys of other programs.
+/// The keys with an effect. They match in any case, as in Go. Other keys are ignored, because configurations have keys of other programs,
+/// with a warning for those that [`without_effect`] lists.
 const KNOWN: &[&str] = &[
+    "auxiliaryCNIChainName",
     "binDir",
     "cniDir",
     "clusterNetwork",
@@ -54,6 +58,9 @@ pub struct Conf {
     /// `runtimeConfig`: the capability arguments of the runtime, for the default network.
     pub runtime_config: Map<String, Value>,
     default: Written,
+    auxiliary_chain: String,
+    /// Warnings about keys without effect, for the log of the runtime.
+    pub warnings: Vec<String>,
 }
 
 /// Which networks of other namespaces a pod may request.
@@ -87,9 +94,20 @@ pub enum DefaultNetworks {
     },
 }
 
+/// `auxiliaryCNIChainName`: plugins that run after all networks of every pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuxiliaryChain {
+    /// The name of its network.
+    pub name: NetworkName,
+    /// The folder of its plugins: that name, beside the file of `clusterNetwork`.
+    pub folder: PathBuf,
+}
+
 #[derive(Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
+    #[serde(rename = "auxiliaryCNIChainName")]
+    auxiliary_chain: String,
     bin_dir: String,
     cni_dir: String,
     cluster_network: String,
@@ -108,6 +126,7 @@ struct Wire {
 impl Default for Wire {
     fn default() -> Self {
         Wire {
+            auxiliary_chain: String::new(),
             bin_dir: String::new(),
             cni_dir: String::new(),
             cluster_network: String::new(),
@@ -150,6 +169,8 @@ impl Conf {
             system_namespaces: wire.system_namespaces,
             multus_namespace,
             runtime_config: call.conf.runtime_config.clone(),
+            auxiliary_chain: wire.auxiliary_chain,
+            warnings: without_effect::warnings(call.conf.object()),
             // As upstream: with a clusterNetwork, delegates are not even checked.
             default: if !wire.cluster_network.is_empty() {
                 Written::Cluster { network: wire.cluster_network, others: wire.default_networks }
@@ -159,6 +180,35 @@ impl Conf {
                 Written::Missing
             },
         })
+    }
+
+    /// Checks what [`Conf::read`] leaves unchecked, because DEL must succeed in spite of it. Code 7 for a wrong `auxiliaryCNIChainName`.
+    pub fn check_keys(&self) -> Result<(), CniError> {
+        self.auxiliary_chain().map(drop)
+    }
+
+    /// The auxiliary chain. Code 7 if its name is not valid, or if `clusterNetwork` is no path.
+    pub fn auxiliary_chain(&self) -> Result<Option<AuxiliaryChain>, CniError> {
+        if self.auxiliary_chain.is_empty() {
+            return Ok(None);
+        }
+        // The name becomes part of a path.
+        let name = NetworkName::parse(&self.auxiliary_chain)
+            .map_err(|e| e.context("LoadNetConf: auxiliaryCNIChainName"))?;
+        let cluster_network = match &self.default {
+            Written::Cluster { network, .. } => network.as_str(),
+            Written::Delegates(_) | Written::Missing => "",
+        };
+        // As Go's filepath.Dir: the folder of "/a/b" is "/a", that of "/a/b/" is "/a/b".
+        let Some((parent, _)) = cluster_network.rsplit_once('/') else {
+            let msg = format!(
+                "LoadNetConf: auxiliary chain used but ClusterNetwork must be a path, and it is not a path: {cluster_network}: name the \
+                 file of the default network in clusterNetwork, or remove auxiliaryCNIChainName"
+            );
+            return Err(CniError::new(Code::InvalidConfig, msg));
+        };
+        let folder = Path::new(if parent.is_empty() { "/" } else { parent }).join(name.as_str());
+        Ok(Some(AuxiliaryChain { name, folder }))
     }
 
     /// The networks that every pod gets. Code 7 if there is none; for a wrong delegate the code of its error.
@@ -199,92 +249,4 @@ fn path(text: String) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::testing::call;
-
-    fn read(conf: Value) -> Result<Conf, CniError> {
-        Conf::read(&call(&conf, "/bin", ""))
-    }
-
-    #[test]
-    fn defaults_are_upstreams() {
-        let conf = read(json!({"name": "n", "type": "multus", "clusterNetwork": "c"})).unwrap();
-        assert_eq!(conf.conf_dir.to_str(), Some("/etc/cni/multus/net.d"));
-        assert_eq!(conf.cni_dir.to_str(), Some("/var/lib/cni/multus"));
-        assert_eq!(conf.path.to_text(), "/opt/cni/bin:/bin");
-        assert_eq!(conf.multus_namespace.as_str(), "kube-system");
-        assert_eq!(conf.system_namespaces, ["kube-system"]);
-        assert_eq!(conf.isolation, Isolation::Off);
-        assert_eq!((conf.kubeconfig, conf.readiness_file), (None, None));
-    }
-
-    #[test]
-    fn keys_match_in_any_case_and_unknown_keys_are_ignored() {
-        let conf = read(json!({"name": "n", "CNIDIR": "/c", "ReadinessIndicatorFile": "/r", "cniConf": "/x", "logLevel": 3,
-            "NamespaceIsolation": true, "globalNamespaces": " a, b,", "BinDir": "/b", "delegates": null}))
-        .unwrap();
-        assert_eq!((conf.cni_dir.to_str(), conf.path.to_text().as_str()), (Some("/c"), "/b:/bin"));
-        assert_eq!(conf.readiness_file.unwrap().to_str(), Some("/r"));
-        assert_eq!(conf.isolation, Isolation::Except(vec!["a".into(), "b".into()]));
-    }
-
-    #[test]
-    fn isolation_without_global_namespaces_allows_the_namespace_default() {
-        let conf = read(json!({"name": "n", "namespaceIsolation": true})).unwrap();
-        assert_eq!(conf.isolation, Isolation::Except(vec!["default".into()]));
-    }
-
-    #[test]
-    fn delegates_are_ignored_beside_a_cluster_network() {
-        let conf = read(
-            json!({"name": "n", "clusterNetwork": "c", "defaultNetworks": ["d"], "delegates": [{"bad": 1}]}),
-        )
-        .unwrap();
-        let want = DefaultNetworks::Cluster { network: "c".into(), others: vec!["d".into()] };
-        assert_eq!(conf.default_networks().unwrap(), want);
-    }
-
-    #[test]
-    fn wrong_configurations_are_refused_with_the_reason() {
-        let wrong = |conf: Value| match read(conf) {
-            Err(error) => error,
-            Ok(conf) => conf.default_networks().unwrap_err(),
-        };
-        for (bad, code, msg) in [
-            (
-                json!({"name": "n"}),
-                Code::InvalidConfig,
-                "LoadNetConf: at least one delegate/clusterNetwork must be specified",
-            ),
-            (json!({"name": "n", "delegates": []}), Code::InvalidConfig, "at least one delegate"),
-            (json!({"name": "n", "delegates": {}}), Code::Decoding, "LoadNetConf: failed to load netconf: "),
-            (json!({"name": "n", "cniDir": 3}), Code::Decoding, "LoadNetConf: failed to load netconf: "),
-            (
-                json!({"name": "n", "delegates": [null]}),
-                Code::Decoding,
-                "LoadNetConf: failed to load netconf: ",
-            ),
-            (
-                json!({"name": "n", "delegates": [{"name": "a"}]}),
-                Code::InvalidConfig,
-                "LoadNetConf: failed to load delegate 0 config: ",
-            ),
-            (
-                json!({"name": "n", "multusNamespace": "a/b"}),
-                Code::InvalidConfig,
-                "multusNamespace: \"a/b\" is not",
-            ),
-            (
-                json!({"name": "n", "delegates": [{"name": "a", "type": "a"}, {"name": "b", "plugins": [{"type": "multus-shim"}]}]}),
-                Code::InvalidConfig,
-                "failed to load delegate 1 config: network \"b\" has multus itself (\"multus-shim\") as a plugin",
-            ),
-        ] {
-            let error = wrong(bad);
-            assert!(error.msg.contains(msg) && error.code == code, "{error:?} is not {code:?} {msg}");
-        }
-    }
-}
+mod tests;

@@ -32,4 +32,4 @@ mod source;
 #[cfg(test)]
 mod testing;
 
-pub use plugin::Multus;
+pub use plugin::{Multus, Passthru};

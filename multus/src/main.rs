@@ -1,10 +1,10 @@
-//! The CNI plugin `multus`, which may also be installed as `multus-shim`.
+//! The CNI plugin `multus`, which may also be installed as `multus-shim`. Installed as `passthru` it is the plugin of that name.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use multus::Multus;
+use multus::{Multus, Passthru};
 
 // The allocator of musl makes a system call for nearly every page.
 #[global_allocator]
@@ -13,16 +13,19 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 fn main() -> ExitCode {
     let mut args = std::env::args();
     let program = args.next().unwrap_or_default();
+    let name = Path::new(&program).file_name().and_then(|name| name.to_str()).unwrap_or("multus");
     if args.any(|arg| matches!(arg.as_str(), "-v" | "--version" | "-version" | "--v")) {
-        return print_version(&program);
+        return print_version(name);
+    }
+    if name == "passthru" {
+        return cni::plugin::main(&Passthru);
     }
     node::rng::seed_from_kernel();
     cni::plugin::main(&Multus)
 }
 
 /// Prints the version as upstream does, for tools that parse it. A value that the build did not set is "unknown".
-fn print_version(program: &str) -> ExitCode {
-    let name = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or("multus");
+fn print_version(name: &str) -> ExitCode {
     let version = env!("CARGO_PKG_VERSION");
     let state = option_env!("MULTUS_RS_TREE_STATE").unwrap_or("unknown");
     let commit = option_env!("MULTUS_RS_COMMIT").unwrap_or("unknown");

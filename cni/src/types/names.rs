@@ -7,9 +7,12 @@ use crate::types::error::{CniError, Code};
 /// The longest interface name in bytes; the kernel's IFNAMSIZ is 16 with the final NUL.
 const IF_NAME_MAX: usize = 15;
 
-/// The longest container id, network or plugin name, in bytes. The name of a cache file joins a network name, a container id (64 bytes
-/// from today's runtimes) and an interface name; the kernel allows 255 bytes.
+/// The longest container id or plugin name, in bytes.
 const NAME_MAX: usize = 128;
+
+/// The longest network name, in bytes: that of a Kubernetes object, whose name a network gets if its configuration has none. The name of a
+/// cache file joins it with container id and interface, so the kernel's limit for a file (255 bytes) can be reached earlier.
+const NETWORK_NAME_MAX: usize = 253;
 
 macro_rules! checked_name {
     ($(#[$doc:meta])* $name:ident) => {
@@ -65,7 +68,7 @@ impl ContainerId {
         if text.is_empty() {
             return Err(CniError::new(Code::UnknownContainer, "missing containerID"));
         }
-        if !is_word(text) {
+        if !is_word(text) || text.len() > NAME_MAX {
             return Err(CniError::new(Code::InvalidEnvironment, "invalid characters in containerID")
                 .with_details(shown(text)));
         }
@@ -82,6 +85,14 @@ impl NetworkName {
         if !is_word(text) {
             return Err(CniError::new(Code::InvalidConfig, "invalid characters found in network name")
                 .with_details(shown(text)));
+        }
+        if text.len() > NETWORK_NAME_MAX {
+            let msg = format!(
+                "network name {:?} has {} bytes, but at most {NETWORK_NAME_MAX} are allowed",
+                shown(text),
+                text.len()
+            );
+            return Err(CniError::new(Code::InvalidConfig, msg));
         }
         Ok(NetworkName(text.to_owned()))
     }
@@ -124,12 +135,10 @@ impl PluginType {
     }
 }
 
-/// Whether `text` matches `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$` and is not longer than [`NAME_MAX`].
+/// Whether `text` matches `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`.
 fn is_word(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    text.len() <= NAME_MAX
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(allowed)
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(allowed)
 }
 
 /// The first 64 characters of `text`, escaped: a name from a user must not forge a log line.
@@ -180,6 +189,9 @@ mod tests {
         assert_eq!(NetworkName::parse("").unwrap_err().msg, "missing network name");
         assert_eq!(NetworkName::parse("te%%st").unwrap_err().code, Code::InvalidConfig);
         assert!(NetworkName::parse("macvlan-conf").is_ok());
+        assert!(NetworkName::parse(&"x".repeat(253)).is_ok());
+        let error = NetworkName::parse(&"x".repeat(254)).unwrap_err();
+        assert!(error.msg.contains("has 254 bytes, but at most 253 are allowed"), "{error}");
     }
 
     #[test]

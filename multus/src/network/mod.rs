@@ -5,5 +5,5 @@ mod on_disk;
 mod types;
 
 pub use definition::{DefinitionError, of_definition};
-pub use on_disk::{OnDiskError, by_name, by_path};
+pub use on_disk::{OnDiskError, auxiliary, by_name, by_path};
 pub use types::{Network, is_self};

@@ -4,10 +4,15 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use cni::Version;
+use cni::names::NetworkName;
 use node::files::{FileError, read_bounded};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::types::Network;
+
+/// The plugin whose ADD answers with an empty result.
+const PASSTHRU: &str = "passthru";
 
 /// Largest file that is read, in bytes. A configuration has some KiB.
 const MAX_FILE: u64 = 1 << 20;
@@ -103,20 +108,45 @@ fn append_drop_ins(path: &Path, list: &mut Map<String, Value>) -> Result<(), OnD
         Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
         _ => false,
     };
-    let name = list.get("name").and_then(Value::as_str).map(cni::names::NetworkName::parse);
+    let name = list.get("name").and_then(Value::as_str).map(NetworkName::parse);
     // The name becomes part of a path, so it must be a valid one. An invalid one is refused later, with the list.
     let (false, Some(Ok(name)), Some(parent)) = (only_inlined, name, path.parent()) else { return Ok(()) };
-    let mut drop_ins = Vec::new();
-    let folder = parent.join(name.as_str());
-    for file in files_of(&folder)?.iter().filter(|file| has_extension(file, &["conf"])) {
-        drop_ins.push(Value::Object(read(file)?));
-    }
+    let mut drop_ins = drop_ins(&parent.join(name.as_str()))?;
     match list.entry("plugins").or_insert_with(|| Value::Array(Vec::new())) {
         // The plugins of the list itself run first.
         Value::Array(plugins) => plugins.append(&mut drop_ins),
         _ => return Err(unusable(path, "\"plugins\" must be a list")),
     }
     Ok(())
+}
+
+/// Returns the network of the plugins in `folder`. They follow the plugin `passthru`, which makes nothing: most plugins of such a chain need
+/// the result of an earlier one. `None` if the folder has no plugin.
+pub fn auxiliary(
+    folder: &Path,
+    name: &NetworkName,
+    version: Version,
+) -> Result<Option<Network>, OnDiskError> {
+    let drop_ins = drop_ins(folder)?;
+    if drop_ins.is_empty() {
+        return Ok(None);
+    }
+    let mut plugins = vec![json!({"type": PASSTHRU, "name": "passthru-cni"})];
+    plugins.extend(drop_ins);
+    // Upstream's passthru does not know CHECK.
+    let list = json!({"cniVersion": version.as_str(), "name": name.as_str(), "disableCheck": true, "plugins": plugins});
+    let object = list.as_object().cloned().unwrap_or_default();
+    network(folder, object).map(Some)
+}
+
+/// The configurations of single plugins in `folder`, `*.conf` in the order of file names.
+fn drop_ins(folder: &Path) -> Result<Vec<Value>, OnDiskError> {
+    let files = files_of(folder)?;
+    files
+        .iter()
+        .filter(|file| has_extension(file, &["conf"]))
+        .map(|file| Ok(Value::Object(read(file)?)))
+        .collect()
 }
 
 /// The configuration files of a folder in the order of names. A folder that is missing has none.
@@ -160,104 +190,4 @@ fn unusable(path: &Path, reason: &str) -> OnDiskError {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-    use tempfile::TempDir;
-
-    use super::*;
-
-    fn folder(files: &[(&str, Value)]) -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, content) in files {
-            put(folder.path(), name, &content.to_string());
-        }
-        folder
-    }
-
-    fn put(folder: &Path, name: &str, text: &str) {
-        let path = folder.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        node::files::write_atomic(&path, text.as_bytes(), 0o600).unwrap();
-    }
-
-    fn types(network: &Network) -> Vec<&str> {
-        network.list.plugins.iter().map(|p| p.plugin_type.as_str()).collect()
-    }
-
-    #[test]
-    fn a_network_is_found_by_the_name_in_its_file_and_the_first_file_wins() {
-        let folder = folder(&[
-            ("30.conf", json!({"name": "a", "type": "late"})),
-            ("20.json", json!({"NAME": "a", "type": "first"})),
-            ("10.conflist", json!({"name": "b", "plugins": [{"type": "list"}]})),
-            ("00.txt", json!("not read")),
-        ]);
-        assert_eq!(types(&by_name(folder.path(), "a").unwrap()), ["first"]);
-        assert_eq!(by_name(folder.path(), "b").unwrap().label, "b");
-    }
-
-    #[test]
-    fn a_name_that_is_not_found_is_reported_in_upstreams_words() {
-        let empty = tempfile::tempdir().unwrap();
-        let shown = empty.path().display();
-        assert_eq!(
-            by_name(empty.path(), "a").unwrap_err().to_string(),
-            format!("No networks found in {shown}")
-        );
-        assert_eq!(
-            by_name(&empty.path().join("x"), "a").unwrap_err().to_string(),
-            format!("No networks found in {shown}/x")
-        );
-        put(empty.path(), "1.conf", "{}");
-        let error = by_name(empty.path(), "a").unwrap_err().to_string();
-        assert_eq!(error, format!("no network available in the name a in cni dir {shown}"));
-        put(empty.path(), "0.conflist", "{");
-        let error = by_name(empty.path(), "a").unwrap_err().to_string();
-        assert!(
-            error.starts_with(&format!("Error loading CNI conflist file {shown}/0.conflist: ")),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_list_by_path_has_the_plugins_of_its_drop_in_directory() {
-        let list =
-            |only: bool| json!({"name": "net", "loadOnlyInlinedPlugins": only, "plugins": [{"type": "a"}]});
-        let folder = folder(&[
-            ("open.conflist", list(false)),
-            ("closed.conflist", list(true)),
-            ("net/20.conf", json!({"type": "c"})),
-            ("net/10.conf", json!({"type": "b"})),
-            ("net/15.json", json!({"type": "not taken"})),
-        ]);
-        assert_eq!(types(&by_path(&folder.path().join("open.conflist")).unwrap()), ["a", "b", "c"]);
-        assert_eq!(types(&by_path(&folder.path().join("closed.conflist")).unwrap()), ["a"]);
-    }
-
-    #[test]
-    fn the_path_of_a_directory_means_its_first_file() {
-        let folder = folder(&[
-            ("20.conf", json!({"name": "b", "type": "b"})),
-            ("10.json", json!({"name": "a", "type": "a"})),
-        ]);
-        assert_eq!(types(&by_path(folder.path()).unwrap()), ["a"]);
-    }
-
-    #[test]
-    fn a_path_without_a_network_is_reported() {
-        let folder = folder(&[
-            ("a.conf", json!({"name": "a"})),
-            ("b.conflist", json!({"name": "../x", "plugins": [{"type": "a"}]})),
-        ]);
-        for (name, want) in [
-            ("a.conf", "Error loading CNI config file"),
-            ("b.conflist", "invalid characters found in network name"),
-            ("missing.conf", "No such file"),
-        ] {
-            let error = by_path(&folder.path().join(name)).unwrap_err().to_string();
-            assert!(error.contains(want), "{name}: {error}");
-        }
-        let error = by_path(&tempfile::tempdir().unwrap().path().join("")).unwrap_err();
-        assert!(matches!(error, OnDiskError::NoFile { .. }), "{error}");
-    }
-}
+mod tests;

@@ -13,6 +13,9 @@ use super::routes::{self, RouteEdit, SeveralGateways};
 use crate::network::Network;
 use crate::request::AttachmentRequest;
 
+/// The longest name of a file in bytes, which the kernel and every file system of a node have (NAME_MAX of limits.h).
+const MAX_FILE_NAME: usize = 255;
+
 /// One network of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delegate {
@@ -57,6 +60,17 @@ pub enum PlanError {
     /// Several gateways of one family.
     #[error(transparent)]
     SeveralGateways(#[from] SeveralGateways),
+    /// The name of a file for this attachment would be too long for the kernel.
+    #[error(
+        "network {network}: the name of its file {file:?} has {} bytes, but a file name has at most {MAX_FILE_NAME}: shorten the name of the \
+         network", .file.len()
+    )]
+    LongName {
+        /// The label of the network.
+        network: String,
+        /// The name of the file.
+        file: String,
+    },
     /// The generated name of an interface is not valid.
     #[error("interface {at}: {source}")]
     Interface {
@@ -88,8 +102,10 @@ pub fn plan(
     let edits = routes::edits(&gateways)?;
     let mut delegates = Vec::with_capacity(networks.len());
     for (at, ((network, request), route_edit)) in networks.into_iter().zip(edits).enumerate() {
-        let role = if at == 0 { Role::Default } else { Role::Additional };
+        // The cached result, by libcni's rule; see `cni::cache`.
         let if_name = interface(at, request.interface.as_ref(), runtime.if_name)?;
+        check_file_name(&network, &format!("{}-{}-{if_name}", network.list.name, runtime.container_id))?;
+        let role = if at == 0 { Role::Default } else { Role::Additional };
         let mut capability_args = match role {
             Role::Default => runtime.runtime_config.clone(),
             Role::Additional => Map::new(),
@@ -98,6 +114,8 @@ pub fn plan(
         // Upstream names the file only with a device, though the capability could be declared without one.
         if request.device_id.is_some() {
             let file = device_file(&network.label, runtime.container_id, &if_name);
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            check_file_name(&network, &name)?;
             capability_args.insert("CNIDeviceInfoFile".to_owned(), file.to_string_lossy().into());
         }
         delegates.push(Delegate { network, role, if_name, request, capability_args, route_edit });
@@ -117,6 +135,14 @@ pub(crate) fn interface(at: usize, requested: Option<&IfName>, first: &IfName) -
             IfName::parse(&format!("net{at}")).map_err(|source| PlanError::Interface { at, source })
         }
     }
+}
+
+/// Refuses a network whose file cannot have this name, before a plugin makes something that cannot be recorded.
+fn check_file_name(network: &Network, file: &str) -> Result<(), PlanError> {
+    if file.len() <= MAX_FILE_NAME {
+        return Ok(());
+    }
+    Err(PlanError::LongName { network: network.label.clone(), file: file.to_owned() })
 }
 
 fn check_interfaces(delegates: &[Delegate]) -> Result<(), PlanError> {
@@ -203,6 +229,36 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_network_name_may_be_as_long_as_the_name_of_its_file_allows() {
+        let long = |length: usize| {
+            let name = "n".repeat(length);
+            let conf = json!({"cniVersion": "1.0.0", "name": name, "type": "a"});
+            let network = Network::from_object(conf.as_object().unwrap().clone(), None).unwrap();
+            planned(json!({}), vec![any("a"), (network, AttachmentRequest::default())])
+        };
+        // `<name>-c1-net1`
+        assert!(long(255 - "-c1-net1".len()).is_ok());
+        let error = long(255 - "-c1-net1".len() + 1).unwrap_err().to_string();
+        assert!(
+            error
+                .ends_with("has 256 bytes, but a file name has at most 255: shorten the name of the network"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_device_file_with_too_long_a_name_is_refused() {
+        let named = |namespace: usize| {
+            let conf = json!({"cniVersion": "1.0.0", "name": "n".repeat(200), "type": "a"});
+            let label = format!("{}/{}", "s".repeat(namespace), "n".repeat(200));
+            let network = Network::from_object(conf.as_object().unwrap().clone(), Some(label)).unwrap();
+            planned(json!({}), vec![any("a"), (network, request(json!({"name": "x", "deviceID": "d"})))])
+        };
+        assert!(named(46).is_ok());
+        assert!(matches!(named(47), Err(PlanError::LongName { .. })));
     }
 
     #[test]

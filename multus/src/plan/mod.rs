@@ -5,7 +5,7 @@ mod delegates;
 mod device;
 mod routes;
 
-pub(crate) use args::delegate_args;
+pub(crate) use args::{add_args, delegate_args};
 pub use delegates::{Delegate, Role, RuntimeRequest, plan};
 pub(crate) use delegates::{PlanError, capabilities, interface};
 pub(crate) use device::device_file;

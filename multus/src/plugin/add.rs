@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::plan::{self, Delegate, RuntimeRequest};
 use crate::record::Moment;
 use crate::report;
-use crate::request::{self, Definitions, NetworkRequest, Pod, RequestError};
+use crate::request::{self, AttachmentRequest, Definitions, NetworkRequest, Pod, RequestError};
 use crate::run::{Attach, Attached};
 
 /// Longest time for sending events. The runtime waits meanwhile, and nothing depends on them.
@@ -93,7 +93,10 @@ impl Add<'_> {
             if_name: &self.attachment.if_name,
             runtime_config: &self.conf.runtime_config,
         };
-        Ok(plan::plan(runtime, networks?)?)
+        let mut networks = networks?;
+        let auxiliary = request::auxiliary_network(self.conf)?;
+        networks.extend(auxiliary.map(|network| (network, AttachmentRequest::default())));
+        Ok(plan::plan(runtime, networks)?)
     }
 
     fn write_status(
@@ -105,7 +108,7 @@ impl Add<'_> {
     ) -> Result<(), Error> {
         let entries = |(delegate, attached): (&Delegate, &Attached)| {
             let Attached { result, device_info, .. } = attached;
-            report::entries(&delegate.network.label, delegate.role, result, device_info.clone())
+            report::entries(delegate, result, device_info.clone())
         };
         let entries: Vec<_> = delegates.iter().zip(attached).flat_map(entries).collect();
         let Some(status) = nad::render(&entries) else { return Ok(()) };

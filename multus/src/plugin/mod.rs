@@ -4,6 +4,7 @@ mod add;
 mod api;
 mod cluster;
 mod default_network;
+mod passthru;
 mod readiness;
 
 use std::time::{Duration, SystemTime};
@@ -18,6 +19,7 @@ pub(crate) use self::add::Add;
 pub(crate) use self::api::Api;
 pub(crate) use self::cluster::OnDemand;
 use self::default_network::default_network;
+pub use self::passthru::Passthru;
 use self::readiness::{check_ready, wait_until_ready};
 use crate::conf::Conf;
 use crate::error::Error;
@@ -83,6 +85,7 @@ impl Plugin for Multus {
 
     fn status(&self, call: &Call) -> Result<(), CniError> {
         let conf = Conf::read(call)?;
+        conf.check_keys()?;
         check_ready(&conf)?;
         let deadline = Deadline::after(STATUS_LIMIT);
         let default = default_network(&conf, &environment, deadline).map_err(|e| e.to_cni())?;
@@ -94,6 +97,8 @@ impl Plugin for Multus {
 fn add(attachment: &Attachment, call: &Call, deadline: Deadline) -> Result<RawResult, Error> {
     let conf = Conf::read(call)?;
     // Wrong input fails before the wait for the default network.
+    conf.check_keys()?;
+    conf.warnings.iter().for_each(|warning| crate::run::warn(warning));
     let defaults = conf.default_networks()?;
     let pod = pod_of_add(&call.args)?;
     wait_until_ready(&conf, deadline)?;

@@ -6,6 +6,10 @@ use super::*;
 use crate::testing::Bench;
 
 fn run(bench: &Bench, verb: &str) -> Result<Value, Value> {
+    run_plugin(&Multus, bench, verb)
+}
+
+fn run_plugin(plugin: &dyn Plugin, bench: &Bench, verb: &str) -> Result<Value, Value> {
     let netns = bench.netns.path().to_str().unwrap().to_owned();
     let lookup = |name: &str| {
         let value = match name {
@@ -13,7 +17,7 @@ fn run(bench: &Bench, verb: &str) -> Result<Value, Value> {
             "CNI_CONTAINERID" => "c1",
             "CNI_IFNAME" => "eth0",
             "CNI_NETNS" => &netns,
-            "CNI_ARGS" => "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod0",
+            "CNI_ARGS" => "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod0;IP=10.0.0.7",
             "CNI_PATH" => "/nowhere",
             _ => return None,
         };
@@ -21,7 +25,7 @@ fn run(bench: &Bench, verb: &str) -> Result<Value, Value> {
     };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let stdin = bench.conf.to_string();
-    let exit = cni::plugin::run(&Multus, &lookup, &mut stdin.as_bytes(), &mut stdout, &mut stderr);
+    let exit = cni::plugin::run(plugin, &lookup, &mut stdin.as_bytes(), &mut stdout, &mut stderr);
     let value = serde_json::from_slice(&stdout).unwrap_or_default();
     if format!("{exit:?}") == format!("{:?}", std::process::ExitCode::SUCCESS) {
         Ok(value)
@@ -48,6 +52,19 @@ fn add_check_and_del_without_an_api_server() {
     run(&bench, "CHECK").unwrap();
     run(&bench, "DEL").unwrap();
     assert_eq!(bench.verbs(), ["main ADD eth0", "main CHECK eth0", "main DEL eth0"]);
+}
+
+#[test]
+fn an_address_that_the_runtime_requests_is_for_the_add_of_the_default_network_only() {
+    let mut bench = bench("1.0.0");
+    let b = json!({"cniVersion": "1.0.0", "name": "b", "type": "b"});
+    bench.conf["delegates"].as_array_mut().unwrap().push(b);
+    run(&bench, "ADD").unwrap();
+    run(&bench, "DEL").unwrap();
+    let calls = bench.calls();
+    let with_ip = calls.iter().filter(|(head, _)| head.contains("IP=10.0.0.7"));
+    let verbs: Vec<&str> = with_ip.map(|(head, _)| head.split(" c1").next().unwrap()).collect();
+    assert_eq!((calls.len(), verbs), (4, vec!["main ADD"]));
 }
 
 #[test]
@@ -104,4 +121,73 @@ fn every_version_is_supported() {
         reply["supportedVersions"],
         json!(["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
     );
+}
+
+/// A node whose default network is the file `net.d/10-main.conflist`, with an auxiliary chain `vendor`.
+fn bench_with_chain() -> Bench {
+    let mut bench = bench("1.0.0");
+    let main = json!({"cniVersion": "1.0.0", "name": "main", "plugins": [{"type": "main"}]});
+    bench.write("net.d/10-main.conflist", &main.to_string());
+    bench.conf.as_object_mut().unwrap().remove("delegates");
+    bench.conf["clusterNetwork"] = bench.path().join("net.d/10-main.conflist").to_str().unwrap().into();
+    bench.conf["auxiliaryCNIChainName"] = "vendor".into();
+    bench.script("passthru", r#"[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.0.0"}'; exit 0"#);
+    bench
+}
+
+#[test]
+fn an_auxiliary_chain_runs_after_all_networks_and_is_deleted_first() {
+    let bench = bench_with_chain();
+    bench.write("net.d/vendor/20.conf", r#"{"type":"b"}"#);
+    bench.write("net.d/vendor/10.conf", r#"{"type":"a","key":1}"#);
+    let result = run(&bench, "ADD").unwrap();
+    assert_eq!(result["ips"][0]["address"], "10.0.0.1/8");
+    let calls = bench.calls();
+    let first_of_chain = &calls[2].1;
+    assert_eq!((&first_of_chain["name"], &first_of_chain["key"]), (&json!("vendor"), &json!(1)));
+    assert_eq!(first_of_chain["prevResult"], json!({"cniVersion": "1.0.0"}));
+    let heads: Vec<String> =
+        calls.iter().map(|(head, _)| head.split(" Ignore").next().unwrap().to_owned()).collect();
+    assert_eq!(heads, ["main ADD c1 eth0", "passthru ADD c1 net1", "a ADD c1 net1", "b ADD c1 net1"]);
+    run(&bench, "CHECK").unwrap();
+    assert_eq!(bench.verbs(), ["main CHECK eth0"]);
+    run(&bench, "DEL").unwrap();
+    assert_eq!(bench.verbs(), ["b DEL net1", "a DEL net1", "passthru DEL net1", "main DEL eth0"]);
+}
+
+#[test]
+fn an_auxiliary_chain_without_plugins_is_no_network() {
+    let bench = bench_with_chain();
+    run(&bench, "ADD").unwrap();
+    assert_eq!(bench.verbs(), ["main ADD eth0"]);
+}
+
+#[test]
+fn an_auxiliary_chain_that_cannot_be_read_attaches_nothing() {
+    let bench = bench_with_chain();
+    bench.write("net.d/vendor/10.conf", "{");
+    let error = run(&bench, "ADD").unwrap_err();
+    let msg = error["msg"].as_str().unwrap();
+    assert!(msg.starts_with("auxiliaryCNIChainName vendor: Error loading CNI config file "), "{msg}");
+    assert!(error["code"] == 7 && bench.verbs().is_empty());
+}
+
+#[test]
+fn a_key_without_effect_keeps_no_pod_from_its_networks() {
+    let mut bench = bench("1.1.0");
+    bench.conf["logFile"] = "/var/log/multus.log".into();
+    for verb in ["STATUS", "ADD", "DEL"] {
+        run(&bench, verb).unwrap();
+    }
+    assert_eq!(bench.verbs(), ["main STATUS ", "main ADD eth0", "main DEL eth0"]);
+}
+
+#[test]
+fn passthru_answers_add_with_an_empty_result() {
+    for version in ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
+        let bench = bench(version);
+        assert_eq!(run_plugin(&Passthru, &bench, "ADD").unwrap(), json!({"cniVersion": version}));
+        run_plugin(&Passthru, &bench, "DEL").unwrap();
+    }
+    assert_eq!(run_plugin(&Passthru, &bench("0.2.0"), "ADD").unwrap_err()["code"], 1);
 }

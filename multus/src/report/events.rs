@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use nad::{NadRef, PodRef};
 use node::event::{Reporter, Severity, about_pod};
 
+use super::status::made_something;
 use crate::request::Pod;
 
 /// The event of an attachment: `Add net1 [10.1.1.11/24] from default/macvlan-conf`. `None` for a result without interfaces and
@@ -17,7 +18,7 @@ pub(crate) fn added(
     result: &CniResult,
     now: Timestamp,
 ) -> Option<Event> {
-    if result.interfaces.is_empty() && result.ips.is_empty() {
+    if !made_something(result) {
         return None;
     }
     let ips: Vec<String> = result.ips.iter().map(|ip| ip.address.to_string()).collect();

@@ -21,9 +21,13 @@ pub(crate) enum RequestError {
     /// The network is in a namespace that the pod may not use.
     #[error(
         "GetNetworkDelegates: namespace isolation enabled, annotation violates permission, pod is in namespace {own} but refers to \
-         target namespace {target}"
+         target namespace {target}; correct the annotation {annotation} of pod {own}/{pod}, or add the namespace to globalNamespaces"
     )]
     Isolated {
+        /// The pod's name.
+        pod: String,
+        /// The key of the annotation.
+        annotation: &'static str,
         /// The pod's namespace.
         own: String,
         /// The namespace of the network.
@@ -46,6 +50,15 @@ pub(crate) enum RequestError {
         nad_ref: NadRef,
         /// What is wrong.
         source: DefinitionError,
+    },
+    /// A network of the configuration has a `/`, but is no path.
+    #[error(
+        "cannot find network {network:?} of the multus configuration: a text with \"/\" is the path of a file, and there is no such file; \
+         write the absolute path of a file, or a name without a namespace: a definition of that name is read from multusNamespace"
+    )]
+    NotAPath {
+        /// The network, as the configuration names it.
+        network: String,
     },
     /// A network of the configuration has no usable file.
     #[error("cannot read network {network:?} of the multus configuration: {source}")]

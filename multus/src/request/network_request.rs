@@ -51,15 +51,18 @@ pub(crate) fn network_requests(
     let replacement = pod.default_network.as_deref().unwrap_or_default();
     let replacement = selection::parse_default(replacement, &conf.multus_namespace)
         .map_err(in_annotation(DEFAULT_NETWORK))?;
-    // As upstream, namespaceIsolation does not apply to this annotation.
     if let (Some(element), Some(first)) = (replacement, requests.first_mut()) {
+        // This annotation means networks of multusNamespace unless it names another, so isolation allows that namespace.
+        if element.namespace != conf.multus_namespace {
+            check_isolation(&conf.isolation, pod, DEFAULT_NETWORK, &element.namespace)?;
+        }
         *first = of_element(element);
     }
     let pod_namespace = &pod.pod_ref.namespace;
     let networks = pod.networks.as_deref().unwrap_or_default();
     for element in selection::parse(networks, pod_namespace).map_err(in_annotation(NETWORKS))? {
         // Before any definition is read: the pod must not learn whether it exists.
-        check_isolation(&conf.isolation, pod_namespace, &element.namespace)?;
+        check_isolation(&conf.isolation, pod, NETWORKS, &element.namespace)?;
         requests.push(of_element(element));
     }
     Ok(requests)
@@ -102,10 +105,18 @@ fn origin(network: &str, namespace: &DnsLabel) -> Origin {
     }
 }
 
-fn check_isolation(isolation: &Isolation, own: &DnsLabel, target: &DnsLabel) -> Result<(), RequestError> {
+/// Refuses a network of the namespace `target` that `annotation` of `pod` names, unless the pod may use that namespace.
+fn check_isolation(
+    isolation: &Isolation,
+    pod: &Pod,
+    annotation: &'static str,
+    target: &DnsLabel,
+) -> Result<(), RequestError> {
+    let own = &pod.pod_ref.namespace;
     match isolation {
         Isolation::Except(shared) if own != target && !shared.iter().any(|n| n == target.as_str()) => {
-            Err(RequestError::Isolated { own: own.to_string(), target: target.to_string() })
+            let (pod, own, target) = (pod.pod_ref.name.to_string(), own.to_string(), target.to_string());
+            Err(RequestError::Isolated { pod, annotation, own, target })
         }
         Isolation::Except(_) | Isolation::Off => Ok(()),
     }

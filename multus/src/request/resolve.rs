@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use cni::{CniError, Code};
 use nad::{NETWORKS, NadRef, NetworkAttachmentDefinition};
 
 use super::error::RequestError;
 use super::network_request::{NetworkRequest, Origin};
 use super::pod::Pod;
+use crate::conf::Conf;
 use crate::network::{self, DefinitionError, Network, OnDiskError};
 
 /// The answer of the API server about one definition.
@@ -41,6 +43,9 @@ pub(crate) fn resolve(
 ) -> Result<Network, RequestError> {
     match &request.origin {
         Origin::Inline(network) => Ok(network.clone()),
+        Origin::Path(path) if path.is_relative() && !path.exists() => {
+            Err(RequestError::NotAPath { network: path.to_string_lossy().into_owned() })
+        }
         Origin::Path(path) => network::by_path(path).map_err(in_file(&path.to_string_lossy())),
         Origin::OnDisk(name) => network::by_name(conf_dir, name).map_err(in_file(name)),
         Origin::Named(nad_ref) => match definitions.get(nad_ref) {
@@ -63,6 +68,13 @@ pub(crate) fn resolve(
             None => Err(missing(nad_ref, "there is no access to the API server", pod)),
         },
     }
+}
+
+/// Returns the network of `auxiliaryCNIChainName`, if its folder has plugins.
+pub(crate) fn auxiliary_network(conf: &Conf) -> Result<Option<Network>, CniError> {
+    let Some(chain) = conf.auxiliary_chain()? else { return Ok(None) };
+    network::auxiliary(&chain.folder, &chain.name, conf.cni_version)
+        .map_err(|e| CniError::new(Code::InvalidConfig, format!("auxiliaryCNIChainName {}: {e}", chain.name)))
 }
 
 fn of_definition(

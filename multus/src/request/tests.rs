@@ -53,8 +53,28 @@ fn system_namespaces_get_no_default_networks() {
 fn the_default_network_annotation_replaces_the_first_network() {
     let got = requested(json!({"multusNamespace": "mns"}), ["b", "special"], "ns").unwrap();
     assert_eq!(got, ["mns/special", "named mns/extra", "ns/b"]);
-    let got = requested(json!({"namespaceIsolation": true}), ["", "elsewhere/special"], "ns").unwrap();
-    assert_eq!(got[0], "elsewhere/special");
+    assert_eq!(requested(json!({}), ["", "elsewhere/special"], "ns").unwrap()[0], "elsewhere/special");
+}
+
+#[test]
+fn isolation_applies_to_the_default_network_annotation() {
+    let conf = || json!({"namespaceIsolation": true, "globalNamespaces": "shared", "multusNamespace": "mns"});
+    for (annotation, want) in [
+        ("ns/a", "ns/a"),
+        ("shared/a", "shared/a"),
+        ("a", "mns/a"),
+        ("mns/a", "mns/a"),
+        (r#"[{"name":"a","namespace":"ns"}]"#, "ns/a"),
+    ] {
+        assert_eq!(requested(conf(), ["", annotation], "ns").unwrap()[0], want);
+    }
+    for annotation in ["other/a", r#"[{"name":"other/a"}]"#, r#"[{"name":"a","namespace":"other"}]"#] {
+        let error = requested(conf(), ["", annotation], "ns").unwrap_err().to_string();
+        assert!(error.contains("pod is in namespace ns but refers to target namespace other; "), "{error}");
+        assert!(error.contains("annotation v1.multus-cni.io/default-network of pod ns/web-0"), "{error}");
+    }
+    // The other annotation does not get the networks of multusNamespace.
+    assert!(requested(conf(), ["mns/a", ""], "ns").is_err());
 }
 
 #[test]
@@ -65,7 +85,7 @@ fn isolation_allows_the_own_and_the_global_namespaces_only() {
     assert_eq!(
         error,
         "GetNetworkDelegates: namespace isolation enabled, annotation violates permission, pod is in namespace ns but refers to target \
-         namespace other"
+         namespace other; correct the annotation k8s.v1.cni.cncf.io/networks of pod ns/web-0, or add the namespace to globalNamespaces"
     );
     let named = json!({"namespaceIsolation": true, "globalNamespaces": "shared, other"});
     assert!(requested(named.clone(), ["other/b", ""], "ns").is_ok());
@@ -156,6 +176,22 @@ fn a_network_of_the_configuration_without_a_definition_is_a_file_of_the_node() {
         resolve(&request(Origin::Named(nad_ref("main"))), &definitions, folder.path(), None).unwrap().label,
         "default/main"
     );
+}
+
+#[test]
+fn a_default_network_with_a_namespace_is_refused_with_what_to_write() {
+    let requests = requested(json!({"defaultNetworks": ["default/m"]}), ["", ""], "ns").unwrap();
+    assert_eq!(requests[1], "path default/m");
+    let resolved = |path: &str| {
+        resolve(&request(Origin::Path(path.into())), &Definitions::new(), Path::new("/nowhere"), None)
+    };
+    let error = resolved("default/m").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "cannot find network \"default/m\" of the multus configuration: a text with \"/\" is the path of a file, and there is no such file; \
+         write the absolute path of a file, or a name without a namespace: a definition of that name is read from multusNamespace"
+    );
+    assert!(matches!(resolved("/nowhere/m.conf"), Err(RequestError::File { .. })));
 }
 
 #[test]

@@ -18,8 +18,9 @@ use super::sandbox::{Removal, Sandbox};
 use super::{device_info, edit};
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::plan::{Delegate, Role, device_file};
+use crate::plan::{Delegate, Role, add_args, device_file};
 use crate::record::{self, Journal, Moment, Owner, Progress, Reached, RecordError, progress};
+use crate::report::with_failed_undo;
 
 /// Longest time for undoing a failed ADD, beyond the deadline of the ADD. The runtime's DEL does what is left.
 const UNDO_LIMIT: Duration = Duration::from_secs(30);
@@ -139,14 +140,7 @@ impl Attach<'_> {
         let what = "error adding container to network";
         let failed = |error: CniError| Error::from(error.context(sandbox.prefix(&network.list, what)));
         check_free(socket, delegate).map_err(|error| Failure::Before(failed(error)))?;
-        let mut args = sandbox.args.clone();
-        // Upstream gives plugins both requests in CNI_ARGS too, on ADD only.
-        if let Some(mac) = &request.mac {
-            args.set("MAC", mac);
-        }
-        if !request.ips.is_empty() {
-            args.set("IP", &request.ips.join(","));
-        }
+        let args = add_args(&sandbox.args, self.args, delegate);
         let within = |error| Failure::Within(failed(error));
         let chain = sandbox.chain(delegate.into(), &args, self.deadline);
         let raw = chain.add_observed(&journal.of_network(if_name)).map_err(within)?;
@@ -193,11 +187,7 @@ impl Attach<'_> {
         };
         match removed {
             Ok(()) => error,
-            Err(left) => {
-                let CniError { code, msg, details } = error.to_cni();
-                let msg = format!("{msg}; undoing it failed too, DEL must do it: {left}");
-                CniError { code, msg, details }.into()
-            }
+            Err(left) => with_failed_undo(error.to_cni(), &left.to_cni()).into(),
         }
     }
 

@@ -10,7 +10,7 @@ pub(super) fn join(errors: Vec<CniError>) -> Option<CniError> {
 }
 
 /// Writes a failure that is no reason to fail to the log of the runtime.
-pub(super) fn warn(what: &dyn std::fmt::Display) {
+pub(crate) fn warn(what: &dyn std::fmt::Display) {
     // If stderr is closed, there is no other place for it.
     let _ = writeln!(std::io::stderr(), "multus: {what}");
 }

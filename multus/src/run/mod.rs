@@ -17,5 +17,6 @@ pub(crate) use attach::{Attach, Attached};
 pub(crate) use check::check;
 pub(crate) use cluster::Cluster;
 pub(crate) use detach::Detach;
+pub(crate) use failures::warn;
 pub(crate) use gc::{Gc, gc};
 pub(crate) use tombstones::retry as retry_tombstones;

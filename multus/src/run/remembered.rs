@@ -12,7 +12,9 @@ use crate::conf::{Conf, DefaultNetworks};
 use crate::network::{Network, is_self};
 use crate::plan;
 use crate::record::Recorded;
-use crate::request::{Definitions, NetworkRequest, Origin, Pod, network_requests, resolve};
+use crate::request::{
+    Definitions, NetworkRequest, Origin, Pod, auxiliary_network, network_requests, resolve,
+};
 
 /// The networks that have a cached result for this sandbox, with the configuration of their ADD.
 pub(super) fn cached_networks(cache: &Cache, container_id: &ContainerId) -> Vec<Recorded> {
@@ -75,7 +77,14 @@ pub(super) fn networks_of_pod(
     let Ok(defaults) = conf.default_networks() else { return Vec::new() };
     let namespace = Some(&pod.pod_ref.namespace);
     let requests = network_requests(conf, &defaults, namespace, Some(pod)).unwrap_or_default();
-    recorded(conf, if_name, &requests, definitions, |_| true)
+    let mut networks = recorded(conf, if_name, &requests, definitions, |_| true);
+    // As in ADD, the auxiliary chain is the last network.
+    if let Ok(Some(network)) = auxiliary_network(conf)
+        && let Ok(if_name) = plan::interface(requests.len(), None, if_name)
+    {
+        networks.push(Recorded { network, if_name, capability_args: Map::new() });
+    }
+    networks
 }
 
 /// The requested networks that `wanted` accepts, as ADD would record them.

@@ -73,6 +73,48 @@ fn without_an_api_server_pods_have_the_networks_of_the_configuration() {
     assert_eq!(bench.verbs(), ["main ADD eth0", "b ADD net1"]);
 }
 
+/// The interfaces of the status, with the gateways of each: `net1 [10.0.0.1]`.
+fn gateways(api: &FakeApi) -> Vec<String> {
+    let status: Vec<Value> = serde_json::from_str(&api.status().unwrap()).unwrap();
+    let texts = |entry: &Value| {
+        let all = entry["gateway"].as_array().into_iter().flatten();
+        all.map(|gateway| gateway.as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    status
+        .iter()
+        .map(|entry| format!("{} [{}]", entry["interface"].as_str().unwrap(), texts(entry)))
+        .collect()
+}
+
+#[test]
+fn the_status_has_the_default_routes_that_are_left() {
+    let bench = Bench::new();
+    for plugin in ["main", "a"] {
+        let routed = r#"{"cniVersion":"1.0.0","interfaces":[{"name":"'$CNI_IFNAME'","sandbox":"/x"}],"ips":[{"interface":0,"address":"10.0.0.1/8","gateway":"10.0.0.254"}],"routes":[{"dst":"0.0.0.0/0"}]}"#;
+        bench.script(plugin, &format!("[ $CNI_COMMAND = ADD ] && echo '{routed}'; exit 0"));
+    }
+    let both = api("a");
+    bench.add(Some(&both)).unwrap();
+    assert_eq!(gateways(&both), ["eth0 [10.0.0.254]", "net1 [10.0.0.254]"]);
+    let only_main = api(r#"[{"name":"a","default-route":[]}]"#);
+    bench.add(Some(&only_main)).unwrap();
+    assert_eq!(gateways(&only_main), ["eth0 [10.0.0.254]", "net1 []"]);
+}
+
+#[test]
+fn a_network_without_a_version_has_an_event_and_an_entry() {
+    let bench = Bench::new();
+    let old = r#"{"ip4":{"ip":"10.90.0.25/24","gateway":"10.90.0.1"}}"#;
+    bench.script("a", &format!("[ $CNI_COMMAND = ADD ] && echo '{old}'; exit 0"));
+    let api = FakeApi::new(json!({"k8s.v1.cni.cncf.io/networks": "old"}))
+        .with_nad("default/old", &json!({"type": "a"}));
+    bench.add(Some(&api)).unwrap();
+    assert!(api.events().contains(&"Add net1 [10.90.0.25/24] from default/old".to_owned()));
+    let status: Vec<Value> = serde_json::from_str(&api.status().unwrap()).unwrap();
+    let want = json!({"name": "default/old", "interface": "net1", "ips": ["10.90.0.25"], "dns": {}});
+    assert_eq!(status[1], want);
+}
+
 #[test]
 fn requests_reach_the_plugin_as_runtime_config_and_args_and_cni_args() {
     let mut bench = Bench::new();
@@ -195,7 +237,7 @@ fn no_plugin_runs_if_the_networks_cannot_be_determined() {
         ("nope", "cannot find a network-attachment-definition (nope) in namespace (default): "),
         ("a@x,b@x", "would both get the interface name x"),
         ("a/b/c", "Invalid network object (failed at '/')"),
-        (r#"[{"name":"../../secrets/x"}]"#, "is not a valid object name"),
+        (r#"[{"name":"../../secrets/x"}]"#, "is not a valid namespace"),
         (
             r#"[{"name":"a","default-route":["1.1.1.1"]},{"name":"b","default-route":["1.1.1.2"]}]"#,
             "does not support ECMP",

@@ -1,4 +1,4 @@
-//! The comma form of an annotation: `[<namespace>/]<name>[@<interface>], ...`.
+//! The comma form of an annotation: `[<namespace>/]<name>[@<interface>], ...`. It may end with a comma.
 
 use cni::names::IfName;
 use node::names::{DnsLabel, DnsSubdomain};
@@ -8,7 +8,9 @@ use super::error::{SelectionError, within_limit};
 
 /// Reads the whole annotation. `pod_namespace` is the namespace of items that name none.
 pub(super) fn parse(text: &str, pod_namespace: &DnsLabel) -> Result<Vec<Element>, SelectionError> {
-    let items: Vec<&str> = text.split(',').collect();
+    // A comma at the end is harmless. An empty item between two commas may be a network that got lost, so it is refused.
+    let text = text.trim_end();
+    let items: Vec<&str> = text.strip_suffix(',').unwrap_or(text).split(',').collect();
     within_limit(items.len())?;
     items.into_iter().map(|text| item(text.trim(), pod_namespace)).collect()
 }

@@ -60,6 +60,19 @@ pub enum SelectionError {
         /// What is wrong.
         source: node::names::NameError,
     },
+    /// `name` and `namespace` of the JSON form name two namespaces.
+    #[error(
+        "parsePodNetworkAnnotation: network {at}: \"name\" has the namespace '{}', but \"namespace\" is '{}': give only one", shown(.in_name),
+        shown(.own)
+    )]
+    TwoNamespaces {
+        /// The place in the list, from 0.
+        at: usize,
+        /// The namespace before the `/` of `name`.
+        in_name: String,
+        /// `namespace`.
+        own: String,
+    },
     /// An interface name that Linux does not allow, in the JSON form.
     #[error("parsePodNetworkAnnotation: network {at}: {reason}: '{}'", shown(.name))]
     JsonInterface {

@@ -84,11 +84,12 @@ fn element(
 ) -> Result<Element, SelectionError> {
     let wire: Wire = decode(item, KNOWN).map_err(|e| malformed(&format_args!("network {at}: {e}")))?;
     let wrong_name = |source| SelectionError::Name { at, source };
-    let namespace = match wire.namespace.as_str() {
+    let (namespace, name) = names(at, &wire)?;
+    let namespace = match namespace {
         "" => pod_namespace.clone(),
         text => DnsLabel::new(text).map_err(wrong_name)?,
     };
-    let name = DnsSubdomain::new(wire.name.as_str()).map_err(wrong_name)?;
+    let name = DnsSubdomain::new(name).map_err(wrong_name)?;
     // Checked only: the plugin receives the text as written.
     wire.ips.iter().try_for_each(|ip| check_ip(ip))?;
     // `interfaceRequest` is an older name of this key, which upstream still reads.
@@ -105,6 +106,19 @@ fn element(
         default_route: wire.default_route,
     };
     Ok(Element { namespace, name, request })
+}
+
+/// The namespace and the name as written. `name` may be `<namespace>/<name>`, as in the comma form. Without a namespace the first is empty.
+fn names(at: usize, wire: &Wire) -> Result<(&str, &str), SelectionError> {
+    let own = wire.namespace.as_str();
+    match wire.name.split_once('/') {
+        None => Ok((own, &wire.name)),
+        Some((namespace, name)) if own.is_empty() || own == namespace => Ok((namespace, name)),
+        Some((namespace, _)) => {
+            let (in_name, own) = (namespace.to_owned(), own.to_owned());
+            Err(SelectionError::TwoNamespaces { at, in_name, own })
+        }
+    }
 }
 
 fn check_ip(text: &str) -> Result<(), SelectionError> {

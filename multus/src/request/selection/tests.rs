@@ -43,6 +43,30 @@ fn the_comma_form_names_namespace_and_interface() {
 }
 
 #[test]
+fn a_comma_at_the_end_names_no_network() {
+    for text in ["a,b,", "a,b , ", "a,b,\n"] {
+        assert_eq!(names(text), ["pod-ns/a", "pod-ns/b"], "{text:?}");
+    }
+    assert_eq!(parsed(&"a,".repeat(MAX_NETWORKS)).len(), MAX_NETWORKS);
+}
+
+#[test]
+fn the_name_of_the_json_form_may_have_the_namespace() {
+    for (element, want) in [
+        (json!({"name": "other/a.b"}), "other/a.b"),
+        (json!({"name": "other/a", "namespace": "other", "interface": "x"}), "other/a@x"),
+        (json!({"name": "/a"}), "pod-ns/a"),
+        (json!({"name": "a", "namespace": ""}), "pod-ns/a"),
+    ] {
+        assert_eq!(names(&json!([element]).to_string()), [want]);
+    }
+    assert_eq!(
+        refusal(r#"[{"name":"other/a","namespace":"third"}]"#),
+        "parsePodNetworkAnnotation: network 0: \"name\" has the namespace 'other', but \"namespace\" is 'third': give only one"
+    );
+}
+
+#[test]
 fn the_comma_form_is_refused_in_upstreams_words() {
     let mismatch = |item: &str| {
         format!(
@@ -67,7 +91,9 @@ fn the_comma_form_is_refused_in_upstreams_words() {
         ("Ns/a", mismatch("Ns")),
         ("../a", mismatch("..")),
         ("a,,b", mismatch("")),
-        ("a,", mismatch("")),
+        (",", mismatch("")),
+        ("a,,", mismatch("")),
+        (",a", mismatch("")),
         ("a_b", mismatch("a_b")),
         ("a%2f", mismatch("a%2f")),
         ("a@0123456789012345", interface("0123456789012345")),
@@ -164,7 +190,7 @@ fn the_json_form_is_refused_in_upstreams_words() {
 
 #[test]
 fn the_json_form_refuses_names_that_are_unsafe_in_a_url() {
-    for name in ["", "../../secrets/x", "a/b", "A", "a?b", "a%2fb", "a\nb"] {
+    for name in ["", "../../secrets/x", "a/b/c", "a/", "A", "a?b", "a%2fb", "a\nb"] {
         let text = json!([{"name": "ok"}, {"name": name}]).to_string();
         assert!(refusal(&text).starts_with("parsePodNetworkAnnotation: network 1: \""), "{text}");
         if !name.is_empty() {

@@ -1,0 +1,125 @@
+//! Keys of Multus' configurations that have no effect here. A configuration with one of them asks for something that does not happen, so
+//! ADD warns about it.
+
+use cni::json::fold_keys;
+use serde_json::{Map, Value};
+
+/// What such a key needs that is not there.
+const NO_LOG_FILE: &str = "warnings go to standard error, which the runtime logs, and there is no log file";
+const NO_DAEMON: &str = "there is no node daemon";
+
+/// The key, and why it has no effect. Those of the node daemon are for its own file, but its generator copies some into the network's.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("logFile", NO_LOG_FILE),
+    ("logOptions", NO_LOG_FILE),
+    ("daemonSocketDir", NO_DAEMON),
+    ("socketDir", NO_DAEMON),
+    ("chrootDir", NO_DAEMON),
+    ("perNodeCertificate", NO_DAEMON),
+    ("connectionLimit", NO_DAEMON),
+    ("metricsPort", NO_DAEMON),
+    ("enablePprof", NO_DAEMON),
+    ("cniConfigDir", NO_DAEMON),
+    ("multusConfigFile", NO_DAEMON),
+    ("multusAutoconfigDir", NO_DAEMON),
+    ("multusMasterCNI", NO_DAEMON),
+    ("forceCNIVersion", NO_DAEMON),
+];
+
+/// The values of `logLevel`. Every level has our warnings, and no level has more.
+const LOG_LEVELS: &[&str] = &["debug", "verbose", "error", "panic"];
+
+/// The warnings about the keys of `object` that have no effect, each naming the key. Keys match in any case.
+///
+/// They are no errors: a node changes over from Multus without a change of its configuration, and no pod depends on these keys.
+///
+/// No warning: `cniConf` and `overrideNetworkName`, which upstream's installers write and upstream ignores too, and `retryDeleteOnError`,
+/// because DEL always keeps the record until it ends.
+pub(super) fn warnings(object: &Map<String, Value>) -> Vec<String> {
+    let mut object = object.clone();
+    let keys: Vec<&str> =
+        WITHOUT_EFFECT.iter().map(|(key, _)| *key).chain(["logLevel", "logToStderr"]).collect();
+    fold_keys(&mut object, &keys);
+    let is_set = |key: &str| object.get(key).is_some_and(|value| !is_zero(value));
+    let set = WITHOUT_EFFECT.iter().filter(|(key, _)| is_set(key));
+    let mut warnings: Vec<String> =
+        set.map(|(key, why)| format!("key {key:?} has no effect here, because {why}: remove it")).collect();
+    if let Some(other) = object.get("logToStderr").filter(|value| **value != Value::Bool(true)) {
+        warnings.push(format!(
+            "key \"logToStderr\" is always true, not {other}, because {NO_LOG_FILE}: remove it"
+        ));
+    }
+    let is_level = |text: &str| text.is_empty() || LOG_LEVELS.iter().any(|l| l.eq_ignore_ascii_case(text));
+    if let Some(wrong) = object.get("logLevel").filter(|value| !value.as_str().is_some_and(is_level)) {
+        warnings.push(format!("key \"logLevel\" must be one of {}, not {wrong}", LOG_LEVELS.join(", ")));
+    }
+    warnings
+}
+
+/// Whether Go would read the value like an absent key.
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(true) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn warned(conf: Value) -> Vec<String> {
+        warnings(conf.as_object().unwrap())
+    }
+
+    #[test]
+    fn a_key_without_effect_is_named_in_any_case() {
+        for (key, _) in WITHOUT_EFFECT {
+            for name in [(*key).to_owned(), key.to_uppercase()] {
+                let text = warned(json!({"name": "n", name: "x"})).remove(0);
+                assert!(text.starts_with(&format!("key {key:?} has no effect here, because ")), "{text}");
+            }
+        }
+        assert_eq!(
+            warned(json!({"logFile": "/var/log/multus.log"})).remove(0),
+            "key \"logFile\" has no effect here, because warnings go to standard error, which the runtime logs, and there is no log file: \
+             remove it"
+        );
+    }
+
+    #[test]
+    fn a_log_setting_that_is_what_happens_causes_no_warning() {
+        for level in ["debug", "Verbose", "error", "PANIC", ""] {
+            assert!(warned(json!({"logLevel": level, "logToStderr": true})).is_empty());
+        }
+        let text = warned(json!({"logToStderr": false})).remove(0);
+        assert!(text.starts_with("key \"logToStderr\" is always true, not false, because "), "{text}");
+        for wrong in [json!("loud"), json!(3)] {
+            let text = warned(json!({"logLevel": wrong})).remove(0);
+            assert_eq!(
+                text,
+                format!("key \"logLevel\" must be one of debug, verbose, error, panic, not {wrong}")
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_that_go_reads_like_an_absent_key_causes_no_warning() {
+        for zero in [json!(null), json!(""), json!({}), json!([]), json!(false), json!(0)] {
+            assert!(warned(json!({"logFile": zero})).is_empty(), "{zero}");
+        }
+    }
+
+    #[test]
+    fn what_upstreams_installers_write_and_ignore_causes_no_warning() {
+        let conf = json!({"cniVersion": "1.0.0", "name": "n", "type": "multus", "capabilities": {"ips": true}, "cniConf": "/host/etc/x",
+            "overrideNetworkName": true, "retryDeleteOnError": false, "prevResult": {}, "ipam": {}, "dns": {}, "unheardOf": 1});
+        assert!(warned(conf).is_empty());
+    }
+}
