@@ -8,3 +8,4 @@ pub(crate) mod node_slice_pool;
 pub(crate) mod packed;
 pub mod pod;
 pub mod reservation;
+pub mod rights;

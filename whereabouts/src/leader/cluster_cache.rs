@@ -11,13 +11,14 @@ use node::names::DnsLabel;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
-use super::networks::{DEFINITIONS, Definition};
+use super::networks::Definition;
 use crate::crd::cached::{CachedObject, CachedPool, CachedReservation};
 use crate::crd::interner::Interner;
 use crate::crd::ip_pool::POOLS;
 use crate::crd::node_slice_pool::{NODE_SLICE_POOLS, NodeSlicePool};
 use crate::crd::pod::PodIdentity;
 use crate::crd::reservation::RESERVATIONS;
+use crate::crd::rights::DEFINITIONS;
 use crate::metrics::Metrics;
 
 /// The cache, shared by the leader's tasks. A task locks it to read, and never across an `await`.

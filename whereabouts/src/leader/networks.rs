@@ -8,7 +8,6 @@ use cni::json::{fold_keys, parse_object};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
-use node::client::ResourceKind;
 use node::names::DnsSubdomain;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -20,10 +19,6 @@ use crate::crd::ip_pool::SeparateUse;
 use crate::pool::claim_names::{ClaimNames, NamingScheme};
 use crate::pool::naming;
 use crate::pool::naming::ClaimScope;
-
-/// NetworkAttachmentDefinitions.
-pub const DEFINITIONS: ResourceKind =
-    ResourceKind::new("k8s.cni.cncf.io", "v1", "network-attachment-definitions");
 
 const SLICE_SIZE: &str = "node_slice_size";
 
