@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cni::{CniError, Code};
-use node::client::ApiError;
+use node::client::{ApiError, Denial};
 
 use crate::plan::PlanError;
 use crate::record::RecordError;
@@ -67,6 +67,7 @@ impl Error {
 fn source_code(error: &SourceError) -> Code {
     match error {
         SourceError::PodReplaced { .. } => Code::Internal,
+        SourceError::Connect(error) if error.is_permanent() => Code::InvalidConfig,
         SourceError::PodMissing(_) | SourceError::Connect(_) | SourceError::DeadlinePassed(_) => {
             Code::TryAgainLater
         }
@@ -74,6 +75,8 @@ fn source_code(error: &SourceError) -> Code {
             ApiError::Retryable { .. } | ApiError::OutcomeUnknown { .. } | ApiError::Conflict { .. } => {
                 Code::TryAgainLater
             }
+            // An expired token is renewed. A malformed one has not come so far.
+            ApiError::Denied { denial: Denial::Unauthenticated, .. } => Code::TryAgainLater,
             _ => Code::Internal,
         },
     }

@@ -33,3 +33,4 @@ mod source;
 mod testing;
 
 pub use plugin::{Multus, Passthru};
+pub use source::RIGHTS;

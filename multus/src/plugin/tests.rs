@@ -87,6 +87,30 @@ fn a_kubeconfig_that_cannot_be_used_fails_add_but_not_del() {
 }
 
 #[test]
+fn a_malformed_kubeconfig_is_a_wrong_configuration_and_fails_add_at_once() {
+    let mut bench = bench("1.0.0");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kubeconfig");
+    bench.conf["kubeconfig"] = path.to_str().unwrap().into();
+    for (server, user) in [
+        ("10.96.0.1:6443", "{token: t}"),
+        ("https://127.0.0.1:9", "{token: \"two\\nlines\"}"),
+        ("https://127.0.0.1:9", "{tokenFile: kubeconfig}"),
+    ] {
+        let text = format!(
+            "current-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
+             clusters: [{{name: k, cluster: {{server: \"{server}\"}}}}]\nusers: [{{name: u, user: {user}}}]\n"
+        );
+        node::files::replace(&path, text.as_bytes()).unwrap();
+        let error = run(&bench, "ADD").unwrap_err();
+        assert_eq!(error["code"], 7, "{error}");
+        assert!(error["msg"].as_str().unwrap().contains("expected"), "{error}");
+    }
+    assert!(bench.verbs().is_empty());
+    run(&bench, "DEL").unwrap();
+}
+
+#[test]
 fn status_is_that_of_the_default_network_with_its_code() {
     let mut bench = bench("1.1.0");
     run(&bench, "STATUS").unwrap();

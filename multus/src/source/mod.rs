@@ -6,6 +6,7 @@ mod definitions;
 mod error;
 mod events;
 mod pod;
+mod rights;
 mod status;
 mod within;
 
@@ -14,6 +15,9 @@ pub(crate) use definitions::read_definitions;
 pub(crate) use error::SourceError;
 pub(crate) use events::send_events;
 pub(crate) use pod::{PodObject, read_pod};
+pub use rights::RIGHTS;
+#[cfg(test)]
+pub(crate) use rights::tests::granted;
 pub(crate) use status::write_status;
 
 #[cfg(test)]

@@ -78,8 +78,9 @@ impl FakeApi {
         messages
     }
 
-    /// A client of this server.
+    /// A client of this server, with the rights that the manifests grant.
     pub(crate) async fn client(&self) -> ApiClient {
+        self.0.grant(crate::source::granted());
         ApiClient::from_service(self.0.clone(), Timeouts::default()).await
     }
 

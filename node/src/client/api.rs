@@ -1,10 +1,12 @@
 //! The connection to the API server.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::client::Body;
 
+use super::credentials::Token;
 use super::error::Credentials;
 use crate::names::DnsLabel;
 
@@ -27,15 +29,20 @@ impl Default for Timeouts {
 #[derive(Clone)]
 pub struct ApiClient {
     pub(super) client: kube::Client,
+    pub(super) server: http::Uri,
     pub(super) namespace: Option<DnsLabel>,
     pub(super) credentials: Credentials,
+    pub(super) token: Option<Arc<Token>>,
     pub(super) request_timeout: Duration,
 }
 
 impl fmt::Debug for ApiClient {
     /// Shows whose credentials are used, and no secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiClient").field("credentials", &self.credentials).finish_non_exhaustive()
+        f.debug_struct("ApiClient")
+            .field("server", &self.server)
+            .field("credentials", &self.credentials)
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,8 +59,10 @@ impl ApiClient {
         let client = kube::Client::new(service, "default");
         Self {
             client,
+            server: http::Uri::default(),
             namespace: None,
             credentials: Credentials::InCluster,
+            token: None,
             request_timeout: timeouts.request,
         }
     }
@@ -61,6 +70,11 @@ impl ApiClient {
     /// The namespace of the kubeconfig's current context, or of the pod that this process runs in.
     pub const fn namespace(&self) -> Option<&DnsLabel> {
         self.namespace.as_ref()
+    }
+
+    /// The URL of the API server.
+    pub const fn server(&self) -> &http::Uri {
+        &self.server
     }
 
     /// The credentials that this client uses.

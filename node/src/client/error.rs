@@ -219,13 +219,12 @@ pub(super) fn transport(error: &kube::Error) -> Cause {
 
 fn never_sent(error: &kube::Error) -> bool {
     match error {
-        // These fail before kube writes to the connection: adding the credentials, building the request.
-        kube::Error::Auth(_) | kube::Error::BuildRequest(_) | kube::Error::TlsRequired => true,
+        // These fail before kube writes to the connection.
+        kube::Error::BuildRequest(_) | kube::Error::TlsRequired => true,
         kube::Error::Service(source) => links(source.as_ref()).any(|error| {
-            error.is::<kube::client::AuthError>()
-                || error
-                    .downcast_ref::<hyper_util::client::legacy::Error>()
-                    .is_some_and(hyper_util::client::legacy::Error::is_connect)
+            error
+                .downcast_ref::<hyper_util::client::legacy::Error>()
+                .is_some_and(hyper_util::client::legacy::Error::is_connect)
         }),
         _ => false,
     }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+use http::header::AUTHORIZATION;
 use http_body_util::BodyExt as _;
-use hyper::body::Body as _;
+use hyper::body::{Body as _, Bytes};
 use kube::client::Body;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::api::ApiClient;
 use super::error::{ApiError, Cause, Failure, chain, from_response, transport, without_response};
@@ -84,7 +87,23 @@ impl ApiClient {
         }
     }
 
+    /// Sends a request with the current token. After a 401 it sends the request again if the token has been renewed: a request without
+    /// accepted credentials changes nothing.
     async fn begin(&self, http: http::Request<Vec<u8>>) -> Result<http::Response<Body>, Cause> {
+        let mut http = http.map(Bytes::from);
+        let Some(token) = &self.token else { return self.transmit(http).await };
+        let header = token.header(Instant::now());
+        http.headers_mut().insert(AUTHORIZATION, header.clone());
+        let response = self.transmit(http.clone()).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let Some(renewed) = token.instead_of(&header, Instant::now()) else { return Ok(response) };
+        http.headers_mut().insert(AUTHORIZATION, renewed);
+        self.transmit(http).await
+    }
+
+    async fn transmit(&self, http: http::Request<Bytes>) -> Result<http::Response<Body>, Cause> {
         self.client.send(http.map(Body::from)).await.map_err(|error| transport(&error))
     }
 

@@ -11,6 +11,7 @@
 mod api;
 mod block;
 mod connect;
+mod credentials;
 mod error;
 mod exchange;
 mod lines;
@@ -19,17 +20,20 @@ mod query;
 mod reflect;
 mod resource;
 mod retry;
+mod rights;
 mod store;
 mod watch;
 
 pub use api::{ApiClient, Timeouts};
 pub use block::{BlockOnError, block_on};
-pub use connect::{ConnectError, namespace_in};
-pub use error::{ApiError, Credentials};
+pub use connect::namespace_in;
+pub use credentials::{ConnectError, Place};
+pub use error::{ApiError, Credentials, Denial};
 pub use query::{Freshness, ListPage, ListQuery, MetadataOnly, Parts, Patch, Preconditions};
 pub use reflect::{Change, Selection, reflect};
-pub use resource::{Collection, ObjectPath, ResourceKind};
+pub use resource::{Collection, ObjectPath, ResourceKind, Verb};
 pub use retry::{OnUnknown, RetryPolicy, retry};
+pub use rights::{Reach, Right};
 pub use store::{Effect, Store};
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::deadline::Deadline;
 use crate::names::{DnsLabel, DnsSubdomain, PodUid};
 
 mod connecting;
+mod malformed;
 mod reflecting;
 mod retrying;
 mod script;

@@ -12,3 +12,8 @@ mod timing;
 
 pub use election::{Election, Leadership};
 pub use timing::Timing;
+
+use crate::client::Verb;
+
+/// What a candidate does with leases. It creates the lease if there is none.
+pub const VERBS: &[Verb] = &[Verb::Get, Verb::Create, Verb::Update];

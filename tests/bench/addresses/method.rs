@@ -16,7 +16,7 @@ use whereabouts::claims::allocate;
 use whereabouts::claims::allocate::PriorAttempt;
 use whereabouts::claims::release;
 use whereabouts::claims::store::Claims;
-use whereabouts::daemon::LEASE;
+use whereabouts::crd::rights::LEASE;
 use whereabouts::node_state::hints::HintStore;
 use whereabouts::node_state::record::{Record, STATE, Stage};
 use whereabouts::pool::held_claim::Claimed;

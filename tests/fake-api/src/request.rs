@@ -175,6 +175,31 @@ impl Path {
     }
 }
 
+/// The objects that a path is about, as RBAC names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Plural, group and subresource: `pods/status`, `leases.coordination.k8s.io`.
+    pub resource: String,
+    /// Whether it is one object.
+    pub is_one: bool,
+    /// Whether it is in one namespace.
+    pub in_namespace: bool,
+}
+
+impl Target {
+    /// Reads a URL's path.
+    pub(crate) fn read(path: &str) -> Option<Self> {
+        let Path { collection, object } = Path::read(path).ok()?;
+        let (is_one, status) = match object {
+            None => (false, ""),
+            Some((_, Endpoint::Object)) => (true, ""),
+            Some((_, Endpoint::Status)) => (true, "/status"),
+        };
+        let resource = collection.kind + status;
+        Some(Target { resource, is_one, in_namespace: collection.namespace.is_some() })
+    }
+}
+
 fn query(text: &str) -> Result<Query, StatusError> {
     let query: Query = form_urlencoded::parse(text.as_bytes()).into_owned().collect();
     match query.keys().find(|name| !PARAMETERS.contains(&name.as_str())) {

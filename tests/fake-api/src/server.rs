@@ -1,5 +1,6 @@
 //! The server as a unit test uses it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -13,10 +14,13 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::access::Access;
 use super::request::{Bookmarks, Operation, Request};
 use super::response::{Body, Response};
 use super::store::{Key, Preconditions, Store};
 use super::watch::{Next, Watch};
+
+pub mod access;
 
 /// An API server without caches, which answers at once. Clones share it.
 ///
@@ -32,6 +36,8 @@ struct State {
     store: Store,
     faults: Vec<Rule>,
     received: Vec<Received>,
+    /// What the client may do; `None` is everything.
+    granted: Option<BTreeSet<Access>>,
 }
 
 /// Which requests fail, and how, one after the other.
@@ -100,7 +106,7 @@ impl Default for ApiServer {
         let changed = Arc::new(Notify::new());
         let notified = changed.clone();
         let store = Store::new(Box::new(move |_| notified.notify_waiters()));
-        let state = State { store, faults: Vec::new(), received: Vec::new() };
+        let state = State { store, faults: Vec::new(), received: Vec::new(), granted: None };
         ApiServer { state: Arc::new(Mutex::new(state)), changed }
     }
 }
@@ -155,6 +161,11 @@ impl ApiServer {
         self.state().faults.push(rule);
     }
 
+    /// From now on, requests that need another access than these fail with 403.
+    pub fn grant(&self, access: impl IntoIterator<Item = Access>) {
+        self.state().granted = Some(access.into_iter().collect());
+    }
+
     /// The requests so far, those that failed included.
     pub fn received(&self) -> Vec<Received> {
         self.state().received.clone()
@@ -172,6 +183,13 @@ impl ApiServer {
     /// Records a request, and decides whether it fails.
     fn receive(&self, request: Received) -> Option<Fault> {
         let mut state = self.state();
+        if let Some(access) = Access::of(&request) {
+            access.log();
+            if state.granted.as_ref().is_some_and(|granted| !granted.contains(&access)) {
+                state.received.push(request);
+                return Some(Fault::Status(403));
+            }
+        }
         let mut rules = state.faults.iter_mut().filter(|rule| (rule.applies)(&request));
         let fault = rules.find_map(|rule| rule.faults.next());
         state.received.push(request);

@@ -39,6 +39,7 @@ targets! {
     cni_prev_result
     cni_result
     ipvlan_conf
+    kubeconfig
     macvlan_conf
     multus_nad
     multus_networks

@@ -30,3 +30,30 @@ pub(crate) async fn slice_of(claims: &Claims<'_>, request: &SliceRequest) -> Res
     own.and_then(|slice| slice.slice_range.parse().ok())
         .ok_or_else(|| AllocateError::NoSlice { node: request.node.clone(), pool: request.pool.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use node::deadline::Deadline;
+    use node::names::DnsLabel;
+    use serde_json::json;
+
+    use super::*;
+    use crate::leader::tests::server::Server;
+
+    #[tokio::test]
+    async fn a_node_has_the_slice_that_the_pool_names() {
+        let server = Server::default();
+        let (api, namespace) = (server.client().await, DnsLabel::new("kube-system").unwrap());
+        let deadline = Deadline::after(Duration::from_secs(5));
+        let claims = Claims { api: &api, namespace: &namespace, deadline };
+        let request = SliceRequest { pool: "net".to_owned(), node: "n1".to_owned() };
+        let missing = slice_of(&claims, &request).await;
+        assert!(matches!(missing, Err(AllocateError::NoSlice { .. })), "{missing:?}");
+        let allocations = json!([{"nodeName": "n0", "sliceRange": "10.0.0.0/24"}, {"nodeName": "n1", "sliceRange": "10.0.1.0/24"}]);
+        let pool = json!({"spec": {"range": "10.0.0.0/16", "sliceSize": "/24"}, "status": {"allocations": allocations}});
+        server.put("nodeslicepools", "kube-system", "net", pool);
+        assert_eq!(slice_of(&claims, &request).await.unwrap(), "10.0.1.0/24".parse().unwrap());
+    }
+}

@@ -7,3 +7,4 @@ pub mod ip_pool;
 pub(crate) mod node_slice_pool;
 pub(crate) mod packed;
 pub mod reservation;
+pub mod rights;

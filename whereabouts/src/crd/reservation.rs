@@ -20,8 +20,8 @@ pub const LABEL_POOL: &str = "whereabouts.multus-rs/pool";
 /// Label of a claim: its container, cut to 63 of the usual 64 digits. DEL without a record selects by it.
 pub(crate) const LABEL_CONTAINER: &str = "whereabouts.multus-rs/container";
 
-/// Label of a claim: its node, if that is known. For users who select by it.
-const LABEL_NODE: &str = "whereabouts.multus-rs/node";
+/// Label of a claim: its node, if that is known. For users who select by it, and for the admission policy in `deploy/node-limits`.
+pub const LABEL_NODE: &str = "whereabouts.multus-rs/node";
 
 /// Annotation of a claim: the range of its pool. The leader needs it to create the IPPool.
 const RANGE: &str = "whereabouts.multus-rs/range";

@@ -26,6 +26,7 @@ use node::names::DnsSubdomain;
 use node::rpc::{self, BindError};
 use tokio::sync::watch;
 
+use crate::crd::rights::LEASE;
 use crate::leader;
 use crate::metrics::Metrics;
 use crate::node_state::hints::HintStore;
@@ -35,9 +36,6 @@ use options::{Candidacy, Options};
 use pool_cache::PoolCaches;
 use serve::Service;
 use tombstones::TombstoneDrain;
-
-/// The name of our leader's lease. Whereabouts' own lease is called `whereabouts`.
-pub const LEASE: &str = "whereabouts-daemon";
 
 /// Slower than the default. Every node reads the lease, so 1,000 nodes send 100 GETs per second at `look` = 10 s. No pod waits for a
 /// leader: without one, views and reclaims are only late.

@@ -476,3 +476,37 @@ async fn an_incomplete_cache_reclaims_nothing() {
     let decision = reclaim::decide(&cache, &TrackedClaims::new(), grace, grace);
     assert!(decision.candidates.is_empty() && decision.targets.is_empty());
 }
+
+#[tokio::test]
+async fn the_cache_lists_and_watches_every_kind() {
+    let world = World::new().await;
+    world.claim("10.0.0.1", "a/web", ID);
+    world.pool("10.0.0.0-24", json!({}));
+    world.pod("web", "u1");
+    world.network("a", "net", json!({}));
+    world.server.put("nodes", "", "n1", json!({}));
+    let metrics = &world.context.metrics;
+    let watching =
+        super::cluster_cache::watch(&world.shared, &world.context.api, &world.context.namespace, metrics);
+    let late = async {
+        while world.shared.lock().networks.content().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.server.put(
+            "nodeslicepools",
+            "kube-system",
+            "late",
+            json!({"spec": {"range": "10.0.0.0/8", "sliceSize": "/16"}}),
+        );
+        while world.shared.lock().slice_pools.content().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = watching => panic!("a watch never ends"),
+        done = tokio::time::timeout(Duration::from_secs(10), late) => done.unwrap(),
+    }
+    let cache = world.shared.lock();
+    assert_eq!(cache.pods.content().len(), 1);
+    assert_eq!(cache.nodes.content().len(), 1);
+}

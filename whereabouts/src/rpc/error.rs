@@ -68,6 +68,7 @@ impl CallError {
             CallError::Unavailable(_) => Code::NotAvailable,
             CallError::NoPod => Code::InvalidEnvironment,
             CallError::Record(_) | CallError::FlatFile(_) => Code::Io,
+            CallError::Connect(error) if error.is_permanent() => Code::InvalidConfig,
             CallError::Connect(_) | CallError::Api(_) => Code::TryAgainLater,
             CallError::BlockOn(_) | CallError::Rpc(_) | CallError::Busy => Code::TryAgainLater,
         };
@@ -102,5 +103,15 @@ mod tests {
     fn the_daemons_error_reaches_the_runtime_unchanged() {
         let refusal = CniError::new(Code::TryAgainLater, "the pool is full");
         assert_eq!(CallError::Daemon(refusal.clone()).to_cni(), refusal);
+    }
+
+    #[test]
+    fn malformed_credentials_are_a_wrong_configuration_and_a_missing_file_may_appear() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubeconfig");
+        let error = || CallError::from(node::client::namespace_in(&path).unwrap_err()).to_cni();
+        assert_eq!(error().code, Code::TryAgainLater, "{}", error().msg);
+        node::files::replace(&path, b"not: [a kubeconfig").unwrap();
+        assert_eq!(error().code, Code::InvalidConfig, "{}", error().msg);
     }
 }

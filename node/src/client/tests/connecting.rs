@@ -1,6 +1,6 @@
 //! Real files, and real HTTP connections on the loopback interface.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -11,12 +11,12 @@ use super::{ApiClient, ApiError, Cause, ConnectError, Credentials, Timeouts, pod
 
 const CANARY: &str = "canary-token-4711";
 
-struct Kubeconfig {
+pub(super) struct Kubeconfig {
     dir: tempfile::TempDir,
 }
 
 impl Kubeconfig {
-    fn new(server: &str, context_extra: &str, cluster_extra: &str, user: &str) -> Self {
+    pub(super) fn new(server: &str, context_extra: &str, cluster_extra: &str, user: &str) -> Self {
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: k\n  cluster:\n    server: {server}\n\
              {cluster_extra}contexts:\n- name: c\n  context:\n    cluster: k\n    user: u\n{context_extra}users:\n\
@@ -25,38 +25,58 @@ impl Kubeconfig {
         Self::raw(&text)
     }
 
-    fn raw(text: &str) -> Self {
+    pub(super) fn raw(text: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         crate::files::write_atomic(&dir.path().join("kubeconfig"), text.as_bytes(), 0o600).unwrap();
         Self { dir }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.dir.path().join("kubeconfig")
     }
 
-    async fn connect(&self) -> Result<ApiClient, ConnectError> {
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) {
+        crate::files::write_atomic(&self.dir.path().join(name), bytes, 0o600).unwrap();
+    }
+
+    pub(super) async fn connect(&self) -> Result<ApiClient, ConnectError> {
         ApiClient::connect(Credentials::Kubeconfig(self.path()), Timeouts::default()).await
     }
 }
 
 /// Sends `response` to one HTTP request and returns the head of the request. An empty response closes the connection.
 fn serve_once(response: &'static str) -> (String, JoinHandle<String>) {
+    let (url, server) = serve(&[response]);
+    (url, std::thread::spawn(move || server.join().unwrap().remove(0)))
+}
+
+/// Sends each response to one HTTP request on a connection of its own, and returns the heads of the requests.
+fn serve(responses: &[&'static str]) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    let responses = responses.to_vec();
     let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut head = String::new();
-        for line in BufReader::new(stream.try_clone().unwrap()).lines() {
-            let line = line.unwrap();
-            if line.is_empty() {
-                break;
+        let answer = |response: &'static str| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = String::new();
+            let mut body = 0;
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            for line in reader.by_ref().lines() {
+                let line = line.unwrap();
+                if line.is_empty() {
+                    break;
+                }
+                if let Some(length) = line.strip_prefix("content-length: ") {
+                    body = length.parse().unwrap();
+                }
+                head.push_str(&line);
+                head.push('\n');
             }
-            head.push_str(&line);
-            head.push('\n');
-        }
-        stream.write_all(response.as_bytes()).unwrap();
-        head
+            reader.read_exact(&mut vec![0; body]).unwrap();
+            stream.write_all(response.as_bytes()).unwrap();
+            head
+        };
+        responses.into_iter().map(answer).collect()
     });
     (url, server)
 }
@@ -128,11 +148,14 @@ async fn a_missing_kubeconfig_is_named() {
 }
 
 #[tokio::test]
-async fn a_missing_token_file_is_named() {
+async fn a_missing_token_file_is_named_and_may_appear_later() {
     let kubeconfig = Kubeconfig::new("http://127.0.0.1:9", "", "", "    tokenFile: /nonexistent/token\n");
     let error = kubeconfig.connect().await.unwrap_err();
-    assert!(matches!(error, ConnectError::Unusable { .. }), "{error:?}");
-    assert!(error.to_string().contains("/nonexistent/token"), "{error}");
+    assert!(matches!(error, ConnectError::Unreadable { .. }) && !error.is_permanent(), "{error:?}");
+    assert!(
+        error.to_string().contains("users[u].user.tokenFile = /nonexistent/token: No such file"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -141,19 +164,59 @@ async fn the_token_of_a_damaged_kubeconfig_is_not_in_the_error() {
     let badly_typed = format!("apiVersion: v1\nusers: {{\"name\": \"{CANARY}\"}}\n");
     for text in [torn, badly_typed] {
         let error = Kubeconfig::raw(&text).connect().await.unwrap_err();
-        assert!(matches!(error, ConnectError::BadKubeconfig { .. }), "{error:?}");
+        assert!(matches!(error, ConnectError::Malformed { .. }) && error.is_permanent(), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("canary"), "{error} {error:?}");
     }
 }
 
+/// Before kube sends a token, each of these lines makes a request: the server must see the token alone.
 #[tokio::test]
-async fn an_invalid_token_is_not_in_the_error() {
-    let kubeconfig = Kubeconfig::new("http://127.0.0.1:9", "", "", "    tokenFile: token\n");
-    crate::files::write_atomic(&kubeconfig.dir.path().join("token"), b"canary\x01\n", 0o600).unwrap();
+async fn blanks_and_line_ends_around_a_token_do_not_count() {
+    for (user, file) in [
+        ("    tokenFile: token\n", format!("{CANARY}\n")),
+        ("    tokenFile: token\n", format!("\n {CANARY}\r\n\n")),
+        (&format!("    token: \"{CANARY}\\n\"\n"), String::new()),
+        (&format!("    token: |\n      {CANARY}\n"), String::new()),
+    ] {
+        let (url, server) = serve_once("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        let kubeconfig = Kubeconfig::new(&url, "", "", user);
+        kubeconfig.write("token", file.as_bytes());
+        let _: Value = kubeconfig.connect().await.unwrap().get(&pod(), soon()).await.unwrap();
+        let head = server.join().unwrap();
+        assert!(head.contains(&format!("authorization: Bearer {CANARY}\n")), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_renewed_is_sent_after_a_401() {
+    let responses = [
+        "HTTP/1.1 401 Unauthorized\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+    ];
+    let (url, server) = serve(&responses);
+    let kubeconfig = Kubeconfig::new(&url, "", "", "    tokenFile: token\n");
+    kubeconfig.write("token", b"old\n");
     let client = kubeconfig.connect().await.unwrap();
-    let error = client.create::<Value>(&pools(), &json!({}), soon()).await.unwrap_err();
-    assert!(!format!("{error} {error:?}").contains("canary"), "{error} {error:?}");
-    assert!(matches!(error, ApiError::Retryable { cause: Cause::Connect(_), .. }), "{error:?}");
+    kubeconfig.write("token", b"new\n");
+    let _: Value = client.create(&pools(), &json!({"a": 1}), soon()).await.unwrap();
+    let heads = server.join().unwrap();
+    assert!(heads[0].contains("Bearer old\n") && heads[1].contains("Bearer new\n"), "{heads:?}");
+}
+
+#[tokio::test]
+async fn the_last_good_token_stays_in_use_while_the_file_is_missing_or_malformed() {
+    let refused = "HTTP/1.1 401 Unauthorized\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let (url, server) = serve(&[refused, refused]);
+    let kubeconfig = Kubeconfig::new(&url, "", "", "    tokenFile: token\n");
+    kubeconfig.write("token", b"old\n");
+    let client = kubeconfig.connect().await.unwrap();
+    for damaged in [b"".as_slice(), b"two words"] {
+        kubeconfig.write("token", damaged);
+        let error = client.get::<Value>(&pod(), soon()).await.unwrap_err();
+        assert!(matches!(error, ApiError::Denied { .. }), "{error:?}");
+    }
+    let heads = server.join().unwrap();
+    assert!(heads.iter().all(|head| head.contains("Bearer old\n")), "{heads:?}");
 }
 
 #[tokio::test]

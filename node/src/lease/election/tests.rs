@@ -325,3 +325,23 @@ async fn a_leader_whose_lease_was_released_by_hand_stops() {
     assert!(a.becomes(&Leadership::Unknown).await < 3 * SECOND);
     assert!(a.becomes(&Leadership::Leading).await < 3 * SECOND);
 }
+
+/// Creates, renews and takes the lease, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_candidate_uses_exactly_its_verbs() {
+    let server = Server::default();
+    let access = |verb: &crate::client::Verb| fake_api::Access {
+        verb: verb.to_string(),
+        resource: ResourceKind::LEASES.to_string(),
+        reach: fake_api::Reach::Namespace,
+    };
+    let granted: Vec<fake_api::Access> = crate::lease::VERBS.iter().map(access).collect();
+    server.0.grant(granted.clone());
+    let a = Contender::start(&server, "a").await;
+    a.becomes(&Leadership::Leading).await;
+    tokio::time::sleep(10 * SECOND).await;
+    a.election.release().await;
+    let used: Vec<fake_api::Access> = server.0.received().iter().filter_map(fake_api::Access::of).collect();
+    assert!(used.iter().all(|access| granted.contains(access)), "{used:?}");
+    assert!(granted.iter().all(|access| used.contains(access)), "{used:?}");
+}

@@ -5,6 +5,7 @@ use http_body_util::Full;
 use serde_json::json;
 use tower::Service as _;
 
+use super::access::Reach;
 use super::*;
 
 const PODS: &str = "/api/v1/namespaces/d/pods";
@@ -48,6 +49,29 @@ async fn requests_fail_as_chosen_and_change_nothing() {
     assert_eq!(code(&server, "DELETE", &format!("{PODS}/a")).await, 200);
     server.fail(|_| true, std::iter::repeat(Fault::Silence));
     assert!(send(&server, "GET", PODS).now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_request_beyond_the_granted_access_is_denied() {
+    let server = ApiServer::default();
+    server.put(&pod("a"), json!({}));
+    let access = |verb: &str, resource: &str, reach| Access {
+        verb: verb.to_owned(),
+        resource: resource.to_owned(),
+        reach,
+    };
+    server.grant([
+        access("list", "pods", Reach::Namespace),
+        access("delete", "pods", Reach::Namespace),
+        access("get", "nodes", Reach::Cluster),
+    ]);
+    assert_eq!(code(&server, "GET", PODS).await, 200);
+    assert_eq!(code(&server, "GET", &format!("{PODS}?watch=true&resourceVersion=1")).await, 403);
+    assert_eq!(code(&server, "GET", "/api/v1/pods").await, 403, "the whole cluster");
+    assert_eq!(code(&server, "GET", &format!("{PODS}/a")).await, 403);
+    assert_eq!(code(&server, "PUT", &format!("{PODS}/a/status")).await, 403);
+    assert_eq!(code(&server, "GET", "/api/v1/nodes/n").await, 404);
+    assert_eq!(code(&server, "DELETE", &format!("{PODS}/a")).await, 200);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod cni_results;
 mod interface_confs;
 mod multus;
 mod netlink;
+mod node;
 mod whereabouts;
 mod whereabouts_range;
 
@@ -15,5 +16,6 @@ pub use cni_results::{cni_cache, cni_error, cni_prev_result, cni_result};
 pub use interface_confs::{ipvlan_conf, macvlan_conf};
 pub use multus::{multus_nad, multus_networks, multus_record};
 pub use netlink::{announcement, netlink_reply};
+pub use node::kubeconfig;
 pub use whereabouts::{whereabouts_claim_name, whereabouts_conf, whereabouts_pool, whereabouts_record};
 pub use whereabouts_range::whereabouts_range;

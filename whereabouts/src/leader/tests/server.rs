@@ -21,7 +21,9 @@ fn key(plural: &str, namespace: &str, name: &str) -> Key {
 }
 
 impl Server {
+    /// A client with the rights that the manifests grant.
     pub async fn client(&self) -> ApiClient {
+        self.0.grant(crate::crd::rights::tests::granted());
         ApiClient::from_service(self.0.clone(), Timeouts::default()).await
     }
 

@@ -1,0 +1,29 @@
+//! Credentials, read from a kubeconfig file or from the pod's service account, and checked.
+//!
+//! Every value is checked here: below, some panic and others fail at each request as if the network were down.
+
+mod error;
+mod kubeconfig;
+mod loaded;
+mod service_account;
+mod token;
+mod value;
+
+use std::path::Path;
+
+pub use error::{ConnectError, Place};
+pub(super) use kubeconfig::namespace_in;
+pub(super) use loaded::Loaded;
+pub(super) use token::Token;
+
+use super::error::Credentials;
+
+/// Reads the files of these credentials.
+pub(super) fn load(credentials: &Credentials) -> Result<Loaded, ConnectError> {
+    match credentials {
+        Credentials::Kubeconfig(path) => kubeconfig::load(path),
+        Credentials::InCluster => {
+            service_account::load(Path::new(service_account::MOUNT), &|name| std::env::var(name).ok())
+        }
+    }
+}
