@@ -6,7 +6,7 @@ use netlink::test_util::Testbed;
 use serde_json::{Value, json};
 use tests::driver::{Subject, merged};
 
-use crate::ipvlan::support::{add, conf, direct, ours};
+use crate::ipvlan::support::{Neighbour, add, conf, direct, ours, static_conf};
 use crate::support::{Bench, nothing_is_left, without};
 
 #[track_caller]
@@ -57,4 +57,29 @@ fn del_leaves_an_interface_of_another_kind_alone() {
     add(&bench, &conf(&bench, json!({"type": "macvlan"})));
     del(&bench, &without(&conf(&bench, json!({})), "ipam"));
     assert!(bench.net1().is_some());
+}
+
+/// The pod's successor with the same address, right after `ip netns del` without DEL: the kernel takes the old link down in the background.
+#[test]
+fn an_address_of_a_namespace_that_ends_is_waited_for() {
+    let bench = Bench::new();
+    let conf = static_conf(&bench, &["10.1.2.3/24"], &[], json!({}));
+    for round in 0..3 {
+        let predecessor = Neighbour::new(&format!("before-{round}"));
+        predecessor.call(&bench).run(&Subject::ours(), "ADD", &conf).ok();
+        drop(predecessor);
+        add(&bench, &conf);
+        del(&bench, &conf);
+    }
+}
+
+#[test]
+fn an_address_that_stays_in_use_is_code_11() {
+    let bench = Bench::new();
+    let conf = static_conf(&bench, &["10.1.2.3/24"], &[], json!({}));
+    let other = Neighbour::new("other");
+    other.call(&bench).run(&Subject::ours(), "ADD", &conf).ok();
+    let error = ours(&bench, "ADD", &conf).error();
+    assert_eq!(error.code, cni::Code::TryAgainLater, "{error}");
+    nothing_is_left(&bench);
 }
