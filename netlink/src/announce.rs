@@ -1,6 +1,6 @@
 //! Announces addresses to the neighbours on the wire: gratuitous ARP and unsolicited neighbour advertisements.
 
-use std::{net::IpAddr, thread, time::Duration};
+use std::{net::IpAddr, os::fd::AsFd, thread, time::Duration};
 
 use crate::{
     child::spawn_detached,
@@ -48,6 +48,9 @@ pub fn announce(netns: &Netns, link: &Link, ips: &[IpAddr], repeat: Repeat) -> R
     // Built before the fork: the child must not allocate.
     let frames: Vec<Vec<u8>> = ips.iter().map(|ip| frame(mac, *ip)).collect();
     let send_all = || {
+        if netns.enter_permanently().is_err() {
+            return;
+        }
         let Ok(socket) = PacketSocket::sender(link) else { return };
         for round in 0..repeat.count {
             if round > 0 {
@@ -59,8 +62,7 @@ pub fn announce(netns: &Netns, link: &Link, ips: &[IpAddr], repeat: Repeat) -> R
             }
         }
     };
-    spawn_detached(|| netns.enter_permanently(), send_all)
-        .map_err(io_error("start a process for announcements"))
+    spawn_detached(netns.as_fd(), send_all).map_err(io_error("start a process for announcements"))
 }
 
 fn frame(mac: Mac, ip: IpAddr) -> Vec<u8> {
