@@ -5,6 +5,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+mod bad_value;
+
+pub use bad_value::BadValue;
+use bad_value::explained;
+
 /// Renames each key of `object` that differs from one of `known` only in case, and removes `null` members. Of several such keys the
 /// last value is kept. Unknown keys stay unchanged.
 pub fn fold_keys(object: &mut Map<String, Value>, known: &[&str]) {
@@ -32,16 +37,21 @@ fn is_folded(object: &Map<String, Value>, known: &[&str]) -> bool {
 ///
 /// # Errors
 /// A member has the wrong type or is missing.
-pub fn decode<T: DeserializeOwned>(
-    object: &Map<String, Value>,
-    known: &[&str],
-) -> Result<T, serde_json::Error> {
+pub fn decode<T: DeserializeOwned>(object: &Map<String, Value>, known: &[&str]) -> Result<T, BadValue> {
     if is_folded(object, known) {
-        return T::deserialize(object);
+        return T::deserialize(object).or_else(|_| explained(&Value::Object(object.clone())));
     }
     let mut object = object.clone();
     fold_keys(&mut object, known);
-    serde_json::from_value(Value::Object(object))
+    decode_value(&Value::Object(object))
+}
+
+/// Reads `value` as `T`.
+///
+/// # Errors
+/// It, or a member, has the wrong type.
+pub(crate) fn decode_value<T: DeserializeOwned>(value: &Value) -> Result<T, BadValue> {
+    T::deserialize(value).or_else(|_| explained(value))
 }
 
 /// Parses `text` as one JSON object.

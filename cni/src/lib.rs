@@ -10,7 +10,7 @@
 //! | | [`args`] | what is in `CNI_ARGS`? |
 //! | | [`result`] | what is a result of ADD, in every version's form? |
 //! | | `error` | what is an error object, and which codes exist? |
-//! | | `path` | in which folders are plugins? |
+//! | | `path`, `trust` | in which folders are plugins, and which of their files may be run? |
 //! | `plugin/` | [`plugin`] | how does a plugin binary run: environment, stdin, version checks, verb, answer? |
 //! | | [`env`](mod@env) | which `CNI_*` variables does each verb need? |
 //! | | [`conf`], [`master`] | what does a plugin read on standard input, and in its key `master`? |

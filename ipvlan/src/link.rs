@@ -26,7 +26,7 @@ pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CniError> 
     cni::crash_point!("ipvlan-after-create");
     // From here on an error must remove the link.
     let result = configure_link(attachment, call, &conf, addresses, &pod, &link);
-    result.map_err(|error| roll_back(error, call, &pod, &link))
+    result.map_err(|error| roll_back(error, attachment, call, &pod, &link))
 }
 
 fn create(
@@ -45,7 +45,7 @@ fn create(
         mtu: conf.common.mtu,
         ..IpvlanSpec::new(attachment.if_name.as_str(), master.index, conf.mode)
     };
-    host.create_ipvlan(&spec, pod).map_err(|error| pod::create_error(&error, "ipvlan", attachment, &master))
+    pod::create("ipvlan", attachment, &master, || host.create_ipvlan(&spec, pod))
 }
 
 /// Allocates the addresses, configures the link with them, and returns the result.

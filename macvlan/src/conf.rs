@@ -67,14 +67,21 @@ impl Conf {
             invalid(format!("unknown macvlan mode: {:?}", wire.mode))
                 .with_details("expected bridge, private, vepa, passthru or source")
         })?;
+        let (mac, source) = match requested_mac(call, &wire.mac)? {
+            Some((source, mac)) => (MacSource::Given(mac), source),
+            None if wire.stable_mac => (MacSource::Pod, "stableMAC"),
+            None => (MacSource::Kernel, ""),
+        };
+        // The kernel ignores a MAC address for such a link, without an error.
+        if mode == MacvlanMode::Passthru && mac != MacSource::Kernel {
+            return Err(invalid(format!(
+                "mode passthru has the master's MAC address, so that {source} has no effect: remove it, set the master's address, or use another mode"
+            )));
+        }
         Ok(Conf {
             common: Common::parse(call, |mac| parse_mac("master.mac", mac))?,
             mode,
-            mac: match requested_mac(call, &wire.mac)? {
-                Some(mac) => MacSource::Given(mac),
-                None if wire.stable_mac => MacSource::Pod,
-                None => MacSource::Kernel,
-            },
+            mac,
             bc_queue_len: Some(wire.bcqueuelen).filter(|length| *length > 0),
             conflict_detection: if wire.conflict_detection {
                 ConflictDetection::On
@@ -85,8 +92,8 @@ impl Conf {
     }
 }
 
-/// The MAC address from the first source that has one.
-fn requested_mac(call: &Call, of_conf: &str) -> Result<Option<Mac>, CniError> {
+/// The MAC address from the first source that has one, and the source.
+fn requested_mac(call: &Call, of_conf: &str) -> Result<Option<(&'static str, Mac)>, CniError> {
     let of_args = args_mac(&call.args)?;
     let of_runtime = match call.conf.runtime_config.get("mac") {
         None => None,
@@ -98,7 +105,7 @@ fn requested_mac(call: &Call, of_conf: &str) -> Result<Option<Mac>, CniError> {
     };
     let sources = [("runtimeConfig.mac", of_runtime), ("CNI_ARGS MAC", of_args), ("mac", Some(of_conf))];
     let chosen = sources.into_iter().find_map(|(from, mac)| Some((from, mac.filter(|mac| !mac.is_empty())?)));
-    chosen.map(|(from, mac)| parse_mac(from, mac)).transpose()
+    chosen.map(|(from, mac)| Ok((from, parse_mac(from, mac)?))).transpose()
 }
 
 fn args_mac(args: &CniArgs) -> Result<Option<&str>, CniError> {
@@ -189,6 +196,21 @@ pub(crate) mod tests {
         assert!(
             parse(r#","mac":"banana""#).unwrap_err().msg.starts_with("invalid args \"banana\" for MAC addr")
         );
+    }
+
+    #[test]
+    fn passthru_with_a_requested_mac_is_refused() {
+        for (args, text, source) in [
+            ("", r#","mac":"02:00:00:00:00:01""#, "mac"),
+            ("MAC=02:00:00:00:00:02", "", "CNI_ARGS MAC"),
+            ("", r#","runtimeConfig":{"mac":"02:00:00:00:00:03"}"#, "runtimeConfig.mac"),
+            ("", r#","stableMAC":true"#, "stableMAC"),
+        ] {
+            let error = parse_with(args, &format!(r#","mode":"passthru"{text}"#)).unwrap_err();
+            assert_eq!(error.code, Code::InvalidConfig);
+            assert!(error.msg.contains(&format!("so that {source} has")), "{error}");
+        }
+        assert_eq!(parse(r#","mode":"passthru","mac":"""#).unwrap().mac, MacSource::Kernel);
     }
 
     #[test]

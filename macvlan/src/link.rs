@@ -28,7 +28,7 @@ pub fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CniError> 
     cni::crash_point!("macvlan-after-create");
     // From here on an error must remove the link.
     let result = configure_link(attachment, call, &conf, &pod, &link);
-    let result = result.map_err(|error| roll_back(error, call, &pod, &link))?;
+    let result = result.map_err(|error| roll_back(error, attachment, call, &pod, &link))?;
     Ok(match previous {
         Some(previous) => result.after(previous),
         None => result,
@@ -58,7 +58,7 @@ fn create(
         bc_queue_len: conf.bc_queue_len,
         ..MacvlanSpec::new(attachment.if_name.as_str(), master.index, conf.mode)
     };
-    host.create_macvlan(&spec, pod).map_err(|error| pod::create_error(&error, "macvlan", attachment, &master))
+    pod::create("macvlan", attachment, &master, || host.create_macvlan(&spec, pod))
 }
 
 /// Allocates the addresses, configures the link with them, and returns the result.

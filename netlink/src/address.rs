@@ -53,8 +53,15 @@ impl Socket {
         self.change(context, NLM_F_CREATE | NLM_F_EXCL, message)
     }
 
+    /// Removes all addresses of the interface but the link-local IPv6 ones, which the kernel gives to each interface.
+    pub fn remove_addresses(&self, link: &Link) -> Result<(), Error> {
+        let is_link_local = |net: &IpNet| matches!(net.addr(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let addresses = self.addresses(link)?.into_iter().map(|address| address.net);
+        // Removing the first address of an IPv4 subnet removes its other ones too; that they are gone then is no error.
+        addresses.filter(|net| !is_link_local(net)).try_for_each(|net| self.delete_address(link, net))
+    }
+
     /// Removes an address. Succeeds if the interface does not have it.
-    #[cfg(feature = "test-util")]
     pub fn delete_address(&self, link: &Link, net: IpNet) -> Result<(), Error> {
         let object = format!("{net} of {link}");
         let context = Context { op: "remove address", object: &object };

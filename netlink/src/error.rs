@@ -14,9 +14,12 @@ pub enum Error {
     /// The object, or one it refers to, does not exist (`ENODEV`, `ENOENT`, `ESRCH`, `ENXIO`, `EADDRNOTAVAIL`).
     #[error("{0}")]
     NotFound(Refusal),
-    /// Something else uses what the object needs (`EBUSY`, `EADDRINUSE`).
+    /// Something else uses what the object needs (`EBUSY`).
     #[error("{0}")]
     Busy(Refusal),
+    /// Another interface on the same master has the MAC or IP address (`EADDRINUSE`). Try again later: it may be on its way out.
+    #[error("{0}")]
+    AddressTaken(Refusal),
     /// The kernel does not accept these values (`EINVAL`, `ERANGE`).
     #[error("{0}")]
     Invalid(Refusal),
@@ -156,7 +159,8 @@ impl From<Refusal> for Error {
             libc::ENODEV | libc::ENOENT | libc::ESRCH | libc::ENXIO | libc::EADDRNOTAVAIL => {
                 Self::NotFound(refusal)
             }
-            libc::EBUSY | libc::EADDRINUSE => Self::Busy(refusal),
+            libc::EBUSY => Self::Busy(refusal),
+            libc::EADDRINUSE => Self::AddressTaken(refusal),
             libc::EINVAL | libc::ERANGE => Self::Invalid(refusal),
             libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT => Self::Unsupported(refusal),
             libc::EPERM | libc::EACCES => Self::Denied(refusal),
@@ -173,6 +177,7 @@ impl Error {
             Self::Exists(refusal)
             | Self::NotFound(refusal)
             | Self::Busy(refusal)
+            | Self::AddressTaken(refusal)
             | Self::Invalid(refusal)
             | Self::Unsupported(refusal)
             | Self::Denied(refusal)
@@ -216,6 +221,7 @@ mod tests {
         assert!(matches!(refusal(libc::EEXIST).into(), Error::Exists(_)));
         assert!(matches!(refusal(libc::ENODEV).into(), Error::NotFound(_)));
         assert!(matches!(refusal(libc::EBUSY).into(), Error::Busy(_)));
+        assert!(matches!(refusal(libc::EADDRINUSE).into(), Error::AddressTaken(_)));
         assert!(matches!(refusal(libc::EINVAL).into(), Error::Invalid(_)));
         assert!(matches!(refusal(libc::EOPNOTSUPP).into(), Error::Unsupported(_)));
         assert!(matches!(refusal(libc::EPERM).into(), Error::Denied(_)));

@@ -91,15 +91,18 @@ impl Netns {
     /// The namespace of `socket`, which the calling thread has just opened. Returns the same as [`Netns::current`] without a path
     /// lookup in `/proc`, which is slow the first time in a process.
     pub(crate) fn of_own_socket(socket: BorrowedFd<'_>) -> Result<Self, NetnsError> {
-        // SAFETY: SIOCGSKNS takes no argument and writes no memory; the descriptor is open for this call.
-        let fd = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) };
-        if fd < 0 {
-            // Kernels before 4.10 lack the ioctl, and it needs CAP_NET_ADMIN.
-            return Self::current();
+        match netns_of(socket) {
+            Some(file) => Ok(Self { file: Arc::new(file), path: Path::new(CURRENT).into() }),
+            None => Self::current(),
         }
-        // SAFETY: the kernel has just opened this descriptor, so that nothing else owns it.
-        let file = unsafe { File::from_raw_fd(fd) };
-        Ok(Self { file: Arc::new(file), path: Path::new(CURRENT).into() })
+    }
+
+    /// The same namespace by a descriptor that does not keep its path mounted; `socket` must be in it. umount(2) fails with EBUSY while a
+    /// process has a file open that was opened by a mounted path, and a runtime unmounts a pod's namespace while the child still announces
+    /// the addresses. The kernel opens a socket's namespace on a mount of its own.
+    pub(crate) fn unpinned(&self, socket: BorrowedFd<'_>) -> Self {
+        let file = netns_of(socket).map_or_else(|| Arc::clone(&self.file), Arc::new);
+        Self { file, path: Arc::clone(&self.path) }
     }
 
     /// The path by which it was opened, for messages.
@@ -154,6 +157,14 @@ impl AsFd for Netns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// The namespace of a socket. `None` before Linux 4.10, which lacks the ioctl, and without CAP_NET_ADMIN.
+fn netns_of(socket: BorrowedFd<'_>) -> Option<File> {
+    // SAFETY: SIOCGSKNS takes no argument and writes no memory; the descriptor is open for this call.
+    let fd = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) };
+    // SAFETY: the kernel has just opened this descriptor, so that nothing else owns it.
+    (fd >= 0).then(|| unsafe { File::from_raw_fd(fd) })
 }
 
 fn is_netns(file: &File) -> bool {

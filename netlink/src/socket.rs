@@ -46,10 +46,11 @@ impl Socket {
         Ok(Self { channel: Channel::new(socket), netns })
     }
 
-    /// Opens a socket in `netns`.
+    /// Opens a socket in `netns`. The socket does not keep the path of `netns` mounted.
     pub fn in_netns(netns: &Netns) -> Result<Self, Error> {
         let socket = netns.run(open)??;
-        Ok(Self { channel: Channel::new(socket), netns: netns.clone() })
+        let netns = netns.unpinned(socket.as_fd());
+        Ok(Self { channel: Channel::new(socket), netns })
     }
 
     /// The namespace the socket is in.

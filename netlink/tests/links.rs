@@ -150,14 +150,14 @@ fn a_multicast_mac_is_refused_with_a_hint() {
 }
 
 #[test]
-fn the_same_mac_twice_on_a_master_is_busy_when_set_up() {
+fn the_same_mac_twice_on_a_master_is_taken_when_set_up() {
     let bench = Bench::new();
     let mac = "02:00:5e:00:53:0a".parse().ok();
     let one = bench.create(&MacvlanSpec { mac, ..bench.spec("net1", MacvlanMode::Bridge) }).unwrap();
     let two = bench.create(&MacvlanSpec { mac, ..bench.spec("net2", MacvlanMode::Bridge) }).unwrap();
     bench.pod.set_up(&one).unwrap();
     let error = bench.pod.set_up(&two).unwrap_err();
-    assert!(matches!(error, Error::Busy(_)), "{error}");
+    assert!(matches!(error, Error::AddressTaken(_)), "{error}");
     assert!(error.to_string().contains("has its MAC address"), "{error}");
 }
 

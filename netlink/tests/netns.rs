@@ -4,6 +4,10 @@
 use std::{fs, path::Path};
 
 use netlink::{Netns, NetnsError, Socket, test_util::NamedNetns};
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, MsFlags, mount, umount2},
+};
 
 fn inode() -> u64 {
     use std::os::unix::fs::MetadataExt;
@@ -103,4 +107,22 @@ fn a_named_netns_is_removed_when_a_test_panics() {
     .join();
     assert!(outcome.is_err());
     assert!(!receiver.recv().unwrap().exists());
+}
+
+/// A runtime unmounts a pod's namespace when ADD has ended, while a child still announces the addresses.
+#[test]
+fn a_socket_does_not_keep_the_path_of_its_namespace_mounted() {
+    let named = NamedNetns::new().unwrap();
+    let mounted = format!("{}-again", named.path().display());
+    fs::File::create(&mounted).unwrap();
+    let none: Option<&str> = None;
+    mount(Some(named.path()), mounted.as_str(), none, MsFlags::MS_BIND, none).unwrap();
+    let netns = Netns::open(Path::new(&mounted)).unwrap();
+    let socket = Socket::in_netns(&netns).unwrap();
+    assert_eq!(umount2(mounted.as_str(), MntFlags::empty()), Err(Errno::EBUSY));
+    drop(netns);
+    umount2(mounted.as_str(), MntFlags::empty()).unwrap();
+    fs::remove_file(&mounted).unwrap();
+    assert!(socket.netns().is_same(named.netns()).unwrap());
+    assert!(socket.link_by_name("lo").unwrap().is_some());
 }

@@ -1,6 +1,7 @@
 //! IPAM delegation: a plugin runs its IPAM plugin with its own environment and standard input (CNI spec 1.1.0, section 4, "Plugin
 //! Delegation").
 
+use std::path::Path;
 use std::time::Instant;
 
 use super::chain::result_of;
@@ -17,7 +18,7 @@ use crate::types::{CniError, Code};
 /// The IPAM plugin's own error; code 6 for a malformed result; code 999 for one without an address. The caller must then run DEL: the
 /// plugin may have reserved an address before it failed.
 pub fn add(ipam: &Ipam, call: &Call, deadline: Instant) -> Result<CniResult, CniError> {
-    let output = run(Verb::Add, ipam, call, deadline)?;
+    let output = run(Verb::Add, ipam, call, &[], deadline)?;
     let raw = result_of(&ipam.plugin_type, &output, call.conf.cni_version)?;
     let result = raw.parse().map_err(|e| {
         CniError::new(
@@ -34,15 +35,28 @@ pub fn add(ipam: &Ipam, call: &Call, deadline: Instant) -> Result<CniResult, Cni
     Ok(result)
 }
 
-/// Runs another verb of the IPAM plugin; its output is dropped.
-pub fn forward(verb: Verb, ipam: &Ipam, call: &Call, deadline: Instant) -> Result<(), CniError> {
-    run(verb, ipam, call, deadline).map(drop)
+/// Runs DEL of the IPAM plugin, with `netns` as `CNI_NETNS`; empty if there is none. Not our own variable: it may name our own
+/// namespace, which [`Detachment`](crate::env::Detachment) leaves out and an IPAM plugin would refuse.
+pub fn del(ipam: &Ipam, call: &Call, netns: Option<&Path>, deadline: Instant) -> Result<(), CniError> {
+    let netns = netns.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    run(Verb::Del, ipam, call, &[("CNI_NETNS", netns)], deadline).map(drop)
 }
 
-fn run(verb: Verb, ipam: &Ipam, call: &Call, deadline: Instant) -> Result<Vec<u8>, CniError> {
+/// Runs CHECK, GC or STATUS of the IPAM plugin; its output is dropped.
+pub fn forward(verb: Verb, ipam: &Ipam, call: &Call, deadline: Instant) -> Result<(), CniError> {
+    run(verb, ipam, call, &[], deadline).map(drop)
+}
+
+fn run(
+    verb: Verb,
+    ipam: &Ipam,
+    call: &Call,
+    more: &[(&str, String)],
+    deadline: Instant,
+) -> Result<Vec<u8>, CniError> {
     let program = call.path.find(&ipam.plugin_type)?;
     // The rest of the environment is inherited: the IPAM plugin is called for the same container and interface.
-    let env = [("CNI_COMMAND", verb.as_str().to_owned())];
+    let env = [&[("CNI_COMMAND", verb.as_str().to_owned())], more].concat();
     Ok(Run { program: &program, env: &env, stdin: &call.stdin, deadline }.output()?)
 }
 
@@ -90,6 +104,11 @@ mod tests {
         let error = add_within(LONG, "cat > /dev/null; echo '{}'").unwrap_err();
         assert_eq!(error.msg, "IPAM plugin returned missing IP config");
         assert_eq!(add_within(LONG, "echo banana").unwrap_err().code, Code::Decoding);
+        let error = add_within(LONG, r#"echo '{"ips":[{"address":"10.1.2.3"}]}'"#).unwrap_err();
+        assert!(
+            error.msg.contains(r#""ips[0].address" must not be "10.1.2.3": not an address with a mask"#),
+            "{error}"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::pipes::{MAX_OUTPUT, Outcome, Pipes};
 use crate::types::{CniError, Code};
-pub use crate::types::{PluginNotFound, SearchPath};
+pub use crate::types::{FindError, SearchPath};
 
 /// How long a start is retried while another process writes to the plugin's file. An upgrade copies a binary in less.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -53,7 +53,7 @@ pub enum ExecError {
         /// The plugin's file.
         program: PathBuf,
     },
-    /// The plugin exited with a failure and printed this error object.
+    /// The plugin printed this error object, with a failure or with exit status 0; see [`failure`].
     #[error("{0}")]
     Failed(CniError),
     /// The plugin exited with a failure without an error object, or a signal ended it. This error describes it; see [`failure`].
@@ -113,6 +113,12 @@ impl Run<'_> {
         let result =
             Pipes::of(&mut child, self.stdin).and_then(|pipes| pipes.pump(&mut child, self.deadline));
         match result {
+            // Some plugins print their error and exit with 0. Their ADD gave nothing, and their DEL released nothing.
+            Ok(Outcome::Ended { status, stdout, .. })
+                if status.success() && CniError::is_error_object(&stdout) =>
+            {
+                Err(ExecError::Failed(failure(status, &stdout, &[])))
+            }
             Ok(Outcome::Ended { status, stdout, stderr }) if status.success() => {
                 // The runtime logs a plugin's standard error. If it cannot be written, the remarks are lost, but the attachment
                 // is made: that is no reason to fail.

@@ -47,13 +47,24 @@ pub(crate) struct Head {
     pub(crate) version_text: String,
 }
 
+/// Reads `stdin` as a JSON object, with the spec's keys in the spec's case. Code 6 if it is none.
+pub(crate) fn parse_object(stdin: &[u8]) -> Result<Map<String, Value>, CniError> {
+    let mut object = json::parse_object(stdin)
+        .map_err(|e| CniError::new(Code::Decoding, format!("error unmarshall network config: {e}")))?;
+    json::fold_keys(&mut object, KNOWN);
+    Ok(object)
+}
+
+/// The key `cniVersion`, empty if it is missing. Code 6 if it is no text.
+pub(crate) fn version_text(object: &Map<String, Value>) -> Result<&str, CniError> {
+    text(object, "cniVersion")
+}
+
 impl Head {
-    /// Code 6 if `stdin` is not a JSON object or a field has the wrong type, 7 for a missing or invalid name.
-    pub(crate) fn parse(stdin: &[u8]) -> Result<Head, CniError> {
-        let mut object = json::parse_object(stdin).map_err(|e| undecodable("network config", &e))?;
-        json::fold_keys(&mut object, KNOWN);
+    /// Code 6 if a field has the wrong type, 7 for a missing or invalid name.
+    pub(crate) fn from_object(object: Map<String, Value>) -> Result<Head, CniError> {
         let name = NetworkName::parse(text(&object, "name")?)?;
-        let version_text = text(&object, "cniVersion")?.to_owned();
+        let version_text = version_text(&object)?.to_owned();
         Ok(Head { name, version_text, object })
     }
 }
@@ -65,7 +76,7 @@ impl NetConf {
     /// Code 6 if `stdin` is not a JSON object or a field has the wrong type, 7 for an invalid name or IPAM type, 1 for a version that
     /// was never published.
     pub fn parse(stdin: &[u8]) -> Result<NetConf, CniError> {
-        let head = Head::parse(stdin)?;
+        let head = Head::from_object(parse_object(stdin)?)?;
         let version = Version::from_conf(Some(&head.version_text))
             .map_err(|e| CniError::new(Code::IncompatibleVersion, e.to_string()))?;
         NetConf::from_head(head, version)
@@ -135,7 +146,7 @@ fn member_object(object: &Map<String, Value>, key: &str) -> Result<Option<Map<St
 }
 
 fn decode_member<T: DeserializeOwned>(object: &Map<String, Value>, key: &str) -> Result<Option<T>, CniError> {
-    let value = object.get(key).cloned().map(serde_json::from_value);
+    let value = object.get(key).map(json::decode_value);
     value.transpose().map_err(|e| undecodable(&format!("{key:?} of the network config"), &e))
 }
 
@@ -154,7 +165,7 @@ fn wrong_type(key: &str, expected: &str, found: &Value) -> CniError {
     )
 }
 
-fn undecodable(what: &str, error: &serde_json::Error) -> CniError {
+fn undecodable(what: &str, error: &json::BadValue) -> CniError {
     CniError::new(Code::Decoding, format!("error unmarshall {what}: {error}"))
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::conf::NetConf;
 use super::contract::{About, ValidAttachment};
-use super::env::{Command, OwnNetns};
+use super::env::{Command, Detachment, OwnNetns};
 use crate::json;
 use crate::types::version::{Version, parse_parts};
 use crate::types::{CniError, Code};
@@ -60,22 +60,27 @@ pub(super) fn supported(version_text: &str, about: About) -> Result<Version, Cni
     })
 }
 
-/// Refuses `CNI_NETNS` if it is the namespace of this process: the plugin would change the host's interfaces.
+/// Refuses `CNI_NETNS` for ADD if it is the namespace of this process: the plugin would change the host's interfaces.
 pub(super) fn refuse_own_netns(netns: &Path, own: OwnNetns) -> Result<(), CniError> {
-    if own == OwnNetns::Allowed {
+    if own == OwnNetns::Allowed || !is_own_netns(netns) {
         return Ok(());
     }
+    Err(CniError::new(Code::InvalidNetns, "plugin's netns and netns from CNI_NETNS should not be the same")
+        .with_details(format!("CNI_NETNS is {}", netns.display())))
+}
+
+/// The subject of DEL, without `CNI_NETNS` if that is the namespace of this process. The pod's links cannot be there, since ADD refuses
+/// that namespace; a refusal here would fail every DEL and never release the address.
+pub(super) fn without_own_netns(detachment: Detachment, own: OwnNetns) -> Detachment {
+    let netns = detachment.netns.filter(|netns| own == OwnNetns::Allowed || !is_own_netns(netns));
+    Detachment { netns, ..detachment }
+}
+
+fn is_own_netns(netns: &Path) -> bool {
     // A namespace file has no unique path, but device and inode number identify the namespace.
     let id = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino()));
-    // A missing file is not refused here: for DEL it is no error, and ADD reports it itself.
-    match (id(netns), id(Path::new("/proc/self/ns/net"))) {
-        (Ok(theirs), Ok(ours)) if theirs == ours => Err(CniError::new(
-            Code::InvalidNetns,
-            "plugin's netns and netns from CNI_NETNS should not be the same",
-        )
-        .with_details(format!("CNI_NETNS is {}", netns.display()))),
-        _ => Ok(()),
-    }
+    // A missing file is not the own namespace: for DEL it is no error, and ADD reports it itself.
+    matches!((id(netns), id(Path::new("/proc/self/ns/net"))), (Ok(theirs), Ok(ours)) if theirs == ours)
 }
 
 /// The list in `cni.dev/valid-attachments`, or in the older `cni.dev/attachments`. `None` if the conf has neither: that is not the same

@@ -27,7 +27,10 @@ pub enum Master {
 pub struct Masters(pub Vec<Master>);
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = r#"expected an interface's name, {"mac": ADDRESS}, {"subnet": ADDRESS/LENGTH}, or a list of these"#
+)]
 enum Wire {
     One(Master),
     Several(Vec<Master>),

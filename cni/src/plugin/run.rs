@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::conf::{Head, NetConf};
+use super::conf::{self, Head, NetConf};
 use super::contract::{About, Call, Plugin};
 use super::env::{Command, Environment, Lookup};
-use super::gates::{refuse_own_netns, refuse_unsupported_verb, supported, valid_attachments};
+use super::gates::{
+    refuse_own_netns, refuse_unsupported_verb, supported, valid_attachments, without_own_netns,
+};
 use crate::json::pretty;
 use crate::types::{CniError, Code, Version};
 
@@ -71,8 +73,8 @@ fn written(result: std::io::Result<()>) -> ExitCode {
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs the verb and returns its output, if it has one. Sets `version` to that of the conf as soon as it is known, so that an error
-/// object has the right one.
+/// Runs the verb and returns its output, if it has one. Sets `version` to that of the conf if it has one that the plugin supports, so
+/// that an error object has the right one.
 fn answer(
     plugin: &dyn Plugin,
     lookup: Lookup<'_>,
@@ -80,12 +82,19 @@ fn answer(
     version: &mut Version,
 ) -> Result<Option<String>, CniError> {
     let about = plugin.about();
-    let Environment { command, args, path, own_netns } = Environment::read(lookup)?;
-    if command == Command::Version {
+    let environment = Environment::read(lookup);
+    if matches!(environment, Ok(Environment { command: Command::Version, .. })) {
         return Ok(Some(version_reply(about)));
     }
-    let input = read_stdin(stdin)?;
-    let head = Head::parse(&input)?;
+    // The conf comes before the environment, since the error about the environment needs the conf's version.
+    let conf = read_stdin(stdin).and_then(|input| Ok((conf::parse_object(&input)?, input)));
+    if let Ok((object, _)) = &conf {
+        let stated = conf::version_text(object).and_then(|text| supported(text, about));
+        *version = stated.unwrap_or(*version);
+    }
+    let Environment { command, args, path, own_netns } = environment?;
+    let (object, input) = conf?;
+    let head = Head::from_object(object)?;
     refuse_unsupported_verb(&command, &head.version_text, about)?;
     *version = supported(&head.version_text, about)?;
     let call = Call { conf: NetConf::from_head(head, *version)?, stdin: input, args, path };
@@ -98,9 +107,7 @@ fn answer(
             Ok(Some(pretty(result.value())))
         }
         Command::Del(detachment) => {
-            if let Some(netns) = &detachment.netns {
-                refuse_own_netns(netns, own_netns)?;
-            }
+            let detachment = without_own_netns(detachment, own_netns);
             plugin.del(&detachment, &call).map(|()| None)
         }
         Command::Check(attachment) => plugin.check(&attachment, &call).map(|()| None),

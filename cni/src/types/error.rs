@@ -118,6 +118,17 @@ impl CniError {
         json::pretty(&object)
     }
 
+    /// Whether `text` is a JSON object with a `code` above 0, which no result has.
+    pub(crate) fn is_error_object(text: &[u8]) -> bool {
+        // Nearly every output is a result. Its text is searched first, so that it is not parsed once more.
+        let has_code = || text.to_ascii_lowercase().windows(6).any(|six| six == b"\"code\"");
+        let code = |mut object: serde_json::Map<String, Value>| {
+            json::fold_keys(&mut object, &["code"]);
+            object.get("code").and_then(Value::as_u64)
+        };
+        has_code() && json::parse_object(text).is_ok_and(|object| code(object).is_some_and(|code| code > 0))
+    }
+
     /// Reads an error object: a JSON object with a `code` above 0 or a `msg`. `None` for anything else, results included.
     pub fn from_json(text: &[u8]) -> Option<CniError> {
         let mut value: Value = serde_json::from_slice(text).ok()?;
@@ -165,6 +176,17 @@ mod tests {
     fn a_result_is_no_error_object() {
         assert_eq!(CniError::from_json(br#"{"cniVersion":"1.0.0","ips":[]}"#), None);
         assert_eq!(CniError::from_json(b"panic: x"), None);
+    }
+
+    #[test]
+    fn an_error_object_is_one_by_its_code() {
+        for yes in [r#"{"code":7,"msg":"x"}"#, r#"{ "Code" : 999 }"#] {
+            assert!(CniError::is_error_object(yes.as_bytes()), "{yes}");
+        }
+        for no in ["", "{}", r#"{"code":0}"#, r#"{"msg":"x"}"#, r#"{"dns":{"domain":"code"}}"#, r#"["code"]"#]
+        {
+            assert!(!CniError::is_error_object(no.as_bytes()), "{no}");
+        }
     }
 
     #[test]

@@ -5,8 +5,9 @@ mod error;
 pub mod names;
 mod path;
 pub mod result;
+mod trust;
 pub mod version;
 
 pub use error::{CniError, Code};
-pub use path::{PluginNotFound, SearchPath};
+pub use path::{FindError, SearchPath};
 pub use version::Version;

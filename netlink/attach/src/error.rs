@@ -7,6 +7,8 @@ pub fn kernel(error: &netlink::Error) -> CniError {
     let code = match error {
         // The kernel was too slow, or other processes changed objects all the time.
         netlink::Error::TimedOut { .. } | netlink::Error::Inconsistent { .. } => Code::TryAgainLater,
+        // The link of an earlier pod may have it, which the kernel still deletes, or a pod that ends soon.
+        netlink::Error::AddressTaken(_) => Code::TryAgainLater,
         _ => Code::Internal,
     };
     CniError::new(code, error.to_string())

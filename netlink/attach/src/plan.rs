@@ -48,7 +48,7 @@ mod tests {
         let tuned = ResultRoute {
             mtu: 1400,
             table: Some(100),
-            scope: Some(253),
+            scope: Some(0),
             ..ResultRoute::new("10.8.0.0/16".parse().unwrap(), None)
         };
         let result = CniResult {
@@ -63,7 +63,7 @@ mod tests {
             gw: gateway,
             mtu: Some(1400),
             table: Some(100),
-            scope: Some(RouteScope::LINK),
+            scope: Some(RouteScope::GLOBAL),
             ..Route::new("10.8.0.0/16".parse().unwrap())
         };
         assert_eq!(plan.routes, [first, second]);

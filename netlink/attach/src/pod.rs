@@ -3,6 +3,7 @@
 use cni::env::Attachment;
 use cni::result::Interface;
 use cni::{CniError, Code};
+use netlink::interface::{may_end_creating, retry};
 use netlink::{Link, Netns, Socket};
 
 use crate::conf::invalid;
@@ -16,8 +17,19 @@ pub fn socket(attachment: &Attachment) -> Result<Socket, CniError> {
     Socket::in_netns(&netns).map_err(|e| kernel(&e))
 }
 
-/// The error for a link of `kind` ("macvlan") that could not be created on `master`. Code 7 if its name is taken.
-pub fn create_error(error: &netlink::Error, kind: &str, attachment: &Attachment, master: &Link) -> CniError {
+/// Creates a link of `kind` ("macvlan") on `master` by `create`, which is repeated for half a second while a link of an earlier pod may be
+/// in the way. Code 7 if the name is taken.
+pub fn create(
+    kind: &str,
+    attachment: &Attachment,
+    master: &Link,
+    create: impl FnMut() -> Result<Link, netlink::Error>,
+) -> Result<Link, CniError> {
+    let created = retry(may_end_creating, create);
+    created.map_err(|error| create_error(&error, kind, attachment, master))
+}
+
+fn create_error(error: &netlink::Error, kind: &str, attachment: &Attachment, master: &Link) -> CniError {
     match error {
         // A retry cannot help: an earlier attachment or another network of the pod has the name.
         netlink::Error::Exists(_) => invalid(format!(

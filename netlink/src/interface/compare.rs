@@ -32,8 +32,9 @@ impl fmt::Display for Missing {
     }
 }
 
-/// The first thing that `link` does not have: up, all of `addresses`, all of `routes`. Routes match by table, destination, gateway and
-/// interface. The link may have more addresses and routes.
+/// The first thing that `link` does not have: up, all of `addresses`, all of `routes`. Routes match by destination, gateway and
+/// interface; by table only if the expected one has another table than the main one. A later plugin of a chain (`sbr`, `vrf`) may have moved
+/// those of the main table (CNI spec 1.1.0, section 2, "CHECK"). The link may have more addresses and routes.
 pub fn missing(
     pod: &Socket,
     link: &Link,
@@ -60,9 +61,9 @@ fn first_missing(expected: &[Route], present: &[Route]) -> Option<Missing> {
 }
 
 fn matches(expected: &Route, present: &Route) -> bool {
-    let table = |route: &Route| route.table.unwrap_or(MAIN_TABLE);
+    let is_own_table = |table: &u32| *table != MAIN_TABLE;
     expected.dst.trunc() == present.dst.trunc()
-        && table(expected) == table(present)
+        && expected.table.filter(is_own_table).is_none_or(|table| present.table == Some(table))
         && (expected.gw.is_none() || expected.gw == present.gw)
 }
 
@@ -88,6 +89,10 @@ mod tests {
         assert!(matches(&route("10.0.0.0/8", None, None), &present));
         assert!(!matches(&route("10.0.0.0/8", Some("10.1.0.2"), None), &present));
         assert!(!matches(&route("10.0.0.0/8", Some("10.1.0.1"), Some(100)), &present));
+        let moved = route("10.0.0.0/8", Some("10.1.0.1"), Some(100));
+        assert!(matches(&route("10.0.0.0/8", Some("10.1.0.1"), None), &moved));
+        assert!(matches(&present, &moved));
+        assert!(!matches(&route("10.0.0.0/8", Some("10.1.0.1"), Some(101)), &moved));
         assert!(!matches(&route("10.0.0.0/9", Some("10.1.0.1"), None), &present));
     }
 }

@@ -7,17 +7,22 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::plan::{Need, Plan, settings};
+use super::{
+    plan::{Need, Plan, Setting, settings},
+    predecessor::{may_end_configuring, retry},
+};
 use crate::{
     address::Dad,
     announce::announce,
     conflict,
     error::Error,
     link::Link,
-    route::Route,
     socket::Socket,
-    sysctl::{self, Sysctl},
+    sysctl::{self, Sysctl, SysctlError},
 };
+
+/// The name of each namespace's loopback interface.
+const LOOPBACK: &str = "lo";
 
 /// How long to wait for the end of duplicate address detection, which takes the kernel one to two seconds.
 const DAD_LIMIT: Duration = Duration::from_secs(5);
@@ -29,15 +34,16 @@ pub fn configure(pod: &Socket, link: &Link, plan: &Plan) -> Result<(), Error> {
     write_sysctls(pod, link, plan)?;
     // Before the link is up: duplicate address detection starts for all addresses at once when it comes up.
     for net in &plan.addresses {
-        pod.add_address(link, *net, plan.dad)?;
+        // ipvlan refuses an address that another link of the master has.
+        retry(may_end_configuring, || pod.add_address(link, *net, plan.dad))?;
     }
-    set_up(pod, link, plan)?;
+    // macvlan refuses a MAC address that another link of the master has.
+    retry(may_end_configuring, || set_up(pod, link, plan))?;
     if plan.has_ipv6() && plan.dad == Dad::Kernel {
         wait_for_dad(pod, link)?;
     }
     for route in &plan.routes {
-        let route = Route { dev: Some(link.index), ..route.clone() };
-        match pod.add_route(&route) {
+        match pod.add_route_through(link, route) {
             // It exists if it is the route to an address's subnet, or if the plan has it twice.
             Ok(()) | Err(Error::Exists(_)) => {}
             Err(error) => return Err(error),
@@ -64,7 +70,7 @@ pub fn detect_conflicts(pod: &Socket, link: &Link, plan: &Plan) -> Result<(), Er
         return Ok(());
     }
     write_sysctls(pod, link, plan)?;
-    pod.set_up(link)?;
+    retry(may_end_configuring, || pod.set_up(link))?;
     match conflict::probe(pod.netns(), link, &addresses)? {
         None => Ok(()),
         Some(conflict) => Err(Error::AddressInUse {
@@ -91,6 +97,10 @@ fn write_sysctls(pod: &Socket, link: &Link, plan: &Plan) -> Result<(), Error> {
         return Ok(());
     }
     let values: Vec<(Sysctl, u32)> = settings.iter().map(|setting| (setting.key, setting.value)).collect();
+    let enables_ipv6 = |setting: &Setting| setting.key == Sysctl::DisableIpv6 && setting.value == 0;
+    if settings.iter().any(enables_ipv6) {
+        enable_ipv6_of_loopback(pod, link)?;
+    }
     let outcomes = sysctl::write(pod.netns(), &link.name, &values)?;
     for (setting, outcome) in settings.into_iter().zip(outcomes) {
         match (outcome, setting.need) {
@@ -103,6 +113,17 @@ fn write_sysctls(pod: &Socket, link: &Link, plan: &Plan) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Turns IPv6 of the loopback on: while it is off, there is no `::1`, and the pod cannot reach its own IPv6 addresses, which the kernel
+/// routes through the loopback.
+fn enable_ipv6_of_loopback(pod: &Socket, link: &Link) -> Result<(), Error> {
+    let outcomes = sysctl::write(pod.netns(), LOOPBACK, &[(Sysctl::DisableIpv6, 0)])?;
+    match outcomes.into_iter().find_map(Result::err) {
+        // A kernel without IPv6 fails at the interface itself, if that needs it.
+        None | Some(SysctlError::Missing { .. }) => Ok(()),
+        Some(source) => Err(Error::NoIpv6 { link: link.name.clone(), source }),
+    }
 }
 
 /// Waits for duplicate address detection. Without carrier it does not end, which is not an error of the address: the kernel continues

@@ -3,7 +3,9 @@
 mod compare;
 mod configure;
 mod plan;
+mod predecessor;
 
 pub use compare::{Missing, missing};
 pub use configure::{configure, detect_conflicts};
 pub use plan::{Ipv6Autoconf, Plan};
+pub use predecessor::{may_end_creating, retry};

@@ -1,5 +1,7 @@
 //! Adds, deletes and lists routes.
 
+use std::fmt;
+
 use netlink_packet_core::NLM_F_CREATE;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, route::RouteScope as KernelScope};
 
@@ -9,6 +11,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    link::Link,
     socket::{Context, Socket},
 };
 
@@ -16,7 +19,17 @@ impl Socket {
     /// Adds a route. Fails with [`Error::Exists`] only if the same route exists: another next hop to the same destination makes an
     /// equal-cost route.
     pub fn add_route(&self, route: &Route) -> Result<(), Error> {
-        let context = Context { op: "add route", object: route };
+        self.add(route, &route)
+    }
+
+    /// As [`Socket::add_route`], for a route through `link`, whose name is in the error.
+    pub(crate) fn add_route_through(&self, link: &Link, route: &Route) -> Result<(), Error> {
+        let object = format!("{route} dev {link}");
+        self.add(&Route { dev: Some(link.index), ..route.clone() }, &object)
+    }
+
+    fn add(&self, route: &Route, object: &dyn fmt::Display) -> Result<(), Error> {
+        let context = Context { op: "add route", object };
         // No NLM_F_EXCL: with it the kernel would refuse a second next hop.
         self.change(context, NLM_F_CREATE, RouteNetlinkMessage::NewRoute(message(route))).map_err(|error| {
             error.hint(|errno| match errno {

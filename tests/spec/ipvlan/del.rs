@@ -1,12 +1,14 @@
 //! DEL succeeds whatever is missing, and removes only its own link.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use netlink::test_util::Testbed;
 use serde_json::{Value, json};
-use tests::driver::{Subject, merged};
+use tests::driver::{Call, Subject, merged};
 
-use crate::ipvlan::support::{add, conf, direct, ours};
+use crate::ipvlan::support::{Neighbour, add, conf, direct, ours, static_conf};
+use crate::support::ipam::scripted;
 use crate::support::{Bench, nothing_is_left, without};
 
 #[track_caller]
@@ -57,4 +59,42 @@ fn del_leaves_an_interface_of_another_kind_alone() {
     add(&bench, &conf(&bench, json!({"type": "macvlan"})));
     del(&bench, &without(&conf(&bench, json!({})), "ipam"));
     assert!(bench.net1().is_some());
+}
+
+/// A pod's successor with the same address, whose ADD begins before the kernel has deleted the old link.
+#[test]
+fn an_address_of_a_namespace_that_ends_is_waited_for() {
+    let bench = Bench::new();
+    let folder = bench.folder.path().to_owned();
+    let result = r#"echo '{"cniVersion":"1.0.0","ips":[{"address":"10.1.2.3/24"}]}'"#;
+    let ipam = scripted(&bench, &[("ADD", &format!("{result}; : > {}/$CNI_CONTAINERID", folder.display()))]);
+    let conf = conf(&bench, json!({"ipam": ipam}));
+    let predecessor = Neighbour::new("before");
+    let with_script =
+        |call: Call<'_>| Call { helpers: Some(&folder), ..call }.run(&Subject::ours(), "ADD", &conf);
+    with_script(predecessor.call(&bench)).ok();
+    let ip_is_given = folder.join("spec-1");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let end = Instant::now() + Duration::from_secs(20);
+            while !ip_is_given.exists() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // The successor now tries to set the address.
+            std::thread::sleep(Duration::from_millis(50));
+            drop(predecessor);
+        });
+        with_script(bench.call()).ok();
+    });
+}
+
+#[test]
+fn an_address_that_stays_in_use_is_code_11() {
+    let bench = Bench::new();
+    let conf = static_conf(&bench, &["10.1.2.3/24"], &[], json!({}));
+    let other = Neighbour::new("other");
+    other.call(&bench).run(&Subject::ours(), "ADD", &conf).ok();
+    let error = ours(&bench, "ADD", &conf).error();
+    assert_eq!(error.code, cni::Code::TryAgainLater, "{error}");
+    nothing_is_left(&bench);
 }

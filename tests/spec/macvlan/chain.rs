@@ -159,3 +159,23 @@ fn the_error_of_a_missing_earlier_master_names_it_and_del_needs_none() {
     let error = bench.call().run(&subject, "ADD", &conf).error();
     assert!(error.msg.contains("failed to lookup master \"gone0\""), "{error}");
 }
+
+#[test]
+fn check_accepts_routes_that_a_later_plugin_has_moved_to_another_table() {
+    let bench = Bench::new();
+    let subject = Subject::ours();
+    let mut conf = with_ipam(&bench, json!({}));
+    conf["ipam"]["gateway"] = json!("10.1.2.1");
+    let result = bench.call().run(&subject, "ADD", &conf).ok();
+    let sbr = json!({"cniVersion": "1.0.0", "name": "spec", "type": "sbr", "prevResult": result});
+    let result = bench.call().run(&Subject::go(), "ADD", &sbr).ok();
+    let with_result = merged(&conf, json!({"prevResult": result}));
+    bench.call().run(&subject, "CHECK", &with_result).ok();
+    let link = bench.net1().unwrap();
+    let routes = bench.pod.routes(RouteFilter { dev: Some(link.index), table: None }).unwrap();
+    let moved = routes.iter().find(|route| route.dst.to_string() == "10.9.0.0/16").unwrap();
+    assert_ne!(moved.table, Some(netlink::MAIN_TABLE));
+    bench.pod.delete_route(moved).unwrap();
+    let error = bench.call().run(&subject, "CHECK", &with_result).error();
+    assert!(error.msg.contains("10.9.0.0/16"), "{error}");
+}

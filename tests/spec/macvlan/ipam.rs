@@ -129,3 +129,72 @@ fn ipam_gets_no_descriptor_of_the_plugins_but_its_three_pipes() {
     assert_eq!(given.len(), 3, "{text}");
     assert!(given.iter().all(|to| to.to_string_lossy().starts_with("pipe:")), "{text}");
 }
+
+/// Shell code that writes what the pod's link is like to a file, as an IPAM plugin finds it that needs the link: dhcp sends its release
+/// from there.
+fn look_at_link(bench: &Bench) -> (std::path::PathBuf, String) {
+    let seen = bench.folder.path().join("seen");
+    let name = bench.lab.pod.path().file_name().unwrap().to_string_lossy().into_owned();
+    let code = format!("ip netns exec {name} ip addr show net1 > {}", seen.display());
+    (seen, code)
+}
+
+#[test]
+fn at_ipams_del_the_link_is_up_without_its_addresses_and_then_it_is_deleted() {
+    let bench = Bench::new();
+    let (seen, look) = look_at_link(&bench);
+    for del in [look.clone(), format!("{look}; {}", failing(11))] {
+        let ipam = scripted(&bench, &[("ADD", ADDRESS), ("DEL", &del)]);
+        let conf = merged(&bench.conf("1.1.0", Place::Host), json!({"ipam": ipam}));
+        bench.call().run(&Subject::ours(), "ADD", &conf).ok();
+        let answer = bench.call().run(&Subject::ours(), "DEL", &conf);
+        assert_eq!(answer.output.status.success(), del == look);
+        let text = std::fs::read_to_string(&seen).unwrap();
+        assert!(text.contains("state UP") && !text.contains("10.1.2.3"), "{text}");
+        assert_eq!(bench.net1(), None);
+    }
+}
+
+#[test]
+fn at_ipams_del_after_a_failed_add_the_link_is_still_there() {
+    let bench = Bench::new();
+    let (seen, look) = look_at_link(&bench);
+    let ipam = scripted(&bench, &[("ADD", &failing(120)), ("DEL", &look)]);
+    let conf = merged(&bench.conf("1.1.0", Place::Host), json!({"ipam": ipam}));
+    assert_eq!(bench.call().run(&Subject::ours(), "ADD", &conf).error().code.number(), 120);
+    assert!(std::fs::read_to_string(&seen).unwrap().contains("net1"));
+    nothing_is_left(&bench);
+}
+
+#[test]
+fn an_ipam_that_prints_an_error_and_exits_with_0_has_failed() {
+    let bench = Bench::new();
+    for verb in ["ADD", "DEL"] {
+        let error = r#"echo '{"code":120,"msg":"no store"}'; exit 0"#;
+        let ipam = scripted(&bench, &[("ADD", ADDRESS), (verb, error)][usize::from(verb == "ADD")..]);
+        let conf = merged(&bench.conf("1.1.0", Place::Host), json!({"ipam": ipam}));
+        if verb == "DEL" {
+            bench.call().run(&Subject::ours(), "ADD", &conf).ok();
+        }
+        let error = bench.call().run(&Subject::ours(), verb, &conf).error();
+        assert_eq!((error.code.number(), error.msg.as_str()), (120, "no store"), "{verb}");
+        nothing_is_left(&bench);
+    }
+}
+
+#[test]
+fn an_ipam_plugin_that_any_user_can_write_is_not_run_and_the_error_names_file_and_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new();
+    let ipam = scripted(&bench, &[("ADD", ADDRESS)]);
+    let conf = merged(&bench.conf("1.1.0", Place::Host), json!({"ipam": ipam}));
+    let file = bench.folder.path().join("scripted");
+    for (path, mode, usual) in [(file.as_path(), 0o777, 0o755), (bench.folder.path(), 0o777, 0o700)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let error = bench.call().run(&Subject::ours(), "ADD", &conf).error();
+        assert!(error.msg.contains(&file.display().to_string()) && error.msg.contains("0777"), "{error}");
+        assert_eq!(ipam_input(&bench, "ADD"), None);
+        nothing_is_left(&bench);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(usual)).unwrap();
+    }
+}

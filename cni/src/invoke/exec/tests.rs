@@ -52,6 +52,12 @@ fn an_error_object_keeps_code_and_details() {
 }
 
 #[test]
+fn an_error_object_is_a_failure_also_with_exit_status_0() {
+    let error = error_of(r#"echo '{"code": 11, "msg": "later"}'"#);
+    assert_eq!(error, CniError::new(Code::TryAgainLater, "later"));
+}
+
+#[test]
 fn a_failure_without_error_object_shows_the_output() {
     assert_eq!(error_of("exit 3").msg, "netplugin failed with no error message: exit status 3");
     assert_eq!(error_of("echo oops >&2; exit 1").msg, "netplugin failed: \"oops\\n\": exit status 1");

@@ -218,15 +218,43 @@ fn an_error_has_the_version_of_the_conf() {
 }
 
 #[test]
-fn the_own_netns_is_refused_before_the_verb_runs() {
-    for verb in ["ADD", "DEL"] {
+fn add_with_the_own_netns_is_refused_before_the_verb_runs() {
+    let probe = Probe::new();
+    let error = call(&probe, "ADD", &conf("1.0.0"), &[("CNI_NETNS", "/proc/self/ns/net")]).error();
+    assert_eq!(error.msg, "plugin's netns and netns from CNI_NETNS should not be the same");
+    assert_eq!(error.code, Code::InvalidNetns);
+    assert!(probe.calls.borrow().is_empty());
+    let allowed = [("CNI_NETNS", "/proc/self/ns/net"), ("CNI_NETNS_OVERRIDE", "TRUE")];
+    assert!(call(&probe, "ADD", &conf("1.0.0"), &allowed).success);
+}
+
+#[test]
+fn del_with_the_own_netns_is_del_without_netns() {
+    let subject_of = |env: &[(&str, &str)]| {
         let probe = Probe::new();
-        let error = call(&probe, verb, &conf("1.0.0"), &[("CNI_NETNS", "/proc/self/ns/net")]).error();
-        assert_eq!(error.msg, "plugin's netns and netns from CNI_NETNS should not be the same");
-        assert_eq!(error.code, Code::InvalidNetns);
-        assert!(probe.calls.borrow().is_empty());
-        let allowed = [("CNI_NETNS", "/proc/self/ns/net"), ("CNI_NETNS_OVERRIDE", "TRUE")];
-        assert!(call(&probe, verb, &conf("1.0.0"), &allowed).success);
+        assert!(call(&probe, "DEL", &conf("1.0.0"), env).success);
+        probe.calls.take().remove(0)
+    };
+    let own = ("CNI_NETNS", "/proc/self/ns/net");
+    assert_eq!(subject_of(&[own]), subject_of(&[("CNI_NETNS", "")]));
+    assert!(subject_of(&[own, ("CNI_NETNS_OVERRIDE", "TRUE")]).contains("/proc/self/ns/net"));
+}
+
+#[test]
+fn an_error_before_the_conf_is_checked_has_the_version_of_the_conf() {
+    let version_of = |verb: &str, stdin: &str, env: &[(&str, &str)]| {
+        let text = call(&Probe::new(), verb, stdin, env).stdout;
+        serde_json::from_str::<Value>(&text).unwrap()["cniVersion"].as_str().unwrap().to_owned()
+    };
+    let conf = r#"{"CniVersion":"0.3.1","name":"n"}"#;
+    assert_eq!(version_of("ADD", conf, &[("CNI_IFNAME", "")]), "0.3.1");
+    assert_eq!(version_of("ADD", conf, &[("CNI_CONTAINERID", "no way")]), "0.3.1");
+    assert_eq!(version_of("ADD", r#"{"cniVersion":"0.3.1","name":"te%%st"}"#, &[]), "0.3.1");
+    assert_eq!(version_of("CHECK", conf, &[]), "0.3.1");
+    assert_eq!(version_of("NOPE", conf, &[]), "0.3.1");
+    assert_eq!(version_of("ADD", r#"{"name":7}"#, &[]), "0.1.0");
+    for unknown in ["banana", r#"{"cniVersion":"9.9.9","name":"n"}"#, r#"{"cniVersion":7}"#] {
+        assert_eq!(version_of("ADD", unknown, &[]), Version::CURRENT.as_str(), "{unknown}");
     }
 }
 

@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use super::value::{CniResult, Dns, Interface, Route};
 
+/// `RT_SCOPE_LINK` of rtnetlink(7). Greater numbers are narrower scopes: 254 is host, 255 nowhere.
+const SCOPE_LINK: u8 = 253;
+
 impl CniResult {
     /// Turns an IPAM result into that of a plugin with one interface, which gets all addresses. The `dns` of the conf, if set,
     /// replaces that of the IPAM result.
@@ -37,11 +40,13 @@ impl CniResult {
         }
     }
 
-    /// Returns the routes. A route without a gateway gets the first gateway of its family in [`CniResult::ips`], if there is one.
+    /// Returns the routes. A route without a gateway gets the first gateway of its family in [`CniResult::ips`], if there is one. A
+    /// route of scope link or narrower gets none: its destination is on the link, and the kernel refuses a gateway.
     pub fn routes_with_gateways(&self) -> Vec<Route> {
         let gateway_of = |route: &Route| {
             let is_family = |gateway: &IpAddr| gateway.is_ipv4() == route.dst.addr().is_ipv4();
-            self.ips.iter().filter_map(|ip| ip.gateway).find(is_family)
+            let is_near = route.scope.is_some_and(|scope| scope >= SCOPE_LINK);
+            self.ips.iter().filter_map(|ip| ip.gateway).find(is_family).filter(|_| !is_near)
         };
         let filled = |route: &Route| Route { gw: route.gw.or_else(|| gateway_of(route)), ..route.clone() };
         self.routes.iter().map(filled).collect()

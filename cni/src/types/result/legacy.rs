@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::modern::to_value;
-use super::value::{CniResult, Dns, Ip, Route, empty_is_none};
+use super::value::{CniResult, Dns, Ip, Route, empty_is_none, net};
 use crate::json;
 use crate::types::version::Version;
 
@@ -24,6 +24,7 @@ struct Wire {
 
 #[derive(Deserialize)]
 struct WireIp {
+    #[serde(deserialize_with = "net")]
     ip: IpNet,
     #[serde(default, deserialize_with = "empty_is_none")]
     gateway: Option<IpAddr>,
@@ -31,7 +32,7 @@ struct WireIp {
     routes: Option<Vec<Route>>,
 }
 
-pub(super) fn read(value: &Value) -> Result<CniResult, serde_json::Error> {
+pub(super) fn read(value: &Value) -> Result<CniResult, json::BadValue> {
     let empty = Map::new();
     let wire: Wire = json::decode(value.as_object().unwrap_or(&empty), &["ip4", "ip6", "dns"])?;
     let mut result = CniResult { dns: wire.dns.unwrap_or_default(), ..CniResult::default() };

@@ -21,7 +21,7 @@ struct Wire {
     dns: Option<Dns>,
 }
 
-pub(super) fn read(value: &Value) -> Result<CniResult, serde_json::Error> {
+pub(super) fn read(value: &Value) -> Result<CniResult, json::BadValue> {
     let empty = Map::new();
     let wire: Wire =
         json::decode(value.as_object().unwrap_or(&empty), &["interfaces", "ips", "routes", "dns"])?;

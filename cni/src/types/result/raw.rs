@@ -29,8 +29,8 @@ pub enum ResultError {
     Malformed {
         /// The version of the result.
         version: Version,
-        /// The position and cause.
-        source: serde_json::Error,
+        /// The key, its value and what was expected.
+        source: json::BadValue,
     },
     /// Versions before 0.3.0 cannot express a result without addresses.
     #[error("cannot convert: no valid IP addresses")]
@@ -47,7 +47,7 @@ impl RawResult {
             Value::Object(object) => object,
             Value::Null => Map::new(),
             other => {
-                let source = serde::de::Error::custom(format!("expected an object, found {other}"));
+                let source = json::BadValue::expected("an object", &other);
                 return Err(ResultError::Malformed { version, source });
             }
         };

@@ -48,6 +48,7 @@ pub struct Ip {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<usize>,
     /// The address with its prefix length; host bits are kept.
+    #[serde(deserialize_with = "net")]
     pub address: IpNet,
     /// The default gateway of the subnet.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "empty_is_none")]
@@ -58,6 +59,7 @@ pub struct Ip {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// The destination; host bits are kept.
+    #[serde(deserialize_with = "net")]
     pub dst: IpNet,
     /// The next hop; if absent, the gateway of the address family.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "empty_is_none")]
@@ -108,6 +110,14 @@ impl Dns {
     pub fn is_empty(&self) -> bool {
         *self == Dns::default()
     }
+}
+
+/// Reads an address with its prefix length. The error says so: the usual fault is an address alone.
+pub(super) fn net<'de, D: serde::Deserializer<'de>>(from: D) -> Result<IpNet, D::Error> {
+    let text = String::deserialize(from)?;
+    let error =
+        |_| serde::de::Error::custom("not an address with a mask, such as 10.1.2.3/24 or 2001:db8::3/64");
+    text.parse().map_err(error)
 }
 
 fn is_zero(n: &u32) -> bool {
