@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use nad::PodRef;
 use node::deadline::Deadline;
 
@@ -50,7 +49,7 @@ impl Cluster for OnDemand<'_> {
     fn report_not_deleted(&self, pod: &PodRef, what: &str) {
         let deadline = Deadline::after(LIMIT);
         if let Ok(Some(api)) = (self.connect)(deadline) {
-            api.send_events(&[report::network_not_deleted(pod, what, Timestamp::now())], deadline);
+            api.send_events(&[report::network_not_deleted(pod, what, node::clock::now())], deadline);
         }
     }
 }

@@ -66,7 +66,7 @@ pub enum Event {
     ClaimChanged { claim: String, before: Option<ClaimOwner>, after: Option<ClaimOwner> },
     /// The faults end, and almost no pod is created or deleted any more.
     FaultsEnded,
-    /// The end of the run: the grace period and two passes of the leader after [`Event::FaultsEnd`].
+    /// The end of the run: the grace period and two passes of the leader after [`Event::FaultsEnded`].
     RunEnded,
     /// Text for a person who reads the history. The checker ignores it.
     Note(String),
