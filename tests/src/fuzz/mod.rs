@@ -85,10 +85,15 @@ fn same(one: &Value, two: &Value) -> bool {
     }
 }
 
-/// Whether a text is a container id or network name, by other code than the code under test.
+/// Whether a text is a container id, by other code than the code under test.
 fn is_word(text: &str) -> bool {
+    text.len() <= 128 && is_network_name(text)
+}
+
+/// Whether a text is a network name: a NetworkAttachmentDefinition's name has up to 253 bytes.
+fn is_network_name(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-    text.len() <= 128
+    text.len() <= 253
         && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
         && text.bytes().all(inner)
 }

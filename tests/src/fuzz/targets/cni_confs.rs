@@ -5,7 +5,7 @@ use cni::list::{NetworkList, PluginConf};
 use cni::{Code, Version};
 use serde_json::{Map, Value, json};
 
-use super::super::{is_file_name, is_word, same};
+use super::super::{is_file_name, is_network_name, same};
 
 /// One plugin's configuration: its names are checked, and it survives a round trip.
 pub fn cni_conf(bytes: &[u8]) {
@@ -28,7 +28,7 @@ pub fn cni_conf(bytes: &[u8]) {
 }
 
 fn check(conf: &NetConf) {
-    assert!(is_word(conf.name.as_str()), "network name {:?}", conf.name);
+    assert!(is_network_name(conf.name.as_str()), "network name {:?}", conf.name);
     if let Some(ipam) = &conf.ipam {
         assert!(is_file_name(ipam.plugin_type.as_str()), "IPAM plugin {:?}", ipam.plugin_type);
     }
@@ -38,7 +38,7 @@ fn check(conf: &NetConf) {
 /// declares.
 pub fn cni_list(bytes: &[u8]) {
     let Ok(list) = NetworkList::parse(bytes) else { return };
-    assert!(is_word(list.name.as_str()), "network name {:?}", list.name);
+    assert!(is_network_name(list.name.as_str()), "network name {:?}", list.name);
     assert!(!list.plugins.is_empty(), "a list has plugins");
     let offers = json!({ "ips": ["10.0.0.2/24"], "mac": "02:00:00:00:00:01", "portMappings": [] });
     let offers = offers.as_object().cloned().unwrap_or_default();

@@ -9,7 +9,7 @@ use cni::result::{CniResult, RawResult, ResultError};
 use cni::{CniError, Version};
 use serde_json::Value;
 
-use super::super::{is_interface_name, is_word, put, same};
+use super::super::{is_interface_name, is_network_name, put, same};
 
 /// A result in any version; the first byte selects the version of the conf. The result survives a round trip in each version.
 pub fn cni_result(bytes: &[u8]) {
@@ -97,7 +97,7 @@ pub fn cni_cache(bytes: &[u8]) {
     for key in cache.of_container(&key.container_id) {
         let key = key.expect("the file is smaller than the limit");
         assert_eq!(key.container_id.as_str(), "c1");
-        assert!(is_word(key.network.as_str()) && is_interface_name(key.if_name.as_str()), "{key:?}");
+        assert!(is_network_name(key.network.as_str()) && is_interface_name(key.if_name.as_str()), "{key:?}");
     }
     let Some(entry) = cache.read(&key).expect("the file is smaller than the limit") else { return };
     cache.write(&key, &entry).expect("an entry can be written");

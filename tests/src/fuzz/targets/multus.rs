@@ -13,7 +13,7 @@ use nad::{NadRef, NetworkAttachmentDefinition, Spec};
 use node::names::{DnsLabel, DnsSubdomain};
 use serde_json::{Map, Value, json};
 
-use super::super::{is_file_name, is_interface_name, is_word, lossy, put, same};
+use super::super::{is_file_name, is_interface_name, is_network_name, lossy, put, same};
 
 /// The annotation of a pod: an accepted one has checked names and at most 32 elements, and survives a round trip as JSON.
 pub fn multus_networks(bytes: &[u8]) {
@@ -129,7 +129,7 @@ pub fn multus_nad(bytes: &[u8]) {
 }
 
 fn check_network(network: &Network) {
-    assert!(is_word(network.list.name.as_str()), "network name {:?}", network.list.name);
+    assert!(is_network_name(network.list.name.as_str()), "network name {:?}", network.list.name);
     assert!(!network.list.plugins.is_empty());
     for plugin in &network.list.plugins {
         let name = plugin.plugin_type.as_str();

@@ -8,6 +8,7 @@ use cni::names::{ContainerId, IfName};
 use node::names::DnsSubdomain;
 use serde_json::{Map, Value};
 use whereabouts::addr::ip;
+use whereabouts::addr::range::RangeSpec;
 use whereabouts::conf::request::{IpArgs, Requests};
 use whereabouts::conf::{CONF_DIRS, Conf, FlatFile, Network};
 use whereabouts::crd::{ip_pool, reservation};
@@ -16,6 +17,7 @@ use whereabouts::pool::choose;
 use whereabouts::pool::choose::{KnownAddresses, Preferences};
 use whereabouts::pool::naming;
 use whereabouts::pool::naming::ClaimScope;
+use whereabouts::pool::request::outside_pools;
 
 use super::super::{lossy, pieces, put};
 
@@ -58,10 +60,14 @@ fn assigned(conf: &Conf, asked: &[u8]) {
     let Ok(requests) = Requests::gather(args, &Map::new(), &Map::new()) else { return };
     let Ok(assignment) = requests.assign(conf) else { return };
     let claimed: BTreeSet<usize> = assignment.claims.iter().map(|claim| claim.range).collect();
-    assert!(claimed.iter().copied().eq(0..conf.ranges.len()), "each range gives an address");
+    let pools = conf.ranges.len() + assignment.outside.len();
+    assert!(claimed.iter().copied().eq(0..pools), "each range, and each address outside them, has a claim");
+    let outside: Vec<RangeSpec> =
+        outside_pools(conf, &assignment.outside).into_iter().map(|pool| pool.range).collect();
+    let ranges: Vec<&RangeSpec> = conf.ranges.iter().chain(&outside).collect();
     let none = BTreeSet::new();
     for claim in &assignment.claims {
-        let range = &conf.ranges[claim.range];
+        let range = ranges[claim.range];
         let Ok(free) = range.allocatable() else { continue };
         let hints = Preferences { requested: claim.requested, ..Preferences::default() };
         match (
