@@ -54,7 +54,10 @@ fn malformed_annotations(cluster: &Cluster) {
         (r#"{"name": "a"}"#, "failed to parse pod Network Attachment Selection Annotation JSON format"),
         (r#"[{"name": "a", "ips": ["banana"]}]"#, "banana"),
         (r#"[{"name": "a", "mac": "banana"}]"#, "failed to mac"),
-        (r#"[{"name": "../../../api/v1/namespaces/kube-system/secrets/x"}]"#, "../"),
+        (
+            r#"[{"name": "../../../api/v1/namespaces/kube-system/secrets/x"}]"#,
+            "\"..\" is not a valid namespace",
+        ),
         (r#"[{"name": "a", "namespace": "../x"}]"#, "../x"),
         ("a/b/c", "Invalid network object (failed at '/')"),
         ("a@b@c", "Invalid network object (failed at '@')"),

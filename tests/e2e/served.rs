@@ -9,7 +9,7 @@ use crate::objects::{MACVLAN_CONF, claims, create_pods, ip_pool, network, nothin
 
 pub const TESTS: &[crate::Test] = &[
     ("three_pods_on_two_nodes_reach_each_other_over_net1", three_pods),
-    ("network_status_has_the_same_bytes_as_multus", network_status_bytes),
+    ("network_status_has_the_bytes_of_multus_and_the_primary_gateway", network_status_bytes),
     ("kubectl_describe_shows_the_added_interfaces", events_of_added_interfaces),
     ("deleting_a_pod_releases_its_claim_and_leaves_nothing", deletion),
     ("twenty_concurrent_pods_get_twenty_addresses", twenty_pods),
@@ -75,12 +75,14 @@ fn network_status_bytes(cluster: &Cluster) {
     let (eth0, net1) = (&status[0], &status[1]);
     let wanted = format!(
         "[{{\n    \"name\": \"primary\",\n    \"interface\": \"eth0\",\n    \"ips\": [\n        {}\n    ],\n    \"mac\": {},\n    \
-         \"default\": true,\n    \"dns\": {{}}\n}},{{\n    \
+         \"default\": true,\n    \"dns\": {{}},\n    \"gateway\": [\n        {}\n    ]\n}},{{\n    \
          \"name\": \"default/macvlan-conf\",\n    \"interface\": \"net1\",\n    \"ips\": [\n        {}\n    ],\n    \"mac\": {},\n    \
          \"dns\": {{}}\n}}]",
-        eth0["ips"][0], eth0["mac"], net1["ips"][0], net1["mac"]
+        eth0["ips"][0], eth0["mac"], eth0["gateway"][0], net1["ips"][0], net1["mac"]
     );
     assert_eq!(annotation, wanted);
+    // The primary network's default route names no gateway, so it is that of the address. net1 has no default route.
+    assert_eq!((&eth0["gateway"], &net1["gateway"]), (&json!(["10.244.1.1"]), &Value::Null));
     assert_eq!(eth0["ips"][0], object["status"]["podIP"]);
 }
 

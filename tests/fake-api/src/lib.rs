@@ -16,12 +16,15 @@
 //! | [`response`] | what does an HTTP response contain? |
 //! | `serve` | what does the store answer to a request? |
 //! | [`watch`] | which events does a watch send? |
+//! | `received`, `access` | which request did the server receive, and which right does it need? |
 //! | `server` | how does a test reach it, see its requests and make them fail? |
 
 // Test support: a broken fixture fails the test by panicking.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod access;
 mod patch;
+mod received;
 pub mod request;
 pub mod response;
 mod select;
@@ -30,8 +33,9 @@ mod server;
 pub mod store;
 pub mod watch;
 
-pub use server::access::{Access, Reach, used_by_tests};
-pub use server::{ApiServer, Fault, Received};
+pub use access::{Access, Reach, used_by_tests};
+pub use received::Received;
+pub use server::{ApiServer, Fault};
 pub use store::{Key, Preconditions, Store};
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A network's configuration, from a NetworkAttachmentDefinition or standard input, before it is merged with the node's flat file.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -15,6 +15,24 @@ pub struct FlatFile<'a> {
     pub path: &'a Path,
     /// Its content: an `ipam` object.
     pub bytes: &'a [u8],
+}
+
+impl FlatFile<'_> {
+    /// The kubeconfig that the file names.
+    ///
+    /// # Errors
+    /// [`ConfError::Json`].
+    pub fn kubeconfig(&self) -> Result<Option<PathBuf>, ConfError> {
+        let path = self.raw()?.kubeconfig;
+        Ok((!path.is_empty()).then(|| PathBuf::from(path)))
+    }
+
+    fn raw(&self) -> Result<Raw, ConfError> {
+        let file = || JsonFile::FlatFile(self.path.to_owned());
+        let object = cni::json::parse_object(self.bytes)
+            .map_err(|error| ConfError::Json { file: file(), reason: error.to_string() })?;
+        Raw::parse(&object, file())
+    }
 }
 
 /// A network's configuration, not yet merged with the flat file.
@@ -109,10 +127,7 @@ impl Network {
     /// [`ConfError`].
     pub fn complete(self, flat: Option<FlatFile<'_>>) -> Result<Conf, ConfError> {
         let flat = flat.ok_or(ConfError::NoFlatFile)?;
-        let file = || JsonFile::FlatFile(flat.path.to_owned());
-        let object = cni::json::parse_object(flat.bytes)
-            .map_err(|error| ConfError::Json { file: file(), reason: error.to_string() })?;
-        let merged = self.raw.merged_with(Raw::parse(&object, file())?);
+        let merged = self.raw.merged_with(flat.raw()?);
         Conf::resolve(self.name, self.cni_version, merged)
     }
 }

@@ -66,6 +66,15 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn a_flat_file_alone_names_the_kubeconfig_of_a_del() {
+    let kubeconfig =
+        |text: &str| FlatFile { path: Path::new("/flat/file"), bytes: text.as_bytes() }.kubeconfig();
+    assert_eq!(kubeconfig(FLAT), Ok(Some("/anywhere/whereabouts.kubeconfig".into())));
+    assert_eq!(kubeconfig("{}"), Ok(None));
+    assert!(kubeconfig("no JSON").unwrap_err().to_string().contains("/flat/file"));
+}
+
+#[test]
 fn without_a_flat_file_there_is_no_configuration() {
     let network = Network::parse(&object(&network(&json!({"type": "whereabouts"})))).unwrap();
     let error = network.complete(None).unwrap_err();

@@ -7,7 +7,9 @@ use cni::result::{CniResult, Ip};
 use ipnet::IpNet;
 
 use super::args::pod;
-use super::session::{assignment, backend, conf, conf_for_removal, hints, namespace, records, warn};
+use super::session::{
+    assignment, backend, conf, conf_for_removal, hints, kubeconfig_of_node, namespace, records, warn,
+};
 use crate::claims::error::Cleanup;
 use crate::claims::tombstones;
 use crate::conf::Conf;
@@ -35,7 +37,7 @@ pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, Cal
         container_id: attachment.container_id.to_string(),
         node,
     };
-    let request = AllocationRequest::new(claimant, namespace(&conf), pools, &wanted);
+    let request = AllocationRequest::new(claimant, namespace(conf.kubeconfig.as_deref()), pools, &wanted);
     let mut record = record_of(&request, &conf);
     // Before the first claim: if this process dies, DEL needs the record to find the claims.
     records.write(&record)?;
@@ -110,19 +112,20 @@ pub(super) fn del(detachment: &Detachment, call: &Call) -> Result<(), CallError>
 }
 
 /// The release of an attachment without a record. Without a usable configuration the claims are still found by their container label, by the
-/// daemon or with the flat file's credentials.
+/// daemon or with the credentials that the node's flat file names.
 fn unrecorded(detachment: &Detachment, call: &Call) -> Release {
     let conf = conf_for_removal(call).inspect_err(|error| {
         warn(&format_args!("{error}; DEL releases what it finds by the container's label"));
     });
     let conf = conf.ok();
+    let kubeconfig = conf.as_ref().map_or_else(kubeconfig_of_node, |conf| conf.kubeconfig.clone());
     let record = Record {
         container_id: detachment.container_id.to_string(),
         if_name: detachment.if_name.to_string(),
         podref: pod(&call.args).map(|(podref, _)| podref).unwrap_or_default(),
         network: conf.as_ref().map_or_else(String::new, |conf| conf.name.clone()),
-        kubeconfig: conf.as_ref().and_then(|conf| conf.kubeconfig.clone()),
-        namespace: conf.as_ref().and_then(namespace),
+        namespace: namespace(kubeconfig.as_deref()),
+        kubeconfig,
         stage: Stage::Claiming,
         claims: Vec::new(),
     };

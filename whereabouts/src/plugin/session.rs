@@ -38,6 +38,12 @@ pub(super) fn conf_for_removal(call: &Call) -> Result<Conf, CallError> {
     Ok(network.complete(flat)?)
 }
 
+/// The kubeconfig of the node's flat file, for a DEL whose network configuration cannot be used.
+pub(super) fn kubeconfig_of_node() -> Option<PathBuf> {
+    let found = find_flat_file(None).ok()??;
+    FlatFile { path: &found.path, bytes: &found.bytes }.kubeconfig().ok()?
+}
+
 /// Writes a warning to standard error, which runtimes log.
 pub(super) fn warn(what: &dyn std::fmt::Display) {
     // If standard error is closed, there is nowhere to report it.
@@ -65,7 +71,7 @@ pub(super) fn backend(records: &Records, kubeconfig: Option<PathBuf>, limit: Dur
     Backend { socket: wire::socket(), kubeconfig, deadline: Deadline::after(limit), records, hints: hints() }
 }
 
-/// The namespace of the claims according to the network's credentials, see [`namespace::of_kubeconfig`].
-pub(super) fn namespace(conf: &Conf) -> Option<DnsLabel> {
-    namespace::of_kubeconfig(conf.kubeconfig.as_deref()?, &Path::new(STATE).join("hints"))
+/// The namespace of the claims according to these credentials, see [`namespace::of_kubeconfig`].
+pub(super) fn namespace(kubeconfig: Option<&Path>) -> Option<DnsLabel> {
+    namespace::of_kubeconfig(kubeconfig?, &Path::new(STATE).join("hints"))
 }

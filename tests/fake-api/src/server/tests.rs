@@ -5,8 +5,8 @@ use http_body_util::Full;
 use serde_json::json;
 use tower::Service as _;
 
-use super::access::Reach;
 use super::*;
+use crate::access::Reach;
 
 const PODS: &str = "/api/v1/namespaces/d/pods";
 

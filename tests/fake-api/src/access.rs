@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use super::Received;
-use crate::request::Target;
+use super::received::Received;
+use super::request::Target;
 
 /// What a request needs a right for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,7 @@ impl Access {
     }
 
     /// Appends each access, once in this process, to the file that the variable names: `verb resource`.
-    pub(super) fn log(&self) {
+    pub(crate) fn log(&self) {
         static LOGGED: Mutex<BTreeSet<Access>> = Mutex::new(BTreeSet::new());
         let Some(path) = std::env::var_os(LOG) else { return };
         if LOGGED.lock().unwrap_or_else(PoisonError::into_inner).insert(self.clone()) {
