@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::error::{FileError, failed};
-use crate::file::{TEMP_PREFIX, read_bounded, remove_if_exists, write_atomic};
+use crate::file::{NAME_MAX, TEMP_PREFIX, is_temp_of, read_bounded, remove_if_exists, write_atomic};
 
 /// A directory that only this user may write to (mode 0700), with records of mode 0600.
 #[derive(Debug, Clone)]
@@ -58,12 +58,18 @@ impl Dir {
         }
     }
 
-    /// Removes the record `name` if it exists.
+    /// Removes the record `name` if it exists, and the temp files that killed writes of it left.
     ///
     /// # Errors
     /// [`FileError::BadName`], [`FileError::Io`].
     pub fn remove(&self, name: &str) -> Result<(), FileError> {
-        remove_if_exists(&self.join(name)?)
+        let path = self.join(name)?;
+        for entry in self.entries()? {
+            if entry.to_str().is_some_and(|entry| is_temp_of(name, entry)) {
+                remove_if_exists(&self.path.join(entry))?;
+            }
+        }
+        remove_if_exists(&path)
     }
 
     /// The names of all records, sorted. Temp files are left out.
@@ -109,9 +115,9 @@ impl Dir {
     }
 }
 
-/// Whether `name` is one path component and no temp file. 255 bytes is the kernel's limit (NAME_MAX).
+/// Whether `name` is one path component and no temp file.
 fn is_record_name(name: &str) -> bool {
-    (1..=255).contains(&name.len()) && !name.starts_with('.') && !name.contains(['/', '\0'])
+    (1..=NAME_MAX).contains(&name.len()) && !name.starts_with('.') && !name.contains(['/', '\0'])
 }
 
 /// Whether the last write is at least `age` ago. `false` for a file that is gone, and for one whose time is in the future: the clock

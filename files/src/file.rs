@@ -12,20 +12,38 @@ use crate::error::{FileError, failed};
 /// The start of every temp file's name. The leading dot keeps it out of [`Dir::names`](crate::Dir::names).
 pub(crate) const TEMP_PREFIX: &str = ".tmp-";
 
+/// The random characters at the end of a temp file's name.
+const RANDOM_CHARACTERS: usize = 8;
+
+/// The longest file name of the kernel, in bytes (NAME_MAX).
+pub(crate) const NAME_MAX: usize = 255;
+
+/// The start of the names of the temp files for the file `name`. For a name so long that the temp file's name would not fit, it is the start
+/// of any temp file's name.
+fn temp_prefix(name: &str) -> String {
+    let prefix = format!("{TEMP_PREFIX}{name}-");
+    if prefix.len() + RANDOM_CHARACTERS <= NAME_MAX { prefix } else { TEMP_PREFIX.to_owned() }
+}
+
+/// Whether `candidate` is the name of a temp file for the file `name`. If `name` is too long to be in it, the answer is no.
+pub(crate) fn is_temp_of(name: &str, candidate: &str) -> bool {
+    let prefix = format!("{TEMP_PREFIX}{name}-");
+    // The length tells the temp files of "a" from those of "a-b".
+    candidate.starts_with(&prefix) && candidate.len() == prefix.len() + RANDOM_CHARACTERS
+}
+
 /// Writes `bytes` to `path` with exactly the permission bits `mode`. The write is atomic, and the file survives a power cut once
 /// this returns.
 ///
 /// # Errors
 /// [`FileError::Io`]; the old file, if any, is then still there and the temp file is gone.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    path.file_name().ok_or_else(|| FileError::NotAFilePath { path: path.to_owned() })?;
-    let dir = directory_of(path)?;
-    let temp = temp_file(dir, bytes, mode)?;
+    let temp = temp_file(path, bytes, mode)?;
     // Without this flush the rename can reach the disk before the bytes: a power cut would leave an empty file under the final name.
     temp.as_file().sync_all().map_err(failed("flush", temp.path()))?;
     rename(temp, path)?;
     // The rename itself is an entry of the directory, which has a flush of its own.
-    sync_dir(dir)
+    sync_dir(directory_of(path)?)
 }
 
 /// Writes `bytes` to `path` with mode 0600. The write is atomic, but does not wait for the disk: after a power cut the old file, or
@@ -36,7 +54,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErro
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let dir = directory_of(path)?;
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("create", dir))?;
-    rename(temp_file(dir, bytes, 0o600)?, path)
+    rename(temp_file(path, bytes, 0o600)?, path)
 }
 
 /// Removes the file at `path` and flushes the directory, so that the file stays removed after a power cut. A missing file is no error.
@@ -73,11 +91,14 @@ fn directory_of(path: &Path) -> Result<&Path, FileError> {
     Ok(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
 }
 
-/// Writes `bytes` to a new temp file in `dir`: a rename is atomic only within one file system. The file is removed when the value is
-/// dropped before the rename.
-fn temp_file(dir: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile, FileError> {
+/// Writes `bytes` to a new temp file in the directory of `path`: a rename is atomic only within one file system. The file is removed when
+/// the value is dropped before the rename. Its name contains that of the file, so that the file's removal finds what a crash left.
+pub(crate) fn temp_file(path: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile, FileError> {
+    let name = path.file_name().ok_or_else(|| FileError::NotAFilePath { path: path.to_owned() })?;
+    let dir = directory_of(path)?;
     let mut temp = tempfile::Builder::new()
-        .prefix(TEMP_PREFIX)
+        .prefix(&temp_prefix(&name.to_string_lossy()))
+        .rand_bytes(RANDOM_CHARACTERS)
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(dir)
         .map_err(failed("create a file in", dir))?;

@@ -152,3 +152,23 @@ fn an_old_temp_file_is_removed_and_never_read() {
     dir.remove_leftovers(minute, SystemTime::now() + 2 * minute).unwrap();
     assert_eq!(entries(root.path()), ["record"]);
 }
+
+#[test]
+fn removing_a_record_removes_what_its_killed_writes_left() {
+    let root = temp();
+    let dir = Dir::open(root.path()).unwrap();
+    for name in [".tmp-a-01234567", ".tmp-a-b-01234567", ".tmp-aa-01234567", ".tmp-01234567"] {
+        File::create(root.path().join(name)).unwrap();
+    }
+    dir.write("a", b"whole").unwrap();
+    dir.remove("a").unwrap();
+    assert_eq!(entries(root.path()), [".tmp-01234567", ".tmp-a-b-01234567", ".tmp-aa-01234567"]);
+}
+
+#[test]
+fn the_temp_file_of_a_write_is_found_by_the_records_name() {
+    let root = temp();
+    let temp = crate::file::temp_file(&root.path().join("a"), b"", 0o600).unwrap();
+    let name = temp.path().file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(crate::file::is_temp_of("a", &name), "{name}");
+}
