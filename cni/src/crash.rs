@@ -37,18 +37,19 @@ mod tests {
     const SIGKILL: i32 = 9;
 
     /// Runs the test `victim` in a separate process.
+    /// Runs the test `victim` in a separate process that dies at `crash_at`.
     #[expect(clippy::disallowed_methods, reason = "the test starts its own binary")]
     fn run_victim(crash_at: &str) -> std::process::ExitStatus {
         std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "crash::tests::victim", "--ignored", "-q"])
+            .args(["--exact", "crash::tests::victim", "-q"])
             .env(super::ENV, crash_at)
             .stdout(std::process::Stdio::null())
             .status()
             .unwrap()
     }
 
+    /// Passes in the process of the other tests, where the variable is not set.
     #[test]
-    #[ignore = "the other tests run it in a separate process"]
     fn victim() {
         crate::crash_point!("victim");
     }

@@ -49,7 +49,7 @@ pub trait AddObserver {
     fn begins(&self, plugin: usize) -> Result<(), CniError>;
 
     /// The plugin failed with this error object of its own, or could not be started. No message has a prefix here. A plugin that was
-    /// killed, or that ended without an error object, is not reported: nobody knows how far it came.
+    /// killed, or that ended without an error object, is not reported: it may have done a part of its work.
     fn refused(&self, plugin: usize, error: &CniError);
 
     /// The plugin succeeded.
@@ -180,7 +180,7 @@ impl Chain<'_> {
             Ok(entry) => entry,
             Err(error) => {
                 // A damaged file must not block DEL for ever: plugins have to cope with a missing `prevResult`. The runtime logs our
-                // standard error; if even that fails there is nobody to inform.
+                // standard error. A failure to write there cannot be reported anywhere.
                 let name = self.list.name.as_str();
                 let _ =
                     writeln!(io::stderr(), "deleting network {name:?} without its cached result: {error}");

@@ -62,7 +62,8 @@ pub enum ExecError {
 }
 
 impl ExecError {
-    /// Whether the plugin did not start, or ended by itself and said why. After any other failure nobody knows how far it came.
+    /// Whether the plugin did not start, or ended by itself and said why. After any other failure it may have done a part of its
+    /// work.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             ExecError::NotStarted { .. } | ExecError::Failed(_) => true,

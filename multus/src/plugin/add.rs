@@ -2,20 +2,15 @@
 
 use std::time::Duration;
 
-use cni::args::CniArgs;
 use cni::crash_point;
-use cni::env::Attachment;
 use cni::result::RawResult;
 use cni::{CniError, Code};
 use k8s_openapi::jiff::SignedDuration;
-use nad::PodRef;
-use node::deadline::Deadline;
 
 use super::api::Api;
-use crate::conf::{Conf, DefaultNetworks};
+use crate::conf::DefaultNetworks;
 use crate::error::Error;
 use crate::plan::{self, Delegate, RuntimeRequest};
-use crate::record::Moment;
 use crate::report;
 use crate::request::{self, AttachmentRequest, Definitions, NetworkRequest, Pod, RequestError};
 use crate::run::{Attach, Attached};
@@ -26,35 +21,23 @@ const EVENTS_LIMIT: Duration = Duration::from_secs(2);
 /// One ADD.
 #[derive(Debug)]
 pub(crate) struct Add<'a> {
-    /// The configuration.
-    pub(crate) conf: &'a Conf,
-    /// The sandbox.
-    pub(crate) attachment: &'a Attachment,
-    /// `CNI_ARGS` of the runtime.
-    pub(crate) args: &'a CniArgs,
-    /// The pod, if the runtime names one.
-    pub(crate) pod: Option<&'a PodRef>,
-    /// The time of this ADD.
-    pub(crate) now: &'a Moment,
-    /// When to give up.
-    pub(crate) deadline: Deadline,
+    /// The attachment of the sandbox.
+    pub(crate) attach: Attach<'a>,
 }
 
 impl Add<'_> {
     /// Attaches all networks of the pod. The result is that of the default network.
     pub(crate) fn run(&self, defaults: &DefaultNetworks, mut api: Option<Api>) -> Result<RawResult, Error> {
-        let pod = match (&mut api, self.pod) {
-            (Some(api), Some(pod)) => Some(api.read_pod(pod, self.deadline)?),
+        let pod = match (&mut api, self.attach.pod) {
+            (Some(api), Some(pod)) => Some(api.read_pod(pod, self.attach.deadline)?),
             _ => None,
         };
         let delegates = self.plan(defaults, api.as_ref(), pod.as_ref())?;
-        let Add { conf, attachment, args, pod: pod_ref, now, deadline } = *self;
-        let attach = Attach { conf, attachment, args, pod: pod_ref, now, deadline };
-        let attached = attach.run(&delegates)?;
+        let attached = self.attach.run(&delegates)?;
         if let (Some(api), Some(pod)) = (&mut api, &pod) {
             // A pod without network-status does not know its addresses, so this failure undoes the networks.
             if let Err(error) = self.write_status(api, pod, &delegates, &attached) {
-                return Err(attach.undo(&delegates, error));
+                return Err(self.attach.undo(&delegates, error));
             }
             crash_point!("multus-published");
             self.send_events(api, pod, &delegates, &attached);
@@ -70,15 +53,17 @@ impl Add<'_> {
         api: Option<&Api>,
         pod: Option<&Pod>,
     ) -> Result<Vec<Delegate>, Error> {
-        let namespace = self.pod.map(|pod| &pod.namespace);
-        let requests = request::network_requests(self.conf, defaults, namespace, pod)?;
+        let namespace = self.attach.pod.map(|pod| &pod.namespace);
+        let requests = request::network_requests(self.attach.conf, defaults, namespace, pod)?;
         let definitions = match (api, request::needed_definitions(&requests)) {
             // Most pods have no further networks, and cost no request here.
-            (Some(api), wanted) if !wanted.is_empty() => api.read_definitions(&wanted, self.deadline)?,
+            (Some(api), wanted) if !wanted.is_empty() => {
+                api.read_definitions(&wanted, self.attach.deadline)?
+            }
             _ => Definitions::new(),
         };
         let network = |request: &NetworkRequest| {
-            let network = request::resolve(request, &definitions, &self.conf.conf_dir, pod)?;
+            let network = request::resolve(request, &definitions, &self.attach.conf.conf_dir, pod)?;
             Ok((network, request.attachment.clone()))
         };
         let networks: Result<Vec<_>, RequestError> = requests.iter().map(network).collect();
@@ -86,15 +71,15 @@ impl Add<'_> {
             (&networks, api, pod)
         {
             let event = report::no_network_found(pod, nad_ref, reason, node::clock::now());
-            api.send_events(&[event], self.deadline.child(EVENTS_LIMIT));
+            api.send_events(&[event], self.attach.deadline.child(EVENTS_LIMIT));
         }
         let runtime = RuntimeRequest {
-            container_id: &self.attachment.container_id,
-            if_name: &self.attachment.if_name,
-            runtime_config: &self.conf.runtime_config,
+            container_id: &self.attach.attachment.container_id,
+            if_name: &self.attach.attachment.if_name,
+            runtime_config: &self.attach.conf.runtime_config,
         };
         let mut networks = networks?;
-        let auxiliary = request::auxiliary_network(self.conf)?;
+        let auxiliary = request::auxiliary_network(self.attach.conf)?;
         networks.extend(auxiliary.map(|network| (network, AttachmentRequest::default())));
         Ok(plan::plan(runtime, networks)?)
     }
@@ -113,8 +98,8 @@ impl Add<'_> {
         let entries: Vec<_> = delegates.iter().zip(attached).flat_map(entries).collect();
         let Some(status) = nad::render(&entries) else { return Ok(()) };
         // With the UID of the runtime, so that a pod that was replaced meanwhile is noticed.
-        let pod = self.pod.unwrap_or(&pod.pod_ref);
-        api.write_status(pod, &status, self.deadline).map_err(|error| {
+        let pod = self.attach.pod.unwrap_or(&pod.pod_ref);
+        api.write_status(pod, &status, self.attach.deadline).map_err(|error| {
             let what = format!("[{}]: error setting the networks status", pod.with_uid());
             error.to_cni().context(what).into()
         })
@@ -129,7 +114,7 @@ impl Add<'_> {
             report::added(pod, &network.label, if_name.as_str(), &attached.result, at)
         };
         let events: Vec<_> = (0..).zip(delegates.iter().zip(attached)).filter_map(event).collect();
-        api.send_events(&events, self.deadline.child(EVENTS_LIMIT));
+        api.send_events(&events, self.attach.deadline.child(EVENTS_LIMIT));
     }
 }
 

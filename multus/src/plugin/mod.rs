@@ -25,7 +25,7 @@ use crate::conf::Conf;
 use crate::error::Error;
 use crate::record::Moment;
 use crate::request::pod::pod_of_add;
-use crate::run::{Detach, Gc, check, gc, retry_tombstones};
+use crate::run::{Attach, Detach, Gc, check, gc, retry_tombstones};
 
 /// Longest time for ADD, DEL, CHECK and GC. Runtimes give up after two minutes.
 const VERB_LIMIT: Duration = Duration::from_secs(110);
@@ -104,7 +104,8 @@ fn add(attachment: &Attachment, call: &Call, deadline: Deadline) -> Result<RawRe
     wait_until_ready(&conf, deadline)?;
     let api = Api::connect(&conf, &environment, deadline)?;
     let (args, now) = (&call.args, &Moment::now());
-    Add { conf: &conf, attachment, args, pod: pod.as_ref(), now, deadline }.run(&defaults, api)
+    let attach = Attach { conf: &conf, attachment, args, pod: pod.as_ref(), now, deadline };
+    Add { attach }.run(&defaults, api)
 }
 
 /// The API server, with the credentials of the configuration and the environment.

@@ -20,7 +20,7 @@ use crate::conf::Conf;
 use crate::plugin::{Add, OnDemand};
 use crate::record::Moment;
 use crate::request::pod::pod_of_add;
-use crate::run::{Cluster, Detach, retry_tombstones};
+use crate::run::{Attach, Cluster, Detach, retry_tombstones};
 
 pub(crate) const ARGS: &str = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod0;K8S_POD_INFRA_CONTAINER_ID=c1;K8S_POD_UID=u-1;EXTRA=e";
 
@@ -107,7 +107,8 @@ impl Bench {
         let pod = pod_of_add(&call.args)?;
         let deadline = Deadline::after(Duration::from_secs(20));
         let (args, now) = (&call.args, &self.now);
-        let add = Add { conf: &conf, attachment: &attachment, args, pod: pod.as_ref(), now, deadline };
+        let attach = Attach { conf: &conf, attachment: &attachment, args, pod: pod.as_ref(), now, deadline };
+        let add = Add { attach };
         add.run(&conf.default_networks()?, api.map(FakeApi::api)).map_err(|e| e.to_cni())
     }
 

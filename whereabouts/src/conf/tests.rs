@@ -220,7 +220,7 @@ fn a_network_may_name_files_in_cni_directories_only() {
         assert_eq!(with(good).unwrap().configuration_path.unwrap().to_str(), Some(good));
     }
     for bad in [
-        "/root/.kube/config",
+        "/srv/kubeconfig",
         "/etc/cni/net.d/../../shadow",
         "/etc/cni/net.dx/a",
         "etc/cni/net.d/a",
@@ -321,7 +321,7 @@ fn an_address_that_no_host_can_have_is_refused() {
 #[test]
 fn a_del_ignores_a_path_that_an_add_refuses() {
     let conf = object(&network(
-        &json!({"type": "whereabouts", "range": "10.0.0.0/8", "configuration_path": "/root/x"}),
+        &json!({"type": "whereabouts", "range": "10.0.0.0/8", "configuration_path": "/srv/x"}),
     ));
     assert!(matches!(Network::parse(&conf), Err(ConfError::ForbiddenPath { .. })));
     let (network, refused) = Network::parse_for_removal(&conf).unwrap();

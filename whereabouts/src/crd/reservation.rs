@@ -158,13 +158,24 @@ impl Reservation {
     /// Whether the claim belongs to this interface of this pod. A claim that Whereabouts made without `ifname` belongs to every interface of
     /// its pod. A claim of ours always states its interface, so that two interfaces of one pod never share an address.
     pub fn belongs_to(&self, podref: &str, if_name: &str) -> bool {
-        is_same_interface((&self.spec.podref, self.if_name()), (podref, if_name))
+        ClaimedInterface { podref: &self.spec.podref, if_name: self.if_name() }.is(podref, if_name)
     }
 }
 
-/// Whether a claim's podref and interface are these. See [`Reservation::belongs_to`].
-pub(super) fn is_same_interface((podref, if_name): (&str, &str), other: (&str, &str)) -> bool {
-    podref == other.0 && (if_name == other.1 || if_name.is_empty())
+/// The interface that a claim states.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClaimedInterface<'a> {
+    /// The pod, as `<namespace>/<name>`.
+    pub(super) podref: &'a str,
+    /// The name of the interface; empty if the claim states none.
+    pub(super) if_name: &'a str,
+}
+
+impl ClaimedInterface<'_> {
+    /// Whether it is this interface of this pod. See [`Reservation::belongs_to`].
+    pub(super) fn is(self, podref: &str, if_name: &str) -> bool {
+        self.podref == podref && (self.if_name == if_name || self.if_name.is_empty())
+    }
 }
 
 fn set_or_remove(map: &mut BTreeMap<String, String>, key: &str, value: Option<String>) {

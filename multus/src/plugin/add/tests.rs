@@ -1,8 +1,10 @@
 //! ADD with scripted plugins, a real network namespace and a fake API server.
 
+use node::deadline::Deadline;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::conf::Conf;
 use crate::testing::{Bench, FakeApi};
 
 fn nad(plugin: &str, extra: Value) -> Value {
@@ -334,7 +336,8 @@ fn a_hanging_plugin_is_undone_at_the_deadline() {
     let conf = Conf::read(&call).unwrap();
     let deadline = Deadline::after(Duration::from_millis(800));
     let (args, now) = (&call.args, &bench.now);
-    let add = Add { conf: &conf, attachment: &attachment, args, pod: None, now, deadline };
+    let attach = Attach { conf: &conf, attachment: &attachment, args, pod: None, now, deadline };
+    let add = Add { attach };
     let mut defaults = conf.default_networks().unwrap();
     if let DefaultNetworks::Inline(networks) = &mut defaults {
         networks.push(crate::testing::network("a", "1.0.0"));

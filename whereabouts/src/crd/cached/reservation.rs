@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::crd::interner::Interner;
 use crate::crd::packed::{Decimal, Hex};
-use crate::crd::reservation::{Reservation, ReservationSpec, is_same_interface};
+use crate::crd::reservation::{ClaimedInterface, Reservation, ReservationSpec};
 
 /// A cached claim.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -34,7 +34,7 @@ pub struct CachedReservation {
 impl CachedReservation {
     /// Whether the claim belongs to this interface of this pod. See [`Reservation::belongs_to`].
     pub fn belongs_to(&self, podref: &str, if_name: &str) -> bool {
-        is_same_interface((&self.podref, &self.ifname), (podref, if_name))
+        ClaimedInterface { podref: &self.podref, if_name: &self.ifname }.is(podref, if_name)
     }
 
     /// The claim with interned texts: thousands of claims share an interface name and a pool name.
