@@ -27,6 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("ipvlan", &["cni", "netlink", "netlink/attach"]),
     ("whereabouts", &["cni", "nad", "node"]),
     ("multus", &["cni", "nad", "netlink", "node"]),
+    ("multus/daemon", &["cni", "nad", "node"]),
     ("tests/fake-api", &[]),
     (
         "tests",
