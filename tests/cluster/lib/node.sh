@@ -9,6 +9,7 @@ prepare_node() {
     mkdir -p "$STATE/$node/root" "${NODE_FOLDERS[@]/#/$fs}"
     mkdir -p "$fs/opt/cni/bin" "$fs/etc/cni/net.d" "$fs/var/log/pods" "$fs/var/log/containers"
     prepare_containerd "$node"
+    trust_registry "$node"
     prepare_kubelet "$node"
     prepare_primary_network "$node"
     make_node_cgroups "$(netns_of "$node")"
@@ -28,6 +29,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   disable_apparmor = true
   # Without CAP_SYS_RESOURCE runc fails when it has to lower an oom score.
   restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "/etc/containerd/certs.d"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "$snapshotter"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]

@@ -10,18 +10,23 @@ openssl_pair() { # NAME SUBJECT EXTENSIONS [openssl options...]
         die_with_log "$STATE/pki/openssl.log" "openssl could not make the certificate '$name'"
 }
 
-make_ca() { openssl_pair ca /CN=multus-rs-ca 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,digitalSignature\n'; }
+# make_ca NAME
+make_ca() { openssl_pair "$1" "/CN=multus-rs-$1" 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,digitalSignature\n'; }
 
-# make_cert NAME SUBJECT [SAN]
+# make_cert NAME SUBJECT [SAN [CA]]
 make_cert() {
-    local extensions='basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=clientAuth,serverAuth\n'
-    openssl_pair "$1" "$2" "$extensions${3:+subjectAltName=$3\n}" -CA "$STATE/pki/ca.crt" -CAkey "$STATE/pki/ca.key"
+    local ca=$STATE/pki/${4-ca} extensions='basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=clientAuth,serverAuth\n'
+    openssl_pair "$1" "$2" "$extensions${3:+subjectAltName=$3\n}" -CA "$ca.crt" -CAkey "$ca.key"
 }
 
 make_pki() {
     local node
     mkdir -p -m 0700 "$STATE/pki"
-    make_ca
+    make_ca ca
+    # By this identity the API server tells aggregated API servers for whom it asks. It has a CA of its own: whoever holds a certificate of this
+    # CA can act as any user.
+    make_ca front-proxy-ca
+    make_cert front-proxy-client /CN=front-proxy-client "" front-proxy-ca
     make_cert apiserver /CN=kube-apiserver \
         "DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:$SERVICE_NET.1,IP:$SUBNET.1"
     make_cert admin /O=system:masters/CN=admin
