@@ -17,7 +17,7 @@ EOF
 
 # macvlan children of eth0 have their own MAC addresses; a veth and a plain bridge forward their frames.
 make_node_network() {
-    local node=$1 other ns address
+    local node=$1 ns address
     ns=$(netns_of "$node") address=$(node_address "$node")
     ip netns add "$ns"
     ip -n "$CP_NS" link add "$node" type veth peer name eth0 netns "$ns"
@@ -28,12 +28,8 @@ addr add $address/24 dev eth0
 link set eth0 up
 route add default via $SUBNET.1
 EOF
-    # The primary network's pods: from the control plane, and from the other nodes, over this node.
+    # The control plane reaches the primary network's pods over their node.
     ip -n "$CP_NS" route add "$POD_NET.$(node_number "$node").0/24" via "$address"
-    for other in "${NODES[@]}"; do
-        [[ $other == "$node" ]] && continue
-        ip -n "$ns" route add "$POD_NET.$(node_number "$other").0/24" via "$(node_address "$other")"
-    done
     forward_in "$ns"
 }
 

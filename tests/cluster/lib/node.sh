@@ -11,7 +11,7 @@ prepare_node() {
     prepare_containerd "$node"
     trust_registry "$node"
     prepare_kubelet "$node"
-    prepare_primary_network "$node"
+    prepare_primary "$node"
     make_node_cgroups "$(netns_of "$node")"
 }
 
@@ -68,36 +68,6 @@ hairpinMode: none
 clusterDNS: [$SERVICE_NET.10]
 resolvConf: ""
 maxPods: 250
-EOF
-}
-
-# The primary network: Debian's Go plugins, as on a cluster without multus.
-# MRS_CNI_EXTRA names more of them to copy (as "static tuning").
-prepare_primary_network() {
-    local number plugin fs=$STATE/$1/fs
-    number=$(node_number "$1")
-    for plugin in bridge host-local portmap loopback ${MRS_CNI_EXTRA-}; do
-        cp "/usr/lib/cni/$plugin" "$fs/opt/cni/bin/$plugin"
-    done
-    cat >"$fs/etc/cni/net.d/10-primary.conflist" <<EOF
-{
-  "cniVersion": "1.0.0",
-  "name": "primary",
-  "plugins": [
-    {
-      "type": "bridge",
-      "bridge": "cni0",
-      "isGateway": true,
-      "ipMasq": false,
-      "ipam": {
-        "type": "host-local",
-        "ranges": [[{"subnet": "$POD_NET.$number.0/24"}]],
-        "routes": [{"dst": "0.0.0.0/0"}]
-      }
-    },
-    {"type": "portmap", "capabilities": {"portMappings": true}}
-  ]
-}
 EOF
 }
 
