@@ -6,7 +6,7 @@ export CARGO_TERM_COLOR ?= auto
 # The scripts look for the binaries in target/.
 unexport CARGO_TARGET_DIR
 
-.PHONY: help build demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling unit audit fuzz bench clean
+.PHONY: help build demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling unit audit fuzz bench manifests migration clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -55,6 +55,12 @@ fuzz: ## Every reader of untrusted bytes under libFuzzer, FUZZ_SECONDS=60 each; 
 
 bench: ## Our plugins and Debian's Go plugins, addresses on a real API server; writes docs/benchmarks.md (BENCH_QUICK=1)
 	@tests/bench/run
+
+manifests: ## Upstream's own manifests of many releases, with our image, on real clusters
+	@tests/upstream/run
+
+migration: ## From Multus and Whereabouts to ours and back, under running pods, on a real cluster
+	@tests/upstream/migration
 
 clean: ## Remove build output and clusters; keep the cache with Kubernetes and tools
 	-tests/cluster/down demo
