@@ -121,7 +121,7 @@ impl Default for DaemonConfig {
     /// The configuration without a file.
     fn default() -> Self {
         DaemonConfig {
-            socket_dir: crate::SOCKET_DIR.into(),
+            socket_dir: nad::rpc::SOCKET_DIR.into(),
             metrics_port: None,
             connection_limit: None,
             log_level: LogLevel::default(),
