@@ -22,6 +22,7 @@ const KNOWN: &[&str] = &[
     "cniDir",
     "clusterNetwork",
     "confDir",
+    "daemonSocketDir",
     "defaultNetworks",
     "delegates",
     "globalNamespaces",
@@ -47,6 +48,8 @@ pub struct Conf {
     pub path: SearchPath,
     /// `kubeconfig`.
     pub kubeconfig: Option<PathBuf>,
+    /// `daemonSocketDir`: the daemon of the node.
+    pub daemon: DaemonSocket,
     /// `readinessindicatorfile`: ADD waits for this file.
     pub readiness_file: Option<PathBuf>,
     /// `namespaceIsolation` and `globalNamespaces`.
@@ -61,6 +64,24 @@ pub struct Conf {
     auxiliary_chain: String,
     /// Warnings about keys without effect, for the log of the runtime.
     pub warnings: Vec<String>,
+}
+
+/// The socket of the node's daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaemonSocket {
+    /// Its path.
+    pub socket: PathBuf,
+    /// Whether the configuration asks for a daemon.
+    pub need: DaemonNeed,
+}
+
+/// Whether a configuration asks for the node's daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DaemonNeed {
+    /// It does, by its key `daemonSocketDir` or its type `multus-shim`: without daemon and credentials no pod is attached.
+    Required,
+    /// It does not. A daemon that is there is used.
+    IfPresent,
 }
 
 /// Which networks of other namespaces a pod may request.
@@ -112,6 +133,7 @@ struct Wire {
     cni_dir: String,
     cluster_network: String,
     conf_dir: String,
+    daemon_socket_dir: String,
     default_networks: Vec<String>,
     delegates: Vec<Map<String, Value>>,
     global_namespaces: String,
@@ -131,6 +153,7 @@ impl Default for Wire {
             cni_dir: String::new(),
             cluster_network: String::new(),
             conf_dir: String::new(),
+            daemon_socket_dir: String::new(),
             default_networks: Vec::new(),
             delegates: Vec::new(),
             global_namespaces: String::new(),
@@ -164,6 +187,7 @@ impl Conf {
             cni_dir: or(&wire.cni_dir, "/var/lib/cni/multus").into(),
             path: call.path.with_first(or(&wire.bin_dir, "/opt/cni/bin").as_ref()),
             kubeconfig: path(wire.kubeconfig),
+            daemon: daemon_socket(&wire.daemon_socket_dir, call.conf.object()),
             readiness_file: path(wire.readiness_indicator_file),
             isolation,
             system_namespaces: wire.system_namespaces,
@@ -230,6 +254,13 @@ impl Conf {
             }
         }
     }
+}
+
+/// The daemon's socket in this folder, or in the usual one.
+fn daemon_socket(folder: &str, conf: &Map<String, Value>) -> DaemonSocket {
+    let is_shim = conf.get("type").and_then(Value::as_str) == Some("multus-shim");
+    let need = if is_shim || !folder.is_empty() { DaemonNeed::Required } else { DaemonNeed::IfPresent };
+    DaemonSocket { socket: nad::rpc::socket(or(folder, nad::rpc::SOCKET_DIR).as_ref()), need }
 }
 
 /// Reads a comma-separated list. An empty list means the namespace `default`; any other list replaces it.

@@ -68,9 +68,11 @@ fn source_code(error: &SourceError) -> Code {
     match error {
         SourceError::PodReplaced { .. } => Code::Internal,
         SourceError::Connect(error) if error.is_permanent() => Code::InvalidConfig,
-        SourceError::PodMissing(_) | SourceError::Connect(_) | SourceError::DeadlinePassed(_) => {
-            Code::TryAgainLater
-        }
+        SourceError::PodMissing(_)
+        | SourceError::Connect(_)
+        | SourceError::DeadlinePassed(_)
+        | SourceError::NoDaemon(_)
+        | SourceError::Refused(_) => Code::TryAgainLater,
         SourceError::Api(error) => match error {
             ApiError::Retryable { .. } | ApiError::OutcomeUnknown { .. } | ApiError::Conflict { .. } => {
                 Code::TryAgainLater

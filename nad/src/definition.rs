@@ -1,13 +1,14 @@
 //! NetworkAttachmentDefinitions: `k8s.cni.cncf.io/v1`, whose `spec.config` is a CNI configuration as text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use node::client::{ObjectPath, ResourceKind};
 use node::names::{DnsLabel, DnsSubdomain};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The namespace and name of a definition.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NadRef {
     /// Its namespace.
     pub namespace: DnsLabel,
@@ -30,7 +31,7 @@ impl fmt::Display for NadRef {
 }
 
 /// A definition. A missing field is empty, so that one incomplete object does not fail a whole list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NetworkAttachmentDefinition {
     /// The names and the UID of the object.
@@ -40,7 +41,7 @@ pub struct NetworkAttachmentDefinition {
 }
 
 /// The part of the object's metadata that we use. The rest, with `managedFields` as its largest part, is skipped unparsed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Metadata {
     /// The namespace.
@@ -52,12 +53,25 @@ pub struct Metadata {
 }
 
 /// The `spec` of a definition.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Spec {
     /// A CNI configuration as JSON text. If it is empty, the node has a configuration file with the definition's name.
     pub config: String,
 }
+
+/// The answer of the API server about one definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lookup {
+    /// It exists.
+    Found(NetworkAttachmentDefinition),
+    /// It does not exist; this is the message of the API server.
+    Absent(String),
+}
+
+/// The answers about all definitions. Empty without access to an API server.
+pub type Definitions = BTreeMap<NadRef, Lookup>;
 
 impl NetworkAttachmentDefinition {
     /// The kind of these objects.

@@ -37,6 +37,11 @@ impl PodIdentity {
         PodIdentity { uid: uid.into(), uid_on_node: uid_on_node.map(Box::from) }
     }
 
+    /// The UID of the object at the API server.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
     /// Whether a plugin that received `uid` was called for this pod.
     pub fn is(&self, uid: &str) -> bool {
         *self.uid == *uid || self.uid_on_node.as_deref() == Some(uid)

@@ -1,4 +1,4 @@
-//! References to pods.
+//! References to pods, and what pods request.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,9 +6,10 @@ use std::str::FromStr;
 use node::client::{ObjectPath, ResourceKind};
 use node::event::Subject;
 use node::names::{DnsLabel, DnsSubdomain, NameError, PodUid};
+use serde::{Deserialize, Serialize};
 
 /// The namespace and name of a pod, and the UID where it is known. Without a UID it means any pod of that name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PodRef {
     /// Its namespace.
     pub namespace: DnsLabel,
@@ -16,6 +17,19 @@ pub struct PodRef {
     pub name: DnsSubdomain,
     /// Its UID. For a static pod it depends on the source which UID this is; see [`PodIdentity`](crate::PodIdentity).
     pub uid: Option<PodUid>,
+}
+
+/// The parts of a pod object that decide about its networks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its names, and the UID of its object.
+    pub pod_ref: PodRef,
+    /// The annotation [`NETWORKS`](crate::NETWORKS).
+    pub networks: Option<String>,
+    /// The annotation [`DEFAULT_NETWORK`](crate::DEFAULT_NETWORK).
+    pub default_network: Option<String>,
+    /// Its node.
+    pub node: Option<String>,
 }
 
 /// A text is not `<namespace>/<name>`.

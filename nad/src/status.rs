@@ -51,8 +51,9 @@ pub struct Dns {
     pub options: Vec<String>,
 }
 
-/// The value of the annotation. `None` without entries: Multus leaves the annotation as it is then.
-pub fn render(entries: &[NetworkStatus]) -> Option<String> {
+/// The value of the annotation, from entries or from JSON objects that are entries. `None` without entries: Multus leaves the annotation as it
+/// is then.
+pub fn render<T: Serialize>(entries: &[T]) -> Option<String> {
     if entries.is_empty() {
         return None;
     }
@@ -62,7 +63,7 @@ pub fn render(entries: &[NetworkStatus]) -> Option<String> {
 }
 
 /// `entry` as JSON with an indent of four spaces. Never `None`: only a map whose keys are not strings cannot be written to memory.
-fn pretty(entry: &NetworkStatus) -> Option<String> {
+fn pretty(entry: &impl Serialize) -> Option<String> {
     let mut out = Vec::new();
     entry.serialize(&mut Serializer::with_formatter(&mut out, PrettyFormatter::with_indent(b"    "))).ok()?;
     String::from_utf8(out).ok()
@@ -153,7 +154,7 @@ mod tests {
         let entry = |name: &str| NetworkStatus { name: name.into(), ..NetworkStatus::default() };
         let want = "[{\n    \"name\": \"a\",\n    \"dns\": {}\n},{\n    \"name\": \"\",\n    \"dns\": {}\n}]";
         assert_eq!(render(&[entry("a"), entry("")]).unwrap(), want);
-        assert_eq!(render(&[]), None);
+        assert_eq!(render::<NetworkStatus>(&[]), None);
     }
 
     #[test]

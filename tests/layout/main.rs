@@ -31,7 +31,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tests/fake-api", &[]),
     (
         "tests",
-        &["cni", "nad", "netlink", "node", "macvlan", "ipvlan", "whereabouts", "multus", "tests/fake-api"],
+        &[
+            "cni",
+            "nad",
+            "netlink",
+            "node",
+            "macvlan",
+            "ipvlan",
+            "whereabouts",
+            "multus",
+            "multus/daemon",
+            "tests/fake-api",
+        ],
     ),
 ];
 
@@ -41,6 +52,10 @@ const FOLDERS: &[(&str, &[&str])] = &[
     (
         "multus",
         &["network", "conf", "request", "plan", "record", "report", "source", "error", "run", "plugin"],
+    ),
+    (
+        "multus/daemon",
+        &["config", "options", "rights", "metrics", "cache", "events", "status", "serve", "run"],
     ),
     (
         "whereabouts",
@@ -72,6 +87,7 @@ const WITHOUT_CYCLES: &[&str] = &[
     "ipvlan",
     "whereabouts",
     "multus",
+    "multus/daemon",
     "tests/fake-api",
 ];
 
@@ -163,6 +179,11 @@ fn check_folders(member: &str) {
 #[test]
 fn folders_of_multus_use_only_those_below() {
     check_folders("multus");
+}
+
+#[test]
+fn folders_of_multus_daemon_use_only_those_below() {
+    check_folders("multus/daemon");
 }
 
 #[test]

@@ -56,6 +56,7 @@ fn each_account_has_the_rights_that_its_code_uses_and_no_others() {
     let manifests = manifests();
     for (account, rights) in [
         ("multus", multus::RIGHTS),
+        ("multus-daemon", daemon::RIGHTS),
         ("whereabouts", whereabouts::crd::rights::RIGHTS),
         ("whereabouts-leader", whereabouts::crd::rights::RIGHTS),
     ] {
@@ -69,7 +70,8 @@ fn each_account_has_the_rights_that_its_code_uses_and_no_others() {
 #[test]
 fn no_other_account_gets_a_right() {
     let manifests = manifests();
-    let known: BTreeSet<String> = ["multus", "whereabouts", "whereabouts-leader"].map(str::to_owned).into();
+    let known: BTreeSet<String> =
+        ["multus", "multus-daemon", "whereabouts", "whereabouts-leader"].map(str::to_owned).into();
     assert_eq!(rbac::subjects(&manifests), known);
     let accounts = manifests.iter().filter(|(_, object)| object["kind"] == "ServiceAccount");
     let accounts: BTreeSet<String> =
@@ -94,7 +96,7 @@ fn pods_run_as_these_accounts_without_capabilities() {
             assert!(context["capabilities"]["add"].is_null(), "{file}");
         }
     }
-    assert_eq!(found, ["whereabouts", "whereabouts-leader"].map(str::to_owned).into());
+    assert_eq!(found, ["multus-daemon", "whereabouts", "whereabouts-leader"].map(str::to_owned).into());
 }
 
 #[test]

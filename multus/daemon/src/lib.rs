@@ -1,1 +1,31 @@
-//! The node's daemon of multus.
+//! The node's daemon of multus: it knows what the plugin on its node needs of the API server, and writes what the plugin reports. It holds a
+//! credential and no other privilege: it runs no program, enters no namespace and makes no interface. Parsing and policy are the plugin's.
+//!
+//! Each module uses only those above it in this table (`tests/layout` checks it):
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | [`config`] | what does `daemon-config.json` say? |
+//! | [`options`] | which flags and variables are there? |
+//! | `rights` | what does the daemon need of the API server? |
+//! | `metrics` | what does Prometheus see? |
+//! | `cache` | which pods has this node, and which definitions has the cluster? |
+//! | `events` | which events are still to be sent? |
+//! | `status` | how does network-status get into a pod, and stay there? |
+//! | `serve` | how is a plugin's request answered? |
+//! | `run` | how does all of this start and stop? |
+
+mod cache;
+pub mod config;
+mod events;
+mod metrics;
+pub mod options;
+mod rights;
+mod run;
+mod serve;
+mod status;
+#[cfg(test)]
+mod testing;
+
+pub use rights::RIGHTS;
+pub use run::{DaemonError, run};

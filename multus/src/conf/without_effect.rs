@@ -6,24 +6,23 @@ use serde_json::{Map, Value};
 
 /// What such a key needs that is not there.
 const NO_LOG_FILE: &str = "warnings go to standard error, which the runtime logs, and there is no log file";
-const NO_DAEMON: &str = "there is no node daemon";
+const DAEMONS_OWN: &str = "it is a key of the daemon's own file";
 
 /// The key, and why it has no effect. Those of the node daemon are for its own file, but its generator copies some into the network's.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("logFile", NO_LOG_FILE),
     ("logOptions", NO_LOG_FILE),
-    ("daemonSocketDir", NO_DAEMON),
-    ("socketDir", NO_DAEMON),
-    ("chrootDir", NO_DAEMON),
-    ("perNodeCertificate", NO_DAEMON),
-    ("connectionLimit", NO_DAEMON),
-    ("metricsPort", NO_DAEMON),
-    ("enablePprof", NO_DAEMON),
-    ("cniConfigDir", NO_DAEMON),
-    ("multusConfigFile", NO_DAEMON),
-    ("multusAutoconfigDir", NO_DAEMON),
-    ("multusMasterCNI", NO_DAEMON),
-    ("forceCNIVersion", NO_DAEMON),
+    ("socketDir", DAEMONS_OWN),
+    ("chrootDir", DAEMONS_OWN),
+    ("perNodeCertificate", DAEMONS_OWN),
+    ("connectionLimit", DAEMONS_OWN),
+    ("metricsPort", DAEMONS_OWN),
+    ("enablePprof", DAEMONS_OWN),
+    ("cniConfigDir", DAEMONS_OWN),
+    ("multusConfigFile", DAEMONS_OWN),
+    ("multusAutoconfigDir", DAEMONS_OWN),
+    ("multusMasterCNI", DAEMONS_OWN),
+    ("forceCNIVersion", DAEMONS_OWN),
 ];
 
 /// The values of `logLevel`. Every level has our warnings, and no level has more.

@@ -1,47 +1,83 @@
-//! Blocking requests to the API server: the functions of `source` on a runtime of the plugin's own.
+//! Blocking requests about pods and definitions: to the daemon of the node, or to the API server by the functions of `source` on a runtime of
+//! the plugin's own.
+
+use std::cell::{OnceCell, RefCell};
 
 use k8s_openapi::api::core::v1::Event;
 use nad::{NadRef, PodRef};
-use node::client::ApiClient;
+use node::client::{ApiClient, Credentials};
 use node::deadline::Deadline;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::conf::Conf;
 use crate::error::Error;
 use crate::request::{Definitions, Pod};
-use crate::source::{self, PodObject, SourceError};
+use crate::source::{self, Daemon, PodObject, SourceError, Unanswered};
+
+/// The daemon while it answers, else the API server. Both give the same answers.
+#[derive(Debug)]
+pub(crate) struct Api {
+    /// `None` once the daemon did not answer: the rest of the call does not wait for it again.
+    daemon: RefCell<Option<Daemon>>,
+    /// Without credentials nothing but the daemon can answer.
+    credentials: Option<Credentials>,
+    /// Made when the first request needs it.
+    direct: OnceCell<Direct>,
+    /// The pod as last read from the API server. With it the status is written without another read.
+    last_read: Option<PodObject>,
+}
 
 /// A client, and a runtime that runs only during a call.
 #[derive(Debug)]
-pub(crate) struct Api {
+struct Direct {
     client: ApiClient,
-    /// The pod as last read. With it the status is written without another read.
-    last_read: Option<PodObject>,
     runtime: OwnRuntime,
 }
 
 impl Api {
-    /// See [`source::connect`].
+    /// The daemon of the configuration or the API server. `None` if there is neither a daemon nor a credential. Without a daemon, unusable
+    /// credentials are an error at once. `lookup` reads environment variables.
     pub(crate) fn connect(
         conf: &Conf,
         lookup: &dyn Fn(&str) -> Option<String>,
         deadline: Deadline,
     ) -> Result<Option<Api>, Error> {
-        Api::with_client(source::connect(conf, lookup, deadline))
+        let credentials = source::credentials(conf, lookup);
+        let api = match (Daemon::of(conf), &credentials) {
+            (None, None) => return Ok(None),
+            (Some(daemon), _) => Api::new(Some(daemon), credentials),
+            (None, Some(_)) => {
+                let api = Api::new(None, credentials);
+                api.direct(deadline)?;
+                api
+            }
+        };
+        Ok(Some(api))
     }
 
-    /// An API with the client that `client` makes, if it makes one.
+    fn new(daemon: Option<Daemon>, credentials: Option<Credentials>) -> Api {
+        Api { daemon: RefCell::new(daemon), credentials, direct: OnceCell::new(), last_read: None }
+    }
+
+    /// An API with the client that `client` makes, and `daemon` before it.
+    #[cfg(test)]
     pub(crate) fn with_client(
-        client: impl Future<Output = Result<Option<ApiClient>, SourceError>>,
-    ) -> Result<Option<Api>, Error> {
-        let runtime = OwnRuntime::new()?;
-        let client = runtime.block_on(client)??;
-        Ok(client.map(|client| Api { client, last_read: None, runtime }))
+        daemon: Option<Daemon>,
+        client: impl Future<Output = Result<ApiClient, SourceError>>,
+    ) -> Result<Api, Error> {
+        let api = Api::new(daemon, Some(Credentials::InCluster));
+        let direct = Direct::new(client)?;
+        api.direct.get_or_init(|| direct);
+        Ok(api)
     }
 
     /// See [`source::read_pod`].
     pub(crate) fn read_pod(&mut self, pod: &PodRef, deadline: Deadline) -> Result<Pod, Error> {
-        let (pod, object) = self.runtime.block_on(source::read_pod(&self.client, pod, deadline))??;
+        if let Some(pod) = self.ask(|daemon| daemon.read_pod(pod, deadline))? {
+            return Ok(pod);
+        }
+        let (pod, object) =
+            self.direct(deadline)?.run(|client| source::read_pod(client, pod, deadline))??;
         self.last_read = Some(object);
         Ok(pod)
     }
@@ -52,7 +88,10 @@ impl Api {
         wanted: &[NadRef],
         deadline: Deadline,
     ) -> Result<Definitions, Error> {
-        Ok(self.runtime.block_on(source::read_definitions(&self.client, wanted, deadline))??)
+        if let Some(definitions) = self.ask(|daemon| daemon.read_definitions(wanted, deadline))? {
+            return Ok(definitions);
+        }
+        Ok(self.direct(deadline)?.run(|client| source::read_definitions(client, wanted, deadline))??)
     }
 
     /// See [`source::write_status`].
@@ -62,16 +101,61 @@ impl Api {
         status: &str,
         deadline: Deadline,
     ) -> Result<(), Error> {
+        if self.ask(|daemon| daemon.write_status(pod, status, deadline))?.is_some() {
+            return Ok(());
+        }
         // Its resourceVersion is stale after one write.
         let object = self.last_read.take();
-        let write = source::write_status(&self.client, pod, object, status, deadline);
-        Ok(self.runtime.block_on(write)??)
+        let direct = self.direct(deadline)?;
+        Ok(direct.run(|client| source::write_status(client, pod, object, status, deadline))??)
     }
 
     /// See [`source::send_events`].
     pub(crate) fn send_events(&self, events: &[Event], deadline: Deadline) {
         // Without events ADD still succeeds.
-        let _ = self.runtime.block_on(source::send_events(&self.client, events, deadline));
+        if let Ok(None) = self.ask(|daemon| daemon.send_events(events, deadline))
+            && let Ok(direct) = self.direct(deadline)
+        {
+            let _ = direct.run(|client| source::send_events(client, events, deadline));
+        }
+    }
+
+    /// The daemon's answer. `None` if the API server must be asked instead.
+    fn ask<T>(&self, question: impl FnOnce(&Daemon) -> Result<T, Unanswered>) -> Result<Option<T>, Error> {
+        let Some(daemon) = self.daemon.borrow().clone() else { return Ok(None) };
+        match question(&daemon) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Unanswered::Final(error)) => Err(error.into()),
+            Err(Unanswered::AskTheServer(error)) if self.credentials.is_none() => Err(error.into()),
+            Err(Unanswered::AskTheServer(error)) => {
+                crate::run::warn(&format!("{error}; multus asks the API server itself"));
+                self.daemon.take();
+                Ok(None)
+            }
+        }
+    }
+
+    fn direct(&self, deadline: Deadline) -> Result<&Direct, Error> {
+        if let Some(direct) = self.direct.get() {
+            return Ok(direct);
+        }
+        let Some(credentials) = self.credentials.clone() else {
+            return Err(SourceError::Refused("it is away, and there are no credentials".to_owned()).into());
+        };
+        let direct = Direct::new(source::connect(credentials, deadline))?;
+        Ok(self.direct.get_or_init(|| direct))
+    }
+}
+
+impl Direct {
+    fn new(client: impl Future<Output = Result<ApiClient, SourceError>>) -> Result<Direct, Error> {
+        let runtime = OwnRuntime::new()?;
+        let client = runtime.block_on(client)??;
+        Ok(Direct { client, runtime })
+    }
+
+    fn run<'a, T>(&'a self, work: impl AsyncFnOnce(&'a ApiClient) -> T) -> Result<T, Error> {
+        self.runtime.block_on(work(&self.client))
     }
 }
 
@@ -99,3 +183,6 @@ impl Drop for OwnRuntime {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The verbs of the CNI spec, in direct mode: the plugin sends its own requests to the API server.
+//! The verbs of the CNI spec. Their requests about pods and definitions go to the daemon of the node or to the API server.
 
 mod add;
 mod api;

@@ -141,7 +141,7 @@ fn a_result_of_nothing_has_neither_entry_nor_event() {
     let nothing = json!({"dns": {"domain": "d"}, "routes": [{"dst": "0.0.0.0/0", "gw": "10.0.0.1"}]});
     assert_eq!(entries_of(Version::V1_0_0, Role::Default, nothing), []);
     assert_eq!(entries_of(Version::V1_0_0, Role::Default, json!({})), []);
-    assert_eq!(render(&[]), None);
+    assert_eq!(render::<nad::NetworkStatus>(&[]), None);
 }
 
 #[test]

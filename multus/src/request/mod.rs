@@ -7,9 +7,11 @@ mod resolve;
 mod selection;
 
 pub(crate) use error::RequestError;
+#[cfg(test)]
+pub(crate) use nad::Lookup;
+pub(crate) use nad::{Definitions, Pod};
 pub(crate) use network_request::{NetworkRequest, Origin, network_requests};
-pub(crate) use pod::Pod;
-pub(crate) use resolve::{Definitions, Lookup, auxiliary_network, needed_definitions, resolve};
+pub(crate) use resolve::{auxiliary_network, needed_definitions, resolve};
 pub use selection::{
     AttachmentRequest, Bandwidth, Element, MAX_NETWORKS, PortMapping, SelectionError, parse, parse_default,
 };

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use nad::{DEFAULT_NETWORK, NETWORKS, NadRef};
+use nad::{DEFAULT_NETWORK, NETWORKS, NadRef, Pod};
 use node::names::{DnsLabel, DnsSubdomain};
 
 use super::error::RequestError;
-use super::pod::Pod;
 use super::selection::{self, AttachmentRequest, Element};
 use crate::conf::{Conf, DefaultNetworks, Isolation};
 use crate::network::Network;

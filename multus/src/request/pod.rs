@@ -1,4 +1,4 @@
-//! Which pod a sandbox is for, as `CNI_ARGS` says, and what the pod requests, as its object says.
+//! Which pod a sandbox is for, as `CNI_ARGS` says.
 
 use cni::args::CniArgs;
 use cni::{CniError, Code};
@@ -16,19 +16,6 @@ pub(crate) const UID: &str = "K8S_POD_UID";
 
 /// The pairs of `CNI_ARGS` that are allowed without `IgnoreUnknown`.
 const KNOWN: &[&str] = &["IP", NAME, NAMESPACE, CONTAINER, UID];
-
-/// The parts of a pod object that multus uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pod {
-    /// Its names, and the UID of its object.
-    pub(crate) pod_ref: PodRef,
-    /// The annotation [`nad::NETWORKS`].
-    pub(crate) networks: Option<String>,
-    /// The annotation [`nad::DEFAULT_NETWORK`].
-    pub(crate) default_network: Option<String>,
-    /// Its node.
-    pub(crate) node: Option<String>,
-}
 
 /// Returns the pod of a call; its UID is the one on the node. `None` if `CNI_ARGS` names no pod, as outside Kubernetes. Code 4 for names
 /// that are not valid, and for unknown pairs unless `IgnoreUnknown` is set.

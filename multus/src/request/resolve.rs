@@ -1,28 +1,15 @@
 //! From the requested networks to their configurations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use cni::{CniError, Code};
-use nad::{NETWORKS, NadRef, NetworkAttachmentDefinition};
+use nad::{Definitions, Lookup, NETWORKS, NadRef, NetworkAttachmentDefinition, Pod};
 
 use super::error::RequestError;
 use super::network_request::{NetworkRequest, Origin};
-use super::pod::Pod;
 use crate::conf::Conf;
 use crate::network::{self, DefinitionError, Network, OnDiskError};
-
-/// The answer of the API server about one definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Lookup {
-    /// It exists.
-    Found(NetworkAttachmentDefinition),
-    /// It does not exist; this is the message of the API server.
-    Absent(String),
-}
-
-/// The answers about all definitions. Empty without access to an API server.
-pub(crate) type Definitions = BTreeMap<NadRef, Lookup>;
 
 /// The definitions that these requests need, each once.
 pub(crate) fn needed_definitions(requests: &[NetworkRequest]) -> Vec<NadRef> {

@@ -1,25 +1,21 @@
 //! Which credentials multus uses, and the client for them.
 
+use nad::api::SourceError;
 use node::client::{ApiClient, Credentials, Timeouts};
 use node::deadline::Deadline;
 
-use super::error::SourceError;
-use super::within::within;
 use crate::conf::Conf;
 
-/// Makes a client with the kubeconfig of the configuration, or the service account of the pod that this process runs in. `None` if there
-/// is neither: then pods have the networks of the configuration only. The first request connects. `lookup` reads environment variables.
-pub(crate) async fn connect(
-    conf: &Conf,
-    lookup: &dyn Fn(&str) -> Option<String>,
-    deadline: Deadline,
-) -> Result<Option<ApiClient>, SourceError> {
-    let Some(credentials) = credentials(conf, lookup) else { return Ok(None) };
-    within(deadline, async |_| Ok(Some(ApiClient::connect(credentials, Timeouts::default()).await?))).await
+/// Makes a client. The first request connects.
+pub(crate) async fn connect(credentials: Credentials, deadline: Deadline) -> Result<ApiClient, SourceError> {
+    let limit = deadline.remaining();
+    let client = tokio::time::timeout(limit, ApiClient::connect(credentials, Timeouts::default()));
+    Ok(client.await.map_err(|_| SourceError::DeadlinePassed(limit))??)
 }
 
-/// The credentials that the configuration and the environment name.
-pub(super) fn credentials(conf: &Conf, lookup: &dyn Fn(&str) -> Option<String>) -> Option<Credentials> {
+/// The kubeconfig of the configuration, or the service account of the pod that this process runs in. `None` if there is neither: then pods
+/// have the networks of the configuration only, unless a daemon is there. `lookup` reads environment variables.
+pub(crate) fn credentials(conf: &Conf, lookup: &dyn Fn(&str) -> Option<String>) -> Option<Credentials> {
     if let Some(path) = &conf.kubeconfig {
         return Some(Credentials::Kubeconfig(path.clone()));
     }

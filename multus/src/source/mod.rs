@@ -1,24 +1,16 @@
-//! The requests to the API server. Every function has a deadline and runs on the caller's tokio runtime. None of them decides anything
-//! about networks.
+//! Where pods and definitions are read, and reports written: the daemon of the node, or the API server. Requests to the daemon block; those to
+//! the API server are async, have a deadline and run on the caller's tokio runtime. None of them decides anything about networks.
 
 mod connect;
-mod definitions;
-mod error;
-mod events;
-mod pod;
+mod daemon;
 mod rights;
-mod status;
-mod within;
 
-pub(crate) use connect::connect;
-pub(crate) use definitions::read_definitions;
-pub(crate) use error::SourceError;
-pub(crate) use events::send_events;
-pub(crate) use pod::{PodObject, read_pod};
+pub(crate) use connect::{connect, credentials};
+pub(crate) use daemon::{Daemon, Unanswered};
+pub(crate) use nad::api::{PodObject, SourceError, read_definitions, read_pod, send_events, write_status};
 pub use rights::RIGHTS;
 #[cfg(test)]
 pub(crate) use rights::tests::granted;
-pub(crate) use status::write_status;
 
 #[cfg(test)]
 mod tests;

@@ -86,6 +86,6 @@ impl FakeApi {
 
     /// The plugin's blocking requests to this server.
     pub(crate) fn api(&self) -> Api {
-        Api::with_client(async { Ok(Some(self.client().await)) }).unwrap().unwrap()
+        Api::with_client(None, async { Ok(self.client().await) }).unwrap()
     }
 }

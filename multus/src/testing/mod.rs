@@ -2,6 +2,7 @@
 
 mod api;
 mod bench;
+mod daemon;
 
 use cni::exec::SearchPath;
 use cni::plugin::Call;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 
 pub(crate) use api::FakeApi;
 pub(crate) use bench::Bench;
+pub(crate) use daemon::FakeDaemon;
 
 use crate::network::Network;
 use crate::request::Pod;

@@ -30,7 +30,7 @@ pub use connect::namespace_in;
 pub use credentials::{ConnectError, Place};
 pub use error::{ApiError, Credentials, Denial};
 pub use query::{Freshness, ListPage, ListQuery, MetadataOnly, Parts, Patch, Preconditions};
-pub use reflect::{Change, Selection, reflect};
+pub use reflect::{Change, Selection, reflect, reflect_while_allowed};
 pub use resource::{Collection, ObjectPath, ResourceKind, Verb};
 pub use retry::{OnUnknown, RetryPolicy, retry};
 pub use rights::{Reach, Right};

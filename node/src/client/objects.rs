@@ -162,12 +162,39 @@ impl ApiClient {
         deadline: Deadline,
     ) -> Result<T, ApiError> {
         let request = RequestName::of_object(Verb::Patch, object);
+        self.send_patch(request, object, patch, deadline).await
+    }
+
+    /// Changes a part of an object's `status` subresource. As with [`replace_status`](Self::replace_status), this changes annotations of pods
+    /// too.
+    ///
+    /// # Errors
+    /// As [`patch`](Self::patch).
+    pub async fn patch_status<T: DeserializeOwned>(
+        &self,
+        object: &ObjectPath,
+        patch: &Patch,
+        deadline: Deadline,
+    ) -> Result<T, ApiError> {
+        let request =
+            RequestName { subresource: Some("status"), ..RequestName::of_object(Verb::Patch, object) };
+        self.send_patch(request, object, patch, deadline).await
+    }
+
+    async fn send_patch<T: DeserializeOwned>(
+        &self,
+        request: RequestName,
+        object: &ObjectPath,
+        patch: &Patch,
+        deadline: Deadline,
+    ) -> Result<T, ApiError> {
         let (content_type, value) = match patch {
             Patch::Merge(value) => ("application/merge-patch+json", value),
             Patch::Json(value) => ("application/json-patch+json", value),
         };
         let body = encode(&request, value)?;
-        let url = format!("{}/{}", object.collection().url_path(), object.name());
+        let sub = request.subresource.map(|sub| format!("/{sub}")).unwrap_or_default();
+        let url = format!("{}/{}{sub}", object.collection().url_path(), object.name());
         let http = http::Request::patch(url).header(http::header::CONTENT_TYPE, content_type).body(body);
         self.send(request, http, deadline).await
     }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::api::ApiClient;
-use super::error::{ApiError, Cause};
+use super::error::{ApiError, Cause, Denial};
 use super::exchange::unexpected;
 use super::query::{Freshness, ListPage, ListQuery, ObjectList, Parts};
 use super::resource::{Collection, RequestName, Verb};
@@ -102,12 +102,47 @@ pub fn reflect<T>(
 where
     T: DeserializeOwned + Send + 'static,
 {
+    changes(api, collection, selection, OnForbidden::Retry)
+}
+
+/// As [`reflect`], but the stream ends when the account lacks the right to list or to watch (403). What it sent before is no longer kept up to
+/// date then.
+pub fn reflect_while_allowed<T>(
+    api: ApiClient,
+    collection: Collection,
+    selection: Selection,
+) -> impl Stream<Item = Change<T>> + Send
+where
+    T: DeserializeOwned + Send + 'static,
+{
+    changes(api, collection, selection, OnForbidden::End)
+}
+
+fn changes<T>(
+    api: ApiClient,
+    collection: Collection,
+    selection: Selection,
+    on_forbidden: OnForbidden,
+) -> impl Stream<Item = Change<T>> + Send
+where
+    T: DeserializeOwned + Send + 'static,
+{
     let stage = Stage::Listing { token: None };
-    let reflector = Reflector { api, collection, selection, stage, failures: 0, ready: VecDeque::new() };
+    let ready = VecDeque::new();
+    let reflector = Reflector { api, collection, selection, on_forbidden, stage, failures: 0, ready };
     futures::stream::unfold(reflector, |mut reflector| async move {
-        let change = reflector.next().await;
+        let change = reflector.next().await?;
         Some((change, reflector))
     })
+}
+
+/// What a stream does when the account lacks the right to list or to watch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnForbidden {
+    /// It tries again: somebody will grant the right.
+    Retry,
+    /// It ends: the receiver can do without.
+    End,
 }
 
 type Changes<T> = Pin<Box<dyn Stream<Item = Result<Versioned<T>, ApiError>> + Send>>;
@@ -116,6 +151,7 @@ struct Reflector<T> {
     api: ApiClient,
     collection: Collection,
     selection: Selection,
+    on_forbidden: OnForbidden,
     stage: Stage<T>,
     /// The number of failures in a row.
     failures: u32,
@@ -153,10 +189,10 @@ enum Recovery<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> Reflector<T> {
-    async fn next(&mut self) -> Change<T> {
+    async fn next(&mut self) -> Option<Change<T>> {
         loop {
             if let Some(change) = self.ready.pop_front() {
-                return change;
+                return Some(change);
             }
             let stage = std::mem::replace(&mut self.stage, Stage::Listing { token: None });
             let outcome = match stage {
@@ -166,6 +202,10 @@ impl<T: DeserializeOwned + Send + 'static> Reflector<T> {
             };
             match outcome {
                 Ok(stage) => self.stage = stage,
+                Err((error, _)) if self.on_forbidden == OnForbidden::End && is_forbidden(&error) => {
+                    tracing::debug!(%error, "the stream of changes ends");
+                    return None;
+                }
                 Err((error, recovery)) => self.recover(&error, recovery).await,
             }
         }
@@ -265,6 +305,10 @@ impl<T: DeserializeOwned + Send + 'static> Reflector<T> {
         }
         tokio::time::sleep(wait).await;
     }
+}
+
+fn is_forbidden(error: &ApiError) -> bool {
+    matches!(error, ApiError::Denied { denial: Denial::Forbidden, .. })
 }
 
 /// Whether the same request would fail again, because of its resourceVersion or token, or of the object that follows it.

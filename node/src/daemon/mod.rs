@@ -28,5 +28,5 @@ mod serve;
 
 pub use http::{HttpBindError, Pages, Readiness, bind_http, metrics_text, serve_http};
 pub use lead::{Role, while_leading};
-pub use program::{Command, Program, RunError, Shutdown, run};
+pub use program::{Command, Program, RunError, Shutdown, run, run_with_log};
 pub use serve::{Background, serve};

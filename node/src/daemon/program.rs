@@ -56,10 +56,7 @@ pub enum RunError<E: std::error::Error + 'static> {
     Daemon(E),
 }
 
-/// Runs a program: prints what `command` requests, or runs `daemon` with its options and the [`Shutdown`] until it returns.
-///
-/// Logs go to standard error, at level INFO, or DEBUG if the environment variable `DEBUG` is set, to any value. The daemon runs on one thread.
-/// Call this once per process.
+/// [`run_with_log`] at the level INFO.
 ///
 /// # Errors
 /// [`RunError`].
@@ -72,12 +69,32 @@ where
     E: std::error::Error + 'static,
     F: Future<Output = Result<(), E>>,
 {
+    run_with_log(program, command, |_| Level::INFO, daemon)
+}
+
+/// Runs a program: prints what `command` requests, or runs `daemon` with its options and the [`Shutdown`] until it returns.
+///
+/// Logs go to standard error, at the level that `level` returns for the options, or at DEBUG if the environment variable `DEBUG` is set, to any
+/// value. The daemon runs on one thread. Call this once per process.
+///
+/// # Errors
+/// [`RunError`].
+pub fn run_with_log<O, E, F>(
+    program: &Program,
+    command: Command<O>,
+    level: impl FnOnce(&O) -> Level,
+    daemon: impl FnOnce(O, Shutdown) -> F,
+) -> Result<(), RunError<E>>
+where
+    E: std::error::Error + 'static,
+    F: Future<Output = Result<(), E>>,
+{
     let Some(options) = options_or_print(program, command, &mut io::stdout()).map_err(RunError::Output)?
     else {
         return Ok(());
     };
     rng::seed_from_kernel();
-    let level = log_level(std::env::var_os("DEBUG").as_deref());
+    let level = log_level(level(&options), std::env::var_os("DEBUG").as_deref());
     tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).init();
     until_signal(options, daemon)
 }
@@ -97,8 +114,8 @@ fn options_or_print<O>(
     Ok(None)
 }
 
-fn log_level(debug: Option<&OsStr>) -> Level {
-    if debug.is_some() { Level::DEBUG } else { Level::INFO }
+fn log_level(wanted: Level, debug: Option<&OsStr>) -> Level {
+    if debug.is_some() { Level::DEBUG } else { wanted }
 }
 
 /// Runs `daemon` on a runtime of this thread. One thread is enough: the daemon waits for the API server most of the time, and a second one costs
@@ -148,9 +165,10 @@ mod tests {
 
     #[test]
     fn the_debug_variable_counts_with_any_value() {
-        assert_eq!(log_level(None), Level::INFO);
-        assert_eq!(log_level(Some(OsStr::new(""))), Level::DEBUG);
-        assert_eq!(log_level(Some(OsStr::new("0"))), Level::DEBUG);
+        assert_eq!(log_level(Level::INFO, None), Level::INFO);
+        assert_eq!(log_level(Level::ERROR, None), Level::ERROR);
+        assert_eq!(log_level(Level::INFO, Some(OsStr::new(""))), Level::DEBUG);
+        assert_eq!(log_level(Level::INFO, Some(OsStr::new("0"))), Level::DEBUG);
     }
 
     // One test: a signal reaches every handler in the process.

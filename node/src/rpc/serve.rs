@@ -2,6 +2,7 @@
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -12,13 +13,20 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::wire::{MAX_MESSAGE, Reply};
 
-/// The most connections served at the same time. More wait in the socket's accept queue.
+/// The most connections served at the same time, unless the daemon sets another number. More wait in the socket's accept queue.
 const MAX_CONNECTIONS: usize = 256;
+
+/// A message above this size, in bytes, takes one of the permits for large messages. Nearly all messages are smaller.
+const LARGE: usize = 64 << 10;
+
+/// How many large messages are read or served at the same time. With the limit on connections this bounds the memory for messages: connections
+/// x 64 KiB + 2 x 1 MiB.
+const MAX_LARGE: usize = 2;
 
 /// How long a client may take to send its request, and how long to read its answer.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
@@ -61,6 +69,16 @@ pub struct Listener {
     listener: UnixListener,
     /// The daemon's own user. Only it and root are authorized.
     uid: u32,
+    /// The most connections served at the same time.
+    connections: usize,
+}
+
+impl Listener {
+    /// Limits the connections that are served at the same time. More wait in the socket's accept queue.
+    #[must_use]
+    pub fn limit(self, connections: NonZeroUsize) -> Self {
+        Listener { connections: connections.get().min(Semaphore::MAX_PERMITS), ..self }
+    }
 }
 
 /// Listens at `path`, with mode 0600. Creates the directory (0755) if it is missing. Replaces an existing socket in one step, stale or not: the
@@ -91,7 +109,7 @@ pub fn bind(path: &Path) -> Result<Listener, BindError> {
     let listener = UnixListener::bind(&new).map_err(failed("listen on", &new))?;
     std::fs::set_permissions(&new, Permissions::from_mode(0o600)).map_err(failed("set the mode of", &new))?;
     std::fs::rename(&new, path).map_err(failed("replace", path))?;
-    Ok(Listener { listener, uid })
+    Ok(Listener { listener, uid, connections: MAX_CONNECTIONS })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -132,7 +150,9 @@ pub async fn serve<Q, A, F, Fut>(
     F: Fn(Q) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = A> + Send + 'static,
 {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = listener.connections;
+    let slots = Arc::new(Semaphore::new(connections));
+    let large = Arc::new(Semaphore::new(MAX_LARGE));
     let handler = Arc::new(handler);
     let mut shutdown = pin!(shutdown);
     loop {
@@ -144,9 +164,9 @@ pub async fn serve<Q, A, F, Fut>(
         if !is_authorized(&stream, listener.uid) {
             continue;
         }
-        let handler = handler.clone();
+        let (handler, large) = (handler.clone(), large.clone());
         tokio::spawn(async move {
-            if let Err(error) = answer(stream, &*handler).await {
+            if let Err(error) = answer(stream, &*handler, &large).await {
                 tracing::warn!("{error}");
             }
             drop(slot);
@@ -155,9 +175,9 @@ pub async fn serve<Q, A, F, Fut>(
     // From here on connect(2) fails, and plugins do their work without the daemon.
     drop(listener);
     // All slots are free once no request is in flight.
-    let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
+    let all = u32::try_from(connections).unwrap_or(u32::MAX);
     if timeout(drain, slots.acquire_many(all)).await.is_err() {
-        let left = MAX_CONNECTIONS - slots.available_permits();
+        let left = connections - slots.available_permits();
         tracing::warn!(left, "stopping with requests in flight");
     }
 }
@@ -208,20 +228,26 @@ enum Unanswered {
 }
 
 /// Reads one request and sends its answer.
-async fn answer<Q, A, F, Fut>(mut stream: UnixStream, handler: &F) -> Result<(), Unanswered>
+async fn answer<Q, A, F, Fut>(
+    mut stream: UnixStream,
+    handler: &F,
+    large: &Semaphore,
+) -> Result<(), Unanswered>
 where
     Q: DeserializeOwned,
     A: Serialize,
     F: Fn(Q) -> Fut,
     Fut: Future<Output = A>,
 {
-    let request = timeout(CLIENT_LIMIT, read(&mut stream)).await.map_err(|_| Unanswered::NoRequest)?;
-    let reply = match request.map_err(Unanswered::LostRequest)? {
+    let received = timeout(CLIENT_LIMIT, read(&mut stream, large)).await;
+    let received = received.map_err(|_| Unanswered::NoRequest)?.map_err(Unanswered::LostRequest)?;
+    // Held until the answer is sent.
+    let (line, _permit) = received;
+    let request = line.map(|line| serde_json::from_slice(&line));
+    let reply = match request {
         None => Reply::Refused(format!("it has more than {MAX_MESSAGE} bytes")),
-        Some(line) => match serde_json::from_slice(&line) {
-            Ok(request) => Reply::Answer(handler(request).await),
-            Err(error) => Reply::Refused(format!("it cannot be parsed: {error}")),
-        },
+        Some(Ok(request)) => Reply::Answer(handler(request).await),
+        Some(Err(error)) => Reply::Refused(format!("it cannot be parsed: {error}")),
     };
     // A client that does not read must not hold a slot for ever.
     let line = encoded(&reply)?;
@@ -239,23 +265,32 @@ fn encoded<A: Serialize>(reply: &Reply<A>) -> Result<Vec<u8>, Unanswered> {
     Ok(line)
 }
 
-/// The line of the request, without its end. `None` if it is too long.
-async fn read(stream: &mut UnixStream) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
+/// The line of a request, `None` if it is too long, and the permit for a large one.
+type Received<'a> = (Option<Vec<u8>>, Option<SemaphorePermit<'a>>);
+
+/// Reads the line of the request, without its end.
+async fn read<'a>(stream: &mut UnixStream, large: &'a Semaphore) -> io::Result<Received<'a>> {
+    let (mut line, mut permit) = (Vec::new(), None);
     loop {
         let searched = line.len();
-        if stream.read_buf(&mut line).await? == 0 {
+        if searched >= LARGE && permit.is_none() {
+            // Fails only if the semaphore is closed, which it never is.
+            permit = large.acquire().await.ok();
+        }
+        let limit = if permit.is_some() { MAX_MESSAGE + 1 } else { LARGE };
+        let room = limit.saturating_sub(searched);
+        if stream.take(room as u64).read_buf(&mut line).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let end = line.iter().skip(searched).position(|byte| *byte == b'\n');
         let length = end.map_or(line.len(), |end| searched + end);
         // Checked after every read, so that a client without a line end cannot fill the memory.
         if length > MAX_MESSAGE {
-            return Ok(None);
+            return Ok((None, permit));
         }
         if end.is_some() {
             line.truncate(length);
-            return Ok(Some(line));
+            return Ok((Some(line), permit));
         }
     }
 }

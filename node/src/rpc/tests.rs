@@ -41,6 +41,16 @@ impl Daemon {
         F: Fn(Q) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = A> + Send + 'static,
     {
+        Self::start_with(|listener| listener, handler)
+    }
+
+    fn start_with<Q, A, F, Fut>(change: fn(Listener) -> Listener, handler: F) -> Self
+    where
+        Q: DeserializeOwned + Send + 'static,
+        A: Serialize + Send + 'static,
+        F: Fn(Q) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = A> + Send + 'static,
+    {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run/daemon.sock");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -48,7 +58,7 @@ impl Daemon {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = bind(&path).unwrap();
+                let listener = change(bind(&path).unwrap());
                 ready.send(()).unwrap();
                 serve(listener, handler, async { drop(stopped.await) }, 5 * SECOND).await;
             });
@@ -329,6 +339,58 @@ fn three_hundred_clients_are_all_served_and_256_at_a_time() {
     });
     assert!(answers.iter().all(|(number, answer)| *answer == json!(number)), "{answers:?}");
     assert_eq!((answers.len(), most.load(Ordering::SeqCst)), (300, 256));
+}
+
+#[test]
+fn no_more_clients_than_the_daemon_allows_are_served_at_a_time() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let peak = most.clone();
+    let three = |listener: Listener| listener.limit(3.try_into().unwrap());
+    let daemon = Daemon::start_with(three, move |request: Value| {
+        let (now, most) = (now.clone(), peak.clone());
+        async move {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(SECOND / 20).await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            request
+        }
+    });
+    std::thread::scope(|scope| {
+        for number in 0..30 {
+            let daemon = &daemon;
+            scope.spawn(move || assert_eq!(daemon.call(&json!(number)).unwrap(), json!(number)));
+        }
+    });
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn two_large_requests_are_served_at_a_time_and_small_ones_beside_them() {
+    let (begun, has_begun) = mpsc::channel();
+    let (go, most) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (gate, peak, now) = (go.clone(), most.clone(), Arc::new(AtomicUsize::new(0)));
+    let daemon = Daemon::start(move |request: String| {
+        let (begun, gate, peak, now) = (begun.clone(), gate.clone(), peak.clone(), now.clone());
+        async move {
+            if request.len() > 1000 {
+                peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                begun.send(()).unwrap();
+                drop(gate.acquire().await);
+                now.fetch_sub(1, Ordering::SeqCst);
+            }
+            request.len()
+        }
+    });
+    let large = json!("x".repeat(100_000));
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(|| assert_eq!(daemon.call(&large).unwrap(), json!(100_000)));
+        }
+        (0..2).for_each(|_| has_begun.recv_timeout(10 * SECOND).unwrap());
+        assert_eq!(daemon.call(&json!("small")).unwrap(), json!(5));
+        go.add_permits(1);
+    });
+    assert_eq!(most.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test(start_paused = true)]

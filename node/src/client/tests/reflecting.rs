@@ -3,7 +3,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 
 use super::script::{Piece, Scripted, error_event, event, line, object, ok, page, refuse, scripted};
-use super::{Change, MetadataOnly, Parts, Selection, pods, reflect};
+use super::{Change, MetadataOnly, Parts, Selection, pods, reflect, reflect_while_allowed};
 
 /// The items of a stream, its requests, and their times in ms.
 struct Run {
@@ -214,4 +214,27 @@ async fn broken_connections_do_not_start_a_new_list() {
     responses.extend(vec![ok(vec![Piece::Break]); 9]);
     let run = run(responses).await;
     assert_eq!(run.requests[1..], ["watch@5"; 10]);
+}
+
+/// The kinds of changes until the stream ends, and the requests.
+async fn while_allowed(responses: Vec<Scripted>) -> (Vec<&'static str>, Vec<String>) {
+    let (client, script) = scripted(responses).await;
+    let changes = reflect_while_allowed::<MetadataOnly>(client, pods(), Selection::all(Parts::Metadata));
+    let kind = |change: Change<MetadataOnly>| match change {
+        Change::Restarted => "[",
+        Change::Put(_) => "+",
+        Change::Gone(_) => "-",
+        Change::Synced => "]",
+    };
+    (changes.map(kind).collect().await, script.whats())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forbidden_list_or_watch_ends_the_stream_of_one_who_can_do_without() {
+    let (changes, requests) = while_allowed(vec![refuse(403)]).await;
+    assert_eq!((changes.len(), requests.as_slice()), (0, &["list".to_owned()][..]));
+    let responses = vec![refuse(401), page(&["a"], Ok("5")), refuse(503), ok(vec![]), refuse(403)];
+    let (changes, requests) = while_allowed(responses).await;
+    assert_eq!(changes, ["[", "+", "]"]);
+    assert_eq!(requests, ["list", "list", "watch@5", "watch@5", "watch@5"]);
 }

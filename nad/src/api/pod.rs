@@ -1,6 +1,5 @@
 //! Reading the pod of a sandbox.
 
-use nad::{DEFAULT_NETWORK, MIRROR_POD, NETWORKS, PodIdentity, PodRef};
 use node::client::{ApiClient, ApiError, OnUnknown, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::names::PodUid;
@@ -8,14 +7,19 @@ use serde_json::Value;
 
 use super::error::SourceError;
 use super::within::within;
-use crate::request::Pod;
+use crate::annotation::{DEFAULT_NETWORK, NETWORKS};
+use crate::identity::{MIRROR_POD, PodIdentity};
+use crate::pod::{Pod, PodRef};
 
 /// A pod object as the API server sent it. With its `resourceVersion` the status can be written without another read.
 #[derive(Debug)]
-pub(crate) struct PodObject(pub(super) Value);
+pub struct PodObject(pub(super) Value);
 
 /// Reads a pod. If its UID is not that of `pod`, this is another pod of the name, and an error.
-pub(crate) async fn read_pod(
+///
+/// # Errors
+/// [`SourceError`].
+pub async fn read_pod(
     client: &ApiClient,
     pod: &PodRef,
     deadline: Deadline,

@@ -1,16 +1,18 @@
 //! Reading NetworkAttachmentDefinitions.
 
 use futures::future::try_join_all;
-use nad::NadRef;
 use node::client::{ApiClient, ApiError, OnUnknown, RetryPolicy, retry};
 use node::deadline::Deadline;
 
 use super::error::SourceError;
 use super::within::within;
-use crate::request::{Definitions, Lookup};
+use crate::definition::{Definitions, Lookup, NadRef};
 
 /// Reads these definitions, all at once. One that does not exist is an answer; any other failure is an error.
-pub(crate) async fn read_definitions(
+///
+/// # Errors
+/// [`SourceError`].
+pub async fn read_definitions(
     client: &ApiClient,
     wanted: &[NadRef],
     deadline: Deadline,

@@ -1,0 +1,209 @@
+//! The daemon's flags, and the environment variables that upstream's manifests set.
+
+use std::ffi::OsString;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use lexopt::Arg::{Long, Short};
+use lexopt::ValueExt as _;
+use node::client::Credentials;
+use node::daemon::Command;
+use node::names::{DnsSubdomain, NameError};
+
+use crate::config::{ConfigError, DaemonConfig, LogLevel};
+
+/// The text of `--help`.
+pub const USAGE: &str = "\
+multus-daemon: answers a node's multus plugins from a cache of the API server's pods and networks, and writes what they report
+
+  --config PATH        configuration file (default /etc/cni/net.d/multus.d/daemon-config.json, if it is there); also -config
+  --socket-dir PATH    folder of the plugins' socket multus.sock (default: socketDir of the file, else /run/multus)
+  --kubeconfig PATH    credentials (default: the pod's service account)
+  --node NAME          name of this node (default: MULTUS_NODE_NAME, else NODENAME; without a name, pods are not cached)
+  --listen ADDRESS     HTTP address of metrics and health, for example 127.0.0.1:9193 (default: port metricsPort of the file, else none)
+  --connections NUMBER requests served at the same time (default: connectionLimit of the file, else 32)
+  --help, --version
+";
+
+/// The number of requests that are served at the same time. A request that the cache answers takes a fraction of a millisecond; one that the API
+/// server answers holds a pod object, some 100 KB as parsed JSON.
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31);
+
+/// The daemon's options.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// The socket for the plugins.
+    pub socket: PathBuf,
+    /// The credentials for the API server.
+    pub credentials: Credentials,
+    /// The name of this node. Without it every request about a pod goes to the API server.
+    pub node: Option<DnsSubdomain>,
+    /// The HTTP address of metrics and health; `None` for no page.
+    pub listen: Option<SocketAddr>,
+    /// The number of requests that are served at the same time.
+    pub connections: NonZeroUsize,
+    /// How much is logged.
+    pub log_level: LogLevel,
+    /// What the configuration file asks for and does not get.
+    pub warnings: Vec<String>,
+}
+
+/// Why the flags, variables or the file are invalid.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// An unknown flag, or a flag without its value.
+    #[error("{0}; --help shows the flags")]
+    Flag(#[from] lexopt::Error),
+    /// The node's name is none.
+    #[error("--node, MULTUS_NODE_NAME or NODENAME: {0}")]
+    Node(#[from] NameError),
+    /// The configuration file cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// The variables that matter.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `MULTUS_NODE_NAME`, or `NODENAME`.
+    pub node_name: Option<String>,
+}
+
+impl Environment {
+    /// The variables of this process.
+    pub fn of_process() -> Self {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        Environment { node_name: set("MULTUS_NODE_NAME").or_else(|| set("NODENAME")) }
+    }
+}
+
+/// Parses the arguments after the program's name, and reads the configuration file. Flags override the file and the variables.
+///
+/// # Errors
+/// [`OptionsError`].
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    environment: Environment,
+) -> Result<Command<Options>, OptionsError> {
+    let mut parser = lexopt::Parser::from_args(args.into_iter().map(with_two_dashes));
+    let (mut config, mut socket_dir, mut credentials) = (None, None, Credentials::InCluster);
+    let (mut node, mut listen, mut connections) = (environment.node_name, None, None);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("config") => config = Some(PathBuf::from(parser.value()?)),
+            Long("socket-dir") => socket_dir = Some(PathBuf::from(parser.value()?)),
+            Long("kubeconfig") => credentials = Credentials::Kubeconfig(parser.value()?.into()),
+            Long("node") => node = Some(parser.value()?.string()?),
+            Long("listen") => listen = Some(parser.value()?.parse()?),
+            Long("connections") => connections = Some(parser.value()?.parse()?),
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('V' | 'v') | Long("version") => return Ok(Command::Version),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let config = match config {
+        Some(path) => DaemonConfig::read(&path)?,
+        None => DaemonConfig::read_default()?,
+    };
+    // As upstream: the port is open on every address of the node.
+    let metrics = config.metrics_port.map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    Ok(Command::Run(Options {
+        socket: nad::rpc::socket(&socket_dir.unwrap_or(config.socket_dir)),
+        credentials,
+        node: node.map(|name| DnsSubdomain::new(name.trim())).transpose()?,
+        listen: listen.or(metrics),
+        connections: connections.or(config.connection_limit).unwrap_or(CONNECTIONS),
+        log_level: config.log_level,
+        warnings: config.warnings,
+    }))
+}
+
+/// Go's flags may begin with one dash: `-config PATH`.
+fn with_two_dashes(arg: OsString) -> OsString {
+    let is_go_flag = arg.to_str().is_some_and(|text| {
+        let name = text.split('=').next().unwrap_or_default();
+        matches!(name, "-config" | "-version" | "-help")
+    });
+    if !is_go_flag {
+        return arg;
+    }
+    let mut long = OsString::from("-");
+    long.push(arg);
+    long
+}
+
+impl From<LogLevel> for tracing::Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => tracing::Level::ERROR,
+            LogLevel::Verbose => tracing::Level::INFO,
+            LogLevel::Debug => tracing::Level::DEBUG,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(args: &[&str], node: Option<&str>) -> Result<Options, OptionsError> {
+        let environment = Environment { node_name: node.map(str::to_owned) };
+        match parse(args.iter().map(OsString::from), environment)? {
+            Command::Run(options) => Ok(options),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn file(text: &str) -> (tempfile::TempDir, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daemon-config.json");
+        node::files::replace(&path, text.as_bytes()).unwrap();
+        let path = path.to_str().unwrap().to_owned();
+        (folder, path)
+    }
+
+    #[test]
+    fn flags_override_the_file_and_the_file_overrides_defaults() {
+        let (_folder, path) = file(
+            r#"{"socketDir": "/s", "metricsPort": 9091, "connectionLimit": 4, "logLevel": "debug", "x": 1}"#,
+        );
+        let options = run(&["--config", &path], Some("n1\n")).unwrap();
+        assert_eq!(options.socket.to_str(), Some("/s/multus.sock"));
+        assert_eq!(options.listen, Some("[::]:9091".parse().unwrap()));
+        assert_eq!((options.connections.get(), options.log_level), (4, LogLevel::Debug));
+        assert_eq!((options.node.unwrap().as_str(), options.warnings.len()), ("n1", 1));
+        let args = ["--config", &path, "--socket-dir=/t", "--listen", "127.0.0.1:1", "--connections", "9"];
+        let options =
+            run(&[&args[..], &["--node", "n2", "--kubeconfig", "/k"]].concat(), Some("n1")).unwrap();
+        assert_eq!(options.socket.to_str(), Some("/t/multus.sock"));
+        assert_eq!((options.listen, options.connections.get()), (Some("127.0.0.1:1".parse().unwrap()), 9));
+        assert_eq!(options.node.unwrap().as_str(), "n2");
+        assert_eq!(options.credentials, Credentials::Kubeconfig("/k".into()));
+    }
+
+    #[test]
+    fn upstreams_flags_have_one_dash() {
+        let (_folder, path) = file("{}");
+        for args in [&["-config", path.as_str()][..], &[&format!("-config={path}")]] {
+            let options = run(args, None).unwrap();
+            assert_eq!((options.node, options.connections.get()), (None, 32));
+            assert_eq!((options.listen, options.socket.to_str()), (None, Some("/run/multus/multus.sock")));
+        }
+        let parsed = |arg: &str| parse([OsString::from(arg)], Environment::default()).unwrap();
+        assert_eq!(parsed("-version"), Command::Version);
+        assert_eq!(parsed("-help"), Command::Help);
+    }
+
+    #[test]
+    fn an_error_names_the_flag_the_value_or_the_file() {
+        let text = |args: &[&str]| run(args, Some("n")).unwrap_err().to_string();
+        assert!(text(&["--banana"]).contains("--banana"));
+        assert!(text(&["instal"]).contains("instal"));
+        assert!(text(&["--node", "../x"]).contains("../x"));
+        assert!(text(&["--connections", "0"]).contains('0'));
+        assert!(text(&["--config", "/nowhere/file"]).contains("/nowhere/file"));
+        let (_folder, path) = file("[");
+        assert!(text(&["-config", &path]).contains(&path));
+    }
+}
