@@ -60,6 +60,7 @@ pub mod test_util;
 
 pub use address::{Address, Dad};
 pub use announce::Repeat;
+pub use child::{Runner, after_answer};
 pub use error::{Error, Refusal};
 pub use ifname::BadName;
 pub use ipnet::IpNet;

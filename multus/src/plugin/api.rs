@@ -1,5 +1,7 @@
 //! Blocking requests to the API server: the functions of `source` on a runtime of the plugin's own.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Event;
 use nad::{NadRef, PodRef};
 use node::client::ApiClient;
@@ -11,12 +13,18 @@ use crate::error::Error;
 use crate::request::{Definitions, Pod};
 use crate::source::{self, PodObject, SourceError};
 
+/// How long a thread that resolved the server's name waits for another name. It must have ended by the time of the answer: a process with two
+/// threads cannot leave its events to a child.
+const IDLE_THREAD: Duration = Duration::from_millis(1);
+
 /// A client, and a runtime that runs only during a call.
 #[derive(Debug)]
 pub(crate) struct Api {
     client: ApiClient,
     /// The pod as last read. With it the status is written without another read.
     last_read: Option<PodObject>,
+    /// What is sent after the answer.
+    events: Vec<Event>,
     runtime: OwnRuntime,
 }
 
@@ -36,7 +44,7 @@ impl Api {
     ) -> Result<Option<Api>, Error> {
         let runtime = OwnRuntime::new()?;
         let client = runtime.block_on(client)??;
-        Ok(client.map(|client| Api { client, last_read: None, runtime }))
+        Ok(client.map(|client| Api { client, last_read: None, events: Vec::new(), runtime }))
     }
 
     /// See [`source::read_pod`].
@@ -68,10 +76,20 @@ impl Api {
         Ok(self.runtime.block_on(write)??)
     }
 
-    /// See [`source::send_events`].
-    pub(crate) fn send_events(&self, events: &[Event], deadline: Deadline) {
-        // Without events ADD still succeeds.
-        let _ = self.runtime.block_on(source::send_events(&self.client, events, deadline));
+    /// Keeps events until the answer is written: nothing depends on them, so nobody waits for them.
+    pub(crate) fn keep_events(&mut self, events: impl IntoIterator<Item = Event>) {
+        self.events.extend(events);
+    }
+
+    /// Whether there are kept events.
+    pub(crate) const fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Sends the kept events. See [`source::send_events`].
+    pub(crate) fn send_events(&self, deadline: Deadline) {
+        // Without a runtime the events are lost, as after any other failure.
+        let _ = self.runtime.block_on(source::send_events(&self.client, &self.events, deadline));
     }
 }
 
@@ -81,7 +99,8 @@ struct OwnRuntime(Option<Runtime>);
 
 impl OwnRuntime {
     fn new() -> Result<Self, Error> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_io().enable_time().thread_keep_alive(IDLE_THREAD).build();
         Ok(OwnRuntime(Some(runtime.map_err(Error::Runtime)?)))
     }
 

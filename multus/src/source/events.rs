@@ -1,19 +1,18 @@
 //! Sending events.
 
-use futures::future::join_all;
 use k8s_openapi::api::core::v1::Event;
 use node::client::{ApiClient, ResourceKind};
 use node::deadline::Deadline;
 use node::names::DnsLabel;
 use serde::de::IgnoredAny;
 
-/// Sends these events until `deadline`, each once. Failures are ignored: a lost event is no reason to undo an attachment.
+/// Sends these events until `deadline`, each once and one after the other, so that one connection is enough. Failures are ignored: a lost
+/// event is no reason to undo an attachment, and nobody waits for the answer.
 pub(crate) async fn send_events(client: &ApiClient, events: &[Event], deadline: Deadline) {
-    let send = async |event: &Event| {
-        let Some(Ok(namespace)) = event.metadata.namespace.as_deref().map(DnsLabel::new) else { return };
+    for event in events {
+        let Some(Ok(namespace)) = event.metadata.namespace.as_deref().map(DnsLabel::new) else { continue };
         let events = ResourceKind::EVENTS.in_namespace(&namespace);
+        // The client keeps the deadline.
         let _ = client.create::<IgnoredAny>(&events, event, deadline).await;
-    };
-    // The client keeps the deadline.
-    join_all(events.iter().map(send)).await;
+    }
 }
