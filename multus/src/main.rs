@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         return cni::plugin::main(&Passthru);
     }
     node::rng::seed_from_kernel();
+    cni::exec::prepare_with(netlink::end_with_caller);
     let multus = Multus::default();
     let exit = cni::plugin::main(&multus);
     multus.send_events();

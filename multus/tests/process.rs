@@ -1,4 +1,4 @@
-//! The process: what it leaves to a child after its answer. With a real kubeconfig, over TCP.
+//! The process: what it leaves to a child after its answer, what it passes on, and what ends with it. With a real kubeconfig, over TCP.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -10,6 +10,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use netlink::test_util::NamedNetns;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 /// Longer than anything here takes, on any machine.
@@ -245,4 +247,37 @@ fn the_child_ends_when_nobody_answers_its_events() {
     assert!(node.add(&[]).status.success());
     assert_eq!(node.processes().len(), 1);
     wait_until("the child ends", || node.processes().is_empty());
+}
+
+#[test]
+fn a_plugin_ends_with_its_killed_caller() {
+    let server = Server::start("");
+    let node = Node::new(&server.url, "killed");
+    let pid_file = node.path("pid");
+    node.script("main", &format!("echo $$ > {}; exec sleep 600", pid_file.display()));
+    let mut multus = node.start(&[]);
+    let read = || std::fs::read_to_string(&pid_file).unwrap_or_default();
+    wait_until("the plugin starts", || read().ends_with('\n'));
+    kill(Pid::from_raw(multus.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
+    multus.wait().unwrap();
+    let plugin = Path::new("/proc").join(read().trim());
+    wait_until("the plugin ends", || ended(&plugin));
+}
+
+#[test]
+fn the_variables_of_a_trace_reach_the_plugins() {
+    let server = Server::start("");
+    let node = Node::new(&server.url, "trace");
+    let seen = node.path("seen");
+    node.script("main", &format!("env > {}; exit 1", seen.display()));
+    let trace = [
+        ("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("TRACESTATE", "vendor=1"),
+        ("BAGGAGE", "pod=web-0"),
+    ];
+    node.add(&trace);
+    let seen = std::fs::read_to_string(seen).unwrap();
+    for (name, value) in trace {
+        assert!(seen.lines().any(|line| line == format!("{name}={value}")), "{seen}");
+    }
 }

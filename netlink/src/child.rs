@@ -1,10 +1,14 @@
-//! Child processes that outlive the caller's process.
-#![allow(unsafe_code)] // fork, _exit and close_range: std has no wrappers for them
+//! Child processes: tasks that outlive the caller's process, and programs that do not.
+#![allow(unsafe_code)] // fork, _exit, close_range, prctl and pre_exec: std has no safe wrappers for them
 
 use std::{
     io,
     mem::ManuallyDrop,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::{
+        fd::{AsRawFd, BorrowedFd},
+        unix::process::CommandExt as _,
+    },
+    process::Command,
     time::Duration,
 };
 
@@ -139,4 +143,27 @@ fn close_inherited() {
 /// Whether this is the only thread. False if that cannot be read.
 fn is_single_threaded() -> bool {
     std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
+
+/// Makes the kernel kill the program that `command` starts (SIGKILL) when the thread that starts it ends. That thread must wait for the
+/// program, as `cni::exec` does; then only the death of the caller's process ends it early.
+///
+/// Without this, a plugin whose caller was killed goes on, and can claim an address after the DEL that the runtime sent meanwhile.
+///
+/// The program's own children are not killed, nor is a set-user-ID program: the kernel clears the signal on fork, and for such a program.
+pub fn end_with_caller(command: &mut Command) {
+    let caller = std::process::id();
+    let prepare = move || {
+        // SAFETY: prctl(2) with these arguments changes only the signal of this process.
+        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // The caller may have ended between fork and prctl: then no signal comes any more.
+        if std::os::unix::process::parent_id() != caller {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure only makes system calls, and neither allocates nor locks.
+    unsafe { command.pre_exec(prepare) };
 }
