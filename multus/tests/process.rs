@@ -1,14 +1,15 @@
 //! The process: what it leaves to a child after its answer, what it passes on, and what ends with it. With a real kubeconfig, over TCP.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::indexing_slicing, clippy::panic)]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use fake_api::{Asked, Loopback};
 use netlink::test_util::NamedNetns;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,10 +21,10 @@ const LONG: Duration = Duration::from_secs(60);
 /// The line of a request that creates an event.
 const EVENT: &str = "POST /api/v1/namespaces/default/events";
 
-/// An API server with one pod and the definition `a`, on a loopback address.
+/// An API server with one pod and the definition `a`.
 struct Server {
-    url: String,
-    /// The requests: the number of the connection, and the line without the query.
+    http: Loopback,
+    /// The requests: the number of the connection, and the line.
     requests: Receiver<(usize, String)>,
     /// Each message lets one event be answered.
     answers: Sender<()>,
@@ -31,16 +32,18 @@ struct Server {
 
 impl Server {
     fn start(networks: &'static str) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let (seen, requests) = channel();
         let (answers, wanted) = channel();
-        std::thread::spawn(move || {
-            for (number, stream) in listener.incoming().enumerate() {
-                serve(stream.unwrap(), number, networks, &seen, &wanted);
+        let wanted = Mutex::new(wanted);
+        let http = Loopback::start(move |asked| {
+            // A test that does not look has ended its receiver.
+            let _ = seen.send((asked.connection, asked.line.clone()));
+            if asked.line == EVENT {
+                let _ = wanted.lock().unwrap().recv();
             }
+            answer(asked, networks)
         });
-        Server { url, requests, answers }
+        Server { http, requests, answers }
     }
 
     fn next(&self) -> (usize, String) {
@@ -48,52 +51,16 @@ impl Server {
     }
 }
 
-fn serve(
-    mut stream: TcpStream,
-    number: usize,
-    networks: &str,
-    seen: &Sender<(usize, String)>,
-    wanted: &Receiver<()>,
-) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    loop {
-        let (mut head, mut length) = (Vec::new(), 0);
-        for line in reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
-            if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
-                length = text.parse().unwrap();
-            }
-            head.push(line);
-        }
-        let Some(first) = head.first() else { return };
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        let line = first.rsplit_once(' ').unwrap().0.split('?').next().unwrap().to_owned();
-        if seen.send((number, line.clone())).is_err() || (line == EVENT && wanted.recv().is_err()) {
-            return;
-        }
-        let (code, body) = answer(&line, networks, &body);
-        let length = body.len();
-        let text = format!("HTTP/1.1 {code} X\r\ncontent-length: {length}\r\n\r\n{body}");
-        if stream.write_all(text.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
-fn answer(line: &str, networks: &str, body: &[u8]) -> (u16, String) {
+fn answer(asked: &Asked, networks: &str) -> (u16, Value) {
     let pod = json!({"metadata": {"name": "pod0", "namespace": "default", "uid": "u-1", "resourceVersion": "1",
         "annotations": {"k8s.v1.cni.cncf.io/networks": networks}}, "spec": {"nodeName": "n1"}});
     let definition = json!({"metadata": {"name": "a"},
         "spec": {"config": json!({"cniVersion": "1.0.0", "type": "a"}).to_string()}});
-    let (method, path) = line.split_once(' ').unwrap();
-    let last = path.rsplit('/').next().unwrap();
-    match (method, last) {
-        ("GET", "pod0") => (200, pod.to_string()),
-        ("GET", "a") => (200, definition.to_string()),
-        ("PUT" | "POST", _) => (200, String::from_utf8(body.to_vec()).unwrap()),
-        _ => {
-            (404, json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "none"}).to_string())
-        }
+    match asked.line.rsplit('/').next().unwrap() {
+        "pod0" => (200, pod),
+        "a" => (200, definition),
+        "status" | "events" => (200, asked.body.clone()),
+        _ => (404, json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "none"})),
     }
 }
 
@@ -105,12 +72,9 @@ struct Node {
 }
 
 impl Node {
-    fn new(server: &str, container: &str) -> Node {
+    fn new(server: &Server, container: &str) -> Node {
         let folder = tempfile::tempdir().unwrap();
-        let text = format!(
-            "current-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
-             clusters: [{{name: k, cluster: {{server: \"{server}\"}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n"
-        );
+        let text = server.http.kubeconfig();
         node::files::write_atomic(&folder.path().join("kubeconfig"), text.as_bytes(), 0o600).unwrap();
         let container = format!("{container}-{}", std::process::id());
         let node = Node { folder, netns: NamedNetns::new().unwrap(), container };
@@ -197,7 +161,7 @@ fn descriptors(process: &Path) -> Vec<String> {
 #[test]
 fn events_are_sent_after_the_end_of_the_process_over_its_connection() {
     let server = Server::start("a");
-    let node = Node::new(&server.url, "events");
+    let node = Node::new(&server, "events");
     let output = node.add(&[]);
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(output.status.success() && result["interfaces"][0]["name"] == "eth0", "{output:?}");
@@ -232,7 +196,7 @@ fn events_are_sent_after_the_end_of_the_process_over_its_connection() {
 #[test]
 fn the_event_of_an_error_is_sent_after_the_error_was_answered() {
     let server = Server::start("missing");
-    let node = Node::new(&server.url, "error");
+    let node = Node::new(&server, "error");
     let output = node.add(&[]);
     let error: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(!output.status.success() && error["msg"].as_str().unwrap().contains("missing"), "{output:?}");
@@ -243,7 +207,7 @@ fn the_event_of_an_error_is_sent_after_the_error_was_answered() {
 #[test]
 fn the_child_ends_when_nobody_answers_its_events() {
     let server = Server::start("");
-    let node = Node::new(&server.url, "silent");
+    let node = Node::new(&server, "silent");
     assert!(node.add(&[]).status.success());
     assert_eq!(node.processes().len(), 1);
     wait_until("the child ends", || node.processes().is_empty());
@@ -252,7 +216,7 @@ fn the_child_ends_when_nobody_answers_its_events() {
 #[test]
 fn a_plugin_ends_with_its_killed_caller() {
     let server = Server::start("");
-    let node = Node::new(&server.url, "killed");
+    let node = Node::new(&server, "killed");
     let pid_file = node.path("pid");
     node.script("main", &format!("echo $$ > {}; exec sleep 600", pid_file.display()));
     let mut multus = node.start(&[]);
@@ -267,7 +231,7 @@ fn a_plugin_ends_with_its_killed_caller() {
 #[test]
 fn the_variables_of_a_trace_reach_the_plugins() {
     let server = Server::start("");
-    let node = Node::new(&server.url, "trace");
+    let node = Node::new(&server, "trace");
     let seen = node.path("seen");
     node.script("main", &format!("env > {}; exit 1", seen.display()));
     let trace = [
