@@ -53,8 +53,8 @@ audit: ## For nights and releases: licences, sources, duplicates and advisories 
 fuzz: ## Every reader of untrusted bytes under libFuzzer, FUZZ_SECONDS=60 each; failing inputs go into tests/corpus
 	@tests/fuzz/run
 
-bench: ## Our plugins and Debian's Go plugins, addresses on a real API server; writes docs/benchmarks.md (BENCH_QUICK=1)
-	@tests/bench/run
+bench: ## What calls, addresses and whole pods cost; writes docs/benchmarks.md (BENCH_QUICK=1, AGAINST=folder of other plugins)
+	@tests/bench/run $(if $(AGAINST),--against $(AGAINST))
 
 manifests: ## Upstream's own manifests of many releases, with our image, on real clusters
 	@tests/upstream/run

@@ -72,6 +72,19 @@ impl Dir {
         remove_if_exists(&path)
     }
 
+    /// Moves the record `name` to the directory `to`, where it replaces one of this name, without waiting for the disk. Nothing happens if it does
+    /// not exist.
+    ///
+    /// # Errors
+    /// [`FileError::BadName`], [`FileError::Io`]; the latter also if `to` is on another file system.
+    pub fn move_to(&self, name: &str, to: &Dir) -> Result<(), FileError> {
+        let (from, to) = (self.join(name)?, to.join(name)?);
+        match std::fs::rename(&from, &to) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            moved => moved.map_err(failed("move", &from)),
+        }
+    }
+
     /// The names of all records, sorted. Temp files are left out.
     ///
     /// # Errors

@@ -7,5 +7,6 @@ use std::process::ExitCode;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
+    cni::exec::prepare_with(netlink::end_with_caller);
     cni::plugin::main(&ipvlan::Ipvlan)
 }

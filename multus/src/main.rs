@@ -21,7 +21,11 @@ fn main() -> ExitCode {
         return cni::plugin::main(&Passthru);
     }
     node::rng::seed_from_kernel();
-    cni::plugin::main(&Multus)
+    cni::exec::prepare_with(netlink::end_with_caller);
+    let multus = Multus::default();
+    let exit = cni::plugin::main(&multus);
+    multus.send_events();
+    exit
 }
 
 /// Prints the version as upstream does, for tools that parse it. A value that the build did not set is "unknown".

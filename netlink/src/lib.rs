@@ -32,7 +32,7 @@
 //! | `sysctl` | how IPv6 sysctls of an interface are written |
 //! | `frame` | what ARP and neighbour discovery frames hold, and how they are sent |
 //! | `announce`, `conflict` | how neighbours learn an address, and whether another host has it |
-//! | `child` | how a task outlives the plugin's process |
+//! | `child` | how a task outlives the plugin's process, and a program does not |
 //! | [`interface`] | how a whole interface is configured and compared |
 //! | `mac`, `ifname`, `error` | the types that all of these share |
 //!
@@ -60,6 +60,7 @@ pub mod test_util;
 
 pub use address::{Address, Dad};
 pub use announce::Repeat;
+pub use child::{Runner, after_answer, end_with_caller};
 pub use error::{Error, Refusal};
 pub use ifname::BadName;
 pub use ipnet::IpNet;

@@ -5,6 +5,7 @@
 //! | [`place`] | where are the binaries, the scripts and Debian's plugins? |
 //! | [`driver`] | how does a test run a plugin, as a runtime does? |
 //! | [`cluster`] | how does a test start, query and take down a real cluster? |
+//! | [`page`] | how do several benchmarks share a page? |
 //! | [`sim`] | how is the allocation of addresses simulated: API server, faults, nodes, checks? |
 //! | [`fuzz`] | what is fuzzed, and what must hold for any input? |
 //!
@@ -24,5 +25,6 @@
 pub mod cluster;
 pub mod driver;
 pub mod fuzz;
+pub mod page;
 pub mod place;
 pub mod sim;

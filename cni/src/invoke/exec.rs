@@ -4,7 +4,8 @@
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -19,6 +20,16 @@ const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// The pause between two such starts.
 const BUSY_RETRY: Duration = Duration::from_millis(100);
+
+/// See [`prepare_with`].
+static PREPARE: OnceLock<fn(&mut Command)> = OnceLock::new();
+
+/// Makes every later [`Run`] of this process prepare its command with `prepare`, which may do what this crate cannot (unsafe code). For a
+/// plugin's `main`. The first call counts.
+pub fn prepare_with(prepare: fn(&mut Command)) {
+    // A second call has nothing to add.
+    let _ = PREPARE.set(prepare);
+}
 
 /// A run gave no output.
 #[derive(Debug, thiserror::Error)]
@@ -152,16 +163,20 @@ impl Run<'_> {
     fn spawn(&self) -> io::Result<Child> {
         let give_up = self.deadline.min(Instant::now() + BUSY_WAIT);
         loop {
-            let started = std::process::Command::new(self.program)
+            let mut command = Command::new(self.program);
+            // The variables of a trace (`TRACEPARENT`, `TRACESTATE`, `BAGGAGE`) are among those that the plugin inherits.
+            command
                 .envs(self.env.iter().map(|(k, v)| (*k, v.as_str())))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 // A new group with the child's own pid. `kill` then reaches the plugin's children too, and a signal for our group
                 // does not reach the plugin.
-                .process_group(0)
-                .spawn();
-            match started {
+                .process_group(0);
+            if let Some(prepare) = PREPARE.get() {
+                prepare(&mut command);
+            }
+            match command.spawn() {
                 // ETXTBSY: another process has the file open for writing, or a thread of ours forked while it had. Both pass.
                 Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < give_up => {
                     std::thread::sleep(BUSY_RETRY);

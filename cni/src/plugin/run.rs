@@ -62,8 +62,8 @@ pub fn run(
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(text)) => written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())),
         Err(error) => {
-            // If this write fails only the exit code reports the failure.
-            let _ = stdout.write_all(error.to_json(version).as_bytes());
+            // If this write fails only the exit code reports the failure. Flushed here: `main` may close the streams before it ends.
+            let _ = stdout.write_all(error.to_json(version).as_bytes()).and_then(|()| stdout.flush());
             ExitCode::FAILURE
         }
     }

@@ -1,10 +1,9 @@
 //! ADD: from the pod's annotation to attached networks, network-status and events.
 
-use std::time::Duration;
-
 use cni::crash_point;
 use cni::result::RawResult;
 use cni::{CniError, Code};
+use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::api::Api;
@@ -15,9 +14,6 @@ use crate::report;
 use crate::request::{self, AttachmentRequest, Definitions, NetworkRequest, Pod, RequestError};
 use crate::run::{Attach, Attached};
 
-/// Longest time for sending events. The runtime waits meanwhile, and nothing depends on them.
-const EVENTS_LIMIT: Duration = Duration::from_secs(2);
-
 /// One ADD.
 #[derive(Debug)]
 pub(crate) struct Add<'a> {
@@ -26,21 +22,25 @@ pub(crate) struct Add<'a> {
 }
 
 impl Add<'_> {
-    /// Attaches all networks of the pod. The result is that of the default network.
-    pub(crate) fn run(&self, defaults: &DefaultNetworks, mut api: Option<Api>) -> Result<RawResult, Error> {
+    /// Attaches all networks of the pod. The result is that of the default network. `api` keeps the events of the pod, also those of a failure.
+    pub(crate) fn run(
+        &self,
+        defaults: &DefaultNetworks,
+        mut api: Option<&mut Api>,
+    ) -> Result<RawResult, Error> {
         let pod = match (&mut api, self.attach.pod) {
             (Some(api), Some(pod)) => Some(api.read_pod(pod, self.attach.deadline)?),
             _ => None,
         };
-        let delegates = self.plan(defaults, api.as_ref(), pod.as_ref())?;
+        let delegates = self.plan(defaults, api.as_deref_mut(), pod.as_ref())?;
         let attached = self.attach.run(&delegates)?;
-        if let (Some(api), Some(pod)) = (&mut api, &pod) {
+        if let (Some(api), Some(pod)) = (api, &pod) {
             // A pod without network-status does not know its addresses, so this failure undoes the networks.
             if let Err(error) = self.write_status(api, pod, &delegates, &attached) {
                 return Err(self.attach.undo(&delegates, error));
             }
             crash_point!("multus-published");
-            self.send_events(api, pod, &delegates, &attached);
+            api.keep_events(events(pod, &delegates, &attached));
         }
         let first = attached.into_iter().next().map(|attached| attached.raw);
         first.ok_or_else(|| CniError::new(Code::InvalidConfig, "there is no network to attach").into())
@@ -50,12 +50,12 @@ impl Add<'_> {
     fn plan(
         &self,
         defaults: &DefaultNetworks,
-        api: Option<&Api>,
+        mut api: Option<&mut Api>,
         pod: Option<&Pod>,
     ) -> Result<Vec<Delegate>, Error> {
         let namespace = self.attach.pod.map(|pod| &pod.namespace);
         let requests = request::network_requests(self.attach.conf, defaults, namespace, pod)?;
-        let definitions = match (api, request::needed_definitions(&requests)) {
+        let definitions = match (&mut api, request::needed_definitions(&requests)) {
             // Most pods have no further networks, and cost no request here.
             (Some(api), wanted) if !wanted.is_empty() => {
                 api.read_definitions(&wanted, self.attach.deadline)?
@@ -71,7 +71,7 @@ impl Add<'_> {
             (&networks, api, pod)
         {
             let event = report::no_network_found(pod, nad_ref, reason, node::clock::now());
-            api.send_events(&[event], self.attach.deadline.child(EVENTS_LIMIT));
+            api.keep_events([event]);
         }
         let runtime = RuntimeRequest {
             container_id: &self.attach.attachment.container_id,
@@ -104,18 +104,18 @@ impl Add<'_> {
             error.to_cni().context(what).into()
         })
     }
+}
 
-    fn send_events(&self, api: &Api, pod: &Pod, delegates: &[Delegate], attached: &[Attached]) {
-        let now = node::clock::now();
-        let event = |(nanos, (delegate, attached)): (i64, (&Delegate, &Attached))| {
-            // One nanosecond apart, so that lists sorted by time have the order of attachment.
-            let at = now.checked_add(SignedDuration::from_nanos(nanos)).unwrap_or(now);
-            let Delegate { network, if_name, .. } = delegate;
-            report::added(pod, &network.label, if_name.as_str(), &attached.result, at)
-        };
-        let events: Vec<_> = (0..).zip(delegates.iter().zip(attached)).filter_map(event).collect();
-        api.send_events(&events, self.attach.deadline.child(EVENTS_LIMIT));
-    }
+/// The events of the attachments.
+fn events(pod: &Pod, delegates: &[Delegate], attached: &[Attached]) -> Vec<Event> {
+    let now = node::clock::now();
+    let event = |(nanos, (delegate, attached)): (i64, (&Delegate, &Attached))| {
+        // One nanosecond apart, so that lists sorted by time have the order of attachment.
+        let at = now.checked_add(SignedDuration::from_nanos(nanos)).unwrap_or(now);
+        let Delegate { network, if_name, .. } = delegate;
+        report::added(pod, &network.label, if_name.as_str(), &attached.result, at)
+    };
+    (0..).zip(delegates.iter().zip(attached)).filter_map(event).collect()
 }
 
 #[cfg(test)]

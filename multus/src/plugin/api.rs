@@ -2,6 +2,7 @@
 //! the plugin's own.
 
 use std::cell::{OnceCell, RefCell};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Event;
 use nad::{NadRef, PodRef};
@@ -25,7 +26,22 @@ pub(crate) struct Api {
     direct: OnceCell<Direct>,
     /// The pod as last read from the API server. With it the status is written without another read.
     last_read: Option<PodObject>,
+    /// What is sent after the answer.
+    events: Vec<Event>,
 }
+
+/// Where the kept events are now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HandOver {
+    /// Nothing is left to send.
+    Done,
+    /// This process must send them itself.
+    NoDaemon,
+}
+
+/// How long a thread that resolved the server's name waits for another name. It must have ended by the time of the answer: a process with two
+/// threads cannot leave its events to a child.
+const IDLE_THREAD: Duration = Duration::from_millis(1);
 
 /// A client, and a runtime that runs only during a call.
 #[derive(Debug)]
@@ -56,7 +72,7 @@ impl Api {
     }
 
     fn new(daemon: Option<Daemon>, credentials: Option<Credentials>) -> Api {
-        Api { daemon: RefCell::new(daemon), credentials, direct: OnceCell::new(), last_read: None }
+        Api { daemon: RefCell::new(daemon), credentials, direct: OnceCell::new(), last_read: None, events: Vec::new() }
     }
 
     /// An API with the client that `client` makes, and `daemon` before it.
@@ -110,13 +126,29 @@ impl Api {
         Ok(direct.run(|client| source::write_status(client, pod, object, status, deadline))??)
     }
 
-    /// See [`source::send_events`].
-    pub(crate) fn send_events(&self, events: &[Event], deadline: Deadline) {
-        // Without events ADD still succeeds.
-        if let Ok(None) = self.ask(|daemon| daemon.send_events(events, deadline))
-            && let Ok(direct) = self.direct(deadline)
-        {
-            let _ = direct.run(|client| source::send_events(client, events, deadline));
+    /// Keeps events until the answer is written: nothing depends on them, so nobody waits for them.
+    pub(crate) fn keep_events(&mut self, events: impl IntoIterator<Item = Event>) {
+        self.events.extend(events);
+    }
+
+    /// Gives the kept events to the daemon, which sends them when there is time.
+    pub(crate) fn hand_over_events(&self, deadline: Deadline) -> HandOver {
+        if self.events.is_empty() {
+            return HandOver::Done;
+        }
+        match self.ask(|daemon| daemon.send_events(&self.events, deadline)) {
+            Ok(Some(())) => HandOver::Done,
+            // There are no credentials: ADD has succeeded without the events.
+            Err(_) => HandOver::Done,
+            Ok(None) => HandOver::NoDaemon,
+        }
+    }
+
+    /// Sends the kept events to the API server. See [`source::send_events`].
+    pub(crate) fn send_events(&self, deadline: Deadline) {
+        // Without a client the events are lost, as after any other failure.
+        if let Ok(direct) = self.direct(deadline) {
+            let _ = direct.run(|client| source::send_events(client, &self.events, deadline));
         }
     }
 
@@ -165,7 +197,8 @@ struct OwnRuntime(Option<Runtime>);
 
 impl OwnRuntime {
     fn new() -> Result<Self, Error> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_io().enable_time().thread_keep_alive(IDLE_THREAD).build();
         Ok(OwnRuntime(Some(runtime.map_err(Error::Runtime)?)))
     }
 

@@ -7,15 +7,18 @@ mod default_network;
 mod passthru;
 mod readiness;
 
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
 use cni::env::{Attachment, Detachment};
 use cni::plugin::{About, Call, Plugin, ValidAttachment};
 use cni::result::RawResult;
 use cni::{CniError, Version};
+use netlink::Runner;
 use node::deadline::Deadline;
 
 pub(crate) use self::add::Add;
+use self::api::HandOver;
 pub(crate) use self::api::Api;
 pub(crate) use self::cluster::OnDemand;
 use self::default_network::default_network;
@@ -39,9 +42,37 @@ const GC_RETRY_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time for STATUS, which runtimes request every few seconds.
 const STATUS_LIMIT: Duration = Duration::from_secs(10);
 
+/// Longest time for sending events after the answer, in a child that nobody waits for. The kernel ends the child a second later.
+const EVENTS_LIMIT: Duration = Duration::from_secs(4);
+
+/// The same where the runtime waits: for the daemon, or because there can be no child.
+const WAITED_EVENTS_LIMIT: Duration = Duration::from_millis(500);
+
 /// The plugin `multus`, also called `multus-shim`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Multus;
+#[derive(Debug, Default)]
+pub struct Multus {
+    /// The connection of the call, with the events that are sent after the answer.
+    api: RefCell<Option<Api>>,
+}
+
+impl Multus {
+    /// Sends the events of the call, after its answer was written: to the daemon, or in a child process to the API server. The process may only
+    /// end after this.
+    pub fn send_events(self) {
+        let Some(api) = self.api.into_inner() else { return };
+        if api.hand_over_events(Deadline::after(WAITED_EVENTS_LIMIT)) == HandOver::Done {
+            return;
+        }
+        let send = move |runner: Runner| {
+            let limit = match runner {
+                Runner::Child => EVENTS_LIMIT,
+                Runner::Caller => WAITED_EVENTS_LIMIT,
+            };
+            api.send_events(Deadline::after(limit));
+        };
+        netlink::after_answer(EVENTS_LIMIT + Duration::from_secs(1), send);
+    }
+}
 
 impl Plugin for Multus {
     fn about(&self) -> About {
@@ -49,7 +80,8 @@ impl Plugin for Multus {
     }
 
     fn add(&self, attachment: &Attachment, call: &Call) -> Result<RawResult, CniError> {
-        add(attachment, call, Deadline::after(VERB_LIMIT)).map_err(|e| e.to_cni())
+        let mut api = self.api.borrow_mut();
+        add(attachment, call, &mut api, Deadline::after(VERB_LIMIT)).map_err(|e| e.to_cni())
     }
 
     fn del(&self, detachment: &Detachment, call: &Call) -> Result<(), CniError> {
@@ -57,12 +89,13 @@ impl Plugin for Multus {
         let netns = detachment.netns.as_ref().map(|path| path.to_string_lossy()).unwrap_or_default();
         let Detachment { container_id, if_name, .. } = detachment;
         let deadline = Deadline::after(VERB_LIMIT);
-        let (now, cluster) = (&Moment::now(), &on_demand(&conf));
-        let args = &call.args;
+        let (now, on_demand) = (&Moment::now(), on_demand(&conf));
+        let (args, cluster) = (&call.args, &on_demand);
         let detach =
             Detach { conf: &conf, container_id, if_name, netns: &netns, args, now, cluster, deadline };
         let detached = detach.run().map_err(|e| e.to_cni());
         retry_tombstones(&conf, SystemTime::now(), deadline.child(RETRY_LIMIT));
+        self.api.replace(on_demand.into_api());
         detached
     }
 
@@ -77,9 +110,11 @@ impl Plugin for Multus {
         let Some(valid) = valid else { return Ok(()) };
         let deadline = Deadline::after(VERB_LIMIT);
         let default = default_network(&conf, &environment, deadline).map_err(|e| e.to_cni())?;
-        let (now, since_boot, cluster) = (SystemTime::now(), &Moment::now(), &on_demand(&conf));
+        let (now, since_boot, on_demand) = (SystemTime::now(), &Moment::now(), on_demand(&conf));
+        let cluster = &on_demand;
         let collected = gc(Gc { conf: &conf, default: &default, valid, now, since_boot, cluster, deadline });
         retry_tombstones(&conf, SystemTime::now(), deadline.child(GC_RETRY_LIMIT));
+        self.api.replace(on_demand.into_api());
         collected.map_err(|e| e.to_cni())
     }
 
@@ -94,7 +129,13 @@ impl Plugin for Multus {
     }
 }
 
-fn add(attachment: &Attachment, call: &Call, deadline: Deadline) -> Result<RawResult, Error> {
+/// ADD. `api` gets the connection, also if this fails.
+fn add(
+    attachment: &Attachment,
+    call: &Call,
+    api: &mut Option<Api>,
+    deadline: Deadline,
+) -> Result<RawResult, Error> {
     let conf = Conf::read(call)?;
     // Wrong input fails before the wait for the default network.
     conf.check_keys()?;
@@ -102,10 +143,10 @@ fn add(attachment: &Attachment, call: &Call, deadline: Deadline) -> Result<RawRe
     let defaults = conf.default_networks()?;
     let pod = pod_of_add(&call.args)?;
     wait_until_ready(&conf, deadline)?;
-    let api = Api::connect(&conf, &environment, deadline)?;
+    *api = Api::connect(&conf, &environment, deadline)?;
     let (args, now) = (&call.args, &Moment::now());
     let attach = Attach { conf: &conf, attachment, args, pod: pod.as_ref(), now, deadline };
-    Add { attach }.run(&defaults, api)
+    Add { attach }.run(&defaults, api.as_mut())
 }
 
 /// The API server, with the credentials of the configuration and the environment.

@@ -6,7 +6,7 @@ use super::*;
 use crate::testing::Bench;
 
 fn run(bench: &Bench, verb: &str) -> Result<Value, Value> {
-    run_plugin(&Multus, bench, verb)
+    run_plugin(&Multus::default(), bench, verb)
 }
 
 fn run_plugin(plugin: &dyn Plugin, bench: &Bench, verb: &str) -> Result<Value, Value> {

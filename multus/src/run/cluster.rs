@@ -9,7 +9,7 @@ pub(crate) trait Cluster {
     /// The pod with this UID and the definitions that it requests. `None` if it is gone, replaced, or cannot be read.
     fn pod(&self, pod: &PodRef) -> Option<(Pod, Definitions)>;
 
-    /// Sends a warning about the pod: the DEL of its networks ended, and `what` may be left.
+    /// Has a warning about the pod sent after the answer: the DEL of its networks ended, and `what` may be left.
     fn report_not_deleted(&self, pod: &PodRef, what: &str);
 }
 

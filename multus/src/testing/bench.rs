@@ -17,12 +17,19 @@ use serde_json::{Map, Value, json};
 
 use super::{FakeApi, call};
 use crate::conf::Conf;
-use crate::plugin::{Add, OnDemand};
+use crate::plugin::{Add, Api, OnDemand};
 use crate::record::Moment;
 use crate::request::pod::pod_of_add;
 use crate::run::{Attach, Cluster, Detach, retry_tombstones};
 
 pub(crate) const ARGS: &str = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod0;K8S_POD_INFRA_CONTAINER_ID=c1;K8S_POD_UID=u-1;EXTRA=e";
+
+/// Sends the events that wait for the answer.
+fn send_events(api: Option<Api>) {
+    if let Some(api) = api {
+        api.send_events(Deadline::after(Duration::from_secs(20)));
+    }
+}
 
 pub(crate) struct Bench {
     folder: tempfile::TempDir,
@@ -108,8 +115,10 @@ impl Bench {
         let deadline = Deadline::after(Duration::from_secs(20));
         let (args, now) = (&call.args, &self.now);
         let attach = Attach { conf: &conf, attachment: &attachment, args, pod: pod.as_ref(), now, deadline };
-        let add = Add { attach };
-        add.run(&conf.default_networks()?, api.map(FakeApi::api)).map_err(|e| e.to_cni())
+        let mut api = api.map(FakeApi::api);
+        let added = Add { attach }.run(&conf.default_networks()?, api.as_mut()).map_err(|e| e.to_cni());
+        send_events(api);
+        added
     }
 
     pub(crate) fn del(&self) -> Result<(), CniError> {
@@ -131,14 +140,18 @@ impl Bench {
     pub(crate) fn del_asking(&self, api: &FakeApi) -> Result<(), CniError> {
         let (conf, args) = (Conf::read(&self.call())?, CniArgs::parse(ARGS).unwrap());
         let cluster = OnDemand::new(&conf, |_| Ok(Some(api.api())));
-        self.del_by(&conf, &args, self.netns.path().to_str().unwrap(), &cluster)
+        let deleted = self.del_by(&conf, &args, self.netns.path().to_str().unwrap(), &cluster);
+        send_events(cluster.into_api());
+        deleted
     }
 
     /// DEL after the network namespace is gone, with an API server that answers.
     pub(crate) fn del_again(&self, api: &FakeApi) -> Result<(), CniError> {
         let (conf, args) = (Conf::read(&self.call())?, CniArgs::parse(ARGS).unwrap());
         let cluster = OnDemand::new(&conf, |_| Ok(Some(api.api())));
-        self.del_by(&conf, &args, "", &cluster)
+        let deleted = self.del_by(&conf, &args, "", &cluster);
+        send_events(cluster.into_api());
+        deleted
     }
 
     fn del_by(

@@ -1,16 +1,18 @@
 //! Sending events.
 
-use futures::future::join_all;
 use k8s_openapi::api::core::v1::Event;
 use node::client::{ApiClient, ApiError, ResourceKind};
 use node::deadline::Deadline;
 use node::names::DnsLabel;
 use serde::de::IgnoredAny;
 
-/// Sends these events until `deadline`, each once. Failures are ignored: a lost event is no reason to undo an attachment.
+/// Sends these events until `deadline`, each once and one after the other, so that one connection is enough. Failures are ignored: a lost
+/// event is no reason to undo an attachment, and nobody waits for the answer.
 pub async fn send_events(client: &ApiClient, events: &[Event], deadline: Deadline) {
-    // The client keeps the deadline.
-    join_all(events.iter().map(|event| send_event(client, event, deadline))).await;
+    for event in events {
+        // The client keeps the deadline.
+        let _ = send_event(client, event, deadline).await;
+    }
 }
 
 /// Sends this event once. One without a valid namespace is not sent.

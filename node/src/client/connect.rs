@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::api::{ApiClient, Timeouts};
 use super::credentials::{self, ConnectError, Loaded};
 use super::error::{Credentials, chain};
+use super::transport;
 use crate::names::DnsLabel;
 
 impl ApiClient {
@@ -15,20 +16,14 @@ impl ApiClient {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(credentials: Credentials, timeouts: Timeouts) -> Result<Self, ConnectError> {
-        let Loaded { mut config, namespace, token } = credentials::load(&credentials)?;
-        config.connect_timeout = Some(timeouts.connect);
-        // `exchange` limits each request as a whole: a limit on single reads would cut quiet watches.
-        config.read_timeout = None;
-        config.write_timeout = None;
-        // kube would repeat writes too. `retry` repeats only what is safe to repeat.
-        config.default_retry = false;
-
+        let Loaded { config, namespace, token } = credentials::load(&credentials)?;
         let namespace = checked_namespace(namespace, &credentials)?;
-        let server = config.cluster_url.clone();
-        let client = kube::Client::try_from(config).map_err(|error| ConnectError::Unusable {
+        let unusable = |error: kube::Error| ConnectError::Unusable {
             credentials: credentials.clone(),
             reason: chain(&error),
-        })?;
+        };
+        let client = transport::client(&config, timeouts.connect).map_err(unusable)?;
+        let server = config.cluster_url;
         let token = token.map(Arc::new);
         Ok(Self { client, server, namespace, credentials, token, request_timeout: timeouts.request })
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, USER_AGENT};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Bytes};
 use kube::client::Body;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::api::ApiClient;
 use super::error::{ApiError, Cause, Failure, chain, from_response, transport, without_response};
 use super::resource::RequestName;
+use super::transport::USER_AGENT as OUR_USER_AGENT;
 use crate::deadline::Deadline;
 
 /// The most bytes to allocate because of a `Content-Length` header alone.
@@ -91,6 +92,7 @@ impl ApiClient {
     /// accepted credentials changes nothing.
     async fn begin(&self, http: http::Request<Vec<u8>>) -> Result<http::Response<Body>, Cause> {
         let mut http = http.map(Bytes::from);
+        http.headers_mut().insert(USER_AGENT, OUR_USER_AGENT.clone());
         let Some(token) = &self.token else { return self.transmit(http).await };
         let header = token.header(Instant::now());
         http.headers_mut().insert(AUTHORIZATION, header.clone());

@@ -22,6 +22,7 @@ mod resource;
 mod retry;
 mod rights;
 mod store;
+mod transport;
 mod watch;
 
 pub use api::{ApiClient, Timeouts};

@@ -11,6 +11,7 @@ use super::error::ApiError;
 use super::exchange::encode;
 use super::query::{ListPage, ListQuery, MetadataOnly, ObjectList, Parts, Patch, Preconditions};
 use super::resource::{Collection, ObjectPath, RequestName, Verb};
+use super::transport::FIELD_MANAGER;
 use crate::deadline::Deadline;
 use crate::names::PodUid;
 
@@ -112,7 +113,7 @@ impl ApiClient {
     ) -> Result<T, ApiError> {
         let request = RequestName::of_collection(Verb::Create, collection);
         let body = encode(&request, object)?;
-        let http = urls(collection).create(&PostParams::default(), body);
+        let http = urls(collection).create(&write(), body);
         self.send(request, http, deadline).await
     }
 
@@ -128,7 +129,7 @@ impl ApiClient {
     ) -> Result<T, ApiError> {
         let request = RequestName::of_object(Verb::Update, object);
         let body = encode(&request, new)?;
-        let http = urls(object.collection()).replace(object.name().as_str(), &PostParams::default(), body);
+        let http = urls(object.collection()).replace(object.name().as_str(), &write(), body);
         self.send(request, http, deadline).await
     }
 
@@ -146,8 +147,7 @@ impl ApiClient {
             RequestName { subresource: Some("status"), ..RequestName::of_object(Verb::Update, object) };
         let body = encode(&request, new)?;
         let name = object.name().as_str();
-        let http =
-            urls(object.collection()).replace_subresource("status", name, &PostParams::default(), body);
+        let http = urls(object.collection()).replace_subresource("status", name, &write(), body);
         self.send(request, http, deadline).await
     }
 
@@ -194,7 +194,7 @@ impl ApiClient {
         };
         let body = encode(&request, value)?;
         let sub = request.subresource.map(|sub| format!("/{sub}")).unwrap_or_default();
-        let url = format!("{}/{}{sub}", object.collection().url_path(), object.name());
+        let url = format!("{}/{}{sub}?fieldManager={FIELD_MANAGER}", object.collection().url_path(), object.name());
         let http = http::Request::patch(url).header(http::header::CONTENT_TYPE, content_type).body(body);
         self.send(request, http, deadline).await
     }
@@ -219,6 +219,11 @@ impl ApiClient {
         // The response is the object or a Status, and nobody needs either.
         self.send::<serde::de::IgnoredAny, _>(request, http, deadline).await.map(drop)
     }
+}
+
+/// The parameters of a create or a replace.
+fn write() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() }
 }
 
 fn urls(collection: &Collection) -> Urls {

@@ -189,6 +189,23 @@ async fn patches_have_their_content_type() {
 }
 
 #[tokio::test]
+async fn every_request_names_the_program_and_every_write_its_field_manager() {
+    let (client, server) = serving().await;
+    let _: Value = client.get(&pod(), soon()).await.unwrap();
+    let new = server.get(&pool_key()).unwrap();
+    let _: Value = client.replace(&pool(), &new, soon()).await.unwrap();
+    let _: Value = client.replace_status(&pod(), &server.get(&pod_key()).unwrap(), soon()).await.unwrap();
+    let _: Value = client.patch(&pod(), &Patch::Merge(json!({"a": 1})), soon()).await.unwrap();
+    let _: Value = client.create(&pods(), &json!({"metadata": {"name": "web-1"}}), soon()).await.unwrap();
+    for request in server.received() {
+        let agent = format!("multus-rs/{} (", env!("CARGO_PKG_VERSION"));
+        assert!(request.user_agent.starts_with(&agent), "{request:?}");
+        let manager = (request.method != "GET").then(|| "multus-rs".to_owned());
+        assert_eq!(request.parameter("fieldManager"), manager, "{}", request.line());
+    }
+}
+
+#[tokio::test]
 async fn delete_sends_its_preconditions() {
     let (client, server) = serving().await;
     let version = |version: &str| Preconditions {

@@ -20,7 +20,7 @@ pub struct Api {
     _down: Down,
     /// The network namespace from which it is reachable.
     pub netns: Netns,
-    /// Credentials of the service account `whereabouts`.
+    /// The credentials of plugins and daemons. Those of the service account `whereabouts`, unless a benchmark changes them.
     pub kubeconfig: String,
 }
 
@@ -43,7 +43,8 @@ impl Api {
         kubectl(&["apply", "-f", &crds, "-f", &rbac]);
         kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", &crds]);
         let netns = Netns::open(Path::new(&format!("/run/netns/mrs-{CLUSTER}-cp")));
-        Api { _down: down, netns: netns.expect("the control plane's namespace"), kubeconfig: kubeconfig() }
+        let netns = netns.expect("the control plane's namespace");
+        Api { _down: down, netns, kubeconfig: kubeconfig("whereabouts") }
     }
 
     /// The requests for claims and pools since the start of the API server.
@@ -72,11 +73,11 @@ impl Api {
     }
 }
 
-/// A kubeconfig in the form that `tests/cluster/install` writes.
-fn kubeconfig() -> String {
+/// A kubeconfig of a service account, in the form that `tests/cluster/install` writes.
+pub fn kubeconfig(account: &str) -> String {
     let admin: Value = serde_json::from_str(&kubectl(&["config", "view", "--raw", "-o", "json"])).unwrap();
     let cluster = &admin["clusters"][0]["cluster"];
-    let token = kubectl(&["create", "token", "whereabouts", "--namespace", NAMESPACE, "--duration", "24h"]);
+    let token = kubectl(&["create", "token", account, "--namespace", NAMESPACE, "--duration", "24h"]);
     format!(
         "apiVersion: v1\nkind: Config\n\
          clusters: [{{name: local, cluster: {{server: {}, certificate-authority-data: {}}}}}]\n\
@@ -131,7 +132,7 @@ impl Requests {
 }
 
 /// Runs kubectl, which must succeed, and returns its standard output.
-fn kubectl(args: &[&str]) -> String {
+pub fn kubectl(args: &[&str]) -> String {
     let output = try_kubectl(args);
     assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("kubectl writes text")

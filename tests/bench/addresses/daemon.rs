@@ -32,14 +32,21 @@ pub struct Daemon {
 impl Daemon {
     /// Starts the daemon of the node `name` and waits until it serves. The calling thread must be of the node and must live as long as the
     /// daemon: the kernel kills the daemon when the thread that started it ends (PR_SET_PDEATHSIG).
-    #[allow(clippy::disallowed_methods)] // the benchmark stands in for the kubelet
     pub fn start(program: &Path, name: &str, port: u16) -> Daemon {
+        let program = program.to_str().expect("a path in UTF-8");
+        let (own, listen) =
+            (["--node", name, "--grace", GRACE_SECONDS], format!("--listen=127.0.0.1:{port}"));
+        let command = [&[program, "--kubeconfig", KUBECONFIG][..], &own, &[&listen]].concat();
+        Daemon::run(&command, Path::new(SOCKET), port)
+    }
+
+    /// The same for any daemon that listens on `socket`.
+    #[allow(clippy::disallowed_methods)] // the benchmark stands in for the kubelet
+    pub fn run(command: &[&str], socket: &Path, port: u16) -> Daemon {
         let log = File::create("/run/bench/daemon.log").expect("the node's own folder");
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
-            .arg(program)
-            .args(["--kubeconfig", KUBECONFIG, "--node", name, "--grace", GRACE_SECONDS])
-            .arg(format!("--listen=127.0.0.1:{port}"))
+            .args(command)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -47,14 +54,19 @@ impl Daemon {
             .expect("setpriv (util-linux) can be run");
         let mut daemon = Daemon { child, port };
         let end = Instant::now() + PATIENCE;
-        while UnixStream::connect(SOCKET).is_err() {
+        while UnixStream::connect(socket).is_err() {
             let ended = daemon.child.try_wait().expect("a child");
             if ended.is_some() || Instant::now() > end {
-                panic!("the daemon of {name}: {}", std::fs::read_to_string("/run/bench/daemon.log").unwrap());
+                panic!("{command:?}: {}", std::fs::read_to_string("/run/bench/daemon.log").unwrap());
             }
             std::thread::sleep(Duration::from_millis(10));
         }
         daemon
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// User and system time since the start.
@@ -74,7 +86,7 @@ impl Daemon {
     }
 
     fn proc(&self, file: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("the daemon lives")
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.pid())).expect("the daemon lives")
     }
 
     /// The sum of a metric over its labels. The calling thread must be of the node.

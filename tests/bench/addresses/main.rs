@@ -163,8 +163,6 @@ fn programs(against: Option<&Path>) -> Programs {
 /// Writes the page atomically, with this section in place of an earlier one.
 fn write(file: &Path, section: &str) {
     let page = std::fs::read_to_string(file).unwrap_or_default();
-    let before = page.split(report::TITLE).next().unwrap_or_default().trim_end();
-    let gap = if before.is_empty() { "" } else { "\n\n" };
-    node_files::write_atomic(file, format!("{before}{gap}{section}").as_bytes(), 0o644)
-        .expect("the report can be written");
+    let page = tests::page::with_section(&page, report::TITLE, section);
+    node_files::write_atomic(file, page.as_bytes(), 0o644).expect("the report can be written");
 }

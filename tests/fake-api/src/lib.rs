@@ -18,11 +18,13 @@
 //! | [`watch`] | which events does a watch send? |
 //! | `received`, `access` | which request did the server receive, and which right does it need? |
 //! | `server` | how does a test reach it, see its requests and make them fail? |
+//! | `loopback` | how does a program that a test starts reach a server? |
 
 // Test support: a broken fixture fails the test by panicking.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod access;
+mod loopback;
 mod patch;
 mod received;
 pub mod request;
@@ -34,6 +36,7 @@ pub mod store;
 pub mod watch;
 
 pub use access::{Access, Reach, used_by_tests};
+pub use loopback::{Asked, Loopback};
 pub use received::Received;
 pub use server::{ApiServer, Fault};
 pub use store::{Key, Preconditions, Store};

@@ -15,6 +15,8 @@ pub struct Received {
     pub accept: String,
     /// The `Content-Type` header; empty if there is none.
     pub content_type: String,
+    /// The `User-Agent` header; empty if there is none.
+    pub user_agent: String,
     /// The body; null if there is none, or if it is not JSON.
     pub body: Value,
 }
@@ -30,6 +32,7 @@ impl Received {
             query: head.uri.query().unwrap_or_default().to_owned(),
             accept: header(http::header::ACCEPT),
             content_type: header(http::header::CONTENT_TYPE),
+            user_agent: header(http::header::USER_AGENT),
             body: serde_json::from_slice(body).unwrap_or_default(),
         }
     }

@@ -96,9 +96,10 @@ pub enum Freshness {
 }
 
 /// The query parameters that the server supports. It refuses others, so that no test relies on one that has no effect.
-const PARAMETERS: [&str; 9] = [
+const PARAMETERS: [&str; 10] = [
     "allowWatchBookmarks",
     "continue",
+    "fieldManager",
     "fieldSelector",
     "labelSelector",
     "limit",

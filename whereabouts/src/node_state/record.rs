@@ -116,6 +116,24 @@ impl Records {
         read(&self.held, &file_name(container_id.as_str(), if_name.as_str()))
     }
 
+    /// Whether the attachment has a record. None after a DEL has begun: [`Records::begin_release`].
+    pub fn has(&self, record: &Record) -> bool {
+        self.held.path().join(record.file_name()).exists()
+    }
+
+    /// Begins the release of an attachment: its record becomes a tombstone, before the claims are looked for. A plugin whose caller was killed may
+    /// still claim an address then. Either its create comes first, and the release finds the claim, or it sees afterwards that the record is gone
+    /// and releases the claim itself.
+    pub fn begin_release(&self, record: &Record) -> Result<(), RecordError> {
+        Ok(self.held.move_to(&record.file_name(), &self.tombstones)?)
+    }
+
+    /// Ends the release of an attachment.
+    pub fn end_release(&self, record: &Record) -> Result<(), RecordError> {
+        self.remove_tombstone(record)?;
+        self.remove(&record.container_id, &record.if_name)
+    }
+
     /// Removes the record of an attachment. A record that does not exist is not an error.
     pub fn remove(&self, container_id: &str, if_name: &str) -> Result<(), RecordError> {
         Ok(self.held.remove(&file_name(container_id, if_name))?)
@@ -237,6 +255,21 @@ mod tests {
         records.remove("c1", "net1").unwrap();
         records.remove("c1", "net1").unwrap();
         assert_eq!(records.all().unwrap(), []);
+    }
+
+    #[test]
+    fn a_release_takes_the_record_away_before_it_looks_for_claims() {
+        let state = tempfile::tempdir().unwrap();
+        let records = Records::open(state.path()).unwrap();
+        records.begin_release(&record()).unwrap();
+        records.write(&record()).unwrap();
+        assert!(records.has(&record()));
+        records.begin_release(&record()).unwrap();
+        assert!(!records.has(&record()));
+        // If the release dies here, a later call finds the claims.
+        assert_eq!((records.all().unwrap(), records.tombstones().unwrap()), (vec![], vec![record()]));
+        records.end_release(&record()).unwrap();
+        assert_eq!((records.all().unwrap(), records.tombstones().unwrap()), (vec![], vec![]));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::claims::tombstones;
 use crate::conf::Conf;
 use crate::conf::files::node_name;
 use crate::conf::request::Assignment;
-use crate::node_state::record::{Record, Stage};
+use crate::node_state::record::{Record, Records, Stage};
 use crate::pool::request::{self, AllocationRequest, Claimant, PoolRequest};
 use crate::rpc::error::CallError;
 use crate::rpc::wire::{ADD_LIMIT, DEL_LIMIT, Release};
@@ -54,6 +54,10 @@ pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, Cal
     };
     record.claims = allocated.claims.into_iter().map(|claimed| claimed.claim).collect();
     record.stage = allocated.stage;
+    // Looked for after the claims were made, as a DEL looks for the claims after it took the record away: one of both sees the other.
+    if !records.has(&record) {
+        return Err(give_back(&records, &record));
+    }
     records.update(&record)?;
     crash_point!("add-after-claims");
     let addresses: Vec<_> = record.claims.iter().map(|claim| claim.address).collect();
@@ -63,6 +67,18 @@ pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, Cal
         routes: conf.routes,
         dns: conf.dns,
     })
+}
+
+/// Releases the addresses of an ADD after a DEL of its attachment, which the runtime sends when it has killed our caller.
+fn give_back(records: &Records, record: &Record) -> CallError {
+    let release = Release { record: record.clone(), upstream: Vec::new() };
+    if backend(records, record.kubeconfig.clone(), DEL_LIMIT).release(&release).is_err()
+        && let Err(error) = records.bury(record)
+    {
+        return error.into();
+    }
+    tombstones::update_hints(&hints(), record);
+    CallError::Deleted { container_id: record.container_id.clone(), if_name: record.if_name.clone() }
 }
 
 /// The pools of a configuration.
@@ -94,7 +110,12 @@ fn record_of(request: &AllocationRequest, conf: &Conf) -> Record {
 pub(super) fn del(detachment: &Detachment, call: &Call) -> Result<(), CallError> {
     let records = records()?;
     let release = match records.read(&detachment.container_id, &detachment.if_name) {
-        Ok(Some(record)) => Release { record, upstream: Vec::new() },
+        Ok(Some(record)) => {
+            if let Err(error) = records.begin_release(&record) {
+                warn(&format_args!("{error}; an ADD of {} that still runs is not noticed", record.podref));
+            }
+            Release { record, upstream: Vec::new() }
+        }
         // Whereabouts made the attachment, or the record is lost: the claims are found by their container label, and Whereabouts'
         // allocations by their container id.
         Ok(None) | Err(_) => unrecorded(detachment, call),
@@ -106,7 +127,7 @@ pub(super) fn del(detachment: &Detachment, call: &Call) -> Result<(), CallError>
         // A DEL that fails keeps the pod in Terminating. The tombstone releases the addresses as soon as the API server is back.
         Err(_) => return Ok(records.bury(record)?),
     }
-    records.remove(&record.container_id, &record.if_name)?;
+    records.end_release(record)?;
     tombstones::update_hints(&hints(), record);
     Ok(())
 }

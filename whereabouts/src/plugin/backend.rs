@@ -110,6 +110,8 @@ impl Backend<'_> {
         }
         self.direct(async |claims| {
             release::release(claims, &release.record, &release.upstream, &self.hints).await?;
+            // Else it would be drained with those of other attachments.
+            self.records.remove_tombstone(&release.record)?;
             tombstones::drain_some(claims, self.records, &self.hints).await;
             Ok(())
         })

@@ -45,6 +45,16 @@ pub enum CallError {
     /// The flat file exists and cannot be read.
     #[error("error opening flat configuration file: {0}")]
     FlatFile(#[from] node::files::FileError),
+    /// A DEL of the attachment came during its ADD.
+    #[error(
+        "{if_name} of container {container_id} was deleted while its address was claimed: the address is released again; the runtime's log says why it gave up"
+    )]
+    Deleted {
+        /// The container.
+        container_id: String,
+        /// The interface.
+        if_name: String,
+    },
     /// `CNI_ARGS` names no pod.
     #[error(
         "IPAM client initialization error: no pod name: CNI_ARGS must have K8S_POD_NAME and K8S_POD_NAMESPACE"
@@ -67,6 +77,7 @@ impl CallError {
             CallError::Allocate(error) => allocate_code(error),
             CallError::Unavailable(_) => Code::NotAvailable,
             CallError::NoPod => Code::InvalidEnvironment,
+            CallError::Deleted { .. } => Code::UnknownContainer,
             CallError::Record(_) | CallError::FlatFile(_) => Code::Io,
             CallError::Connect(error) if error.is_permanent() => Code::InvalidConfig,
             CallError::Connect(_) | CallError::Api(_) => Code::TryAgainLater,

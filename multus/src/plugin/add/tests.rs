@@ -1,5 +1,7 @@
 //! ADD with scripted plugins, a real network namespace and a fake API server.
 
+use std::time::Duration;
+
 use node::deadline::Deadline;
 use serde_json::{Value, json};
 

@@ -98,6 +98,52 @@ async fn a_request_carries_the_token_over_a_real_connection() {
     assert!(!format!("{client:?}").contains(CANARY));
 }
 
+/// Answers every request on every connection, until the last client is gone. Returns the number of connections.
+fn count_connections(requests: usize) -> (String, JoinHandle<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (done, left) = std::sync::mpsc::channel();
+        listener.set_nonblocking(true).unwrap();
+        let (mut connections, mut answered) = (0, 0);
+        while answered < requests {
+            if let Ok((stream, _)) = listener.accept() {
+                connections += 1;
+                stream.set_nonblocking(false).unwrap();
+                let done = done.clone();
+                std::thread::spawn(move || answer_all(stream, &done));
+            }
+            answered += left.try_iter().count();
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        connections
+    });
+    (url, server)
+}
+
+fn answer_all(mut stream: std::net::TcpStream, done: &std::sync::mpsc::Sender<()>) {
+    let reader = BufReader::new(stream.try_clone().unwrap());
+    for line in reader.lines().map_while(Result::ok) {
+        if line.is_empty() {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+            done.send(()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn requests_one_after_the_other_share_a_connection() {
+    let (url, server) = count_connections(6);
+    let kubeconfig = Kubeconfig::new(&url, "", "", &token());
+    // As a plugin does: the runtime stands still between two calls.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = runtime.block_on(kubeconfig.connect()).unwrap();
+    for _ in 0..6 {
+        let _: Value = runtime.block_on(client.get(&pod(), soon())).unwrap();
+    }
+    assert_eq!(server.join().unwrap(), 1);
+}
+
 #[tokio::test]
 async fn a_token_file_beside_the_kubeconfig_is_read() {
     let (url, server) = serve_once("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n");

@@ -1,0 +1,122 @@
+//! The pods and networks of the benchmark, and the configuration of `multus`.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tests::cluster::NETWORKS;
+
+use crate::Subject;
+use crate::api::{NAMESPACE, kubectl};
+
+/// The interface that the secondary networks share.
+pub const MASTER: &str = "mrsbench0";
+
+/// The kubeconfig of all plugins, which the node has.
+const KUBECONFIG: &str = crate::node::KUBECONFIG;
+
+/// The number of networks of the pod with many.
+const MANY: usize = 16;
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Case {
+    /// The primary network's plugins, without `multus`.
+    Primary,
+    /// A pod without an annotation.
+    Plain,
+    /// A pod with one secondary network.
+    One,
+    /// A pod with many.
+    Many,
+}
+
+impl Case {
+    /// All, in their order.
+    pub const ALL: [Case; 4] = [Case::Primary, Case::Plain, Case::One, Case::Many];
+
+    /// Its name in the table.
+    pub fn title(self) -> String {
+        match self {
+            Case::Primary => "bridge + host-local alone".to_owned(),
+            Case::Plain => "multus, no annotation".to_owned(),
+            Case::One => "multus, net1".to_owned(),
+            Case::Many => format!("multus, {MANY} networks"),
+        }
+    }
+
+    /// The number of secondary networks.
+    pub const fn networks(self) -> usize {
+        match self {
+            Case::Primary | Case::Plain => 0,
+            Case::One => 1,
+            Case::Many => MANY,
+        }
+    }
+
+    fn pod(self) -> String {
+        format!("pod-{}", self.networks())
+    }
+
+    /// `CNI_ARGS`, with the UID of the pod.
+    pub fn args(self) -> String {
+        let name = self.pod();
+        let uid = kubectl(&["get", "pod", &name, "-o", "jsonpath={.metadata.uid}"]);
+        format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={name};K8S_POD_UID={uid}")
+    }
+
+    /// The configuration on standard input.
+    pub fn conf(self, subject: &Subject) -> Value {
+        let ipam = json!({"type": "host-local", "subnet": "10.222.0.0/16"});
+        let primary = json!({"cniVersion": "1.0.0", "name": "primary", "type": "bridge", "bridge": "mrsbench1", "ipam": ipam});
+        match self {
+            Case::Primary => primary,
+            Case::Plain | Case::One | Case::Many => json!({
+                "cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus",
+                "kubeconfig": KUBECONFIG, "binDir": subject.folder, "delegates": [primary],
+            }),
+        }
+    }
+}
+
+/// A service account that may do everything: what it may do is not measured, and the plugins of others need other rights than ours.
+pub fn make_account(name: &str) {
+    let account = format!("{NAMESPACE}:{name}");
+    kubectl(&["create", "serviceaccount", name, "--namespace", NAMESPACE]);
+    kubectl(&[
+        "create",
+        "clusterrolebinding",
+        name,
+        "--clusterrole=cluster-admin",
+        "--serviceaccount",
+        &account,
+    ]);
+}
+
+/// Creates the pods, which no node runs, and the networks.
+pub fn make_objects() {
+    let networks = (1..=MANY).map(|n| {
+        let ipam = json!({"type": "whereabouts", "range": format!("10.{}.0.0/16", 100 + n)});
+        let conf = json!({"cniVersion": "1.0.0", "type": "macvlan", "master": MASTER, "mode": "bridge", "ipam": ipam});
+        json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+            "metadata": {"name": format!("net-{n}")}, "spec": {"config": conf.to_string()}})
+    });
+    let pod = |case: &Case| {
+        let names: Vec<String> = (1..=case.networks()).map(|n| format!("net-{n}")).collect();
+        let annotations = match names.as_slice() {
+            [] => json!({}),
+            names => json!({NETWORKS: names.join(",")}),
+        };
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": case.pod(), "annotations": annotations},
+            "spec": {"containers": [{"name": "c", "image": "none"}]}})
+    };
+    let items: Vec<Value> = networks.chain([Case::Plain, Case::One, Case::Many].iter().map(pod)).collect();
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    file.write_all(list.to_string().as_bytes()).expect("a temporary file can be written");
+    kubectl(&["apply", "--namespace", "default", "-f", path(file.path())]);
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}

@@ -1,0 +1,136 @@
+//! The plugin without a daemon, as a process. The API server is one of the test, and a mount namespace with empty folders takes the place of the
+//! node.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use fake_api::Loopback;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use serde_json::{Value, json};
+
+/// Longer than anything here takes, on any machine.
+const LONG: Duration = Duration::from_secs(60);
+
+const FOLDER: &str = "/etc/cni/net.d/whereabouts.d";
+const STATE: &str = "/var/lib/cni/whereabouts";
+const CLAIM: &str =
+    "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/overlappingrangeipreservations";
+
+/// Gives this thread, and the processes that it starts, a node that has only the files of an installation.
+fn enter_node(server: &Loopback) {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    for folder in ["/etc/cni", "/var/lib/cni", "/run/whereabouts"] {
+        std::fs::create_dir_all(folder).unwrap();
+        mount(none, folder, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+    }
+    std::fs::create_dir_all(FOLDER).unwrap();
+    let kubeconfig = Path::new(FOLDER).join("whereabouts.kubeconfig");
+    node::files::write_atomic(&kubeconfig, server.kubeconfig().as_bytes(), 0o600).unwrap();
+    let flat = json!({"kubernetes": {"kubeconfig": kubeconfig}}).to_string();
+    node::files::write_atomic(&Path::new(FOLDER).join("whereabouts.conf"), flat.as_bytes(), 0o600).unwrap();
+}
+
+fn run(verb: &str) -> Output {
+    let ipam = json!({"type": "whereabouts", "range": "10.66.0.0/24"});
+    let conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "macvlan", "ipam": ipam});
+    let mut child = Command::new(env!("CARGO_BIN_EXE_whereabouts"))
+        .env("CNI_COMMAND", verb)
+        .env("CNI_CONTAINERID", "c1")
+        .env("CNI_IFNAME", "net1")
+        .env("CNI_NETNS", "/run/netns/none")
+        .env("CNI_PATH", "/bin")
+        .env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod0;K8S_POD_UID=u-1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(conf.to_string().as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn files(folder: &str) -> usize {
+    std::fs::read_dir(Path::new(STATE).join(folder)).unwrap().count()
+}
+
+/// What happens when the caller of an ADD was killed. The server answers the create of the claim only after the DEL has ended: the DEL found no
+/// claim.
+#[test]
+fn an_add_that_claims_after_the_del_releases_the_address_and_fails() {
+    let (seen, requests) = channel();
+    let (answers, wanted) = channel::<()>();
+    let wanted = Mutex::new(wanted);
+    let server = Loopback::start(move |asked| {
+        let _ = seen.send(asked.line.clone());
+        match asked.line.split(' ').next() {
+            Some("POST") => {
+                let _ = wanted.lock().unwrap().recv();
+                let mut made = asked.body.clone();
+                made["metadata"]["resourceVersion"] = "7".into();
+                (201, made)
+            }
+            Some("GET") if asked.line.ends_with("reservations") => {
+                (200, json!({"metadata": {}, "items": []}))
+            }
+            Some("DELETE") => (200, json!({})),
+            _ => (404, json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "none"})),
+        }
+    });
+    enter_node(&server);
+    let next = |line: &str| loop {
+        if requests.recv_timeout(LONG).unwrap() == line {
+            return;
+        }
+    };
+
+    // A thread shares the mount namespace of the one that starts it.
+    let add = std::thread::spawn(|| run("ADD"));
+    next(&format!("POST {CLAIM}"));
+    let deleted = run("DEL");
+    assert!(deleted.status.success(), "{deleted:?}");
+    answers.send(()).unwrap();
+    let added = add.join().unwrap();
+    let error: Value = serde_json::from_slice(&added.stdout).unwrap();
+    assert!(!added.status.success() && error["code"] == 3, "{added:?}");
+    next(&format!("DELETE {CLAIM}/10.66.0.1"));
+    assert_eq!((files("claims"), files("tombstones")), (0, 0));
+}
+
+#[test]
+fn an_add_without_a_daemon_sends_one_request_once_its_pool_is_known() {
+    let (seen, requests) = channel();
+    let server = Loopback::start(move |asked| {
+        let _ = seen.send((asked.connection, asked.line.clone()));
+        match asked.line.split(' ').next() {
+            Some("POST") => {
+                let mut made = asked.body.clone();
+                made["metadata"]["resourceVersion"] = "7".into();
+                (201, made)
+            }
+            Some("DELETE") => (200, json!({})),
+            _ => (404, json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "none"})),
+        }
+    });
+    enter_node(&server);
+    for verb in ["ADD", "DEL"] {
+        let output = run(verb);
+        assert!(output.status.success(), "{output:?}");
+    }
+    // The first ADD asks whether Whereabouts left the pool.
+    let first: Vec<_> = requests.try_iter().collect();
+    assert_eq!(first.len(), 3, "{first:?}");
+    for verb in ["ADD", "DEL"] {
+        let output = run(verb);
+        assert!(output.status.success(), "{output:?}");
+    }
+    let lines: Vec<String> = requests.try_iter().map(|(_, line)| line).collect();
+    assert_eq!(lines, [format!("POST {CLAIM}"), format!("DELETE {CLAIM}/10.66.0.1")]);
+}
