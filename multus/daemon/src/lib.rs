@@ -1,10 +1,14 @@
-//! The node's daemon of multus: it knows what the plugin on its node needs of the API server, and writes what the plugin reports. It holds a
+//! The node's daemon of multus, and what puts multus on a node.
+//!
+//! The daemon knows what the plugin on its node needs of the API server, and writes what the plugin reports. It holds a
 //! credential and no other privilege: it runs no program, enters no namespace and makes no interface. Parsing and policy are the plugin's.
 //!
 //! Each module uses only those above it in this table (`tests/layout` checks it):
 //!
 //! | module | question it answers |
 //! |---|---|
+//! | [`primary`] | which file has the cluster's default network, and what must `00-multus.conf` say? |
+//! | [`install`] | how do programs, credentials and configuration get onto the node, by which of upstream's names? |
 //! | [`config`] | what does `daemon-config.json` say? |
 //! | [`options`] | which flags and variables are there? |
 //! | `rights` | what does the daemon need of the API server? |
@@ -18,8 +22,10 @@
 mod cache;
 pub mod config;
 mod events;
+pub mod install;
 mod metrics;
 pub mod options;
+pub mod primary;
 mod rights;
 mod run;
 mod serve;

@@ -1,7 +1,8 @@
-//! The `whereabouts-daemon` binary; see the library.
+//! The `whereabouts-daemon` binary, which is also `ip-control-loop`, `node-slice-controller` and `ip-reconciler`; see the library.
 
 use node::daemon::Program;
-use whereabouts::daemon::options::{Environment, USAGE, parse};
+use whereabouts::daemon::options::{Environment, USAGE};
+use whereabouts::daemon::upstream;
 
 const PROGRAM: Program =
     Program { name: "whereabouts-daemon", version: env!("CARGO_PKG_VERSION"), usage: USAGE };
@@ -12,6 +13,8 @@ fn main() -> anyhow::Result<()> {
         namespace: std::env::var("WHEREABOUTS_NAMESPACE").ok(),
         host_name: std::fs::read_to_string("/etc/hostname").ok(),
     };
-    let command = parse(std::env::args_os().skip(1), environment)?;
+    let mut args = std::env::args_os();
+    let program = upstream::Program::of(&args.next().unwrap_or_default());
+    let command = program.parse(args, environment, upstream::Schedule::find())?;
     Ok(node::daemon::run(&PROGRAM, command, whereabouts::daemon::run)?)
 }

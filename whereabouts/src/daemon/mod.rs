@@ -5,6 +5,7 @@
 //! | module | question it answers |
 //! |---|---|
 //! | `options` | which flags and variables are there? |
+//! | `upstream` | what if it is started by the name of one of Whereabouts' programs? |
 //! | `serve` | how is a plugin's request served? |
 //! | `in_flight` | what if a newer call comes before the earlier one has ended? |
 //! | `pool_cache` | which addresses are claimed in the pools that this node uses? |
@@ -15,6 +16,7 @@ pub mod options;
 pub mod pool_cache;
 pub mod serve;
 mod tombstones;
+pub mod upstream;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -32,7 +34,7 @@ use crate::metrics::Metrics;
 use crate::node_state::hints::HintStore;
 use crate::node_state::namespace;
 use crate::node_state::record::{RecordError, Records};
-use options::{Candidacy, Options};
+use options::{Candidacy, Lifetime, Options};
 use pool_cache::PoolCaches;
 use serve::Service;
 use tombstones::TombstoneDrain;
@@ -66,7 +68,7 @@ pub enum DaemonError {
     Lease(#[from] node::names::NameError),
 }
 
-/// Serves until `shutdown`.
+/// Serves until `shutdown`, or until the daemon's lifetime is over.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), DaemonError> {
     let api = ApiClient::connect(options.credentials.clone(), Timeouts::default()).await?;
     let namespace = match options.namespace.clone() {
@@ -108,8 +110,16 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
         let service = service.clone();
         async move { service.answer(request).await }
     };
-    daemon::serve(listener, answer, background, shutdown).await;
+    daemon::serve(listener, answer, background, ended(options.lifetime, shutdown)).await;
     Ok(())
+}
+
+async fn ended(lifetime: Lifetime, shutdown: impl Future<Output = ()>) {
+    match lifetime {
+        Lifetime::Unlimited => shutdown.await,
+        // The shutdown may come first. Which of the two it was makes no difference.
+        Lifetime::Limited(time) => drop(tokio::time::timeout(time, shutdown).await),
+    }
 }
 
 /// A daemon that cannot reach the API server knows no leader, and is not ready. One that never leads is always ready.

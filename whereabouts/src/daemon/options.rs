@@ -48,6 +48,17 @@ pub struct Options {
     pub grace: Duration,
     /// Whether this daemon may become the leader.
     pub candidacy: Candidacy,
+    /// How long it runs.
+    pub lifetime: Lifetime,
+}
+
+/// How long a daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until a signal ends it.
+    Unlimited,
+    /// Until a signal ends it, or until this time is over.
+    Limited(Duration),
 }
 
 /// Whether this daemon may become the leader.
@@ -107,6 +118,7 @@ pub fn parse(
         listen: None,
         grace: Duration::from_secs(60),
         candidacy: Candidacy::MayLead,
+        lifetime: Lifetime::Unlimited,
     };
     let mut node = environment.node_name;
     while let Some(arg) = parser.next()? {

@@ -1,0 +1,21 @@
+//! Puts multus on a node: the programs, the credentials, the configuration.
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | `programs` | how does a program replace an older one while that runs? |
+//! | `kubeconfig` | what are the plugins' credentials, and how are they renewed? |
+//! | `flags` | how do Go's command lines look? |
+//! | `thin` | which flags has upstream's entry point without a daemon, and what does it do? |
+//! | `once` | which flags have the commands that end? |
+//! | `entry` | which of upstream's programs is called? |
+//!
+//! Upstream's images have a program for each of these. Here they are names of one: [`Entry::of`].
+
+mod entry;
+mod flags;
+pub mod kubeconfig;
+mod once;
+pub mod programs;
+pub mod thin;
+
+pub use entry::{Entry, EntryError};
