@@ -6,7 +6,7 @@ export CARGO_TERM_COLOR ?= auto
 # The scripts look for the binaries in target/.
 unexport CARGO_TARGET_DIR
 
-.PHONY: help build demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling unit audit fuzz bench manifests migration clean
+.PHONY: help build image demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling unit audit fuzz bench manifests migration clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -14,6 +14,9 @@ help: ## Print this list
 build: ## Static release binaries, in target/x86_64-unknown-linux-musl/release
 	@tests/cluster/setup
 	cargo build --release --locked --target $(TARGET) $(PLUGINS)
+
+image: build ## The image with all programs, in target/image: an OCI archive for ctr, skopeo, kind and docker (MRS_ARCHS="amd64 arm64")
+	@deploy/image/build
 
 demo: ## A real two-node cluster, three pods, net1 on each
 	@tests/demo/run

@@ -79,24 +79,129 @@ fn no_other_account_gets_a_right() {
     assert_eq!(accounts, known);
 }
 
+/// Every pod of the manifests, with its file.
+fn pods() -> Vec<(String, Value)> {
+    let pod = |(file, object): (String, Value)| Some((file, object["spec"]["template"]["spec"].clone()));
+    manifests().into_iter().filter_map(pod).filter(|(_, pod)| !pod.is_null()).collect()
+}
+
+/// The containers of a pod, those that run first included.
+fn containers(pod: &Value) -> Vec<&Value> {
+    ["initContainers", "containers"]
+        .iter()
+        .flat_map(|key| pod[key].as_array().into_iter().flatten())
+        .collect()
+}
+
 /// A pod that runs as an account of another name would have no rights, and no policy would limit it.
 #[test]
-fn pods_run_as_these_accounts_without_capabilities() {
-    let mut found = BTreeSet::new();
-    for (file, object) in manifests() {
-        let pod = &object["spec"]["template"]["spec"];
-        if pod.is_null() {
-            continue;
+fn pods_run_as_these_accounts() {
+    let of = |(_, pod): &(String, Value)| pod["serviceAccountName"].as_str().unwrap().to_owned();
+    let found: BTreeSet<String> = pods().iter().map(of).collect();
+    assert_eq!(found, ["multus-daemon", "whereabouts", "whereabouts-leader"].map(str::to_owned).into());
+}
+
+#[test]
+fn every_container_is_confined() {
+    let wanted = serde_json::json!({
+        "runAsUser": 0,
+        "privileged": false,
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    for (file, pod) in pods() {
+        for key in ["hostPID", "hostIPC", "shareProcessNamespace"] {
+            assert!(pod[key].is_null(), "{file}: {key}");
         }
-        found.insert(pod["serviceAccountName"].as_str().unwrap().to_owned());
-        for container in pod["containers"].as_array().unwrap() {
-            let context = &container["securityContext"];
-            assert_eq!(context["capabilities"]["drop"][0], "ALL", "{file}");
-            assert_eq!(context["privileged"], false, "{file}");
-            assert!(context["capabilities"]["add"].is_null(), "{file}");
+        for container in containers(&pod) {
+            let name = &container["name"];
+            assert_eq!(container["securityContext"], wanted, "{file}: {name}");
+            assert!(
+                container["resources"]["requests"]["memory"].is_string(),
+                "{file}: {name} requests no memory"
+            );
+            assert!(container["resources"]["limits"]["memory"].is_string(), "{file}: {name} has no limit");
         }
     }
-    assert_eq!(found, ["multus-daemon", "whereabouts", "whereabouts-leader"].map(str::to_owned).into());
+}
+
+/// Programs of the node run as root there. What stays could be taken over; what ends cannot.
+#[test]
+fn only_containers_that_end_see_the_nodes_programs() {
+    let folders = ["/etc/cni/net.d", "/run/multus", "/run/whereabouts", "/var/lib/cni/whereabouts"];
+    let mut installing = 0;
+    for (file, pod) in pods() {
+        let volumes = pod["volumes"].as_array().cloned().unwrap_or_default();
+        for (key, list) in [("initContainers", true), ("containers", false)] {
+            for mount in pod[key]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .flat_map(|c| c["volumeMounts"].as_array().into_iter().flatten())
+            {
+                let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).unwrap();
+                let Some(path) = volume["hostPath"]["path"].as_str() else { continue };
+                installing += usize::from(list && path == "/opt/cni/bin");
+                assert!(
+                    folders.contains(&path) || (list && path == "/opt/cni/bin"),
+                    "{file}: {key} see {path}"
+                );
+            }
+        }
+    }
+    assert_eq!(installing, 2);
+}
+
+/// Nodes are updated without a moment in which a plugin's token is invalid, and before any pod of a user.
+#[test]
+fn daemon_sets_run_everywhere_and_start_the_new_pod_first() {
+    let sets: Vec<_> = manifests().into_iter().filter(|(_, object)| object["kind"] == "DaemonSet").collect();
+    assert_eq!(sets.len(), 2);
+    for (file, set) in sets {
+        let update = &set["spec"]["updateStrategy"]["rollingUpdate"];
+        assert_eq!((&update["maxUnavailable"], &update["maxSurge"]), (&0.into(), &"25%".into()), "{file}");
+        let pod = &set["spec"]["template"]["spec"];
+        assert_eq!(pod["priorityClassName"], "system-node-critical", "{file}");
+        assert_eq!(pod["hostNetwork"], true, "{file}");
+        assert_eq!(pod["tolerations"], serde_json::json!([{"operator": "Exists"}]), "{file}");
+    }
+}
+
+/// One image, whose paths are in a table.
+#[test]
+fn containers_start_programs_of_the_one_image() {
+    let paths = std::fs::read_to_string(place::root().join("deploy/image/paths")).unwrap();
+    let mut images = BTreeSet::new();
+    for (file, pod) in pods() {
+        for container in containers(&pod) {
+            images.insert(container["image"].as_str().unwrap().to_owned());
+            let program = container["command"][0].as_str().unwrap();
+            let is_listed = paths.lines().any(|line| line.split_whitespace().nth(1) == Some(program));
+            let is_script =
+                place::root().join("deploy/image/rootfs").join(program.trim_start_matches('/')).exists();
+            assert!(is_listed || is_script, "{file}: {program}");
+        }
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(images, [format!("ghcr.io/multus-rs/multus-rs:v{version}")].into());
+}
+
+/// kustomize does not notice a file that no list names.
+#[test]
+fn every_manifest_is_in_a_kustomization() {
+    for folder in ["crds", "rbac", "daemons"] {
+        let path = place::root().join("deploy").join(folder);
+        let text = std::fs::read_to_string(path.join("Kustomization")).unwrap();
+        let list: Value = serde_saphyr::from_str(&text).unwrap();
+        let names =
+            |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        let mut there: Vec<String> = std::fs::read_dir(&path).unwrap().map(names).collect();
+        there.retain(|name| name.ends_with(".yaml"));
+        there.sort();
+        assert_eq!(list["resources"], serde_json::json!(there), "{folder}");
+    }
 }
 
 #[test]

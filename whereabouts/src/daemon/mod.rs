@@ -18,11 +18,12 @@ pub mod serve;
 mod tombstones;
 pub mod upstream;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use node::client::{ApiClient, ConnectError, ResourceKind, Timeouts};
-use node::daemon::{self, Background, HttpBindError, Pages, Readiness, Role};
+use node::daemon::{self, Background, Pages, Readiness, Role};
 use node::lease::{Election, Leadership, Timing};
 use node::names::DnsSubdomain;
 use node::rpc::{self, BindError};
@@ -57,9 +58,6 @@ pub enum DaemonError {
     /// The socket for plugins cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The port for metrics and health cannot be opened.
-    #[error(transparent)]
-    Http(#[from] HttpBindError),
     /// The folders of the node's records cannot be opened.
     #[error(transparent)]
     Records(#[from] RecordError),
@@ -82,10 +80,6 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let caches = Arc::new(caches);
     let service = Service::new(api.clone(), namespace.clone(), caches.clone(), metrics.clone());
     let listener = rpc::bind(&options.socket)?;
-    let http = match options.listen {
-        Some(address) => Some(daemon::bind_http(address).await?),
-        None => None,
-    };
     let lease = ResourceKind::LEASES.in_namespace(&namespace).object(&DnsSubdomain::new(LEASE)?);
 
     let mut background = Background::default();
@@ -101,9 +95,9 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
             Some(leadership)
         }
     };
-    if let Some(http) = http {
+    if let Some(address) = options.listen {
         let pages = Pages { metrics: registry, ready: Box::new(move || readiness(leadership.as_ref())) };
-        background.spawn(daemon::serve_http(http, pages));
+        background.spawn(serve_pages(address, pages));
     }
     tracing::info!(node = %options.node, %namespace, socket = %options.socket.display(), "serving");
     let answer = move |request| {
@@ -112,6 +106,21 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     };
     daemon::serve(listener, answer, background, ended(options.lifetime, shutdown)).await;
     Ok(())
+}
+
+/// Serves the pages as soon as the port is free. During an update the node's earlier daemon still has it, and this one has the plugins' socket
+/// already. If the port never gets free, the kubelet's probes fail.
+async fn serve_pages(address: SocketAddr, pages: Pages) {
+    let mut was_taken = false;
+    loop {
+        match daemon::bind_http(address).await {
+            Ok(listener) => return daemon::serve_http(listener, pages).await,
+            Err(error) if !was_taken => tracing::warn!(%error, "trying again every second"),
+            Err(_) => {}
+        }
+        was_taken = true;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 async fn ended(lifetime: Lifetime, shutdown: impl Future<Output = ()>) {

@@ -1,6 +1,5 @@
 //! Which of upstream's programs is called: by the name of the file that was started, or by the first argument.
 
-use std::convert::Infallible;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -81,7 +80,7 @@ impl Entry {
     /// The entry that a command line names, and its arguments; `None` for the daemon. `args` begins with the program's name.
     pub fn of(args: impl IntoIterator<Item = OsString>) -> Option<(Self, Vec<OsString>)> {
         let mut args: Vec<OsString> = args.into_iter().collect();
-        let program = args.first().map(|arg| name_of(arg));
+        let program = args.first().map(name_of);
         if let Some(entry) = program.and_then(Self::named) {
             args.remove(0);
             return Some((entry, args));
@@ -175,12 +174,6 @@ impl EntryError {
             RunError::Daemon(error) => error.into(),
             other => Self::Process(other.to_string()),
         }
-    }
-}
-
-impl From<Infallible> for EntryError {
-    fn from(never: Infallible) -> Self {
-        match never {}
     }
 }
 

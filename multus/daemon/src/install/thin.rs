@@ -4,7 +4,7 @@
 //! token is renewed only with `--cleanup-config-on-exit`, and the process ends with code 0 when anything fails.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lexopt::Arg::{Long, Short};
 use node::daemon::{Command, Shutdown};
@@ -318,9 +318,7 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), ThinError> 
         tracing::warn!("{note}");
     }
     if let PluginCopy::To { from, folder } = &options.plugin {
-        let installed = programs::put(from, folder, "multus")?;
-        programs::remove_leftovers(folder);
-        tracing::info!(folder = %folder.display(), ?installed, "multus is installed");
+        put_plugin(from, folder)?;
     }
     let mut keeper = Keeper::new(options.settings.clone());
     tokio::select! {
@@ -334,32 +332,41 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), ThinError> 
     Ok(())
 }
 
+fn put_plugin(from: &Path, folder: &Path) -> Result<(), InstallError> {
+    let installed = programs::put(from, folder, "multus")?;
+    programs::remove_leftovers(folder);
+    tracing::info!(folder = %folder.display(), ?installed, "multus is installed");
+    Ok(())
+}
+
 /// Returns only with an error.
 async fn follow(keeper: &mut Keeper, options: &Options) -> ThinError {
     let mut said = String::new();
     loop {
-        // Before the configuration: the plugin needs it from the first pod on.
+        // Before the configuration: the plugin needs the kubeconfig from the first pod on.
         match options.credentials.renew() {
-            Ok(Renewed::Written) => {
-                tracing::info!(file = %options.credentials.target.display(), "kubeconfig written");
+            Ok(renewed) => {
                 said.clear();
-            }
-            Ok(Renewed::Unchanged) => said.clear(),
-            Err(error) if !keeper.is_in_place() => return error.into(),
-            Err(error) => {
-                let text = error.to_string();
-                if text != said {
-                    tracing::error!("the kubeconfig was not renewed: {text}");
-                    said = text;
+                if renewed == Renewed::Written {
+                    tracing::info!(file = %options.credentials.target.display(), "kubeconfig written");
                 }
             }
+            Err(error) if !keeper.is_in_place() => return error.into(),
+            Err(error) => say(&mut said, error.to_string()),
         }
-        if options.watch == Watch::Follow || !keeper.is_in_place() {
-            if let Err(error) = keeper.round() {
-                return error.into();
-            }
+        let is_due = options.watch == Watch::Follow || !keeper.is_in_place();
+        if is_due && let Err(error) = keeper.round() {
+            return error.into();
         }
         tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// Logs a failure once: the next rounds may fail in the same way.
+fn say(said: &mut String, text: String) {
+    if *said != text {
+        tracing::error!("the kubeconfig was not renewed: {text}");
+        *said = text;
     }
 }
 
