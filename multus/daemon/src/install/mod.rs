@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `programs` | how does a program replace an older one while that runs? |
 //! | `kubeconfig` | what are the plugins' credentials, and how are they renewed? |
+//! | `upkeep` | how do credentials and configuration stay up to date? |
 //! | `flags` | how do Go's command lines look? |
 //! | `thin` | which flags has upstream's entry point without a daemon, and what does it do? |
 //! | `once` | which flags have the commands that end? |
@@ -17,5 +18,7 @@ pub mod kubeconfig;
 mod once;
 pub mod programs;
 pub mod thin;
+mod upkeep;
 
 pub use entry::{Entry, EntryError};
+pub use upkeep::{Upkeep, UpkeepError, Watch};

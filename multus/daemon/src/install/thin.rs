@@ -10,11 +10,12 @@ use lexopt::Arg::{Long, Short};
 use node::daemon::{Command, Shutdown};
 
 use super::flags::{go_style, is_on, text};
-use super::kubeconfig::{Credentials, KubeconfigError, MOUNT, Renewed, Server, Trust};
+use super::kubeconfig::{Credentials, KubeconfigError, MOUNT, Server, Trust};
 use super::programs::{self, InstallError};
+use super::upkeep::{Upkeep, UpkeepError, Watch};
 use crate::primary::{
-    Auto, Election, Form, InlineForm, Isolation, KeepError, Keeper, LogLevel, LogTarget, Master, NameRule,
-    PERIOD, Settings, SettingsError, Source, VersionRule, version,
+    Auto, Election, Form, InlineForm, Isolation, LogLevel, LogTarget, Master, NameRule, PERIOD, Settings,
+    SettingsError, Source, VersionRule, version,
 };
 
 /// The text of `--help`.
@@ -87,15 +88,6 @@ pub enum PluginCopy {
     Skipped,
 }
 
-/// Whether the configuration follows the default network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watch {
-    /// It does.
-    Follow,
-    /// It is written once.
-    Once,
-}
-
 /// What happens to the configuration at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AtExit {
@@ -114,15 +106,15 @@ pub enum ThinError {
     /// A flag's value is wrong.
     #[error("--{0}")]
     Setting(#[from] SettingsError),
-    /// The kubeconfig cannot be written.
-    #[error("failed to create multus kubeconfig: {0}")]
-    Kubeconfig(#[from] KubeconfigError),
+    /// The variables of a pod are missing.
+    #[error(transparent)]
+    Server(#[from] KubeconfigError),
     /// The plugin cannot be installed.
     #[error("failed at multus copy: {0}")]
     Install(#[from] InstallError),
-    /// The configuration cannot be written.
-    #[error("failed to create multus config: {0}")]
-    Keep(#[from] KeepError),
+    /// The kubeconfig or the configuration cannot be written.
+    #[error(transparent)]
+    Upkeep(#[from] UpkeepError),
     /// The configuration cannot be removed.
     #[error("cannot remove the multus config: {0}")]
     Remove(#[from] node::files::FileError),
@@ -320,14 +312,14 @@ pub async fn run(options: Options, shutdown: Shutdown) -> Result<(), ThinError> 
     if let PluginCopy::To { from, folder } = &options.plugin {
         put_plugin(from, folder)?;
     }
-    let mut keeper = Keeper::new(options.settings.clone());
+    let mut upkeep = Upkeep::new(options.credentials, options.settings, options.watch);
     tokio::select! {
         biased;
         () = shutdown => {}
-        error = follow(&mut keeper, &options) => return Err(error),
+        error = follow(&mut upkeep) => return Err(error.into()),
     }
     if options.at_exit == AtExit::Remove {
-        keeper.remove()?;
+        upkeep.remove()?;
     }
     Ok(())
 }
@@ -340,33 +332,12 @@ fn put_plugin(from: &Path, folder: &Path) -> Result<(), InstallError> {
 }
 
 /// Returns only with an error.
-async fn follow(keeper: &mut Keeper, options: &Options) -> ThinError {
-    let mut said = String::new();
+async fn follow(upkeep: &mut Upkeep) -> UpkeepError {
     loop {
-        // Before the configuration: the plugin needs the kubeconfig from the first pod on.
-        match options.credentials.renew() {
-            Ok(renewed) => {
-                said.clear();
-                if renewed == Renewed::Written {
-                    tracing::info!(file = %options.credentials.target.display(), "kubeconfig written");
-                }
-            }
-            Err(error) if !keeper.is_in_place() => return error.into(),
-            Err(error) => say(&mut said, error.to_string()),
-        }
-        let is_due = options.watch == Watch::Follow || !keeper.is_in_place();
-        if is_due && let Err(error) = keeper.round() {
-            return error.into();
+        if let Err(error) = upkeep.round() {
+            return error;
         }
         tokio::time::sleep(PERIOD).await;
-    }
-}
-
-/// Logs a failure once: the next rounds may fail in the same way.
-fn say(said: &mut String, text: String) {
-    if *said != text {
-        tracing::error!("the kubeconfig was not renewed: {text}");
-        *said = text;
     }
 }
 
