@@ -55,7 +55,10 @@ const FOLDERS: &[(&str, &[&str])] = &[
     ),
     (
         "multus/daemon",
-        &["config", "options", "rights", "metrics", "cache", "events", "status", "serve", "run"],
+        &[
+            "primary", "install", "config", "options", "rights", "metrics", "cache", "events", "status",
+            "serve", "run",
+        ],
     ),
     (
         "whereabouts",

@@ -4,7 +4,6 @@
 
 CNI_BIN_DIR=${CNI_BIN_DIR:-/host/opt/cni/bin/}
 CNI_CONF_DIR=${CNI_CONF_DIR:-/host/etc/cni/net.d}
-WHEREABOUTS_RECONCILER_CRON=${WHEREABOUTS_RECONCILER_CRON:-30 4 * * *}
 KUBECONFIG_MODE=${KUBECONFIG_MODE:-600}
 SKIP_TLS_VERIFY=${SKIP_TLS_VERIFY:-false}
 SERVICE_ACCOUNT_PATH=${SERVICE_ACCOUNT_PATH:-/var/run/secrets/kubernetes.io/serviceaccount}
@@ -77,19 +76,24 @@ EOT
     unset wb_token
 }
 
-# wb_conf: writes the flat file, which says where the kubeconfig is, by its path on the node.
+# wb_conf: writes the flat file, which says where the kubeconfig is, by its path on the node. The schedule is there only if it was chosen:
+# nothing of ours needs it, and the plugin warns about it.
 wb_conf() {
     wb_host_folder=${wb_folder#/host}
-    case $wb_host_folder$WHEREABOUTS_RECONCILER_CRON in
+    wb_schedule=
+    case $wb_host_folder${WHEREABOUTS_RECONCILER_CRON:-} in
     *[\"\\]*) wb_die "CNI_CONF_DIR and WHEREABOUTS_RECONCILER_CRON must hold no quote and no backslash" ;;
     esac
+    if [ -n "${WHEREABOUTS_RECONCILER_CRON:-}" ]; then
+        wb_schedule="\"reconciler_cron_expression\": \"$WHEREABOUTS_RECONCILER_CRON\","
+    fi
     wb_put "$KUBECONFIG_MODE" whereabouts.conf <<EOT
 {
   "datastore": "kubernetes",
   "kubernetes": {
     "kubeconfig": "$wb_host_folder/whereabouts.kubeconfig"
   },
-  "reconciler_cron_expression": "$WHEREABOUTS_RECONCILER_CRON",
+  $wb_schedule
   "configuration_path": "$wb_host_folder"
 }
 EOT

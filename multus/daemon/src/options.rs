@@ -1,5 +1,6 @@
 //! The daemon's flags, and the environment variables that upstream's manifests set.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -12,6 +13,7 @@ use node::daemon::Command;
 use node::names::{DnsSubdomain, NameError};
 
 use crate::config::{ConfigError, DaemonConfig, LogLevel};
+use crate::install::{Plan, PlanError};
 
 /// The text of `--help`.
 pub const USAGE: &str = "\
@@ -47,6 +49,8 @@ pub struct Options {
     pub log_level: LogLevel,
     /// What the configuration file asks for and does not get.
     pub warnings: Vec<String>,
+    /// The plugin's configuration and kubeconfig, if the file asks for them.
+    pub upkeep: Option<Plan>,
 }
 
 /// Why the flags, variables or the file are invalid.
@@ -61,6 +65,9 @@ pub enum OptionsError {
     /// The configuration file cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The configuration file asks for a plugin's configuration that cannot be made.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
 }
 
 /// The variables that matter.
@@ -68,13 +75,16 @@ pub enum OptionsError {
 pub struct Environment {
     /// `MULTUS_NODE_NAME`, or `NODENAME`.
     pub node_name: Option<String>,
+    /// The variables of the kubelet that name the API server: `KUBERNETES_SERVICE_PROTOCOL`, `_HOST` and `_PORT`.
+    pub service: BTreeMap<String, String>,
 }
 
 impl Environment {
     /// The variables of this process.
     pub fn of_process() -> Self {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        Environment { node_name: set("MULTUS_NODE_NAME").or_else(|| set("NODENAME")) }
+        let service = std::env::vars().filter(|(name, _)| name.starts_with("KUBERNETES_SERVICE_")).collect();
+        Environment { node_name: set("MULTUS_NODE_NAME").or_else(|| set("NODENAME")), service }
     }
 }
 
@@ -106,6 +116,7 @@ pub fn parse(
         Some(path) => DaemonConfig::read(&path)?,
         None => DaemonConfig::read_default()?,
     };
+    let upkeep = upkeep(&config, &environment.service)?;
     // As upstream: the port is open on every address of the node.
     let metrics = config.metrics_port.map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
     Ok(Command::Run(Options {
@@ -116,7 +127,18 @@ pub fn parse(
         connections: connections.or(config.connection_limit).unwrap_or(CONNECTIONS),
         log_level: config.log_level,
         warnings: config.warnings,
+        upkeep,
     }))
+}
+
+/// A file that says where the plugin's configuration goes asks for it, as upstream's file does. A daemon without such a key serves only.
+fn upkeep(config: &DaemonConfig, service: &BTreeMap<String, String>) -> Result<Option<Plan>, PlanError> {
+    if config.install.is_empty() {
+        return Ok(None);
+    }
+    let keys =
+        config.install.iter().chain(&config.conf).map(|(key, value)| (key.clone(), value.clone())).collect();
+    Plan::of_daemon_config(&keys, &|name| service.get(name).cloned()).map(Some)
 }
 
 /// Go's flags may begin with one dash: `-config PATH`.
@@ -148,7 +170,9 @@ mod tests {
     use super::*;
 
     fn run(args: &[&str], node: Option<&str>) -> Result<Options, OptionsError> {
-        let environment = Environment { node_name: node.map(str::to_owned) };
+        let service = [("KUBERNETES_SERVICE_HOST", "10.96.0.1"), ("KUBERNETES_SERVICE_PORT", "443")];
+        let service = service.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let environment = Environment { node_name: node.map(str::to_owned), service };
         match parse(args.iter().map(OsString::from), environment)? {
             Command::Run(options) => Ok(options),
             other => panic!("{other:?}"),
@@ -180,6 +204,24 @@ mod tests {
         assert_eq!((options.listen, options.connections.get()), (Some("127.0.0.1:1".parse().unwrap()), 9));
         assert_eq!(options.node.unwrap().as_str(), "n2");
         assert_eq!(options.credentials, Credentials::Kubeconfig("/k".into()));
+    }
+
+    #[test]
+    fn a_file_with_a_key_of_the_installer_asks_for_the_plugins_configuration() {
+        let (_folder, path) = file(r#"{"socketDir": "/s", "cniVersion": "0.3.1"}"#);
+        assert_eq!(run(&["--config", &path], None).unwrap().upkeep, None);
+        let (_folder, path) =
+            file(r#"{"cniConfigDir": "/host/etc/cni/net.d", "multusAutoconfigDir": "/a", "binDir": "/b"}"#);
+        let plan = run(&["--config", &path], None).unwrap().upkeep.unwrap();
+        assert_eq!(plan.credentials.target.to_str(), Some("/host/etc/cni/net.d/multus.d/multus.kubeconfig"));
+        assert_eq!(plan.credentials.server.to_string(), "https://10.96.0.1:443");
+        assert_eq!(plan.settings.conf_dir.to_str(), Some("/host/etc/cni/net.d"));
+        let (_folder, path) = file(r#"{"multusConfigFile": "auto", "cniVersion": "9.9"}"#);
+        let error = run(&["--config", &path], None).unwrap_err();
+        assert!(error.to_string().contains("cniVersion"), "{error}");
+        let (_folder, path) = file(r#"{"multusMasterCNI": "x.conf"}"#);
+        let outside = parse(["--config".into(), path.into()], Environment::default()).unwrap_err();
+        assert!(outside.to_string().contains("KUBERNETES_SERVICE_HOST"), "{outside}");
     }
 
     #[test]

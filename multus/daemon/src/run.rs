@@ -1,19 +1,18 @@
 //! The daemon from its start to its end.
 
 use std::fs::DirBuilder;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use node::client::{ApiClient, ConnectError, Timeouts};
-use node::daemon::{self, Background, HttpBindError, Pages, Readiness};
+use node::daemon::{self, Background, Pages, Readiness};
 use node::deadline::Deadline;
 use node::rpc::{self, BindError};
-use tokio::net::TcpListener;
 
 use crate::cache::{Cache, Contact, follow_definitions, follow_pods};
 use crate::events::Events;
+use crate::install::{InPlace, Upkeep, Watch};
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::serve::Service;
@@ -31,9 +30,6 @@ pub enum DaemonError {
     /// The socket for plugins cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The port for metrics and health cannot be opened.
-    #[error(transparent)]
-    Http(#[from] HttpBindError),
 }
 
 /// Serves until `shutdown`.
@@ -61,12 +57,16 @@ pub(crate) async fn serve(
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     }
     let listener = rpc::bind(&options.socket)?.limit(options.connections);
-    let http = match options.listen {
-        Some(address) => Some(bind_http(address).await?),
-        None => None,
-    };
-
     let mut background = Background::default();
+    let conf = match options.upkeep {
+        Some(plan) => {
+            let upkeep = Upkeep::new(plan.credentials, plan.settings, Watch::Follow);
+            let in_place = upkeep.in_place();
+            background.spawn(upkeep.run());
+            Conf::Kept(in_place)
+        }
+        None => Conf::OfAnother,
+    };
     background.spawn(follow_definitions(cache.clone(), api.clone()));
     match options.node.clone() {
         Some(node) => {
@@ -81,10 +81,10 @@ pub(crate) async fn serve(
     let (merger, sender) = (statuses.clone(), events.clone());
     background.spawn(async move { merger.run_merges().await });
     background.spawn(async move { sender.run().await });
-    if let Some(http) = http {
+    if let Some(address) = options.listen {
         let (cache, node) = (cache.clone(), options.node.clone());
-        let ready = Box::new(move || readiness(&cache, node.is_some()));
-        background.spawn(daemon::serve_http(http, Pages { metrics: registry, ready }));
+        let ready = Box::new(move || readiness(&cache, node.is_some(), &conf));
+        background.spawn(daemon::serve_http_at(address, Pages { metrics: registry, ready }));
     }
     let node = options.node.as_ref().map_or("unknown", AsRef::as_ref);
     tracing::info!(node, socket = %options.socket.display(), connections = options.connections, "serving");
@@ -99,18 +99,25 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-/// Listens on `address`. `[::]` stands for all addresses of the node, also where it has no IPv6.
-async fn bind_http(address: SocketAddr) -> Result<TcpListener, HttpBindError> {
-    match daemon::bind_http(address).await {
-        Err(_) if address.ip().is_unspecified() && address.is_ipv6() => {
-            daemon::bind_http((Ipv4Addr::UNSPECIFIED, address.port()).into()).await
-        }
-        bound => bound,
-    }
+/// Who writes the plugin's configuration.
+enum Conf {
+    /// This daemon. The value says whether it is in place.
+    Kept(InPlace),
+    /// Another program.
+    OfAnother,
 }
 
 /// The daemon is ready once the API server has said something about each kind of object that it caches: until then every request waits for it.
-fn readiness(cache: &Cache, follows_pods: bool) -> Readiness {
+///
+/// If it writes the plugin's configuration, that must be in place: before, pods start without multus.
+fn readiness(cache: &Cache, follows_pods: bool, conf: &Conf) -> Readiness {
+    if let Conf::Kept(in_place) = conf
+        && !in_place.is_true()
+    {
+        return Readiness::NotReady(
+            "00-multus.conf is not in place yet: the log says what is waited for".to_owned(),
+        );
+    }
     let expected = |(kind, _): &(&str, Contact)| follows_pods || *kind != "pods";
     match cache.contact().into_iter().filter(expected).find(|(_, contact)| *contact == Contact::None) {
         Some((kind, _)) => Readiness::NotReady(format!("the API server has not listed the {kind} yet")),

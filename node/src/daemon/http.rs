@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -31,6 +31,8 @@ const MAX_HEAD: usize = 16 << 10;
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// The longest life of a connection: one request and its response.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(15);
+/// The wait after the address was taken.
+const BIND_RETRY: Duration = Duration::from_secs(1);
 /// The wait after accept(2) failed, as without file descriptors or memory.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -81,12 +83,36 @@ pub fn metrics_text(registry: &Registry) -> String {
     text
 }
 
-/// Listens on `address`.
+/// Listens on `address`. `[::]` stands for all addresses of the node, also where it has no IPv6.
 ///
 /// # Errors
 /// [`HttpBindError`].
 pub async fn bind_http(address: SocketAddr) -> Result<TcpListener, HttpBindError> {
-    TcpListener::bind(address).await.map_err(|source| HttpBindError { address, source })
+    let bound = match TcpListener::bind(address).await {
+        Err(_) if address == SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port())) => {
+            TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()))).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| HttpBindError { address, source })
+}
+
+/// Serves the pages on `address` as soon as it is free. Never returns.
+///
+/// During an update the node's earlier daemon still has the port, while the new one has the plugins' socket already. If the port never gets
+/// free, the log says so and the kubelet's probes fail.
+pub async fn serve_http_at(address: SocketAddr, pages: Pages) {
+    let mut was_taken = false;
+    let listener = loop {
+        match bind_http(address).await {
+            Ok(listener) => break listener,
+            Err(error) if !was_taken => tracing::warn!(%error, "trying again every second"),
+            Err(_) => {}
+        }
+        was_taken = true;
+        tokio::time::sleep(BIND_RETRY).await;
+    };
+    serve_http(listener, pages).await;
 }
 
 /// Serves the pages. Never returns; dropping it closes all connections.

@@ -18,7 +18,6 @@ pub mod serve;
 mod tombstones;
 pub mod upstream;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -97,7 +96,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     };
     if let Some(address) = options.listen {
         let pages = Pages { metrics: registry, ready: Box::new(move || readiness(leadership.as_ref())) };
-        background.spawn(serve_pages(address, pages));
+        background.spawn(daemon::serve_http_at(address, pages));
     }
     tracing::info!(node = %options.node, %namespace, socket = %options.socket.display(), "serving");
     let answer = move |request| {
@@ -106,21 +105,6 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     };
     daemon::serve(listener, answer, background, ended(options.lifetime, shutdown)).await;
     Ok(())
-}
-
-/// Serves the pages as soon as the port is free. During an update the node's earlier daemon still has it, and this one has the plugins' socket
-/// already. If the port never gets free, the kubelet's probes fail.
-async fn serve_pages(address: SocketAddr, pages: Pages) {
-    let mut was_taken = false;
-    loop {
-        match daemon::bind_http(address).await {
-            Ok(listener) => return daemon::serve_http(listener, pages).await,
-            Err(error) if !was_taken => tracing::warn!(%error, "trying again every second"),
-            Err(_) => {}
-        }
-        was_taken = true;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
 }
 
 async fn ended(lifetime: Lifetime, shutdown: impl Future<Output = ()>) {

@@ -21,4 +21,4 @@ pub mod thin;
 mod upkeep;
 
 pub use entry::{Entry, EntryError};
-pub use upkeep::{Upkeep, UpkeepError, Watch};
+pub use upkeep::{InPlace, Plan, PlanError, Upkeep, UpkeepError, Watch};

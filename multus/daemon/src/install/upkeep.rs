@@ -1,9 +1,13 @@
 //! What a node needs at any time: a kubeconfig with a valid token, and `00-multus.conf` in step with the default network.
 
-use node::files::FileError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::kubeconfig::{Credentials, KubeconfigError, Renewed};
-use crate::primary::{KeepError, Keeper, PERIOD, Settings};
+use node::files::FileError;
+use serde_json::{Map, Value};
+
+use super::kubeconfig::{Credentials, KubeconfigError, MOUNT, Renewed, Server, Trust};
+use crate::primary::{KUBECONFIG, KeepError, Keeper, PERIOD, Settings, SettingsError};
 
 /// Keeps both up to date.
 #[derive(Debug)]
@@ -11,8 +15,20 @@ pub struct Upkeep {
     credentials: Credentials,
     keeper: Keeper,
     watch: Watch,
+    in_place: InPlace,
     /// What was logged last. Each round would log the same otherwise.
     said: String,
+}
+
+/// Whether the configuration is in place, for others to see.
+#[derive(Debug, Clone, Default)]
+pub struct InPlace(Arc<AtomicBool>);
+
+impl InPlace {
+    /// Whether it is.
+    pub fn is_true(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Whether the configuration follows the default network.
@@ -35,10 +51,61 @@ pub enum UpkeepError {
     Keep(#[from] KeepError),
 }
 
+/// What is kept up to date.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The kubeconfig.
+    pub credentials: Credentials,
+    /// The configuration.
+    pub settings: Settings,
+}
+
+impl Plan {
+    /// The plan of a daemon with this configuration: its kubeconfig has the token of the pod. `lookup` reads environment variables.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn of_daemon_config(
+        config: &Map<String, Value>,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, PlanError> {
+        let settings = Settings::of_daemon_config(config)?;
+        let credentials = Credentials {
+            server: Server::of_environment(lookup)?,
+            token: format!("{MOUNT}/token").into(),
+            trust: Trust::Authority(format!("{MOUNT}/ca.crt").into()),
+            target: settings.conf_dir.join(KUBECONFIG),
+        };
+        Ok(Self { credentials, settings })
+    }
+}
+
+/// A daemon's configuration gives no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A key is wrong.
+    #[error("daemon configuration: {0}")]
+    Setting(#[from] SettingsError),
+    /// The variables of a pod are missing.
+    #[error("the plugin's kubeconfig: {0}")]
+    Server(#[from] KubeconfigError),
+}
+
 impl Upkeep {
     /// Writes nothing yet.
     pub fn new(credentials: Credentials, settings: Settings, watch: Watch) -> Self {
-        Self { credentials, keeper: Keeper::new(settings), watch, said: String::new() }
+        Self {
+            credentials,
+            keeper: Keeper::new(settings),
+            watch,
+            in_place: InPlace::default(),
+            said: String::new(),
+        }
+    }
+
+    /// Whether the configuration is in place: a value that follows.
+    pub fn in_place(&self) -> InPlace {
+        self.in_place.clone()
     }
 
     /// One round: writes what is not right.
@@ -60,6 +127,7 @@ impl Upkeep {
         if self.watch == Watch::Follow || !self.keeper.is_in_place() {
             self.keeper.round()?;
         }
+        self.in_place.0.store(self.keeper.is_in_place(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -86,5 +154,62 @@ impl Upkeep {
             tracing::error!("{text}");
             self.said = text;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use node::files::write_atomic;
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str) -> Option<String> {
+        match name {
+            "KUBERNETES_SERVICE_HOST" => Some("10.96.0.1".into()),
+            "KUBERNETES_SERVICE_PORT" => Some("443".into()),
+            _ => None,
+        }
+    }
+
+    /// A node without a default network, and a pod without a token.
+    fn node() -> (tempfile::TempDir, Upkeep) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = json!({"cniConfigDir": folder.path(), "multusAutoconfigDir": folder.path()});
+        let mut plan = Plan::of_daemon_config(config.as_object().unwrap(), &pod).unwrap();
+        plan.credentials.token = folder.path().join("token");
+        plan.credentials.trust = Trust::Anybody;
+        (folder, Upkeep::new(plan.credentials, plan.settings, Watch::Follow))
+    }
+
+    fn write(folder: &tempfile::TempDir, name: &str, text: &str) {
+        write_atomic(&folder.path().join(name), text.as_bytes(), 0o600).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_goes_on_until_token_and_default_network_are_there() {
+        let (folder, upkeep) = node();
+        let (in_place, conf) = (upkeep.in_place(), folder.path().join("00-multus.conf"));
+        let task = tokio::spawn(upkeep.run());
+        tokio::time::sleep(2 * PERIOD).await;
+        write(&folder, "token", "t");
+        tokio::time::sleep(2 * PERIOD).await;
+        assert!(folder.path().join(KUBECONFIG).exists() && !conf.exists() && !in_place.is_true());
+        write(&folder, "10-p.conf", r#"{"cniVersion":"0.3.1","name":"p","type":"t"}"#);
+        tokio::time::sleep(2 * PERIOD).await;
+        assert!(conf.exists() && in_place.is_true());
+        task.abort();
+    }
+
+    #[test]
+    fn a_missing_token_is_an_error_before_and_a_log_entry_after_the_start() {
+        let (folder, mut upkeep) = node();
+        assert!(matches!(upkeep.round(), Err(UpkeepError::Kubeconfig(_))));
+        write(&folder, "token", "t");
+        write(&folder, "10-p.conf", r#"{"cniVersion":"0.3.1","name":"p","type":"t"}"#);
+        upkeep.round().unwrap();
+        std::fs::remove_file(folder.path().join("token")).unwrap();
+        upkeep.round().unwrap();
+        assert!(folder.path().join(KUBECONFIG).exists());
     }
 }

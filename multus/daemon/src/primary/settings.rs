@@ -316,7 +316,6 @@ impl Settings {
         if file != "auto" {
             return Ok(Self { conf_dir, source: Source::File(file.into()) });
         }
-        LogLevel::parse(read("logLevel")?)?;
         let folder = read("multusAutoconfigDir")?;
         let folder = if folder.is_empty() { conf_dir.clone() } else { folder.into() };
         let version = version("cniVersion", read("cniVersion")?)?;
@@ -465,7 +464,6 @@ mod tests {
             (json!({"multusMasterCNI": "/etc/x.conf"}), "multusMasterCNI"),
             (json!({"overrideNetworkName": "yes"}), "overrideNetworkName"),
             (json!({"capabilities": {"a": 1}}), "capabilities"),
-            (json!({"logLevel": "loud"}), "debug/verbose/error/panic, did not understand: \"loud\""),
             (json!({"forceCNIVersion": true}), "forceCNIVersion"),
         ] {
             let error = of(config).unwrap_err().to_string();

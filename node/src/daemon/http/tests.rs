@@ -64,6 +64,20 @@ async fn every_request_gets_the_current_values() {
     assert_eq!(get(&server, "/etc/passwd").await.0, "404");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_taken_port_is_waited_for() {
+    let earlier = bind_http("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = earlier.local_addr().unwrap();
+    let pages = Pages { metrics: Registry::default(), ready: Box::new(|| Readiness::Ready) };
+    let task = tokio::spawn(serve_http_at(address, pages));
+    tokio::time::sleep(3 * SECOND).await;
+    assert!(!task.is_finished());
+    drop(earlier);
+    tokio::time::sleep(3 * SECOND).await;
+    let server = Server { address, requests: Counter::default(), task };
+    assert_eq!(get(&server, "/healthz").await, expected("200", "ok\n"));
+}
+
 #[tokio::test]
 async fn metrics_are_open_metrics() {
     let server = start(Readiness::Ready).await;
