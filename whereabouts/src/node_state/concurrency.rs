@@ -1,4 +1,4 @@
-//! Counts the concurrent callers of a pool on this node.
+//! Counts the concurrent callers of a pool on this node, and gives them turns.
 //!
 //! Each caller locks one byte of a file, the first free one: its slot. The locks are OFD locks (`F_OFD_SETLK`, fcntl(2)): they belong to the
 //! open file, so two callers in one process have different slots too. The kernel drops them when the file is closed, also if the process is
@@ -29,11 +29,7 @@ pub struct Slot {
 impl Slot {
     /// Locks the first free slot in `file`, which is created if necessary.
     pub fn lock(file: &Path) -> Slot {
-        let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file);
-        let make_parent = || file.parent().and_then(|parent| std::fs::create_dir_all(parent).ok());
-        // The parent nearly always exists: it is made only after the first open failed.
-        let opened = open().ok().or_else(|| make_parent().and_then(|()| open().ok()));
-        let Some(file) = opened else { return Slot { file: None, number: 0 } };
+        let Some(file) = opened(file) else { return Slot { file: None, number: 0 } };
         let number = (0..SLOTS).find(|number| lock(&file, *number)).unwrap_or(SLOTS);
         Slot { file: Some(file), number }
     }
@@ -45,6 +41,33 @@ impl Slot {
         let size = if is_of_many { CallerCount::Many } else { CallerCount::Few };
         ConcurrentCallers { ahead: self.number.into(), size }
     }
+}
+
+/// Whose turn it is.
+#[derive(Debug)]
+pub enum Turn {
+    /// The caller's, until the file is closed.
+    Own(#[allow(dead_code, reason = "held for its lock")] File),
+    /// Another caller's.
+    Others,
+    /// The file cannot be opened.
+    Unknown,
+}
+
+/// Takes the turn that `file` stands for, if no other caller has it. The file is created if necessary.
+pub fn turn(file: &Path) -> Turn {
+    match opened(file) {
+        Some(file) if lock(&file, 0) => Turn::Own(file),
+        Some(_) => Turn::Others,
+        None => Turn::Unknown,
+    }
+}
+
+fn opened(file: &Path) -> Option<File> {
+    let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file);
+    let make_parent = || file.parent().and_then(|parent| std::fs::create_dir_all(parent).ok());
+    // The parent nearly always exists: it is made only after the first open failed.
+    open().ok().or_else(|| make_parent().and_then(|()| open().ok()))
 }
 
 /// Locks a slot without waiting. False if another caller has it.

@@ -7,6 +7,7 @@ use node::client::ApiError;
 
 use super::concurrency::Slot;
 use super::hints::HintStore;
+use super::single_flight::single_flight;
 use crate::crd::ip_pool::SeparateUse;
 use crate::pool::candidates::{CandidateCursor, CandidateSource, Listing};
 use crate::pool::choose::NoCandidate;
@@ -43,7 +44,7 @@ impl CandidateSource for HintStore {
             owner: (claimant.podref.clone(), claimant.if_name.clone()),
             start: hints.start,
             search: Search::new(hints),
-            slot: self.lock_slot(name),
+            slot: self.take_slot(name),
         }
     }
 
@@ -53,13 +54,14 @@ impl CandidateSource for HintStore {
         adopt: impl Future<Output = Result<SeparateUse, ApiError>> + Send,
     ) -> Result<SeparateUse, ApiError> {
         let name = pool.name.as_str();
-        let cached = self.adopted(name).filter(|cached| cached.suffices_for(pool.overlapping));
-        if let Some(separate_use) = cached {
-            return Ok(separate_use);
-        }
-        let separate_use = adopt.await?;
-        self.set_adopted(name, separate_use);
-        Ok(separate_use)
+        self.lock_slot(name);
+        let cached = || self.adopted(name).filter(|cached| cached.suffices_for(pool.overlapping));
+        let ask = async {
+            let separate_use = adopt.await?;
+            self.set_adopted(name, separate_use);
+            Ok(separate_use)
+        };
+        single_flight(&self.adopting(name), cached, ask).await
     }
 
     fn used(&self, _pool: &Pool) -> Option<u128> {

@@ -10,9 +10,12 @@
 //! | `spread-POOL` | the window that a call needed a moment ago, because of conflicts with other callers |
 //! | `adopted-POOL` | the pool is adopted; its [`SeparateUse`] |
 //! | `slots-POOL` | the slots of concurrent callers, see `concurrency` |
+//! | `adopting-POOL` | the lock of the call that asks whether the pool is adopted, see `single_flight` |
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::concurrency::Slot;
@@ -34,12 +37,14 @@ const UNREADABLE: &str = "unclear";
 #[derive(Clone, Debug)]
 pub struct HintStore {
     folder: PathBuf,
+    /// The slots that this call has locked and not yet used, by pool.
+    slots: Arc<Mutex<BTreeMap<String, Slot>>>,
 }
 
 impl HintStore {
     /// The hint files below the directory `state`.
     pub fn open(state: &Path) -> Self {
-        HintStore { folder: state.join("hints") }
+        HintStore { folder: state.join("hints"), slots: Arc::default() }
     }
 
     /// The hints of a pool for this interface of this pod.
@@ -127,9 +132,30 @@ impl HintStore {
         self.replace(&adopted_file(pool), &text);
     }
 
-    /// Locks a slot among the concurrent callers of a pool.
-    pub(crate) fn lock_slot(&self, pool: &str) -> Slot {
+    /// Locks a slot among the concurrent callers of a pool, for the later [`HintStore::take_slot`]. Locked before the first request: while it is
+    /// under way, callers that started at the same time learn of each other.
+    pub(crate) fn lock_slot(&self, pool: &str) {
+        self.slots().entry(pool.to_owned()).or_insert_with(|| self.new_slot(pool));
+    }
+
+    /// The locked slot, or a new one.
+    pub(crate) fn take_slot(&self, pool: &str) -> Slot {
+        let locked = self.slots().remove(pool);
+        locked.unwrap_or_else(|| self.new_slot(pool))
+    }
+
+    /// The lock of the call that asks whether the pool is adopted.
+    pub(crate) fn adopting(&self, pool: &str) -> PathBuf {
+        self.folder.join(format!("adopting-{pool}"))
+    }
+
+    fn new_slot(&self, pool: &str) -> Slot {
         Slot::lock(&self.folder.join(format!("slots-{pool}")))
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
+        // A panic elsewhere leaves the map as it is, and it is complete.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_address(&self, name: &str) -> Option<IpAddr> {

@@ -6,3 +6,4 @@ mod file_names;
 pub mod hints;
 pub(crate) mod namespace;
 pub mod record;
+mod single_flight;

@@ -14,8 +14,8 @@
 //!
 //! | conflicts in this call | window of few callers | window of many callers |
 //! |---|---|---|
-//! | 0, 1, 2 | 0 | 1,024; 8,192; 65,536 |
-//! | 3, 4, 5, ... | 64; 512; 4,096; ... | 524,288; ... |
+//! | 0, 1, 2 | 0 | 4,096; 32,768; 262,144 |
+//! | 3, 4, 5, ... | 64; 512; 4,096; ... | 2,097,152; ... |
 //!
 //! Each further conflict makes the window eight times as wide, up to 2^30.
 
@@ -29,8 +29,8 @@ use crate::addr::range::{Allocatable, RangeSpec};
 /// After this number of conflicts a caller without a list of the claims lists them: the pool is full, or nearly.
 pub(crate) const CONFLICTS_BEFORE_LIST: usize = 10;
 
-/// The first window of many callers. Some hundreds of callers on a few dozen nodes rarely choose the same address of 1,024.
-const MANY_CALLERS_WINDOW: u32 = 1 << 10;
+/// The first window of many callers. Of 200 callers on 20 nodes some five choose an address that another one has chosen, in a pool of that size.
+const MANY_CALLERS_WINDOW: u32 = 1 << 12;
 
 /// The first window of few callers, used after the first [`CONFLICTS_IN_ORDER`] conflicts.
 const FEW_CALLERS_WINDOW: u32 = 64;

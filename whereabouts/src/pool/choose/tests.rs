@@ -110,7 +110,7 @@ fn the_window_grows_with_conflicts_and_with_callers() {
     assert_eq!([0, 1, 2, 3, 4, 5].map(few), [0, 0, 0, 64, 512, 4096]);
     assert_eq!(few(usize::MAX), 1 << 30);
     let many = |conflicts| spread(0, CallerCount::Many, conflicts);
-    assert_eq!([0, 1, 2].map(many), [1024, 8192, 65536]);
+    assert_eq!([0, 1, 2].map(many), [4096, 32_768, 262_144]);
     assert_eq!(spread(4096, CallerCount::Few, 0), 4096, "the window that other calls needed a moment ago");
     assert_eq!(spread(4096, CallerCount::Many, 1), 32768);
     assert_eq!([1, 3, 4].map(CallerCount::of), [CallerCount::Few, CallerCount::Few, CallerCount::Many]);

@@ -163,3 +163,22 @@ fn a_start_hint_is_raised_unless_it_changed_meanwhile() {
     assert_eq!(raised(Some(ip("10.0.0.3")), start, next), None, "an address was released");
     assert_eq!(raised(Some(ip("10.0.0.3")), None, next), None);
 }
+
+/// A burst: ten pods on each of twenty nodes, whose calls know nothing but that they are many on their node.
+#[test]
+fn callers_on_many_nodes_that_start_at_the_same_moment_rarely_meet() {
+    let (pool, mut held) = (pool("10.0.0.0/16"), BTreeSet::new());
+    let many = ConcurrentCallers { ahead: 0, size: CallerCount::Many };
+    let mut conflicts = 0;
+    let mut calls: Vec<(Node, Call)> = Vec::new();
+    for number in 0..200 {
+        let node = Node { random: number << 32, ..Node::default() };
+        let call = node.call();
+        calls.push((node, call));
+    }
+    while !calls.is_empty() {
+        calls.retain_mut(|(node, call)| !node.attempt(call, &pool, many, &mut held));
+        conflicts += calls.len();
+    }
+    assert!(held.len() == 200 && conflicts <= 20, "{conflicts} conflicts");
+}
