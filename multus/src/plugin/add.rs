@@ -7,8 +7,10 @@ use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::api::Api;
+use super::devices::{Sources, with_devices};
 use crate::conf::DefaultNetworks;
 use crate::error::Error;
+use crate::kubelet::Kubelet;
 use crate::plan::{self, Delegate, RuntimeRequest};
 use crate::report;
 use crate::request::{self, AttachmentRequest, Definitions, NetworkRequest, Pod, RequestError};
@@ -19,6 +21,8 @@ use crate::run::{Attach, Attached};
 pub(crate) struct Add<'a> {
     /// The attachment of the sandbox.
     pub(crate) attach: Attach<'a>,
+    /// The kubelet of the node.
+    pub(crate) kubelet: &'a Kubelet,
 }
 
 impl Add<'_> {
@@ -78,7 +82,8 @@ impl Add<'_> {
             if_name: &self.attach.attachment.if_name,
             runtime_config: &self.attach.conf.runtime_config,
         };
-        let mut networks = networks?;
+        let sources = Sources { kubelet: self.kubelet, pod: self.attach.pod };
+        let mut networks = with_devices(networks?, &sources, self.attach.deadline)?.networks;
         let auxiliary = request::auxiliary_network(self.attach.conf)?;
         networks.extend(auxiliary.map(|network| (network, AttachmentRequest::default())));
         Ok(plan::plan(runtime, networks)?)

@@ -72,7 +72,13 @@ impl Api {
     }
 
     fn new(daemon: Option<Daemon>, credentials: Option<Credentials>) -> Api {
-        Api { daemon: RefCell::new(daemon), credentials, direct: OnceCell::new(), last_read: None, events: Vec::new() }
+        Api {
+            daemon: RefCell::new(daemon),
+            credentials,
+            direct: OnceCell::new(),
+            last_read: None,
+            events: Vec::new(),
+        }
     }
 
     /// An API with the client that `client` makes, and `daemon` before it.
@@ -193,16 +199,16 @@ impl Direct {
 
 /// A runtime whose end does not wait for its threads.
 #[derive(Debug)]
-struct OwnRuntime(Option<Runtime>);
+pub(super) struct OwnRuntime(Option<Runtime>);
 
 impl OwnRuntime {
-    fn new() -> Result<Self, Error> {
+    pub(super) fn new() -> Result<Self, Error> {
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_io().enable_time().thread_keep_alive(IDLE_THREAD).build();
         Ok(OwnRuntime(Some(runtime.map_err(Error::Runtime)?)))
     }
 
-    fn block_on<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
         let runtime = self.0.as_ref().ok_or_else(|| Error::Runtime(std::io::Error::other("it is shut down")));
         Ok(runtime?.block_on(work))
     }

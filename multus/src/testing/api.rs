@@ -33,6 +33,16 @@ impl FakeApi {
         self
     }
 
+    /// With a NetworkAttachmentDefinition at `namespace/name` whose attachments get devices of `resource`.
+    pub(crate) fn with_device_nad(self, at: &str, config: &Value, resource: &str) -> FakeApi {
+        let (namespace, name) = at.split_once('/').unwrap();
+        let key = Key::new("network-attachment-definitions.k8s.cni.cncf.io", namespace, name);
+        let annotations = json!({"k8s.v1.cni.cncf.io/resourceName": resource});
+        let spec = json!({"config": config.to_string()});
+        self.0.put(&key, json!({"metadata": {"annotations": annotations}, "spec": spec}));
+        self
+    }
+
     /// Changes the pod. It gets a new resourceVersion.
     pub(crate) fn edit_pod(&self, edit: impl FnOnce(&mut Value)) {
         self.0.edit(&pod_key(), edit);
