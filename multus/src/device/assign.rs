@@ -1,8 +1,10 @@
 //! Which network gets which device.
 
+use std::collections::BTreeMap;
+
 use cni::CniError;
 
-use super::devices::Devices;
+use super::devices::{Allocation, Devices};
 use crate::network::Network;
 use crate::request::AttachmentRequest;
 
@@ -22,6 +24,12 @@ pub(crate) enum DeviceError {
         /// How many devices of it the pod has.
         count: usize,
     },
+    /// The devices of the pod's claims cannot be determined.
+    #[error("getKubernetesDelegate: failed to get resourceMap from DRA client: {reason}")]
+    Claim {
+        /// What is wrong with which claim or device.
+        reason: String,
+    },
     /// The device cannot be written into the configuration.
     #[error("network {network}: {source}")]
     Configuration {
@@ -37,6 +45,27 @@ pub(crate) enum DeviceError {
 pub(crate) struct Assigned {
     /// The networks in their order.
     pub(crate) networks: Vec<(Network, AttachmentRequest)>,
+    /// Which of them have a device of a claim.
+    pub(crate) claimed: Vec<ClaimedNetwork>,
+}
+
+/// A network with a device of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClaimedNetwork {
+    /// The place of the network, from 0.
+    pub(crate) at: usize,
+    /// Its device.
+    pub(crate) allocation: Allocation,
+}
+
+/// Whether `devices` has one for each network that needs one.
+pub(crate) fn suffice(devices: &Devices, networks: &[(Network, AttachmentRequest)]) -> bool {
+    let mut needed: BTreeMap<&str, usize> = BTreeMap::new();
+    for resource in networks.iter().filter_map(|(network, _)| network.resource_name.as_deref()) {
+        let count = needed.entry(resource).or_default();
+        *count = count.saturating_add(1);
+    }
+    needed.iter().all(|(resource, count)| devices.count(resource) >= *count)
 }
 
 /// Gives each network that names a resource the next device of it. No two networks of a pod get the same device, wherever the pod or the
@@ -46,8 +75,8 @@ pub(crate) fn assign(
     mut devices: Devices,
 ) -> Result<Assigned, DeviceError> {
     let all = devices.clone();
-    let mut assigned = Assigned { networks: Vec::with_capacity(networks.len()) };
-    for (network, request) in networks {
+    let mut assigned = Assigned { networks: Vec::with_capacity(networks.len()), claimed: Vec::new() };
+    for (at, (network, request)) in networks.into_iter().enumerate() {
         let Some(resource) = network.resource_name.clone() else {
             assigned.networks.push((network, request));
             continue;
@@ -55,6 +84,8 @@ pub(crate) fn assign(
         let label = network.label.clone();
         match devices.take(&resource) {
             Some(device) => {
+                let claimed = device.allocation.map(|allocation| ClaimedNetwork { at, allocation });
+                assigned.claimed.extend(claimed);
                 let network = network
                     .with_device(&device.id)
                     .map_err(|source| DeviceError::Configuration { network: label, source })?;
@@ -89,7 +120,7 @@ mod tests {
 
     fn devices(ids: &[&str]) -> Devices {
         let mut devices = Devices::default();
-        ids.iter().for_each(|id| devices.add(NIC, Device { id: (*id).to_owned() }));
+        ids.iter().for_each(|id| devices.add(NIC, Device::of_plugin(*id)));
         devices
     }
 
@@ -127,6 +158,14 @@ mod tests {
              claim"
         );
         assert!(assigned(networks(), Devices::default()).is_err());
+    }
+
+    #[test]
+    fn devices_suffice_if_each_network_gets_one() {
+        let two = [of(Some(NIC), None), of(None, None), of(Some(NIC), None)];
+        assert!(suffice(&devices(&["1", "2"]), &two));
+        assert!(!suffice(&devices(&["1"]), &two) && !suffice(&Devices::default(), &two));
+        assert!(suffice(&Devices::default(), &[of(None, None)]));
     }
 
     #[test]

@@ -2,11 +2,39 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use node::names::DnsSubdomain;
+
 /// A device of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Device {
     /// Its id, as its driver or device plugin names it: a PCI address, or the name of an auxiliary device.
     pub(crate) id: String,
+    /// The allocation of a claim that led to it; `None` for a device of a device plugin.
+    pub(crate) allocation: Option<Allocation>,
+}
+
+/// One device of a ResourceClaim's allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Allocation {
+    /// The claim, in the namespace of the pod.
+    pub(crate) claim: DnsSubdomain,
+    /// The request of the claim that it satisfies.
+    pub(crate) request: String,
+    /// The DRA driver.
+    pub(crate) driver: String,
+    /// The pool of the driver.
+    pub(crate) pool: String,
+    /// The device of the pool.
+    pub(crate) device: String,
+    /// The share of a device that several claims use.
+    pub(crate) share_id: Option<String>,
+}
+
+impl Device {
+    /// A device of a device plugin.
+    pub(crate) fn of_plugin(id: impl Into<String>) -> Device {
+        Device { id: id.into(), allocation: None }
+    }
 }
 
 /// The devices of one pod. Those of a resource are in the order in which networks get them.

@@ -44,7 +44,7 @@ pub(super) fn devices(bytes: &[u8], pod: &PodRef) -> Result<Devices, String> {
         }
         let mut ids: Vec<String> = entry.device_ids.unwrap_or_default().into_values().flatten().collect();
         ids.sort_unstable();
-        ids.into_iter().for_each(|id| devices.add(&entry.resource_name, Device { id }));
+        ids.into_iter().for_each(|id| devices.add(&entry.resource_name, Device::of_plugin(id)));
     }
     Ok(devices)
 }

@@ -90,7 +90,7 @@ pub(super) fn devices(answer: &ListResponse, pod: &PodRef) -> Devices {
             ids.map(|id| (resource.claim_name.as_str(), id))
         });
         for (resource, id) in sorted.into_iter().chain(of_claims) {
-            devices.add(resource, Device { id: id.to_owned() });
+            devices.add(resource, Device::of_plugin(id));
         }
     }
     devices

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::jiff::SignedDuration;
 
 use super::api::Api;
-use super::devices::{Sources, with_devices};
+use super::devices::{Claimed, Sources, WithDevices};
 use crate::conf::DefaultNetworks;
 use crate::error::Error;
 use crate::kubelet::Kubelet;
@@ -25,6 +25,12 @@ pub(crate) struct Add<'a> {
     pub(crate) kubelet: &'a Kubelet,
 }
 
+/// What an ADD is going to do.
+struct Planned {
+    delegates: Vec<Delegate>,
+    claimed: Claimed,
+}
+
 impl Add<'_> {
     /// Attaches all networks of the pod. The result is that of the default network. `api` keeps the events of the pod, also those of a failure.
     pub(crate) fn run(
@@ -36,7 +42,7 @@ impl Add<'_> {
             (Some(api), Some(pod)) => Some(api.read_pod(pod, self.attach.deadline)?),
             _ => None,
         };
-        let delegates = self.plan(defaults, api.as_deref_mut(), pod.as_ref())?;
+        let Planned { delegates, claimed } = self.plan(defaults, api.as_deref_mut(), pod.as_ref())?;
         let attached = self.attach.run(&delegates)?;
         if let (Some(api), Some(pod)) = (api, &pod) {
             // A pod without network-status does not know its addresses, so this failure undoes the networks.
@@ -44,6 +50,7 @@ impl Add<'_> {
                 return Err(self.attach.undo(&delegates, error));
             }
             crash_point!("multus-published");
+            claimed.publish(api, pod, &delegates, &attached, self.attach.deadline);
             api.keep_events(events(pod, &delegates, &attached));
         }
         let first = attached.into_iter().next().map(|attached| attached.raw);
@@ -56,7 +63,7 @@ impl Add<'_> {
         defaults: &DefaultNetworks,
         mut api: Option<&mut Api>,
         pod: Option<&Pod>,
-    ) -> Result<Vec<Delegate>, Error> {
+    ) -> Result<Planned, Error> {
         let namespace = self.attach.pod.map(|pod| &pod.namespace);
         let requests = request::network_requests(self.attach.conf, defaults, namespace, pod)?;
         let definitions = match (&mut api, request::needed_definitions(&requests)) {
@@ -72,7 +79,7 @@ impl Add<'_> {
         };
         let networks: Result<Vec<_>, RequestError> = requests.iter().map(network).collect();
         if let (Err(RequestError::Missing { nad_ref, reason, .. }), Some(api), Some(pod)) =
-            (&networks, api, pod)
+            (&networks, api.as_deref_mut(), pod)
         {
             let event = report::no_network_found(pod, nad_ref, reason, node::clock::now());
             api.keep_events([event]);
@@ -82,11 +89,12 @@ impl Add<'_> {
             if_name: &self.attach.attachment.if_name,
             runtime_config: &self.attach.conf.runtime_config,
         };
-        let sources = Sources { kubelet: self.kubelet, pod: self.attach.pod };
-        let mut networks = with_devices(networks?, &sources, self.attach.deadline)?.networks;
+        let api = api.as_deref();
+        let sources = Sources { kubelet: self.kubelet, pod: self.attach.pod, object: pod, api };
+        let WithDevices { mut networks, claimed } = sources.with_devices(networks?, self.attach.deadline)?;
         let auxiliary = request::auxiliary_network(self.attach.conf)?;
         networks.extend(auxiliary.map(|network| (network, AttachmentRequest::default())));
-        Ok(plan::plan(runtime, networks)?)
+        Ok(Planned { delegates: plan::plan(runtime, networks)?, claimed })
     }
 
     fn write_status(

@@ -43,6 +43,17 @@ impl FakeApi {
         self
     }
 
+    /// With any other object.
+    pub(crate) fn with(self, kind: &str, namespace: &str, name: &str, object: Value) -> FakeApi {
+        self.0.put(&Key::new(kind, namespace, name), object);
+        self
+    }
+
+    /// An object, if it exists.
+    pub(crate) fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.0.get(&Key::new(kind, namespace, name))
+    }
+
     /// Changes the pod. It gets a new resourceVersion.
     pub(crate) fn edit_pod(&self, edit: impl FnOnce(&mut Value)) {
         self.0.edit(&pod_key(), edit);
@@ -57,6 +68,15 @@ impl FakeApi {
         let fault = |code: &u16| if *code == 0 { Fault::Reset } else { Fault::Status(*code) };
         let faults: Vec<Fault> = codes.iter().map(fault).collect();
         self.0.fail(move |request| request.method == method, faults);
+    }
+
+    /// Makes the next write of an object of this kind fail with this status code.
+    pub(crate) fn refuse_writes_of(&self, plural: &'static str, code: u16) {
+        let part = format!("/{plural}/");
+        self.0.fail(
+            move |request| request.method == "PUT" && request.line().contains(&part),
+            vec![Fault::Status(code)],
+        );
     }
 
     /// The pod, without the resourceVersion, which every write changes.

@@ -86,6 +86,96 @@ fn without_a_network_of_a_resource_the_kubelet_is_not_asked() {
     assert!(error.msg.contains("the kubelet has no socket"), "{error}");
 }
 
+/// With two claims of the pod that got the devices `d1` and `d2`, and their slices.
+fn with_claims(api: FakeApi) -> FakeApi {
+    let claim = |device: &str| {
+        let results = json!([{"request": "r", "driver": "nic.example.com", "pool": "n1", "device": device}]);
+        json!({"status": {"allocation": {"devices": {"results": results}}, "reservedFor": [{"uid": "u-1"}]}})
+    };
+    let slice = |node: Value, device: &str, id: &str| {
+        let attributes = json!({"k8s.cni.cncf.io/deviceID": {"string": id}, "k8s.cni.cncf.io/resourceName": {"string": NIC}});
+        let mut spec = json!({"driver": "nic.example.com", "pool": {"name": "n1", "generation": 1},
+            "devices": [{"name": device, "attributes": attributes}]});
+        spec.as_object_mut().unwrap().extend(node.as_object().unwrap().clone());
+        json!({"spec": spec})
+    };
+    api.edit_pod(|pod| {
+        pod["status"]["resourceClaimStatuses"] = json!([{"name": "a", "resourceClaimName": "pod0-a"}, {"name": "none"}]);
+        pod["spec"]["resourceClaims"] = json!([{"name": "a", "resourceClaimTemplateName": "t"}, {"name": "b", "resourceClaimName": "own"}]);
+    });
+    let (claims, slices) = ("resourceclaims.resource.k8s.io", "resourceslices.resource.k8s.io");
+    api.with(claims, "default", "pod0-a", claim("d1"))
+        .with(claims, "default", "own", claim("d2"))
+        .with(slices, "", "s1", slice(json!({"nodeName": "n1"}), "d1", "0000:02:00.1"))
+        .with(slices, "", "s2", slice(json!({"allNodes": true}), "d2", "0000:02:00.2"))
+}
+
+/// The device of each network but the default one.
+fn devices_of(bench: &Bench) -> Vec<Value> {
+    let mut calls = bench.calls();
+    calls.retain(|(line, _)| line.starts_with("a ADD"));
+    calls.into_iter().map(|(_, conf)| conf["deviceID"].clone()).collect()
+}
+
+#[test]
+fn the_devices_of_claims_follow_those_of_the_kubelet() {
+    let bench = bench(&["0000:01:00.1"]);
+    bench.add(Some(&with_claims(api("nic,nic,nic")))).unwrap();
+    assert_eq!(devices_of(&bench), ["0000:01:00.1", "0000:02:00.1", "0000:02:00.2"]);
+}
+
+#[test]
+fn the_claims_say_what_became_of_their_devices() {
+    let bench = bench(&[]);
+    let api = with_claims(api("nic"));
+    bench.add(Some(&api)).unwrap();
+    let claim = |name: &str| api.get("resourceclaims.resource.k8s.io", "default", name).unwrap();
+    let data =
+        json!({"interfaceName": "net1", "ips": ["10.2.0.1/16"], "hardwareAddress": "02:00:00:00:00:01"});
+    let entry = json!({"driver": "nic.example.com", "pool": "n1", "device": "d1", "networkData": data});
+    assert_eq!(claim("pod0-a")["status"]["devices"], json!([entry]));
+    assert_eq!(claim("pod0-a")["status"]["reservedFor"], json!([{"uid": "u-1"}]));
+    assert!(claim("own")["status"].get("devices").is_none());
+}
+
+#[test]
+fn a_claim_that_cannot_be_written_is_no_reason_to_fail() {
+    let bench = bench(&[]);
+    let api = with_claims(api("nic"));
+    // The first PUT is that of network-status.
+    api.refuse_writes_of("resourceclaims", 403);
+    bench.add(Some(&api)).unwrap();
+    assert!(api.status().is_some());
+}
+
+#[test]
+fn a_conflict_on_a_claim_is_written_again() {
+    let bench = bench(&[]);
+    let api = with_claims(api("nic"));
+    api.refuse_writes_of("resourceclaims", 409);
+    bench.add(Some(&api)).unwrap();
+    let claim = api.get("resourceclaims.resource.k8s.io", "default", "pod0-a").unwrap();
+    assert_eq!(claim["status"]["devices"][0]["device"], "d1");
+}
+
+#[test]
+fn claims_are_read_only_if_the_kubelet_has_too_few_devices() {
+    let bench = bench(&["1"]);
+    let api = with_claims(api("nic"));
+    bench.add(Some(&api)).unwrap();
+    assert!(api.requests().iter().all(|line| !line.contains("resource.k8s.io")));
+}
+
+#[test]
+fn a_claim_that_cannot_be_read_fails_add() {
+    let bench = bench(&[]);
+    let api = with_claims(api("nic"));
+    api.edit_pod(|pod| pod["spec"]["resourceClaims"] = json!([{"name": "b", "resourceClaimName": "gone"}]));
+    let error = bench.add(Some(&api)).unwrap_err();
+    assert!(error.msg.contains("get resourceclaims.resource.k8s.io default/gone: not found"), "{error}");
+    assert!(bench.verbs().is_empty());
+}
+
 #[test]
 fn the_description_of_a_device_plugin_reaches_the_plugin_and_the_status_and_ends_with_del() {
     // The paths are fixed, so the names must be this test's own.
