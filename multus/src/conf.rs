@@ -124,7 +124,7 @@ pub struct AuxiliaryChain {
     pub folder: PathBuf,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
     #[serde(rename = "auxiliaryCNIChainName")]
@@ -143,27 +143,6 @@ struct Wire {
     #[serde(rename = "readinessindicatorfile")]
     readiness_indicator_file: String,
     system_namespaces: Vec<String>,
-}
-
-impl Default for Wire {
-    fn default() -> Self {
-        Wire {
-            auxiliary_chain: String::new(),
-            bin_dir: String::new(),
-            cni_dir: String::new(),
-            cluster_network: String::new(),
-            conf_dir: String::new(),
-            daemon_socket_dir: String::new(),
-            default_networks: Vec::new(),
-            delegates: Vec::new(),
-            global_namespaces: String::new(),
-            kubeconfig: String::new(),
-            multus_namespace: String::new(),
-            namespace_isolation: false,
-            readiness_indicator_file: String::new(),
-            system_namespaces: vec!["kube-system".to_owned()],
-        }
-    }
 }
 
 impl Conf {
@@ -190,7 +169,11 @@ impl Conf {
             daemon: daemon_socket(&wire.daemon_socket_dir, call.conf.object()),
             readiness_file: path(wire.readiness_indicator_file),
             isolation,
-            system_namespaces: wire.system_namespaces,
+            // An empty list counts as absent, as in Go.
+            system_namespaces: match wire.system_namespaces {
+                none if none.is_empty() => vec!["kube-system".to_owned()],
+                given => given,
+            },
             multus_namespace,
             runtime_config: call.conf.runtime_config.clone(),
             auxiliary_chain: wire.auxiliary_chain,

@@ -59,6 +59,20 @@ impl Network {
         })
     }
 
+    /// The `networkType`, if this is a network of the kind that Antrea's agent attaches by itself: a single configuration of type `antrea`
+    /// with that key. The configuration of a default network has none.
+    pub fn antrea_network_type(&self) -> Option<&str> {
+        let [plugin] = self.list.plugins.as_slice() else { return None };
+        // Of a list the agent reads nothing.
+        if plugin.plugin_type.as_str() != "antrea"
+            || self.object.keys().any(|key| key.eq_ignore_ascii_case("plugins"))
+        {
+            return None;
+        }
+        let (_, value) = plugin.object.iter().find(|(key, _)| key.eq_ignore_ascii_case("networkType"))?;
+        value.as_str().filter(|text| !text.is_empty())
+    }
+
     fn with_each_plugin(
         mut self,
         edit: impl Fn(&mut Map<String, Value>) -> Result<(), CniError>,
@@ -143,6 +157,23 @@ mod tests {
         assert_eq!(Value::Object(device(list).object), want);
         let single = device(json!({"name": "n", "type": "a"}));
         assert_eq!(single.list.plugins[0].object["pciBusID"], "0000:01:00.1");
+    }
+
+    #[test]
+    fn a_single_configuration_of_type_antrea_with_a_network_type_is_its_agents() {
+        let kind = |conf: Value| network(conf).unwrap().antrea_network_type().map(str::to_owned);
+        assert_eq!(
+            kind(json!({"name": "n", "type": "antrea", "networktype": "sriov"})).as_deref(),
+            Some("sriov")
+        );
+        for other in [
+            json!({"name": "n", "type": "antrea"}),
+            json!({"name": "n", "type": "antrea", "networkType": ""}),
+            json!({"name": "n", "type": "macvlan", "networkType": "vlan"}),
+            json!({"name": "n", "plugins": [{"type": "antrea", "networkType": "vlan"}]}),
+        ] {
+            assert_eq!(kind(other.clone()), None, "{other}");
+        }
     }
 
     #[test]

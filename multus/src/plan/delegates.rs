@@ -71,6 +71,24 @@ pub enum PlanError {
         /// The name of the file.
         file: String,
     },
+    /// A network of the configuration, or the default network, is of the kind that Antrea's agent attaches.
+    #[error(
+        "network {network} is of type antrea with a networkType, which Antrea's agent attaches if the annotation k8s.v1.cni.cncf.io/networks \
+         of the pod names it: do not name it in the multus configuration or as the default network"
+    )]
+    AntreasInConfiguration {
+        /// The label of the network.
+        network: String,
+    },
+    /// The pod requests a network of Antrea's, but Antrea does not know the pod.
+    #[error(
+        "network {network} is of type antrea with a networkType, which only Antrea's agent attaches (feature gate SecondaryNetwork), but the \
+         default network of the pod is not Antrea's: remove the network from the annotation, or use a node that runs Antrea"
+    )]
+    WithoutAntrea {
+        /// The label of the network.
+        network: String,
+    },
     /// The generated name of an interface is not valid.
     #[error("interface {at}: {source}")]
     Interface {

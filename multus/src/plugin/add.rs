@@ -4,14 +4,14 @@ use cni::crash_point;
 use cni::result::RawResult;
 use cni::{CniError, Code};
 use k8s_openapi::api::core::v1::Event;
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::api::Api;
 use super::devices::{Claimed, Sources, WithDevices};
 use crate::conf::DefaultNetworks;
 use crate::error::Error;
 use crate::kubelet::Kubelet;
-use crate::plan::{self, Delegate, RuntimeRequest};
+use crate::plan::{self, Delegate, Divided, LeftToAntrea, RuntimeRequest};
 use crate::report;
 use crate::request::{self, AttachmentRequest, Definitions, NetworkRequest, Pod, RequestError};
 use crate::run::{Attach, Attached};
@@ -29,6 +29,8 @@ pub(crate) struct Add<'a> {
 struct Planned {
     delegates: Vec<Delegate>,
     claimed: Claimed,
+    /// Networks of the pod that Antrea's agent attaches.
+    left: Vec<LeftToAntrea>,
 }
 
 impl Add<'_> {
@@ -42,7 +44,7 @@ impl Add<'_> {
             (Some(api), Some(pod)) => Some(api.read_pod(pod, self.attach.deadline)?),
             _ => None,
         };
-        let Planned { delegates, claimed } = self.plan(defaults, api.as_deref_mut(), pod.as_ref())?;
+        let Planned { delegates, claimed, left } = self.plan(defaults, api.as_deref_mut(), pod.as_ref())?;
         let attached = self.attach.run(&delegates)?;
         if let (Some(api), Some(pod)) = (api, &pod) {
             // A pod without network-status does not know its addresses, so this failure undoes the networks.
@@ -51,7 +53,9 @@ impl Add<'_> {
             }
             crash_point!("multus-published");
             claimed.publish(api, pod, &delegates, &attached, self.attach.deadline);
-            api.keep_events(events(pod, &delegates, &attached));
+            let now = node::clock::now();
+            api.keep_events(attached_events(pod, &delegates, &attached, now));
+            api.keep_events(left.iter().map(|left| report::left_to_antrea(pod, left, now)));
         }
         let first = attached.into_iter().next().map(|attached| attached.raw);
         first.ok_or_else(|| CniError::new(Code::InvalidConfig, "there is no network to attach").into())
@@ -91,10 +95,12 @@ impl Add<'_> {
         };
         let api = api.as_deref();
         let sources = Sources { kubelet: self.kubelet, pod: self.attach.pod, object: pod, api };
-        let WithDevices { mut networks, claimed } = sources.with_devices(networks?, self.attach.deadline)?;
+        let mut networks = networks?;
         let auxiliary = request::auxiliary_network(self.attach.conf)?;
         networks.extend(auxiliary.map(|network| (network, AttachmentRequest::default())));
-        Ok(Planned { delegates: plan::plan(runtime, networks)?, claimed })
+        let Divided { ours, left } = plan::divide(&requests, networks, runtime.if_name)?;
+        let WithDevices { networks, claimed } = sources.with_devices(ours, self.attach.deadline)?;
+        Ok(Planned { delegates: plan::plan(runtime, networks)?, claimed, left })
     }
 
     fn write_status(
@@ -120,8 +126,7 @@ impl Add<'_> {
 }
 
 /// The events of the attachments.
-fn events(pod: &Pod, delegates: &[Delegate], attached: &[Attached]) -> Vec<Event> {
-    let now = node::clock::now();
+fn attached_events(pod: &Pod, delegates: &[Delegate], attached: &[Attached], now: Timestamp) -> Vec<Event> {
     let event = |(nanos, (delegate, attached)): (i64, (&Delegate, &Attached))| {
         // One nanosecond apart, so that lists sorted by time have the order of attachment.
         let at = now.checked_add(SignedDuration::from_nanos(nanos)).unwrap_or(now);

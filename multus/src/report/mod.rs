@@ -4,7 +4,7 @@ mod events;
 mod status;
 mod undo;
 
-pub(crate) use events::{added, network_not_deleted, no_network_found};
+pub(crate) use events::{added, left_to_antrea, network_not_deleted, no_network_found};
 pub(crate) use status::{entries, network_data};
 pub(crate) use undo::with_failed_undo;
 

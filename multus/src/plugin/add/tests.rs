@@ -1,5 +1,7 @@
 //! ADD with scripted plugins, a real network namespace and a fake API server.
 
+mod antrea;
+
 use std::time::Duration;
 
 use node::deadline::Deadline;
