@@ -92,6 +92,7 @@ impl Add<'_> {
             container_id: &self.attach.attachment.container_id,
             if_name: &self.attach.attachment.if_name,
             runtime_config: &self.attach.conf.runtime_config,
+            cluster_cidrs: &self.attach.conf.cluster_cidrs()?,
         };
         let api = api.as_deref();
         let sources = Sources { kubelet: self.kubelet, pod: self.attach.pod, object: pod, api };

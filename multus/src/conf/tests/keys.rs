@@ -62,6 +62,11 @@ fn of_networks() -> Vec<(&'static str, Value, Does)> {
                 |c| matches!(c.default_networks(), Ok(DefaultNetworks::Cluster { network, .. }) if network == "c"),
             ),
         ),
+        (
+            "clusterCIDRs",
+            json!({"clusterCIDRs": ["10.244.0.0/16"]}),
+            Effect(|c| c.cluster_cidrs().unwrap() == ["10.244.0.0/16".parse::<IpNet>().unwrap()]),
+        ),
         ("defaultNetworks", json!({"clusterNetwork": "c", "defaultNetworks": ["d"]}), Effect(others)),
         (
             "kubeconfig",
@@ -149,6 +154,14 @@ fn the_table_has_every_key_with_an_effect() {
     let is_in_table =
         |key: &str| keys.iter().any(|(name, _, does)| *name == key && matches!(does, Effect(_)));
     assert!(KNOWN.iter().all(|key| is_in_table(key)), "{KNOWN:?}");
+}
+
+#[test]
+fn a_cluster_cidr_that_is_no_network_is_refused_but_not_at_del() {
+    let conf = read(&json!({"clusterCIDRs": ["10.244.0.0"]}));
+    let error = conf.check_keys().unwrap_err();
+    assert_eq!(error.code, Code::InvalidConfig);
+    assert!(error.msg.starts_with("LoadNetConf: clusterCIDRs: \"10.244.0.0\" is not a network"), "{error}");
 }
 
 #[test]
