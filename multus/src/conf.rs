@@ -8,6 +8,7 @@ use cni::exec::SearchPath;
 use cni::names::NetworkName;
 use cni::plugin::Call;
 use cni::{CniError, Code, Version};
+use ipnet::IpNet;
 use node::names::DnsLabel;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -20,6 +21,7 @@ const KNOWN: &[&str] = &[
     "auxiliaryCNIChainName",
     "binDir",
     "cniDir",
+    "clusterCIDRs",
     "clusterNetwork",
     "confDir",
     "daemonSocketDir",
@@ -61,6 +63,7 @@ pub struct Conf {
     /// `runtimeConfig`: the capability arguments of the runtime, for the default network.
     pub runtime_config: Map<String, Value>,
     default: Written,
+    cluster_cidrs: Vec<String>,
     auxiliary_chain: String,
     /// Warnings about keys without effect, for the log of the runtime.
     pub warnings: Vec<String>,
@@ -124,13 +127,15 @@ pub struct AuxiliaryChain {
     pub folder: PathBuf,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
     #[serde(rename = "auxiliaryCNIChainName")]
     auxiliary_chain: String,
     bin_dir: String,
     cni_dir: String,
+    #[serde(rename = "clusterCIDRs")]
+    cluster_cidrs: Vec<String>,
     cluster_network: String,
     conf_dir: String,
     daemon_socket_dir: String,
@@ -143,27 +148,6 @@ struct Wire {
     #[serde(rename = "readinessindicatorfile")]
     readiness_indicator_file: String,
     system_namespaces: Vec<String>,
-}
-
-impl Default for Wire {
-    fn default() -> Self {
-        Wire {
-            auxiliary_chain: String::new(),
-            bin_dir: String::new(),
-            cni_dir: String::new(),
-            cluster_network: String::new(),
-            conf_dir: String::new(),
-            daemon_socket_dir: String::new(),
-            default_networks: Vec::new(),
-            delegates: Vec::new(),
-            global_namespaces: String::new(),
-            kubeconfig: String::new(),
-            multus_namespace: String::new(),
-            namespace_isolation: false,
-            readiness_indicator_file: String::new(),
-            system_namespaces: vec!["kube-system".to_owned()],
-        }
-    }
 }
 
 impl Conf {
@@ -190,10 +174,15 @@ impl Conf {
             daemon: daemon_socket(&wire.daemon_socket_dir, call.conf.object()),
             readiness_file: path(wire.readiness_indicator_file),
             isolation,
-            system_namespaces: wire.system_namespaces,
+            // An empty list counts as absent, as in Go.
+            system_namespaces: match wire.system_namespaces {
+                none if none.is_empty() => vec!["kube-system".to_owned()],
+                given => given,
+            },
             multus_namespace,
             runtime_config: call.conf.runtime_config.clone(),
             auxiliary_chain: wire.auxiliary_chain,
+            cluster_cidrs: wire.cluster_cidrs,
             warnings: without_effect::warnings(call.conf.object()),
             // As upstream: with a clusterNetwork, delegates are not even checked.
             default: if !wire.cluster_network.is_empty() {
@@ -206,9 +195,24 @@ impl Conf {
         })
     }
 
-    /// Checks what [`Conf::read`] leaves unchecked, because DEL must succeed in spite of it. Code 7 for a wrong `auxiliaryCNIChainName`.
+    /// Checks what [`Conf::read`] leaves unchecked, because DEL must succeed in spite of it. Code 7 for a wrong `auxiliaryCNIChainName` or
+    /// `clusterCIDRs`.
     pub fn check_keys(&self) -> Result<(), CniError> {
+        self.cluster_cidrs()?;
         self.auxiliary_chain().map(drop)
+    }
+
+    /// `clusterCIDRs`: what stays reachable by the default network if a pod moves its default route to another. Code 7 for a text that is no
+    /// network.
+    pub fn cluster_cidrs(&self) -> Result<Vec<IpNet>, CniError> {
+        let read = |text: &String| {
+            let net: IpNet = text.parse().map_err(|_| {
+                let msg = format!("LoadNetConf: clusterCIDRs: {text:?} is not a network: write an address and a prefix length");
+                CniError::new(Code::InvalidConfig, msg)
+            })?;
+            Ok(net.trunc())
+        };
+        self.cluster_cidrs.iter().map(read).collect()
     }
 
     /// The auxiliary chain. Code 7 if its name is not valid, or if `clusterNetwork` is no path.

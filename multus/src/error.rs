@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use cni::{CniError, Code};
 use node::client::{ApiError, Denial};
 
+use crate::device::DeviceError;
+use crate::kubelet::KubeletError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
 use crate::request::RequestError;
@@ -22,6 +24,12 @@ pub(crate) enum Error {
     /// The networks conflict: the annotation must be corrected.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A network does not get its device: the pod must request one.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The kubelet does not say which devices the pod has.
+    #[error(transparent)]
+    Kubelet(#[from] KubeletError),
     /// The pod or its networks cannot be read, or the status cannot be written.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -54,7 +62,8 @@ impl Error {
     fn code(&self) -> Code {
         match self {
             Error::Cni(error) => error.code,
-            Error::Request(_) | Error::Plan(_) => Code::InvalidConfig,
+            Error::Request(_) | Error::Plan(_) | Error::Device(_) => Code::InvalidConfig,
+            Error::Kubelet(_) => Code::TryAgainLater,
             Error::Source(error) => source_code(error),
             Error::Record(RecordError::Unreadable { .. }) => Code::InvalidConfig,
             Error::Record(_) => Code::Io,

@@ -8,19 +8,24 @@
 //! | [`network`] | which plugins make a network: inline, from a file, from a NetworkAttachmentDefinition |
 //! | `conf` | what does the node's configuration say? |
 //! | [`request`] | whose sandbox is this, and which networks does its pod request? |
+//! | `device` | which device does each network get? |
 //! | [`plan`] | which plugins run in which order, for which interface, with which arguments and routes? |
 //! | [`record`] | what must DEL know, whatever happens? |
 //! | `report` | what do `network-status` and the events of the pod say? |
+//! | `kubelet` | which devices did the kubelet give to the pod? |
 //! | `source` | how are pods and definitions read from the API server, and reports written to it? |
 //! | `error` | what can fail, and which CNI code is it? |
 //! | `run` | how are plugins run for a sandbox: attach, detach, check, collect |
 //! | `plugin` | how do the verbs of the CNI spec use all of this, with blocking calls? |
 //!
-//! `request`, `plan` and `report` decide by values alone. Only `network`, `record` and `run` read or write files, only `run` runs plugins,
-//! and only `source` sends requests; its functions are async, and `plugin` has the runtime that waits for them.
+//! `request`, `device`, `plan` and `report` decide by values alone. Only `network`, `record`, `kubelet` and `run` read or write files, only
+//! `run` runs plugins, and only `source` and `kubelet` send requests; their functions are async, and `plugin` has the runtime that waits for
+//! them.
 
 mod conf;
+mod device;
 mod error;
+mod kubelet;
 pub mod network;
 pub mod plan;
 mod plugin;

@@ -50,6 +50,17 @@ pub struct Metadata {
     pub name: String,
     /// The UID, which the API server gives.
     pub uid: String,
+    /// The annotations.
+    pub annotations: Option<Annotations>,
+}
+
+/// The annotations of a definition that we use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Annotations {
+    /// The resource whose devices attachments to this network get, such as `example.com/nic`.
+    #[serde(rename = "k8s.v1.cni.cncf.io/resourceName")]
+    pub resource_name: Option<String>,
 }
 
 /// The `spec` of a definition.
@@ -77,6 +88,12 @@ impl NetworkAttachmentDefinition {
     /// The kind of these objects.
     pub const KIND: ResourceKind =
         ResourceKind::new("k8s.cni.cncf.io", "v1", "network-attachment-definitions");
+
+    /// The resource of which each attachment needs a device; `None` if attachments need none.
+    pub fn resource_name(&self) -> Option<&str> {
+        let name = self.metadata.annotations.as_ref()?.resource_name.as_deref();
+        name.filter(|name| !name.is_empty())
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +112,7 @@ mod tests {
             "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
             "metadata": {"namespace": "default", "name": "net.a", "uid": "u-1", "managedFields": [{"manager": "m"}]},
             "spec": {"config": "{}"}});
-        let Metadata { namespace, name, uid } = read(object.clone()).metadata;
+        let Metadata { namespace, name, uid, .. } = read(object.clone()).metadata;
         assert_eq!((namespace.as_str(), name.as_str(), uid.as_str()), ("default", "net.a", "u-1"));
         assert_eq!(read(object).spec.config, "{}");
     }
@@ -104,6 +121,18 @@ mod tests {
     fn missing_fields_are_empty() {
         for object in [json!({}), json!({"metadata": {}, "spec": {}}), json!({"metadata": {"labels": {}}})] {
             assert_eq!(read(object), NetworkAttachmentDefinition::default());
+        }
+    }
+
+    #[test]
+    fn a_definition_may_name_a_resource() {
+        let named = |annotations: Value| {
+            read(json!({"metadata": {"annotations": annotations}})).resource_name().map(str::to_owned)
+        };
+        let key = "k8s.v1.cni.cncf.io/resourceName";
+        assert_eq!(named(json!({key: "example.com/nic", "other": "x"})).as_deref(), Some("example.com/nic"));
+        for none in [json!(null), json!({}), json!({key: ""}), json!({"other": "x"})] {
+            assert_eq!(named(none.clone()), None, "{none}");
         }
     }
 

@@ -21,7 +21,7 @@ pub mod rpc;
 mod status;
 
 pub use annotation::{DEFAULT_NETWORK, NETWORK_STATUS, NETWORKS};
-pub use definition::{Definitions, Lookup, Metadata, NadRef, NetworkAttachmentDefinition, Spec};
+pub use definition::{Annotations, Definitions, Lookup, Metadata, NadRef, NetworkAttachmentDefinition, Spec};
 pub use identity::{MIRROR_POD, PodIdentity};
 pub use pod::{Pod, PodRef, PodRefError};
 pub use status::{Dns, NetworkStatus, render};

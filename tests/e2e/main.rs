@@ -13,6 +13,7 @@
 
 mod by_hand;
 mod daemon;
+mod devices;
 mod killed;
 mod objects;
 mod outage;
@@ -33,11 +34,12 @@ fn main() {
     // All tests share the cluster, and each starts from one without pods.
     arguments.test_threads = Some(1);
     // A test's name begins with the name of its file.
-    let modules: [(&str, &[Test]); 8] = [
+    let modules: [(&str, &[Test]); 9] = [
         ("served", served::TESTS),
         ("refused", refused::TESTS),
         ("by_hand", by_hand::TESTS),
         ("killed", killed::TESTS),
+        ("devices", devices::TESTS),
         // The tests below start the daemons.
         ("daemon", daemon::TESTS),
         ("pools", pools::TESTS),
@@ -45,10 +47,10 @@ fn main() {
         ("outage", outage::TESTS),
     ];
     let half = match std::env::var("MRS_E2E_ONLY").as_deref() {
-        Ok("plugins") => 0..4,
-        Ok("daemons") => 4..8,
+        Ok("plugins") => 0..5,
+        Ok("daemons") => 5..9,
         Ok(other) => panic!("MRS_E2E_ONLY={other:?}: expected plugins or daemons"),
-        Err(_) => 0..8,
+        Err(_) => 0..9,
     };
     let tests = modules[half].iter().flat_map(|(module, tests)| {
         tests.iter().map(move |(name, test)| (format!("{module}::{name}"), *test))

@@ -51,7 +51,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const FOLDERS: &[(&str, &[&str])] = &[
     (
         "multus",
-        &["network", "conf", "request", "plan", "record", "report", "source", "error", "run", "plugin"],
+        &[
+            "network", "conf", "request", "device", "plan", "record", "report", "kubelet", "source", "error",
+            "run", "plugin",
+        ],
     ),
     (
         "multus/daemon",

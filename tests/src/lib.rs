@@ -6,6 +6,7 @@
 //! | [`driver`] | how does a test run a plugin, as a runtime does? |
 //! | [`cluster`] | how does a test start, query and take down a real cluster? |
 //! | [`page`] | how do several benchmarks share a page? |
+//! | [`device_plugin`] | how does a test give devices to a real kubelet? |
 //! | [`sim`] | how is the allocation of addresses simulated: API server, faults, nodes, checks? |
 //! | [`fuzz`] | what is fuzzed, and what must hold for any input? |
 //!
@@ -23,6 +24,7 @@
 )]
 
 pub mod cluster;
+pub mod device_plugin;
 pub mod driver;
 pub mod fuzz;
 pub mod page;

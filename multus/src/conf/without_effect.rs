@@ -23,6 +23,10 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("multusAutoconfigDir", DAEMONS_OWN),
     ("multusMasterCNI", DAEMONS_OWN),
     ("forceCNIVersion", DAEMONS_OWN),
+    (
+        "allowTryDeleteOnErr",
+        "Multus has no such key either, though its documentation names it: DEL keeps the record until it ends",
+    ),
 ];
 
 /// The values of `logLevel`. Every level has our warnings, and no level has more.

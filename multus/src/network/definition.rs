@@ -35,10 +35,11 @@ pub fn of_definition(
     definition: &NetworkAttachmentDefinition,
     conf_dir: &Path,
 ) -> Result<Network, DefinitionError> {
+    let resource_name = definition.resource_name().map(str::to_owned);
     let config = &definition.spec.config;
     if config.is_empty() {
         let found = on_disk::by_name(conf_dir, nad_ref.name.as_str())?;
-        return Ok(Network { label: nad_ref.to_string(), ..found });
+        return Ok(Network { label: nad_ref.to_string(), resource_name, ..found });
     }
     let mut object = cni::json::parse_object(config.as_bytes())
         .map_err(|e| DefinitionError::Config { reason: e.to_string() })?;
@@ -47,8 +48,9 @@ pub fn of_definition(
     if object.get("name").is_none_or(|name| name.as_str() == Some("")) {
         object.insert("name".to_owned(), Value::String(nad_ref.name.to_string()));
     }
-    Network::from_object(object, Some(nad_ref.to_string()))
-        .map_err(|e| DefinitionError::NotANetwork { reason: e.to_string() })
+    let network = Network::from_object(object, Some(nad_ref.to_string()))
+        .map_err(|e| DefinitionError::NotANetwork { reason: e.to_string() })?;
+    Ok(Network { resource_name, ..network })
 }
 
 #[cfg(test)]

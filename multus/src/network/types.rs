@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 /// The names of this program. A delegate with one of them would call itself without end.
 const SELF: &[&str] = &["multus", "multus-shim"];
 
+/// The keys under which plugins read the device that they attach: `deviceID`, and `pciBusID` for `host-device`.
+const DEVICE_KEYS: &[&str] = &["deviceID", "pciBusID"];
+
 /// A network that can be attached.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
@@ -17,6 +20,8 @@ pub struct Network {
     pub list: NetworkList,
     /// The configuration as written: a list, or a single plugin's.
     pub object: Map<String, Value>,
+    /// The resource of which the attachment needs a device, as the definition says.
+    pub resource_name: Option<String>,
 }
 
 impl Network {
@@ -34,28 +39,56 @@ impl Network {
         }
         // Upstream names a network without a definition by its configuration.
         let label = label.unwrap_or_else(|| list.name.to_string());
-        Ok(Network { label, list, object })
+        Ok(Network { label, list, object, resource_name: None })
     }
 
     /// The same network with `args` merged into `args.cni` of each plugin. Where both have a key, `args` wins.
-    pub fn with_cni_args(mut self, args: &Map<String, Value>) -> Result<Network, CniError> {
+    pub fn with_cni_args(self, args: &Map<String, Value>) -> Result<Network, CniError> {
         if args.is_empty() {
             return Ok(self);
         }
-        // Keys match in any case: without this, "Args" would stay beside the "args" that is written here.
-        cni::json::fold_keys(&mut self.object, &["type", "plugins", "args"]);
+        self.with_each_plugin(|plugin| merge_cni_args(plugin, args))
+    }
+
+    /// The same network with the device `id` in the configuration of each plugin, under both keys that plugins read.
+    pub fn with_device(self, id: &str) -> Result<Network, CniError> {
+        self.with_each_plugin(|plugin| {
+            cni::json::fold_keys(plugin, DEVICE_KEYS);
+            plugin.extend(DEVICE_KEYS.iter().map(|key| ((*key).to_owned(), id.into())));
+            Ok(())
+        })
+    }
+
+    /// The `networkType`, if this is a network of the kind that Antrea's agent attaches by itself: a single configuration of type `antrea`
+    /// with that key. The configuration of a default network has none.
+    pub fn antrea_network_type(&self) -> Option<&str> {
+        let [plugin] = self.list.plugins.as_slice() else { return None };
+        // Of a list the agent reads nothing.
+        if plugin.plugin_type.as_str() != "antrea"
+            || self.object.keys().any(|key| key.eq_ignore_ascii_case("plugins"))
+        {
+            return None;
+        }
+        let (_, value) = plugin.object.iter().find(|(key, _)| key.eq_ignore_ascii_case("networkType"))?;
+        value.as_str().filter(|text| !text.is_empty())
+    }
+
+    fn with_each_plugin(
+        mut self,
+        edit: impl Fn(&mut Map<String, Value>) -> Result<(), CniError>,
+    ) -> Result<Network, CniError> {
+        // Keys match in any case: without this, "Plugins" would stay beside a "plugins" that is written here.
+        cni::json::fold_keys(&mut self.object, &["type", "plugins"]);
         // Upstream takes an object with a "type" for a single plugin, even if it has "plugins" too.
         let is_single = self.object.get("type").and_then(Value::as_str).is_some_and(|t| !t.is_empty());
         if is_single {
-            merge_cni_args(&mut self.object, args)?;
+            edit(&mut self.object)?;
         } else if let Some(Value::Array(plugins)) = self.object.get_mut("plugins") {
-            plugins
-                .iter_mut()
-                .filter_map(Value::as_object_mut)
-                .try_for_each(|plugin| merge_cni_args(plugin, args))?;
+            plugins.iter_mut().filter_map(Value::as_object_mut).try_for_each(edit)?;
         }
         // Parsed again, because the plugins in `list` have copies of the object.
-        Network::from_object(self.object, Some(self.label))
+        let edited = Network::from_object(self.object, Some(self.label))?;
+        Ok(Network { resource_name: self.resource_name, ..edited })
     }
 }
 
@@ -112,6 +145,35 @@ mod tests {
         let network = network(json!({"name": "n", "type": "a"})).unwrap();
         let network = network.with_cni_args(json!({"x": 9}).as_object().unwrap()).unwrap();
         assert_eq!(network.list.plugins[0].object["args"]["cni"]["x"], 9);
+    }
+
+    #[test]
+    fn a_device_is_in_the_configuration_of_every_plugin_and_replaces_another() {
+        let list =
+            json!({"name": "n", "plugins": [{"type": "a", "DeviceId": "old"}, {"type": "b", "key": 1}]});
+        let device = |conf: Value| network(conf).unwrap().with_device("0000:01:00.1").unwrap();
+        let want = json!({"name": "n", "plugins": [{"type": "a", "deviceID": "0000:01:00.1", "pciBusID": "0000:01:00.1"},
+            {"type": "b", "key": 1, "deviceID": "0000:01:00.1", "pciBusID": "0000:01:00.1"}]});
+        assert_eq!(Value::Object(device(list).object), want);
+        let single = device(json!({"name": "n", "type": "a"}));
+        assert_eq!(single.list.plugins[0].object["pciBusID"], "0000:01:00.1");
+    }
+
+    #[test]
+    fn a_single_configuration_of_type_antrea_with_a_network_type_is_its_agents() {
+        let kind = |conf: Value| network(conf).unwrap().antrea_network_type().map(str::to_owned);
+        assert_eq!(
+            kind(json!({"name": "n", "type": "antrea", "networktype": "sriov"})).as_deref(),
+            Some("sriov")
+        );
+        for other in [
+            json!({"name": "n", "type": "antrea"}),
+            json!({"name": "n", "type": "antrea", "networkType": ""}),
+            json!({"name": "n", "type": "macvlan", "networkType": "vlan"}),
+            json!({"name": "n", "plugins": [{"type": "antrea", "networkType": "vlan"}]}),
+        ] {
+            assert_eq!(kind(other.clone()), None, "{other}");
+        }
     }
 
     #[test]

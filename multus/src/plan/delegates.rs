@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use cni::CniError;
 use cni::names::{ContainerId, IfName};
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use super::device::device_file;
@@ -71,6 +72,24 @@ pub enum PlanError {
         /// The name of the file.
         file: String,
     },
+    /// A network of the configuration, or the default network, is of the kind that Antrea's agent attaches.
+    #[error(
+        "network {network} is of type antrea with a networkType, which Antrea's agent attaches if the annotation k8s.v1.cni.cncf.io/networks \
+         of the pod names it: do not name it in the multus configuration or as the default network"
+    )]
+    AntreasInConfiguration {
+        /// The label of the network.
+        network: String,
+    },
+    /// The pod requests a network of Antrea's, but Antrea does not know the pod.
+    #[error(
+        "network {network} is of type antrea with a networkType, which only Antrea's agent attaches (feature gate SecondaryNetwork), but the \
+         default network of the pod is not Antrea's: remove the network from the annotation, or use a node that runs Antrea"
+    )]
+    WithoutAntrea {
+        /// The label of the network.
+        network: String,
+    },
     /// The generated name of an interface is not valid.
     #[error("interface {at}: {source}")]
     Interface {
@@ -90,6 +109,8 @@ pub struct RuntimeRequest<'a> {
     pub if_name: &'a IfName,
     /// The capability arguments of the runtime. They are for the default network only: a host port can lead to only one network.
     pub runtime_config: &'a Map<String, Value>,
+    /// What stays reachable by the default network if the pod moves its default route to another.
+    pub cluster_cidrs: &'a [IpNet],
 }
 
 /// Plans the attachment of these networks in their order. The first is the default network.
@@ -101,11 +122,14 @@ pub fn plan(
         networks.iter().map(|(_, request)| request.default_route.as_deref()).collect();
     let edits = routes::edits(&gateways)?;
     let mut delegates = Vec::with_capacity(networks.len());
-    for (at, ((network, request), route_edit)) in networks.into_iter().zip(edits).enumerate() {
+    for (at, ((network, request), mut route_edit)) in networks.into_iter().zip(edits).enumerate() {
         // The cached result, by libcni's rule; see `cni::cache`.
         let if_name = interface(at, request.interface.as_ref(), runtime.if_name)?;
         check_file_name(&network, &format!("{}-{}-{if_name}", network.list.name, runtime.container_id))?;
         let role = if at == 0 { Role::Default } else { Role::Additional };
+        if role == Role::Default {
+            route_edit = route_edit.keeping(runtime.cluster_cidrs);
+        }
         let mut capability_args = match role {
             Role::Default => runtime.runtime_config.clone(),
             Role::Additional => Map::new(),
@@ -198,6 +222,7 @@ mod tests {
                 container_id: &container_id,
                 if_name: &if_name,
                 runtime_config: &runtime_config,
+                cluster_cidrs: &["10.244.0.0/16".parse().unwrap()],
             },
             networks,
         )
@@ -281,6 +306,14 @@ mod tests {
             "portMappings": [{"hostPort": 80, "containerPort": 90}], "deviceID": "0000:01:00.0",
             "CNIDeviceInfoFile": "/var/run/k8s.cni.cncf.io/devinfo/cni/x-c1_net1"});
         assert_eq!(Value::Object(plan[1].capability_args.clone()), want);
+    }
+
+    #[test]
+    fn only_the_default_network_keeps_routes_to_the_cluster() {
+        let route = (network("x", "1.0.0"), request(json!({"name": "x", "default-route": ["10.0.0.1"]})));
+        let plan = planned(json!({}), vec![any("a"), any("b"), route]).unwrap();
+        let kept: Vec<usize> = plan.iter().map(|delegate| delegate.route_edit.keep.len()).collect();
+        assert_eq!(kept, [1, 0, 0]);
     }
 
     #[test]

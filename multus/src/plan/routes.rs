@@ -2,11 +2,14 @@
 //!
 //! A gateway on one network removes the default routes of its family from every attachment of the pod, and becomes the new one. The other
 //! family stays as it is. An empty list removes the default routes of its own attachment only.
+//!
+//! The networks of `clusterCIDRs` keep their way: by a route of their own like the removed default route of the default network.
 
 use std::net::IpAddr;
 
 use cni::Version;
 use cni::json::fold_keys;
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 /// The change of the default routes of one attachment.
@@ -18,6 +21,8 @@ pub struct RouteEdit {
     pub drop_v6: bool,
     /// Then a default route by each of these is added.
     pub gateways: Vec<IpAddr>,
+    /// Each of these gets a route like the default route of its family that is removed.
+    pub keep: Vec<IpNet>,
 }
 
 /// The pod requests two gateways of one family.
@@ -31,6 +36,15 @@ impl RouteEdit {
     /// Whether nothing changes.
     pub(crate) fn is_empty(&self) -> bool {
         *self == RouteEdit::default()
+    }
+
+    /// The same edit for the default network. If it loses the default routes of a family to another network, these networks stay reachable.
+    pub(super) fn keeping(mut self, cluster_cidrs: &[IpNet]) -> Self {
+        let keeps_default =
+            |net: &IpNet| self.gateways.iter().any(|gateway| gateway.is_ipv4() == net.addr().is_ipv4());
+        let is_lost = |net: &&IpNet| self.drops(net.addr()) && !keeps_default(net);
+        self.keep = cluster_cidrs.iter().filter(is_lost).copied().collect();
+        self
     }
 
     /// Whether default routes of the family of this address are removed.
@@ -50,7 +64,8 @@ pub(super) fn edits(requests: &[Option<&[IpAddr]>]) -> Result<Vec<RouteEdit>, Se
     let edit = |request: &Option<&[IpAddr]>| {
         let has_empty_list = request.is_some_and(<[_]>::is_empty);
         let gateways = request.unwrap_or_default().to_vec();
-        RouteEdit { drop_v4: v4 > 0 || has_empty_list, drop_v6: v6 > 0 || has_empty_list, gateways }
+        let (drop_v4, drop_v6) = (v4 > 0 || has_empty_list, v6 > 0 || has_empty_list);
+        RouteEdit { drop_v4, drop_v6, gateways, keep: Vec::new() }
     };
     Ok(requests.iter().map(edit).collect())
 }
@@ -74,11 +89,21 @@ pub(crate) fn edit_result(result: &mut Value, version: Version, edit: &RouteEdit
 }
 
 fn edit_routes(parent: &mut Map<String, Value>, edit: &RouteEdit, gateways: &[IpAddr]) {
-    let mut routes = match parent.remove("routes") {
+    let routes = match parent.remove("routes") {
         Some(Value::Array(routes)) => routes,
         _ => Vec::new(),
     };
-    routes.retain(|route| default_destination(route).is_none_or(|dst| !edit.drops(dst)));
+    let is_removed = |route: &Value| default_destination(route).is_some_and(|dst| edit.drops(dst));
+    let (removed, mut routes): (Vec<Value>, Vec<Value>) = routes.into_iter().partition(is_removed);
+    let like_removed = |net: &IpNet| {
+        let is_of_family = |dst: IpAddr| dst.is_ipv4() == net.addr().is_ipv4();
+        let mut kept =
+            removed.iter().find(|route| default_destination(route).is_some_and(is_of_family))?.clone();
+        kept.as_object_mut()?.retain(|key, _| !key.eq_ignore_ascii_case("dst"));
+        kept.as_object_mut()?.insert("dst".to_owned(), net.to_string().into());
+        Some(kept)
+    };
+    routes.extend(edit.keep.iter().filter_map(like_removed));
     routes.extend(gateways.iter().map(|gateway| {
         let dst = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
         json!({ "dst": dst, "gw": gateway.to_string() })
@@ -91,7 +116,7 @@ fn edit_routes(parent: &mut Map<String, Value>, edit: &RouteEdit, gateways: &[Ip
 /// The destination of a default route; `None` for any other route. Parsed, because upstream writes the one of IPv6 as `::0/0`.
 fn default_destination(route: &Value) -> Option<IpAddr> {
     let dst = route.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case("dst"))?.1.as_str()?;
-    let dst: ipnet::IpNet = dst.parse().ok()?;
+    let dst: IpNet = dst.parse().ok()?;
     (dst.prefix_len() == 0).then(|| dst.addr())
 }
 
@@ -146,6 +171,29 @@ mod tests {
         }
     }
 
+    fn nets(texts: &[&str]) -> Vec<IpNet> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_cluster_stays_reachable_by_the_network_that_loses_its_default_route() {
+        let cidrs = nets(&["10.244.0.0/16", "fd00::/8"]);
+        let kept = |requests: &[Option<&[IpAddr]>]| edits(requests).unwrap().remove(0).keeping(&cidrs).keep;
+        assert_eq!(kept(&[None, Some(&[V4])]), nets(&["10.244.0.0/16"]));
+        assert_eq!(kept(&[None, Some(&[V4, V6])]), cidrs);
+        assert_eq!(kept(&[None, Some(&[])]), []);
+        assert_eq!(kept(&[Some(&[V4]), None]), []);
+    }
+
+    #[test]
+    fn a_kept_network_has_the_gateway_of_the_removed_route() {
+        let keep = nets(&["10.244.0.0/16", "fd00::/8"]);
+        let edit = RouteEdit { drop_v4: true, keep, ..RouteEdit::default() };
+        let routes = json!([{"DST": "0.0.0.0/0", "gw": "1.1.1.1", "mtu": 9}, {"dst": "::/0", "gw": "::1"}]);
+        let want = json!({"routes": [{"dst": "::/0", "gw": "::1"}, {"gw": "1.1.1.1", "mtu": 9, "dst": "10.244.0.0/16"}]});
+        assert_eq!(edited(json!({"routes": routes}), Version::V1_0_0, &edit), want);
+    }
+
     fn edited(mut result: Value, version: Version, edit: &RouteEdit) -> Value {
         edit_result(&mut result, version, edit);
         result
@@ -154,7 +202,7 @@ mod tests {
     #[test]
     fn a_result_with_a_list_of_routes_is_edited() {
         let routes = json!([{"dst": "0.0.0.0/0", "gw": "1.1.1.1"}, {"dst": "::0/0"}, {"dst": "::/0"}, {"dst": "10.0.0.0/8", "mtu": 9}, {"dst": "0.0.0.0/1"}]);
-        let edit = RouteEdit { drop_v4: true, drop_v6: true, gateways: vec![V4, V6] };
+        let edit = RouteEdit { drop_v4: true, drop_v6: true, gateways: vec![V4, V6], keep: vec![] };
         let want = json!({"routes": [{"dst": "10.0.0.0/8", "mtu": 9}, {"dst": "0.0.0.0/1"}, {"dst": "0.0.0.0/0", "gw": "10.0.0.1"}, {"dst": "::/0", "gw": "::1"}]});
         for version in [Version::V0_3_0, Version::V0_4_0, Version::V1_0_0, Version::V1_1_0] {
             assert_eq!(edited(json!({"routes": routes}), version, &edit), want);
@@ -169,14 +217,14 @@ mod tests {
             edited(json!({"routes": routes}), Version::V1_0_0, &edit),
             json!({"routes": [{"dst": "::/0"}]})
         );
-        let edit = RouteEdit { drop_v4: true, drop_v6: true, gateways: vec![] };
+        let edit = RouteEdit { drop_v4: true, drop_v6: true, ..RouteEdit::default() };
         assert_eq!(edited(json!({"routes": routes}), Version::V1_0_0, &edit), json!({}));
     }
 
     #[test]
     fn an_old_result_is_edited_by_family() {
         let result = json!({"ip4": {"ip": "10.0.0.9/8", "routes": [{"dst": "0.0.0.0/0"}, {"dst": "1.0.0.0/8"}]}, "ip6": {"ip": "fd00::9/64"}});
-        let edit = RouteEdit { drop_v4: true, drop_v6: true, gateways: vec![V4, V6] };
+        let edit = RouteEdit { drop_v4: true, drop_v6: true, gateways: vec![V4, V6], keep: vec![] };
         let want = json!({"ip4": {"ip": "10.0.0.9/8", "routes": [{"dst": "1.0.0.0/8"}, {"dst": "0.0.0.0/0", "gw": "10.0.0.1"}]},
             "ip6": {"ip": "fd00::9/64", "routes": [{"dst": "::/0", "gw": "::1"}]}});
         assert_eq!(edited(result, Version::V0_2_0, &edit), want);

@@ -4,12 +4,14 @@ use cni::crash_point;
 use cni::result::RawResult;
 use cni::{CniError, Code};
 use k8s_openapi::api::core::v1::Event;
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::api::Api;
+use super::devices::{Claimed, Sources, WithDevices};
 use crate::conf::DefaultNetworks;
 use crate::error::Error;
-use crate::plan::{self, Delegate, RuntimeRequest};
+use crate::kubelet::Kubelet;
+use crate::plan::{self, Delegate, Divided, LeftToAntrea, RuntimeRequest};
 use crate::report;
 use crate::request::{self, AttachmentRequest, Definitions, NetworkRequest, Pod, RequestError};
 use crate::run::{Attach, Attached};
@@ -19,6 +21,16 @@ use crate::run::{Attach, Attached};
 pub(crate) struct Add<'a> {
     /// The attachment of the sandbox.
     pub(crate) attach: Attach<'a>,
+    /// The kubelet of the node.
+    pub(crate) kubelet: &'a Kubelet,
+}
+
+/// What an ADD is going to do.
+struct Planned {
+    delegates: Vec<Delegate>,
+    claimed: Claimed,
+    /// Networks of the pod that Antrea's agent attaches.
+    left: Vec<LeftToAntrea>,
 }
 
 impl Add<'_> {
@@ -32,7 +44,7 @@ impl Add<'_> {
             (Some(api), Some(pod)) => Some(api.read_pod(pod, self.attach.deadline)?),
             _ => None,
         };
-        let delegates = self.plan(defaults, api.as_deref_mut(), pod.as_ref())?;
+        let Planned { delegates, claimed, left } = self.plan(defaults, api.as_deref_mut(), pod.as_ref())?;
         let attached = self.attach.run(&delegates)?;
         if let (Some(api), Some(pod)) = (api, &pod) {
             // A pod without network-status does not know its addresses, so this failure undoes the networks.
@@ -40,7 +52,10 @@ impl Add<'_> {
                 return Err(self.attach.undo(&delegates, error));
             }
             crash_point!("multus-published");
-            api.keep_events(events(pod, &delegates, &attached));
+            claimed.publish(api, pod, &delegates, &attached, self.attach.deadline);
+            let now = node::clock::now();
+            api.keep_events(attached_events(pod, &delegates, &attached, now));
+            api.keep_events(left.iter().map(|left| report::left_to_antrea(pod, left, now)));
         }
         let first = attached.into_iter().next().map(|attached| attached.raw);
         first.ok_or_else(|| CniError::new(Code::InvalidConfig, "there is no network to attach").into())
@@ -52,7 +67,7 @@ impl Add<'_> {
         defaults: &DefaultNetworks,
         mut api: Option<&mut Api>,
         pod: Option<&Pod>,
-    ) -> Result<Vec<Delegate>, Error> {
+    ) -> Result<Planned, Error> {
         let namespace = self.attach.pod.map(|pod| &pod.namespace);
         let requests = request::network_requests(self.attach.conf, defaults, namespace, pod)?;
         let definitions = match (&mut api, request::needed_definitions(&requests)) {
@@ -68,7 +83,7 @@ impl Add<'_> {
         };
         let networks: Result<Vec<_>, RequestError> = requests.iter().map(network).collect();
         if let (Err(RequestError::Missing { nad_ref, reason, .. }), Some(api), Some(pod)) =
-            (&networks, api, pod)
+            (&networks, api.as_deref_mut(), pod)
         {
             let event = report::no_network_found(pod, nad_ref, reason, node::clock::now());
             api.keep_events([event]);
@@ -77,11 +92,16 @@ impl Add<'_> {
             container_id: &self.attach.attachment.container_id,
             if_name: &self.attach.attachment.if_name,
             runtime_config: &self.attach.conf.runtime_config,
+            cluster_cidrs: &self.attach.conf.cluster_cidrs()?,
         };
+        let api = api.as_deref();
+        let sources = Sources { kubelet: self.kubelet, pod: self.attach.pod, object: pod, api };
         let mut networks = networks?;
         let auxiliary = request::auxiliary_network(self.attach.conf)?;
         networks.extend(auxiliary.map(|network| (network, AttachmentRequest::default())));
-        Ok(plan::plan(runtime, networks)?)
+        let Divided { ours, left } = plan::divide(&requests, networks, runtime.if_name)?;
+        let WithDevices { networks, claimed } = sources.with_devices(ours, self.attach.deadline)?;
+        Ok(Planned { delegates: plan::plan(runtime, networks)?, claimed, left })
     }
 
     fn write_status(
@@ -107,8 +127,7 @@ impl Add<'_> {
 }
 
 /// The events of the attachments.
-fn events(pod: &Pod, delegates: &[Delegate], attached: &[Attached]) -> Vec<Event> {
-    let now = node::clock::now();
+fn attached_events(pod: &Pod, delegates: &[Delegate], attached: &[Attached], now: Timestamp) -> Vec<Event> {
     let event = |(nanos, (delegate, attached)): (i64, (&Delegate, &Attached))| {
         // One nanosecond apart, so that lists sorted by time have the order of attachment.
         let at = now.checked_add(SignedDuration::from_nanos(nanos)).unwrap_or(now);

@@ -8,9 +8,12 @@ use k8s_openapi::api::core::v1::Event;
 use nad::{NadRef, PodRef};
 use node::client::{ApiClient, Credentials};
 use node::deadline::Deadline;
+use node::names::{DnsLabel, DnsSubdomain};
+use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::conf::Conf;
+use crate::device::{Claims, NetworkData, PodClaims, ResourceSlice};
 use crate::error::Error;
 use crate::request::{Definitions, Pod};
 use crate::source::{self, Daemon, PodObject, SourceError, Unanswered};
@@ -116,6 +119,58 @@ impl Api {
         Ok(self.direct(deadline)?.run(|client| source::read_definitions(client, wanted, deadline))??)
     }
 
+    /// The resource claims of a pod. The daemon does not keep them, so the API server is asked; without credentials the pod has none.
+    pub(super) fn read_pod_claims(&self, pod: &PodRef, deadline: Deadline) -> Result<PodClaims, Error> {
+        if let Some(object) = &self.last_read {
+            return Ok(PodClaims::of(object.value()));
+        }
+        if self.credentials.is_none() {
+            crate::run::warn(&"without a kubeconfig multus cannot read the resource claims of pods");
+            return Ok(PodClaims::default());
+        }
+        let read = self.direct(deadline)?.run(|client| source::read_pod(client, pod, deadline));
+        let (_, object) = read??;
+        Ok(PodClaims::of(object.value()))
+    }
+
+    /// See [`source::read_claims`].
+    pub(super) fn read_claims(
+        &self,
+        namespace: &DnsLabel,
+        claims: &PodClaims,
+        deadline: Deadline,
+    ) -> Result<Claims, Error> {
+        let names = claims.names();
+        let read = async |client| source::read_claims(client, namespace, names, deadline).await;
+        Ok(self.direct(deadline)?.run(read)??)
+    }
+
+    /// See [`source::read_slices`].
+    pub(super) fn read_slices(
+        &self,
+        driver: &DnsSubdomain,
+        node: Option<&DnsSubdomain>,
+        deadline: Deadline,
+    ) -> Result<Vec<ResourceSlice>, Error> {
+        let list = async |client| source::read_slices(client, driver, node, deadline).await;
+        Ok(self.direct(deadline)?.run(list)??)
+    }
+
+    /// See [`source::write_network_data`].
+    pub(super) fn write_network_data(
+        &self,
+        namespace: &DnsLabel,
+        name: &DnsSubdomain,
+        claim: Value,
+        attachments: &[NetworkData],
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let write = async |client| {
+            source::write_network_data(client, namespace, name, claim, attachments, deadline).await
+        };
+        Ok(self.direct(deadline)?.run(write)??)
+    }
+
     /// See [`source::write_status`].
     pub(crate) fn write_status(
         &mut self,
@@ -199,16 +254,16 @@ impl Direct {
 
 /// A runtime whose end does not wait for its threads.
 #[derive(Debug)]
-struct OwnRuntime(Option<Runtime>);
+pub(super) struct OwnRuntime(Option<Runtime>);
 
 impl OwnRuntime {
-    fn new() -> Result<Self, Error> {
+    pub(super) fn new() -> Result<Self, Error> {
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_io().enable_time().thread_keep_alive(IDLE_THREAD).build();
         Ok(OwnRuntime(Some(runtime.map_err(Error::Runtime)?)))
     }
 
-    fn block_on<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
         let runtime = self.0.as_ref().ok_or_else(|| Error::Runtime(std::io::Error::other("it is shut down")));
         Ok(runtime?.block_on(work))
     }

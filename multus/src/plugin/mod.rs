@@ -4,6 +4,7 @@ mod add;
 mod api;
 mod cluster;
 mod default_network;
+mod devices;
 mod passthru;
 mod readiness;
 
@@ -26,6 +27,7 @@ pub use self::passthru::Passthru;
 use self::readiness::{check_ready, wait_until_ready};
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::kubelet::Kubelet;
 use crate::record::Moment;
 use crate::request::pod::pod_of_add;
 use crate::run::{Attach, Detach, Gc, check, gc, retry_tombstones};
@@ -146,7 +148,8 @@ fn add(
     *api = Api::connect(&conf, &environment, deadline)?;
     let (args, now) = (&call.args, &Moment::now());
     let attach = Attach { conf: &conf, attachment, args, pod: pod.as_ref(), now, deadline };
-    Add { attach }.run(&defaults, api.as_mut())
+    let kubelet = &Kubelet::default();
+    Add { attach, kubelet }.run(&defaults, api.as_mut())
 }
 
 /// The API server, with the credentials of the configuration and the environment.

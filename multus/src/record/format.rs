@@ -44,6 +44,8 @@ struct Wire<'a> {
     drop_v6: bool,
     #[serde(rename = "deviceID", skip_serializing_if = "Option::is_none")]
     device_id: Option<&'a str>,
+    #[serde(rename = "resourceName", skip_serializing_if = "Option::is_none")]
+    resource_name: Option<&'a str>,
     #[serde(rename = "Bytes")]
     bytes: String,
     #[serde(rename = "multusRs")]
@@ -103,6 +105,7 @@ fn wire<'a>(owner: &Owner, delegate: &'a Delegate) -> Wire<'a> {
         drop_v4: route_edit.drop_v4,
         drop_v6: route_edit.drop_v6,
         device_id: request.device_id.as_deref(),
+        resource_name: network.resource_name.as_deref(),
         bytes: STANDARD.encode(Value::Object(object).to_string()),
         own: Own {
             network: owner.network.to_string(),

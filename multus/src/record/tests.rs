@@ -51,6 +51,7 @@ fn delegates() -> Vec<Delegate> {
         container_id: &id(),
         if_name: &eth0(),
         runtime_config: runtime_config.as_object().unwrap(),
+        cluster_cidrs: &[],
     };
     plan(runtime, vec![(list, AttachmentRequest::default()), (single, requested)]).unwrap()
 }
@@ -209,8 +210,12 @@ fn plan_with(conf: &Value, cni_args: &str, capability_args: &str) -> Option<Vec<
     let conf = Network::from_object(conf.as_object()?.clone(), Some("default/a".to_owned())).ok()?;
     let network = conf.with_cni_args(&requested.cni_args).ok()?;
     let runtime_config: Value = serde_json::from_str(capability_args).ok()?;
-    let runtime =
-        RuntimeRequest { container_id: &id(), if_name: &eth0(), runtime_config: runtime_config.as_object()? };
+    let runtime = RuntimeRequest {
+        container_id: &id(),
+        if_name: &eth0(),
+        runtime_config: runtime_config.as_object()?,
+        cluster_cidrs: &[],
+    };
     plan(runtime, vec![(network, requested)]).ok()
 }
 

@@ -7,6 +7,7 @@ use nad::{NadRef, PodRef};
 use node::event::{Reporter, Severity, about_pod};
 
 use super::status::made_something;
+use crate::plan::LeftToAntrea;
 use crate::request::Pod;
 
 /// The event of an attachment: `Add net1 [10.1.1.11/24] from default/macvlan-conf`. `None` for a result without interfaces and
@@ -33,6 +34,16 @@ pub(crate) fn no_network_found(pod: &Pod, nad_ref: &NadRef, reason: &str, now: T
     let message =
         format!("cannot find a network-attachment-definition ({name}) in namespace ({namespace}): {reason}");
     event(pod, Severity::Warning, "NoNetworkFound", &message, now)
+}
+
+/// The event of a network that Antrea's agent attaches, or does not: multus cannot see which.
+pub(crate) fn left_to_antrea(pod: &Pod, left: &LeftToAntrea, now: Timestamp) -> Event {
+    let LeftToAntrea { network, network_type } = left;
+    let message = format!(
+        "network {network} (type antrea, networkType {network_type}) is left to Antrea's agent, which attaches it if its feature gate \
+         SecondaryNetwork is on"
+    );
+    event(pod, Severity::Normal, "LeftToAntrea", &message, now)
 }
 
 /// The event of networks whose DEL ended without success.

@@ -4,8 +4,8 @@ mod events;
 mod status;
 mod undo;
 
-pub(crate) use events::{added, network_not_deleted, no_network_found};
-pub(crate) use status::entries;
+pub(crate) use events::{added, left_to_antrea, network_not_deleted, no_network_found};
+pub(crate) use status::{entries, network_data};
 pub(crate) use undo::with_failed_undo;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use cni::result::{CniResult, Interface, Ip, Route};
 use nad::{Dns, NetworkStatus};
 use serde_json::{Map, Value};
 
+use crate::device::{Allocation, NetworkData};
 use crate::plan::{Delegate, Role, RouteEdit};
 
 /// The scope of a route to a destination that needs no gateway: `link` (253), `host` (254) and `nowhere` (255) of rtnetlink(7).
@@ -59,6 +60,15 @@ pub(crate) fn entries(
         NetworkStatus { ips: addresses(here), ..entry(interface, default == Some(*at)) }
     };
     in_pod.iter().map(of).collect()
+}
+
+/// What the claim of an attachment's device says about it.
+pub(crate) fn network_data(delegate: &Delegate, result: &CniResult, allocation: Allocation) -> NetworkData {
+    let mut in_pod = result.interfaces.iter().filter(|interface| !interface.sandbox.is_empty());
+    let own = in_pod.clone().find(|interface| interface.name == delegate.if_name.as_str());
+    let mac = own.or_else(|| in_pod.next()).map(|interface| interface.mac.clone()).unwrap_or_default();
+    let ips = result.ips.iter().map(|ip| ip.address.to_string()).collect();
+    NetworkData { allocation, interface: delegate.if_name.to_string(), ips, mac }
 }
 
 /// The interface with the default route: that of the first address with a gateway, or the first one in the pod.

@@ -218,6 +218,7 @@ fn the_gateways_are_those_after_the_change_of_the_default_routes() {
         drop_v4: true,
         drop_v6: false,
         gateways: gateways.iter().map(|g| g.parse().unwrap()).collect(),
+        keep: Vec::new(),
     };
     let result = || one_interface(json!([{"address": "10.0.0.2/8"}]), routes.clone());
     assert_eq!(gateways_after(v4(&[]), result()), ["fd00::1"]);

@@ -13,12 +13,12 @@ use node::deadline::Deadline;
 use serde_json::{Map, Value};
 
 use super::detach::Detach;
-use super::failures::join;
+use super::failures::{join, warn};
 use super::sandbox::{Removal, Sandbox};
 use super::{device_info, edit};
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::plan::{Delegate, Role, add_args, device_file};
+use crate::plan::{Delegate, Role, add_args, device_file, device_plugin_file};
 use crate::record::{self, Journal, Moment, Owner, Progress, Reached, RecordError, progress};
 use crate::report::with_failed_undo;
 
@@ -140,6 +140,13 @@ impl Attach<'_> {
         let what = "error adding container to network";
         let failed = |error: CniError| Error::from(error.context(sandbox.prefix(&network.list, what)));
         check_free(socket, delegate).map_err(|error| Failure::Before(failed(error)))?;
+        let file = device_file(&network.label, &self.attachment.container_id, if_name);
+        if let (Some(resource), Some(id)) = (&network.resource_name, &request.device_id)
+            && let Err(error) = device_info::copy(&device_plugin_file(resource, id), &file)
+        {
+            // The attachment works without it; only its description is missing.
+            warn(&error);
+        }
         let args = add_args(&sandbox.args, self.args, delegate);
         let within = |error| Failure::Within(failed(error));
         let chain = sandbox.chain(delegate.into(), &args, self.deadline);
@@ -157,8 +164,7 @@ impl Attach<'_> {
             edit::routes(socket, delegate).map_err(within)?;
             edit::cached_result(&sandbox.cache, self.attachment, delegate).map_err(within)?;
         }
-        let device_file = || device_file(&network.label, &self.attachment.container_id, if_name);
-        let device_info = request.device_id.as_ref().and_then(|_| device_info::read(&device_file()));
+        let device_info = request.device_id.as_ref().and_then(|_| device_info::read(&file));
         Ok(Attached { raw, result, device_info })
     }
 

@@ -28,7 +28,9 @@ pub(crate) fn check(
     let pod = pod_of_del(&call.args);
     let netns = attachment.netns.to_string_lossy();
     let sandbox = Sandbox::new(conf, container_id, &netns, pod.as_ref(), &call.args);
-    for recorded in record.delegates.iter().filter(|r| r.network.list.cni_version >= Version::V0_4_0) {
+    // Antrea's agent attaches some networks by itself; another program may have recorded them.
+    let ours = record.delegates.iter().filter(|recorded| recorded.network.antrea_network_type().is_none());
+    for recorded in ours.filter(|recorded| recorded.network.list.cni_version >= Version::V0_4_0) {
         let failed =
             |e: CniError| e.context(sandbox.prefix(&recorded.network.list, "error checking network"));
         sandbox.chain(DelegateRef::from(recorded), &sandbox.args, deadline).check().map_err(failed)?;

@@ -87,6 +87,7 @@ impl Detach<'_> {
         let pod = self.pod(&found);
         let sandbox = Sandbox::new(self.conf, self.container_id, self.netns, pod.as_ref(), self.args);
         let targets = self.targets(found, &progress, &sandbox.cache, pod.as_ref());
+        let targets = self.without_antreas(targets, &sandbox);
         let is_certain = targets.iter().any(|target| target.evidence == Evidence::Written);
         let first_del = if is_certain { Some(self.note_first_del(&progress)) } else { progress.first_del };
         let removals: Vec<Removal<'_>> = targets.iter().map(Target::removal).collect();
@@ -165,6 +166,28 @@ impl Detach<'_> {
         targets
     }
 
+    /// Takes out the networks that Antrea's agent attaches and deletes. Other programs may have recorded them: Antrea's plugin refuses their DEL
+    /// for ever, or releases the address of the default network.
+    fn without_antreas(&self, mut targets: Vec<Target>, sandbox: &Sandbox<'_>) -> Vec<Target> {
+        targets.retain(|target| {
+            let network = &target.recorded.network;
+            if network.antrea_network_type().is_none() {
+                return true;
+            }
+            warn(&format_args!("network {} is left to Antrea's agent", network.label));
+            if let Err(error) = self.forget_result(target, sandbox) {
+                warn(&error);
+            }
+            false
+        });
+        targets
+    }
+
+    /// Removes the cached result of a network.
+    fn forget_result(&self, target: &Target, sandbox: &Sandbox<'_>) -> Result<(), CniError> {
+        sandbox.chain(target.removal().delegate, &sandbox.args, self.deadline).forget()
+    }
+
     /// The networks that a sandbox without a readable record may have: those that its pod requests, if the API server has it. Otherwise
     /// those of the configuration, if there is no cached result either.
     fn guesses(&self, found: &Found, cached: &[Recorded], pod: Option<&PodRef>) -> Vec<Recorded> {
@@ -221,8 +244,7 @@ impl Detach<'_> {
             return warn(&format_args!("the record of sandbox {} stays for GC: {error}", self.container_id));
         }
         for target in targets {
-            let chain = sandbox.chain(target.removal().delegate, &sandbox.args, self.deadline);
-            if let Err(error) = chain.forget() {
+            if let Err(error) = self.forget_result(target, sandbox) {
                 warn(&error);
             }
         }

@@ -26,6 +26,13 @@ fn apply(socket: &Socket, link: &Link, edit: &RouteEdit) -> Result<(), Error> {
     let here = RouteFilter { table: Some(MAIN_TABLE), dev: Some(link.index) };
     let routes = socket.routes(here)?;
     let is_removed = |route: &&Route| route.is_default() && edit.drops(route.dst.addr());
+    for net in &edit.keep {
+        let is_of_family = |route: &&Route| route.dst.addr().is_ipv4() == net.addr().is_ipv4();
+        // Without a default route nothing was reachable by it.
+        if let Some(removed) = routes.iter().filter(is_removed).find(is_of_family) {
+            add(socket, &Route { dst: *net, ..removed.clone() })?;
+        }
+    }
     routes.iter().filter(is_removed).try_for_each(|route| socket.delete_route(route))?;
     for gateway in &edit.gateways {
         let everywhere = match gateway {
@@ -33,13 +40,17 @@ fn apply(socket: &Socket, link: &Link, edit: &RouteEdit) -> Result<(), Error> {
             std::net::IpAddr::V6(_) => IpNet::V6(Default::default()),
         };
         let route = Route { gw: Some(*gateway), dev: Some(link.index), ..Route::new(everywhere) };
-        match socket.add_route(&route) {
-            // A plugin may have made the same route.
-            Ok(()) | Err(Error::Exists(_)) => {}
-            Err(error) => return Err(error),
-        }
+        add(socket, &route)?;
     }
     Ok(())
+}
+
+fn add(socket: &Socket, route: &Route) -> Result<(), Error> {
+    match socket.add_route(route) {
+        // A plugin may have made the same route.
+        Err(Error::Exists(_)) => Ok(()),
+        other => other,
+    }
 }
 
 /// Changes the cached result, which CHECK and DEL receive as prevResult.

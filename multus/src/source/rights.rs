@@ -2,6 +2,8 @@
 
 use node::client::{Reach, ResourceKind, Right, Verb};
 
+use super::claims::{CLAIMS, SLICES};
+
 /// What multus needs of the API server. `deploy/rbac/multus.yaml` grants exactly this.
 pub const RIGHTS: &[Right] = &[
     Right { kind: ResourceKind::PODS, subresource: None, verbs: &[Verb::Get], reach: Reach::Cluster },
@@ -17,6 +19,9 @@ pub const RIGHTS: &[Right] = &[
         verbs: &[Verb::Get],
         reach: Reach::Cluster,
     },
+    Right { kind: CLAIMS, subresource: None, verbs: &[Verb::Get], reach: Reach::Cluster },
+    Right { kind: CLAIMS, subresource: Some("status"), verbs: &[Verb::Update], reach: Reach::Cluster },
+    Right { kind: SLICES, subresource: None, verbs: &[Verb::List], reach: Reach::Cluster },
     Right { kind: ResourceKind::EVENTS, subresource: None, verbs: &[Verb::Create], reach: Reach::Cluster },
 ];
 

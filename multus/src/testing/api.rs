@@ -33,6 +33,27 @@ impl FakeApi {
         self
     }
 
+    /// With a NetworkAttachmentDefinition at `namespace/name` whose attachments get devices of `resource`.
+    pub(crate) fn with_device_nad(self, at: &str, config: &Value, resource: &str) -> FakeApi {
+        let (namespace, name) = at.split_once('/').unwrap();
+        let key = Key::new("network-attachment-definitions.k8s.cni.cncf.io", namespace, name);
+        let annotations = json!({"k8s.v1.cni.cncf.io/resourceName": resource});
+        let spec = json!({"config": config.to_string()});
+        self.0.put(&key, json!({"metadata": {"annotations": annotations}, "spec": spec}));
+        self
+    }
+
+    /// With any other object.
+    pub(crate) fn with(self, kind: &str, namespace: &str, name: &str, object: Value) -> FakeApi {
+        self.0.put(&Key::new(kind, namespace, name), object);
+        self
+    }
+
+    /// An object, if it exists.
+    pub(crate) fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.0.get(&Key::new(kind, namespace, name))
+    }
+
     /// Changes the pod. It gets a new resourceVersion.
     pub(crate) fn edit_pod(&self, edit: impl FnOnce(&mut Value)) {
         self.0.edit(&pod_key(), edit);
@@ -47,6 +68,15 @@ impl FakeApi {
         let fault = |code: &u16| if *code == 0 { Fault::Reset } else { Fault::Status(*code) };
         let faults: Vec<Fault> = codes.iter().map(fault).collect();
         self.0.fail(move |request| request.method == method, faults);
+    }
+
+    /// Makes the next write of an object of this kind fail with this status code.
+    pub(crate) fn refuse_writes_of(&self, plural: &'static str, code: u16) {
+        let part = format!("/{plural}/");
+        self.0.fail(
+            move |request| request.method == "PUT" && request.line().contains(&part),
+            vec![Fault::Status(code)],
+        );
     }
 
     /// The pod, without the resourceVersion, which every write changes.

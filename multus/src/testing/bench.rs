@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::{FakeApi, call};
 use crate::conf::Conf;
+use crate::kubelet::Kubelet;
 use crate::plugin::{Add, Api, OnDemand};
 use crate::record::Moment;
 use crate::request::pod::pod_of_add;
@@ -116,7 +117,8 @@ impl Bench {
         let (args, now) = (&call.args, &self.now);
         let attach = Attach { conf: &conf, attachment: &attachment, args, pod: pod.as_ref(), now, deadline };
         let mut api = api.map(FakeApi::api);
-        let added = Add { attach }.run(&conf.default_networks()?, api.as_mut()).map_err(|e| e.to_cni());
+        let add = Add { attach, kubelet: &Kubelet::in_folder(&self.folder.path().join("kubelet")) };
+        let added = add.run(&conf.default_networks()?, api.as_mut()).map_err(|e| e.to_cni());
         send_events(api);
         added
     }

@@ -3,6 +3,7 @@
 mod api;
 mod bench;
 mod daemon;
+pub(crate) mod kubelet;
 
 use cni::exec::SearchPath;
 use cni::plugin::Call;

@@ -22,3 +22,4 @@ pub use error::SourceError;
 pub use events::{send_event, send_events};
 pub use pod::{PodObject, read_pod};
 pub use status::{edit_status, patch_status, write_status};
+pub use within::within;

@@ -15,6 +15,13 @@ use crate::pod::{Pod, PodRef};
 #[derive(Debug)]
 pub struct PodObject(pub(super) Value);
 
+impl PodObject {
+    /// The whole object.
+    pub const fn value(&self) -> &Value {
+        &self.0
+    }
+}
+
 /// Reads a pod. If its UID is not that of `pod`, this is another pod of the name, and an error.
 ///
 /// # Errors

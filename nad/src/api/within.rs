@@ -10,7 +10,10 @@ use super::error::SourceError;
 const OPERATION_LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs `operation` until `deadline`, or for [`OPERATION_LIMIT`] if that is sooner. It receives the resulting deadline.
-pub(super) async fn within<T>(
+///
+/// # Errors
+/// Those of `operation`, and [`SourceError::DeadlinePassed`].
+pub async fn within<T>(
     deadline: Deadline,
     operation: impl AsyncFnOnce(Deadline) -> Result<T, SourceError>,
 ) -> Result<T, SourceError> {

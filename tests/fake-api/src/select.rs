@@ -25,8 +25,9 @@ enum Condition {
     Missing,
 }
 
-/// The supported fields. A real server supports the last two for pods only; this one does not check the kind.
-const FIELDS: [&str; 4] = ["metadata.name", "metadata.namespace", "spec.nodeName", "status.phase"];
+/// The supported fields. A real server supports the last three for pods or ResourceSlices only; this one does not check the kind.
+const FIELDS: [&str; 5] =
+    ["metadata.name", "metadata.namespace", "spec.nodeName", "status.phase", "spec.driver"];
 
 impl Selector {
     /// Parses `labelSelector` and `fieldSelector`: requirements separated by commas. Sets (`in`, `notin`) are not supported.

@@ -164,7 +164,7 @@ pub struct Store {
 }
 
 /// The kinds whose `status` only the `status` endpoint writes. Of the custom resources that we use none has this endpoint.
-const WITH_STATUS: [&str; 2] = ["nodes", "pods"];
+const WITH_STATUS: [&str; 3] = ["nodes", "pods", "resourceclaims.resource.k8s.io"];
 
 impl Store {
     /// An empty store.

@@ -63,11 +63,30 @@ fn only_routes_of_the_requested_family_are_removed() {
 fn the_requested_gateway_replaces_that_of_the_plugins() {
     let (_pod, _peer, socket) = pod();
     let wanted = vec!["10.1.0.254".parse().unwrap(), "fd00:1::fe".parse().unwrap()];
-    let edit = RouteEdit { drop_v4: true, drop_v6: true, gateways: wanted };
+    let edit = RouteEdit { drop_v4: true, drop_v6: true, gateways: wanted, keep: vec![] };
     routes(&socket, &delegate(edit.clone())).unwrap();
     assert_eq!(gateways(&socket), ["10.1.0.254", "fd00:1::fe"]);
     routes(&socket, &delegate(edit)).unwrap();
     assert_eq!(gateways(&socket).len(), 2);
+}
+
+#[test]
+fn a_kept_network_has_a_route_like_the_removed_one() {
+    let (_pod, _peer, socket) = pod();
+    let keep = vec!["10.244.0.0/16".parse().unwrap(), "fd00:2::/64".parse().unwrap()];
+    let edit = RouteEdit { drop_v4: true, keep, ..RouteEdit::default() };
+    for _ in 0..2 {
+        // Without the default route, the second time has nothing to copy.
+        routes(&socket, &delegate(edit.clone())).unwrap();
+        assert_eq!(gateways(&socket), ["fd00:1::1"]);
+        let all = socket.routes(RouteFilter { table: Some(MAIN_TABLE), dev: None }).unwrap();
+        let kept: Vec<String> = all
+            .iter()
+            .filter(|route| route.gw == Some("10.1.0.1".parse().unwrap()))
+            .map(|route| route.dst.to_string())
+            .collect();
+        assert_eq!(kept, ["10.244.0.0/16"]);
+    }
 }
 
 #[test]

@@ -93,8 +93,12 @@ fn json_form(element: &Element) -> Value {
 fn planned(elements: Vec<Element>) {
     let container_id = ContainerId::parse("c1").expect("an id");
     let if_name = IfName::parse("eth0").expect("a name");
-    let runtime =
-        RuntimeRequest { container_id: &container_id, if_name: &if_name, runtime_config: &Map::new() };
+    let runtime = RuntimeRequest {
+        container_id: &container_id,
+        if_name: &if_name,
+        runtime_config: &Map::new(),
+        cluster_cidrs: &[],
+    };
     let networks = elements.into_iter().map(|element| (network("a"), element.request)).collect();
     let Ok(delegates) = plan(runtime, networks) else { return };
     let mut names: Vec<&str> = delegates.iter().map(|d| d.if_name.as_str()).collect();
