@@ -106,6 +106,8 @@ pub struct Metrics {
     view_write_seconds: Histogram,
     adoptions: Family<OutcomeLabel, Counter>,
     watch_restarts: Family<KindLabel, Counter>,
+    restored_claims: Family<OutcomeLabel, Counter>,
+    held_twice: Gauge,
 }
 
 impl Metrics {
@@ -125,6 +127,8 @@ impl Metrics {
             view_write_seconds: Histogram::new(SECONDS),
             adoptions: Family::default(),
             watch_restarts: Family::default(),
+            restored_claims: Family::default(),
+            held_twice: Gauge::default(),
         };
         let mut registry = Registry::with_prefix("whereabouts");
         metrics.register(&mut registry);
@@ -161,6 +165,16 @@ impl Metrics {
             "watch_restarts",
             "Full lists after the first one, by kind, because a watch of the leader could not resume",
             m.watch_restarts,
+        );
+        registry.register(
+            "restored_claims",
+            "Claims of running pods that somebody deleted and that this node made again",
+            m.restored_claims,
+        );
+        registry.register(
+            "addresses_held_twice",
+            "Addresses of running pods of this node whose claim another pod has now",
+            m.held_twice,
         );
     }
 
@@ -224,6 +238,16 @@ impl Metrics {
     /// Counts an adoption.
     pub(crate) fn adoption(&self, outcome: TaskOutcome) {
         self.adoptions.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
+    }
+
+    /// Counts a claim of a running pod that was made again.
+    pub(crate) fn restored(&self, outcome: TaskOutcome) {
+        self.restored_claims.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
+    }
+
+    /// Sets the number of addresses of this node's pods that another pod has claimed.
+    pub(crate) fn set_held_twice(&self, count: usize) {
+        self.held_twice.set(gauge(count));
     }
 
     /// Counts a full list after the first one of this kind's objects.

@@ -72,7 +72,13 @@ impl Api {
     }
 
     fn new(daemon: Option<Daemon>, credentials: Option<Credentials>) -> Api {
-        Api { daemon: RefCell::new(daemon), credentials, direct: OnceCell::new(), last_read: None, events: Vec::new() }
+        Api {
+            daemon: RefCell::new(daemon),
+            credentials,
+            direct: OnceCell::new(),
+            last_read: None,
+            events: Vec::new(),
+        }
     }
 
     /// An API with the client that `client` makes, and `daemon` before it.

@@ -18,8 +18,8 @@ use netlink::Runner;
 use node::deadline::Deadline;
 
 pub(crate) use self::add::Add;
-use self::api::HandOver;
 pub(crate) use self::api::Api;
+use self::api::HandOver;
 pub(crate) use self::cluster::OnDemand;
 use self::default_network::default_network;
 pub use self::passthru::Passthru;

@@ -194,7 +194,8 @@ impl ApiClient {
         };
         let body = encode(&request, value)?;
         let sub = request.subresource.map(|sub| format!("/{sub}")).unwrap_or_default();
-        let url = format!("{}/{}{sub}?fieldManager={FIELD_MANAGER}", object.collection().url_path(), object.name());
+        let url =
+            format!("{}/{}{sub}?fieldManager={FIELD_MANAGER}", object.collection().url_path(), object.name());
         let http = http::Request::patch(url).header(http::header::CONTENT_TYPE, content_type).body(body);
         self.send(request, http, deadline).await
     }

@@ -73,6 +73,7 @@ fn record(pod: &str) -> Record {
         network: String::new(),
         kubeconfig: None,
         namespace: None,
+        pod_uid: None,
         stage: Stage::Held,
         claims: Vec::<HeldClaim>::new(),
     }

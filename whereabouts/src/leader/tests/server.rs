@@ -76,6 +76,15 @@ impl Server {
         });
     }
 
+    /// From now on, `hook` is called with method and path of each request, before the request is carried out. It must not use the server.
+    pub fn on_request(&self, hook: impl Fn(&str, &str) + Send + 'static) {
+        let never = move |request: &fake_api::Received| {
+            hook(&request.method, &request.path);
+            false
+        };
+        self.0.fail(never, []);
+    }
+
     /// From now on, requests whose path ends like this fail with 500.
     pub fn fail(&self, path: &str) {
         let path = path.to_owned();
