@@ -251,7 +251,7 @@ async fn a_full_pool_counts_as_full_until_an_address_is_released() {
     let owners = [("10.0.0.1", "ns/x"), ("10.0.0.2", "ns/y")].map(|(a, b)| (ip(a), b.to_owned()));
     cursor.learn(&Listing { owners: owners.into(), own: None });
     assert!(cursor.knows_full());
-    assert_eq!(cursor.holders(), ["namespace \"ns\": 2"]);
+    assert_eq!(cursor.holders(), ["pod ns/x (10.0.0.1)", "pod ns/y (10.0.0.2)"]);
     assert!(cursor.next(cache.pool(), None, &NO_CONFLICTS).is_err());
     cache.released(&record("y"), ip("10.0.0.2"));
     assert!(!cursor.knows_full());

@@ -164,6 +164,20 @@ fn the_error_of_a_full_pool_has_its_numbers() {
 }
 
 #[test]
+fn the_error_of_a_pool_whose_addresses_are_all_excluded_does_not_advise_to_remove_pods() {
+    let spec = spec("192.168.0.0/29", &["192.168.0.0/29"]);
+    let known = KnownAddresses { used: &BTreeSet::new(), conflicts: &BTreeSet::new() };
+    let error =
+        next(&spec, &spec.allocatable().unwrap(), known, Preferences::default(), 0).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "Could not allocate IP in range: ip: 192.168.0.1 / - 192.168.0.6 / range: 192.168.0.0/29 / excludeRanges: \
+         [192.168.0.0/29]: the excludes cover every address between the first and the last one (the gateway is excluded too); \
+         correct exclude, range_start or range_end"
+    );
+}
+
+#[test]
 fn a_pool_of_used_and_conflicting_addresses_is_exhausted() {
     let conflicts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
     let used = ["10.0.0.4", "10.0.0.5", "10.0.0.6"];
