@@ -60,6 +60,7 @@ impl InFlight {
     /// supersedes the work and waits for its end.
     pub fn begin_if_idle(&self, record: &Record) -> Option<InFlightRequest> {
         let mut all = self.by_interface.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, interface| Arc::strong_count(&interface.lock) > 1);
         let interface = all.entry((record.podref.clone(), record.if_name.clone())).or_default();
         let lock = interface.lock.clone().try_lock_owned().ok()?;
         interface.newest_number += 1;

@@ -31,6 +31,7 @@ use crate::pool::range_pool::Pool;
 use crate::pool::request::Claimant;
 use cursor::CacheCursor;
 use pool::PoolCache;
+pub(super) use state::Evidence;
 use watch_throttle::{WatchPause, WatchThrottle};
 
 /// A pool without a request for this long is dropped from the caches.
@@ -48,17 +49,6 @@ pub(super) struct DeletedClaim {
     pub container: String,
     /// Its interface.
     pub if_name: Arc<str>,
-}
-
-/// What a pool's cache shows about a recorded claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Evidence {
-    /// The interface holds the address.
-    Held,
-    /// Nobody holds it.
-    Missing,
-    /// The pool is not watched, or another interface holds it.
-    Unknown,
 }
 
 /// The caches of the pools in use, in one namespace.

@@ -9,8 +9,7 @@ use node::client::Change;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
 
-use super::Evidence;
-use super::state::{State, SyncState};
+use super::state::{Evidence, State, SyncState};
 use crate::conf::OverlappingRanges;
 use crate::crd::cached::CachedReservation;
 use crate::crd::ip_pool::SeparateUse;

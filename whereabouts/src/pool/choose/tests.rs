@@ -85,6 +85,17 @@ fn the_previous_address_is_tried_next_unless_it_conflicted() {
 }
 
 #[test]
+fn an_address_that_is_excluded_by_now_stays_with_the_interface_that_has_it() {
+    let spec = spec("10.0.0.0/29", &["10.0.0.1"]);
+    let known = KnownAddresses { used: &set(&["10.0.0.1"]), conflicts: &BTreeSet::new() };
+    let of = |previous: Option<IpAddr>| {
+        let preferences = Preferences { previous, ..Preferences::default() };
+        next(&spec, &spec.allocatable().unwrap(), known, preferences, 0)
+    };
+    assert_eq!((of(Some(ip("10.0.0.1"))), of(None)), (Ok(ip("10.0.0.1")), Ok(ip("10.0.0.2"))));
+}
+
+#[test]
 fn the_search_begins_at_start_and_wraps_around() {
     assert_eq!(choose("10.0.0.0/29", NONE, &[], start("10.0.0.4"), 0), Ok(ip("10.0.0.4")));
     assert_eq!(choose("10.0.0.0/29", &["10.0.0.4"], &["10.0.0.5"], start("10.0.0.4"), 0), Ok(ip("10.0.0.6")));
