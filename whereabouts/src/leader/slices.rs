@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 
 use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{AT_ONCE, Context};
-use super::networks::{self, ReadNetwork, WhereaboutsNetwork};
+use super::networks::{self, WhereaboutsNetwork};
 use super::notices::{DEFINITION_KIND, DEFINITION_VERSION, Notice, report};
 use super::slice_plan::{AssignedSlice, Plan, plan};
 use super::sliced_networks::{DesiredSlicePool, SlicedNetwork, desired_slice_pools};
@@ -25,8 +25,8 @@ use crate::pool::naming::{self, pool_prefix};
 const COMPONENT: &str = "node-controller";
 const REASON: &str = "NodeSlicePool";
 
-/// Annotation of a NodeSlicePool: the networks that it was written for, as `namespace/name`, separated by commas. It is deleted with the last of
-/// them. Owner references do not suffice: they name owners of the object's own namespace only.
+/// Annotation of a NodeSlicePool: the networks that it was written for, as `namespace/name`, separated by commas. It is deleted with the last
+/// of them. Owner references do not suffice: they name owners of the object's own namespace only.
 const NETWORKS: &str = "whereabouts.multus-rs/networks";
 
 /// The node of a slice that is free.
@@ -46,11 +46,9 @@ pub(super) struct SliceDecision {
 /// Decides from networks, nodes, slices and claims.
 pub(super) fn decide(
     cache: &ClusterCache,
-    read: &BTreeMap<String, ReadNetwork>,
+    networks: &BTreeMap<String, WhereaboutsNetwork>,
     namespace: &DnsLabel,
 ) -> SliceDecision {
-    let networks: BTreeMap<&String, &WhereaboutsNetwork> =
-        read.iter().filter_map(|(name, network)| Some((name, network.as_ref().ok()?))).collect();
     let sliced: Vec<SlicedNetwork> = networks
         .iter()
         .filter_map(|(name, network)| SlicedNetwork::of(name, &network.conf, network.typed_size.as_deref()))
@@ -61,9 +59,9 @@ pub(super) fn decide(
     decision
         .notices
         .extend(problems.iter().map(|problem| notice(cache, problem.definition(), problem.to_string())));
-    decision.deletions = orphans(cache, read, &sliced);
+    decision.deletions = orphans(cache, &sliced);
     let nodes: BTreeSet<String> = cache.nodes.iter().map(|(node, ())| node.clone()).collect();
-    let unsliced = unsliced_pools(&networks);
+    let unsliced = unsliced_pools(networks);
     for desired in desired {
         let present = cache.slice_pools.content().get(desired.pool.as_str());
         let current =
@@ -95,25 +93,17 @@ fn notices(cache: &ClusterCache, desired: &DesiredSlicePool, text: &str) -> Vec<
     desired.definitions.iter().map(|network| notice(cache, network, text.to_owned())).collect()
 }
 
-/// The objects whose networks are deleted, or have no slices of that name any more. An object of a network that cannot be read stays, and so
-/// does one that names no networks: somebody else made it.
-fn orphans(
-    cache: &ClusterCache,
-    read: &BTreeMap<String, ReadNetwork>,
-    sliced: &[SlicedNetwork],
-) -> Vec<NodeSlicePool> {
+/// The objects whose networks are all deleted. One that names no networks stays: somebody else made it.
+fn orphans(cache: &ClusterCache, sliced: &[SlicedNetwork]) -> Vec<NodeSlicePool> {
     let is_orphan = |name: &str, pool: &NodeSlicePool| {
         let annotation = pool.metadata.annotations.as_ref().and_then(|all| all.get(NETWORKS));
-        let is_unclear = |network: &str| read.get(network).is_some_and(Result::is_err);
-        annotation.is_some_and(|networks| !networks.split(',').any(is_unclear))
+        let exists = |network: &str| cache.networks.content().contains_key(network);
+        // A definition that exists may have an error that its author corrects: its nodes keep their slices.
+        annotation.is_some_and(|networks| !networks.split(',').any(exists))
             && !sliced.iter().any(|network| network.pool == name)
     };
-    cache
-        .slice_pools
-        .iter()
-        .filter(|(name, pool)| is_orphan(name, pool))
-        .map(|(_, pool)| pool.clone())
-        .collect()
+    let orphans = cache.slice_pools.iter().filter(|(name, pool)| is_orphan(name, pool));
+    orphans.map(|(_, pool)| pool.clone()).collect()
 }
 
 /// Range and size in an object; `None` if they cannot be parsed.
@@ -138,7 +128,7 @@ fn too_few_slices(desired: &DesiredSlicePool, nodes: &[String]) -> String {
 }
 
 /// The names of the pools of networks without slices. Such a name can look like the name of a slice's pool.
-fn unsliced_pools(networks: &BTreeMap<&String, &WhereaboutsNetwork>) -> BTreeSet<String> {
+fn unsliced_pools(networks: &BTreeMap<String, WhereaboutsNetwork>) -> BTreeSet<String> {
     let unsliced = networks.values().filter(|network| network.conf.slice_size.is_none());
     let names = unsliced.flat_map(|network| {
         let name = network.conf.network_name.as_deref();
@@ -300,7 +290,7 @@ pub(super) async fn run(context: &Context, shared: &SharedCache) {
                 && cache.nodes.is_synced()
                 && cache.networks.is_synced()
                 && cache.slice_pools.is_synced();
-            let networks = || networks::read_networks(cache.networks.iter(), networks::flat_file);
+            let networks = || networks::parse_networks(cache.networks.iter(), networks::flat_file);
             is_synced.then(|| decide(&cache, &networks(), &context.namespace))
         };
         if let Some(decision) = decision {

@@ -163,7 +163,7 @@ impl World {
         self.sync();
         let decision = {
             let cache = self.shared.lock();
-            let networks = networks::read_networks(cache.networks.iter(), |_| None);
+            let networks = networks::parse_networks(cache.networks.iter(), |_| None);
             slices::decide(&cache, &networks, &self.context.namespace)
         };
         let notices = decision.notices.clone();

@@ -126,10 +126,8 @@ async fn a_claim_that_was_deleted_by_hand_is_made_again_as_it_was() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_watch_of_the_pool_leads_to_the_deleted_claim_at_once() {
-    let node = Node::new().await;
-    node.server.put(CLAIMS, "kube-system", "10.0.0.5", claimed("a/b", "c1"));
+/// A request makes the pool watched.
+fn request(caches: &PoolCaches) {
     let claimant = Claimant {
         podref: "a/other".into(),
         pod_uid: None,
@@ -137,10 +135,31 @@ async fn the_watch_of_the_pool_leads_to_the_deleted_claim_at_once() {
         container_id: "c9".into(),
         node: None,
     };
-    // A request makes the pool watched.
-    drop(
-        RequestCandidates { caches: &node.caches, in_flight: None }.cursor(&plain("10.0.0.0/24"), &claimant),
-    );
+    drop(RequestCandidates { caches, in_flight: None }.cursor(&plain("10.0.0.0/24"), &claimant));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_examines_all_claims_that_a_watched_pool_lacks() {
+    let node = Node::new().await;
+    for n in 6..9 {
+        let record = recorded(&format!("c{n}"), &format!("10.0.0.{n}"));
+        node.records.write(&Record { if_name: format!("net{n}"), ..record }).unwrap();
+    }
+    request(&node.caches);
+    let follow = pool_cache::follow(node.caches.clone(), node.api.clone(), namespace(), node.started);
+    let follow = tokio::spawn(follow);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let upkeep = tokio::spawn(node.upkeep.run(node.caches.deleted_claims()));
+    tokio::time::sleep(PACE + Duration::from_millis(200)).await;
+    assert_eq!(node.server.names(CLAIMS), ["10.0.0.5", "10.0.0.6", "10.0.0.7", "10.0.0.8"]);
+    [upkeep, follow].iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watch_of_the_pool_leads_to_the_deleted_claim_at_once() {
+    let node = Node::new().await;
+    node.server.put(CLAIMS, "kube-system", "10.0.0.5", claimed("a/b", "c1"));
+    request(&node.caches);
     let upkeep = tokio::spawn(node.upkeep.run(node.caches.deleted_claims()));
     let follow = pool_cache::follow(node.caches.clone(), node.api.clone(), namespace(), node.started);
     let follow = tokio::spawn(follow);

@@ -104,10 +104,10 @@ async fn a_network_without_a_name_gets_the_slices_of_its_definitions_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_slices_of_a_deleted_network_go_and_doubtful_ones_stay() {
+async fn the_slices_of_a_deleted_network_go_and_those_of_one_with_a_mistake_stay() {
     let world = World::new().await;
     let unnamed = |name: &str| world.network("team", name, sliced(json!({"range": "10.7.0.0/24"})));
-    ["deleted", "changed", "broken", "shared"].iter().for_each(|name| unnamed(name));
+    ["deleted", "mistake", "broken", "shared"].iter().for_each(|name| unnamed(name));
     world.network("other", "too", sliced(json!({"range": "10.7.0.0/24", "network_name": "shared"})));
     world.server.put("nodes", "", "n1", json!({}));
     // Made by Whereabouts: it names no networks.
@@ -118,15 +118,17 @@ async fn the_slices_of_a_deleted_network_go_and_doubtful_ones_stay() {
         json!({"spec": {"range": "10.8.0.0/24", "sliceSize": "26"}}),
     );
     world.plan_slices().await;
-    assert_eq!(world.server.names("nodeslicepools"), ["broken", "changed", "deleted", "foreign", "shared"]);
+    assert_eq!(world.server.names("nodeslicepools"), ["broken", "deleted", "foreign", "mistake", "shared"]);
     ["deleted", "shared"].iter().for_each(|name| {
         world.server.remove("network-attachment-definitions", "team", name);
     });
-    world.network("team", "changed", json!({"type": "whereabouts", "range": "10.7.0.0/24"}));
+    let no_json = json!({"metadata": {"uid": "nad-mistake"}, "spec": {"config": "{,"}});
+    world.server.put("network-attachment-definitions", "team", "mistake", no_json);
     world.network("team", "broken", sliced(json!({"range": "banana"})));
     world.plan_slices().await;
-    assert_eq!(world.server.names("nodeslicepools"), ["broken", "foreign", "shared"]);
+    assert_eq!(world.server.names("nodeslicepools"), ["broken", "foreign", "mistake", "shared"]);
     world.server.remove("network-attachment-definitions", "other", "too");
     world.plan_slices().await;
-    assert_eq!(world.server.names("nodeslicepools"), ["broken", "foreign"], "with the last network");
+    let left = world.server.names("nodeslicepools");
+    assert_eq!(left, ["broken", "foreign", "mistake"], "it goes with the last network");
 }
