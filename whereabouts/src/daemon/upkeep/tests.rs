@@ -6,6 +6,9 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::addr::range::RangeSpec;
+use crate::conf::OverlappingRanges;
+use crate::conf::request::Claim;
 use crate::crd::reservation::{ReservationOwner, ReservationSpec};
 use crate::daemon::pool_cache::{self, PoolCaches, RequestCandidates, StartedPools};
 use crate::leader::tests::server::Server;
@@ -14,7 +17,8 @@ use crate::node_state::hints::HintStore;
 use crate::node_state::record::Stage;
 use crate::pool::candidates::CandidateSource as _;
 use crate::pool::range_pool::plain;
-use crate::pool::request::Claimant;
+use crate::pool::request::{AllocationRequest, Claimant, PoolRequest};
+use crate::rpc::wire::{Release, Request, Response};
 
 const CLAIMS: &str = "overlappingrangeipreservations";
 const POOL: &str = "10.0.0.0-24";
@@ -310,4 +314,76 @@ async fn a_create_that_fails_is_counted_and_the_next_round_tries_again() {
     node.examine().await;
     assert_eq!(node.claim(), None);
     node.assert_metric("whereabouts_restored_claims_total{outcome=\"failed\"} 1");
+}
+
+/// Examines the claim of the record, and runs `other` meanwhile. Requests take up to 2 ms each way, and `other` begins at any time: all by
+/// chance, from `seed`.
+async fn meanwhile(node: &mut Node, seed: u64, other: impl Future<Output = ()>) {
+    fastrand::seed(seed);
+    node.server.delay(Duration::from_millis(2));
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(12).mul_f64(fastrand::f64())).await;
+        other.await;
+    };
+    futures::join!(node.examine(), later);
+}
+
+const SEEDS: std::ops::Range<u64> = 0..150;
+
+#[tokio::test(start_paused = true)]
+async fn no_claim_is_left_whenever_a_del_begins_during_an_examination() {
+    for seed in SEEDS {
+        let mut node = Node::new().await;
+        let (service, records) = (node.upkeep.service.clone(), node.records.clone());
+        let by_the_daemon = async {
+            records.begin_deletion(&record()).unwrap();
+            let release = Release { record: record(), upstream: Vec::new() };
+            let response = service.answer(Request::Release(Box::new(release))).await;
+            assert!(matches!(&response, Response::Done), "{response:?}");
+            records.remove("c1", "net1").unwrap();
+        };
+        meanwhile(&mut node, seed, by_the_daemon).await;
+        assert_eq!(node.claim(), None, "by the daemon, seed {seed}");
+        let mut node = Node::new().await;
+        let (service, records) = (node.upkeep.service.clone(), node.records.clone());
+        let by_the_plugin_itself = async {
+            records.begin_deletion(&record()).unwrap();
+            service.claims_until(None, Deadline::after(LIMIT)).release(&record()).await.unwrap();
+            records.remove("c1", "net1").unwrap();
+        };
+        meanwhile(&mut node, seed, by_the_plugin_itself).await;
+        assert_eq!(node.claim(), None, "without the daemon, seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_sandbox_has_the_claim_whenever_its_add_begins_during_an_examination() {
+    for seed in SEEDS {
+        let mut node = Node::new().await;
+        let (service, records) = (node.upkeep.service.clone(), node.records.clone());
+        let next = Claimant {
+            podref: "a/b".into(),
+            pod_uid: Some("u1".into()),
+            if_name: "net1".into(),
+            container_id: "c2".into(),
+            node: Some("n1".into()),
+        };
+        let range = RangeSpec::parse("10.0.0.0/24", None, None, Vec::new()).unwrap();
+        let (network, overlapping, slice) = (None, OverlappingRanges::Protected, None);
+        let request = AllocationRequest {
+            claimant: next,
+            namespace: None,
+            pools: vec![PoolRequest { range, network, overlapping, slice }],
+            wanted: vec![Claim { range: 0, requested: Some("10.0.0.5".parse().unwrap()) }],
+        };
+        let add = async {
+            let begun = Record { stage: Stage::Claiming, claims: Vec::new(), ..recorded("c2", "10.0.0.5") };
+            records.write(&begun).unwrap();
+            let response = service.answer(Request::Claim(Box::new(request))).await;
+            assert!(matches!(&response, Response::Claimed(_)), "{response:?}");
+        };
+        meanwhile(&mut node, seed, add).await;
+        assert_eq!(node.claim().unwrap().container(), "c2", "seed {seed}");
+        assert_eq!(node.server.names(CLAIMS), ["10.0.0.5"]);
+    }
 }

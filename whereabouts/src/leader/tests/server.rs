@@ -1,5 +1,7 @@
 //! The API server of a test. Kinds are named by their plurals.
 
+use std::time::Duration;
+
 use fake_api::{ApiServer, Fault, Key};
 use node::client::{ApiClient, Timeouts};
 use serde_json::Value;
@@ -83,6 +85,11 @@ impl Server {
             false
         };
         self.0.fail(never, []);
+    }
+
+    /// From now on, each request and each response takes up to this time, by chance.
+    pub fn delay(&self, most: Duration) {
+        self.0.delay(move || most.mul_f64(fastrand::f64()));
     }
 
     /// From now on, requests whose path ends like this fail with 500.
