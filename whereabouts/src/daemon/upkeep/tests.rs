@@ -336,7 +336,7 @@ async fn no_claim_is_left_whenever_a_del_begins_during_an_examination() {
         let mut node = Node::new().await;
         let (service, records) = (node.upkeep.service.clone(), node.records.clone());
         let by_the_daemon = async {
-            records.begin_deletion(&record()).unwrap();
+            records.begin_release(&record()).unwrap();
             let release = Release { record: record(), upstream: Vec::new() };
             let response = service.answer(Request::Release(Box::new(release))).await;
             assert!(matches!(&response, Response::Done), "{response:?}");
@@ -347,7 +347,7 @@ async fn no_claim_is_left_whenever_a_del_begins_during_an_examination() {
         let mut node = Node::new().await;
         let (service, records) = (node.upkeep.service.clone(), node.records.clone());
         let by_the_plugin_itself = async {
-            records.begin_deletion(&record()).unwrap();
+            records.begin_release(&record()).unwrap();
             service.claims_until(None, Deadline::after(LIMIT)).release(&record()).await.unwrap();
             records.remove("c1", "net1").unwrap();
         };
