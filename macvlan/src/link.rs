@@ -93,3 +93,20 @@ fn plan(conf: &Conf, ipam: Option<&Ipam>, result: &CniResult) -> Plan {
         _ => plan,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::tests::parse;
+
+    #[test]
+    fn without_ipam_the_kernels_defaults_for_ipv6_stay_unless_accept_ra_is_set() {
+        let of = |text: &str| plan(&parse(text).unwrap(), None, &CniResult::default()).ipv6_autoconf;
+        assert_eq!(of(""), Ipv6Autoconf::KernelDefault);
+        assert_eq!(of(r#","acceptRA":true"#), Ipv6Autoconf::On);
+        let ipam = br#"{"cniVersion":"1.0.0","name":"n","type":"macvlan","ipam":{"type":"static"}}"#;
+        let ipam = cni::conf::NetConf::parse(ipam).unwrap().ipam;
+        let with_ipam = plan(&parse("").unwrap(), ipam.as_ref(), &CniResult::default());
+        assert_eq!(with_ipam.ipv6_autoconf, Ipv6Autoconf::Off);
+    }
+}

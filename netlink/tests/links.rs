@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use netlink::{
-    Error, IpvlanMode, IpvlanSpec, Link, LinkKind, Mac, MacvlanMode, MacvlanSpec, Netns, Socket,
+    Error, IpvlanMode, IpvlanSpec, Link, LinkKind, Mac, MacvlanMode, MacvlanSpec, MasterError,
+    MasterSelector, Netns, Socket,
     test_util::{NamedNetns, Testbed, add_alt_name, create_bridge, create_veth, enslave},
 };
 
@@ -159,6 +160,20 @@ fn the_same_mac_twice_on_a_master_is_taken_when_set_up() {
     let error = bench.pod.set_up(&two).unwrap_err();
     assert!(matches!(error, Error::AddressTaken(_)), "{error}");
     assert!(error.to_string().contains("has its MAC address"), "{error}");
+}
+
+#[test]
+fn a_mac_address_and_a_subnet_select_no_macvlan_link() {
+    let bench = Bench::new();
+    let mac: Mac = "02:11:22:33:44:55".parse().unwrap();
+    let spec = MacvlanSpec { mac: Some(mac), ..bench.spec("net1", MacvlanMode::Bridge) };
+    let link = bench.create(&spec).unwrap();
+    bench.pod.add_address(&link, "198.51.100.7/24".parse().unwrap(), netlink::Dad::Kernel).unwrap();
+    let find = |selector| netlink::find_master(&bench.pod, &[selector]);
+    for selector in [MasterSelector::Mac(mac), MasterSelector::Subnet("198.51.100.0/24".parse().unwrap())] {
+        assert!(matches!(find(selector), Err(MasterError::NotFound { .. })));
+    }
+    assert_eq!(find(MasterSelector::Name("net1".to_owned())).unwrap().index, link.index);
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub const TESTS: &[crate::Test] = &[
     ("pods_start_while_the_daemon_is_killed_repeatedly", killed_daemon),
     ("a_tombstone_is_drained_within_seconds_of_the_api_servers_return", drained),
     ("check_and_status_through_the_daemon_report_what_is_wrong", check_and_status),
+    ("the_reservation_of_a_running_pod_is_made_again_when_somebody_deletes_it", restored),
 ];
 
 /// The daemons' grace time in seconds: how long a claim may outlive its pod.
@@ -141,9 +142,8 @@ fn check_and_status(cluster: &Cluster) {
     call("ADD", "c2").unwrap();
     wait_for("STATUS of a full range", &Some(50), || call("STATUS", "").err().map(|e| e.code.number()));
     let error = call("ADD", "c3").unwrap_err();
-    for part in
-        ["Could not allocate IP in range", "192.168.64.4/30", "2 addresses", "namespace \"default\": 2"]
-    {
+    let holders = ["pod default/c1 (192.168.64.5)", "pod default/c2 (192.168.64.6)"];
+    for part in ["Could not allocate IP in range", "192.168.64.4/30", "2 addresses", holders[0], holders[1]] {
         assert!(error.msg.contains(part), "{part:?} is not in {error}");
     }
     cluster.kubectl(&["delete", "overlappingrangeipreservation", "192.168.64.5", "-n", "kube-system"]);
@@ -152,5 +152,20 @@ fn check_and_status(cluster: &Cluster) {
     for container in ["c1", "c2", "c3"] {
         call("DEL", container).unwrap();
     }
+    nothing_is_left(cluster);
+}
+
+fn restored(cluster: &Cluster) {
+    daemons(cluster);
+    cluster.apply(&[ranged("kept", "192.168.66.0/24"), pod("kept", "node1", "kept")]);
+    cluster.wait_ready(&["kept"]);
+    let reservation = ["overlappingrangeipreservation", "192.168.66.1", "-n", "kube-system"];
+    let uid = || Some(cluster.find(&reservation)?["metadata"]["uid"].clone());
+    let first = uid().expect("the pod has a reservation");
+    cluster.kubectl(&[&["delete"], &reservation[..]].concat());
+    let again = wait(Duration::from_secs(30), || uid().filter(|uid| *uid != first));
+    again.expect("the daemon makes the reservation of a running pod again");
+    assert_eq!(cluster.get(&reservation)["spec"]["podref"], "default/kept");
+    cluster.delete_pods(&["kept"]);
     nothing_is_left(cluster);
 }

@@ -10,6 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::crd::ip_pool::Counts;
+
 /// Seconds, from half a millisecond to the longest deadline of a request (30 s).
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0];
@@ -102,10 +104,13 @@ pub struct Metrics {
     reclaim_candidates: Gauge,
     pool_size: Family<PoolLabel, Gauge>,
     pool_used: Family<PoolLabel, Gauge>,
+    pool_free: Family<PoolLabel, Gauge>,
     view_writes: Family<OutcomeLabel, Counter>,
     view_write_seconds: Histogram,
     adoptions: Family<OutcomeLabel, Counter>,
     watch_restarts: Family<KindLabel, Counter>,
+    restored_claims: Family<OutcomeLabel, Counter>,
+    held_twice: Gauge,
 }
 
 impl Metrics {
@@ -121,10 +126,13 @@ impl Metrics {
             reclaim_candidates: Gauge::default(),
             pool_size: Family::default(),
             pool_used: Family::default(),
+            pool_free: Family::default(),
             view_writes: Family::default(),
             view_write_seconds: Histogram::new(SECONDS),
             adoptions: Family::default(),
             watch_restarts: Family::default(),
+            restored_claims: Family::default(),
+            held_twice: Gauge::default(),
         };
         let mut registry = Registry::with_prefix("whereabouts");
         metrics.register(&mut registry);
@@ -144,8 +152,13 @@ impl Metrics {
             "Claims whose pod was not found in the last pass",
             m.reclaim_candidates,
         );
-        registry.register("pool_size", "Addresses of a pool that can be allocated", m.pool_size);
+        registry.register("pool_size", "Addresses of a pool that its networks may choose", m.pool_size);
         registry.register("pool_used", "Addresses of a pool that are held", m.pool_used);
+        registry.register(
+            "pool_free",
+            "Addresses of a pool that its networks may choose and nobody holds",
+            m.pool_free,
+        );
         registry.register("view_writes", "Writes of IPPool objects by the leader", m.view_writes);
         registry.register(
             "view_write_seconds",
@@ -161,6 +174,16 @@ impl Metrics {
             "watch_restarts",
             "Full lists after the first one, by kind, because a watch of the leader could not resume",
             m.watch_restarts,
+        );
+        registry.register(
+            "restored_claims",
+            "Claims of running pods that somebody deleted and that this node made again",
+            m.restored_claims,
+        );
+        registry.register(
+            "addresses_held_twice",
+            "Addresses of running pods of this node whose claim another pod has now",
+            m.held_twice,
         );
     }
 
@@ -194,6 +217,7 @@ impl Metrics {
         self.reclaim_candidates.set(0);
         self.pool_size.clear();
         self.pool_used.clear();
+        self.pool_free.clear();
     }
 
     /// Counts a claim that was reclaimed.
@@ -206,13 +230,16 @@ impl Metrics {
         self.reclaim_candidates.set(gauge(count));
     }
 
-    /// Sets how full a pool is. `size` is `None` for pools with more addresses than an `i64` can count.
-    pub(crate) fn set_pool(&self, pool: &str, size: Option<i64>, used: usize) {
+    /// Sets how full a pool is. Numbers that an `i64` cannot count are left out.
+    pub(crate) fn set_pool(&self, pool: &str, counts: Counts) {
         let label = PoolLabel { pool: pool.to_owned() };
-        if let Some(size) = size {
-            self.pool_size.get_or_create(&label).set(size);
+        let Counts { size, used, free } = counts;
+        for (family, count) in [(&self.pool_size, size), (&self.pool_used, used), (&self.pool_free, free)] {
+            match count {
+                Some(count) => drop(family.get_or_create(&label).set(count)),
+                None => drop(family.remove(&label)),
+            }
         }
-        self.pool_used.get_or_create(&label).set(gauge(used));
     }
 
     /// Counts a write of an IPPool object that took `took`.
@@ -224,6 +251,16 @@ impl Metrics {
     /// Counts an adoption.
     pub(crate) fn adoption(&self, outcome: TaskOutcome) {
         self.adoptions.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
+    }
+
+    /// Counts a claim of a running pod that was made again.
+    pub(crate) fn restored(&self, outcome: TaskOutcome) {
+        self.restored_claims.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
+    }
+
+    /// Sets the number of addresses of this node's pods that another pod has claimed.
+    pub(crate) fn set_held_twice(&self, count: usize) {
+        self.held_twice.set(gauge(count));
     }
 
     /// Counts a full list after the first one of this kind's objects.
@@ -292,7 +329,7 @@ mod tests {
     fn a_daemon_that_stops_leading_exports_no_pools() {
         let (metrics, registry) = Metrics::new();
         metrics.set_leading();
-        metrics.set_pool("10.0.0.0-8", None, 7);
+        metrics.set_pool("10.0.0.0-8", Counts { size: None, used: Some(7), free: None });
         assert_shows(&registry, &["whereabouts_pool_used{pool=\"10.0.0.0-8\"} 7"]);
         metrics.clear_leading();
         assert_shows(&registry, &["whereabouts_leading 0"]);

@@ -143,6 +143,7 @@ fn record(attachment: &Attachment, claimed: Vec<Claimed>) -> Record {
         network: String::new(),
         kubeconfig: None,
         namespace: Some(DnsLabel::new(NAMESPACE).expect("a namespace")),
+        pod_uid: None,
         stage: Stage::Held,
         claims: claimed.into_iter().map(|claimed| claimed.claim).collect(),
     }

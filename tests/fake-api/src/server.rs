@@ -37,6 +37,8 @@ struct State {
     received: Vec<Received>,
     /// What the client may do; `None` is everything.
     granted: Option<BTreeSet<Access>>,
+    /// How long a request and its response are on the way; `None` is no time at all.
+    latency: Option<Box<dyn FnMut() -> Duration + Send>>,
 }
 
 /// Which requests fail, and how, one after the other.
@@ -61,7 +63,7 @@ impl Default for ApiServer {
         let changed = Arc::new(Notify::new());
         let notified = changed.clone();
         let store = Store::new(Box::new(move |_| notified.notify_waiters()));
-        let state = State { store, faults: Vec::new(), received: Vec::new(), granted: None };
+        let state = State { store, faults: Vec::new(), received: Vec::new(), granted: None, latency: None };
         ApiServer { state: Arc::new(Mutex::new(state)), changed }
     }
 }
@@ -114,6 +116,18 @@ impl ApiServer {
     {
         let rule = Rule { applies: Box::new(applies), faults: Box::new(faults.into_iter()) };
         self.state().faults.push(rule);
+    }
+
+    /// From now on, each request and each response takes as long as `latency` says, so that other tasks run in between.
+    pub fn delay(&self, latency: impl FnMut() -> Duration + Send + 'static) {
+        self.state().latency = Some(Box::new(latency));
+    }
+
+    async fn travel(&self) {
+        let latency = self.state().latency.as_mut().map(|latency| latency());
+        if let Some(latency) = latency {
+            tokio::time::sleep(latency).await;
+        }
     }
 
     /// From now on, requests that need another access than these fail with 403.
@@ -245,7 +259,10 @@ where
         let answer = async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-            server.answer(&head, &body).await
+            server.travel().await;
+            let response = server.answer(&head, &body).await;
+            server.travel().await;
+            response
         };
         answer.boxed()
     }

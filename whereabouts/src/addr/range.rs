@@ -280,6 +280,23 @@ impl Allocatable {
         self.spans.iter().fold(0_u128, |sum, span| sum.saturating_add(span.size_less_one()).saturating_add(1))
     }
 
+    /// The addresses of both, which must be of one network.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut spans: Vec<Span> = self.spans.iter().chain(&other.spans).copied().collect();
+        spans.sort_unstable_by_key(|span| span.first);
+        let mut merged: Vec<Span> = Vec::with_capacity(spans.len());
+        for span in spans {
+            match merged.last_mut() {
+                Some(last) if span.first <= last.last => last.last = last.last.max(span.last),
+                Some(_) | None => merged.push(span),
+            }
+        }
+        let (one, two) = (self.window, other.window);
+        let window = Span { first: one.first.min(two.first), last: one.last.max(two.last) };
+        Allocatable { window, spans: merged, ..self.clone() }
+    }
+
     /// Whether the address may be allocated.
     pub fn contains(&self, ip: IpAddr) -> bool {
         Family::of(ip) == self.family && self.spans.iter().any(|span| span.contains(ip::number(ip)))

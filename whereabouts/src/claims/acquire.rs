@@ -29,7 +29,7 @@ use crate::crd::reservation::{LABEL_POOL, Reservation, label};
 use crate::pool::candidates::{CandidateCursor, Listing};
 use crate::pool::choose::{CONFLICTS_BEFORE_LIST, NoCandidate};
 use crate::pool::held_claim::{Claimed, Origin};
-use crate::pool::holders::largest_holders;
+use crate::pool::holders::holders;
 use crate::pool::range_pool::Pool;
 use crate::pool::request::Claimant;
 
@@ -127,7 +127,9 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
                     }
                 }
                 // A cache can be stale: only a full list of this moment proves that the pool is full.
-                Err(NoCandidate::Exhausted(_)) if self.listed != Scope::All && !self.cursor.knows_full() => {
+                Err(NoCandidate::Exhausted(pool))
+                    if pool.is_full() && self.listed != Scope::All && !self.cursor.knows_full() =>
+                {
                     self.list(Scope::All).await?;
                     continue;
                 }
@@ -256,7 +258,7 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
                 self.holders.get(ip).map(|podref| format!("pod {podref}")).into_iter().collect()
             }
             NoCandidate::Exhausted(_) if self.listed == Scope::Nothing => self.cursor.holders(),
-            NoCandidate::Exhausted(_) => largest_holders(self.holders.values()),
+            NoCandidate::Exhausted(_) => holders(&self.pool.free, &self.holders),
             NoCandidate::RequestedOutside { .. } => Vec::new(),
         };
         ClaimError::NoCandidate { reason, holders }

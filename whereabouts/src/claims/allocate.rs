@@ -99,6 +99,7 @@ async fn release_held(
         network: String::new(),
         kubeconfig: None,
         namespace: None,
+        pod_uid: None,
         stage: Stage::Held,
         claims: new.map(|claimed| claimed.claim.clone()).collect(),
     };

@@ -18,7 +18,8 @@ pub enum ClaimError {
     NoCandidate {
         /// The reason.
         reason: NoCandidate,
-        /// The namespaces that hold the most addresses of the pool, with the number; for a requested address its holder.
+        /// The pods that hold the addresses of a small pool, or the namespaces that hold the most of a large one, with the number; for a
+        /// requested address its holder.
         holders: Vec<String>,
     },
     /// No valid object name can be made for the claim.

@@ -8,6 +8,7 @@
 //! | `alternate` | what if the same address can be claimed under two names? |
 //! | `adopt` | how do allocations that Whereabouts wrote get claims? |
 //! | `node_slice` | which slice of a range belongs to this node? |
+//! | `restore` | who has the address of a claim that was deleted by hand, and how is it made again? |
 //! | `release` | how are addresses released, and are they still held? |
 //! | `tombstones` | how are addresses released that a DEL could not release? |
 //! | `status` | can an address be allocated now? |
@@ -21,6 +22,7 @@ pub(crate) mod alternate;
 pub mod error;
 pub(crate) mod node_slice;
 pub mod release;
+pub(crate) mod restore;
 pub(crate) mod status;
 pub mod store;
 pub(crate) mod take_over;

@@ -6,7 +6,7 @@ use node::names::DnsSubdomain;
 
 use super::error::AllocateError;
 use super::store::Claims;
-use crate::crd::node_slice_pool::{NODE_SLICE_POOLS, NodeSlicePool};
+use crate::crd::node_slice_pool::{NODE_SLICE_POOLS, NodeSlice, NodeSlicePool};
 use crate::pool::naming::NamingError;
 use crate::pool::range_pool::PoolError;
 use crate::pool::request::SliceRequest;
@@ -26,7 +26,9 @@ pub(crate) async fn slice_of(claims: &Claims<'_>, request: &SliceRequest) -> Res
             Err(ApiError::NotFound { .. }) => NodeSlicePool::default(),
             Err(error) => return Err(error.into()),
         };
-    let own = object.status.allocations.iter().find(|slice| slice.node_name == request.node);
+    // Free slices name no node.
+    let is_own = |slice: &&NodeSlice| !slice.node_name.is_empty() && slice.node_name == request.node;
+    let own = object.status.allocations.iter().find(is_own);
     own.and_then(|slice| slice.slice_range.parse().ok())
         .ok_or_else(|| AllocateError::NoSlice { node: request.node.clone(), pool: request.pool.clone() })
 }
@@ -55,5 +57,9 @@ mod tests {
         let pool = json!({"spec": {"range": "10.0.0.0/16", "sliceSize": "/24"}, "status": {"allocations": allocations}});
         server.put("nodeslicepools", "kube-system", "net", pool);
         assert_eq!(slice_of(&claims, &request).await.unwrap(), "10.0.1.0/24".parse().unwrap());
+        let unnamed = SliceRequest { node: String::new(), ..request };
+        let free = json!([{"nodeName": "", "sliceRange": "10.0.2.0/24"}]);
+        server.put("nodeslicepools", "kube-system", "net", json!({"status": {"allocations": free}}));
+        assert!(slice_of(&claims, &unnamed).await.is_err(), "a free slice is nobody's");
     }
 }

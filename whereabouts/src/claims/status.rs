@@ -1,5 +1,7 @@
 //! Whether an address can be allocated: the API server answers, and at least one range has a free address.
 
+use std::fmt;
+
 use node::client::{ApiError, Freshness, ListQuery, OnUnknown, RetryPolicy, retry};
 
 use super::allocate;
@@ -8,6 +10,7 @@ use super::store::Claims;
 use crate::crd::ip_pool::{POOLS, PoolCounts};
 use crate::crd::reservation::RESERVATIONS;
 use crate::pool::candidates::CandidateSource;
+use crate::pool::choose::NOTHING_LEFT;
 use crate::pool::range_pool::Pool;
 use crate::pool::request::PoolRequest;
 
@@ -19,8 +22,8 @@ pub enum Unavailable {
     Allocate(#[from] AllocateError),
     /// No pool has a free address.
     #[error(
-        "every range of this network is full: {}; enlarge a range or remove pods",
-        .0.iter().map(|full| format!("pool {} holds {} of {}", full.pool, full.used, full.size)).collect::<Vec<_>>().join(", ")
+        "no range of this network has a free address: {}",
+        .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     )]
     Full(Vec<FullPool>),
 }
@@ -36,6 +39,16 @@ pub struct FullPool {
     pub size: u128,
 }
 
+impl fmt::Display for FullPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pool, used, size } = self;
+        if *size == 0 {
+            return write!(f, "pool {pool}: {NOTHING_LEFT}");
+        }
+        write!(f, "pool {pool} holds {used} of {size} (enlarge the range or remove pods)")
+    }
+}
+
 /// Checks that the API server answers and that one of the pools has a free address. A pool whose use is unknown does not count as full.
 pub(crate) async fn status(
     claims: &Claims<'_>,
@@ -49,6 +62,7 @@ pub(crate) async fn status(
     for pool in &pools {
         let used = match candidates.used(pool) {
             Some(used) => Some(used),
+            None if pool.free.size() == 0 => Some(0),
             None => used_by_status(claims, pool).await.map_err(api)?,
         };
         let size = pool.free.size();
@@ -67,11 +81,13 @@ async fn probe(claims: &Claims<'_>) -> Result<(), ApiError> {
     retry(claims.deadline, RetryPolicy::new(OnUnknown::Repeat), list).await.map(drop)
 }
 
-/// The number of held addresses that the leader wrote into the pool's status. `None` if there is no object or no count.
+/// The number of held addresses that the leader wrote into the pool's status. `None` if there is no object or no count, or if the leader
+/// counts free addresses: pods may hold addresses outside of this network's window.
 async fn used_by_status(claims: &Claims<'_>, pool: &Pool) -> Result<Option<u128>, ApiError> {
     let path = POOLS.in_namespace(claims.namespace).object(&pool.name);
     let get = || claims.api.get::<PoolCounts>(&path, claims.deadline);
     match retry(claims.deadline, RetryPolicy::new(OnUnknown::Repeat), get).await {
+        Ok(object) if object.status.free.is_some_and(|free| free > 0) => Ok(None),
         Ok(object) => Ok(object.status.used.and_then(|used| u128::try_from(used).ok())),
         Err(ApiError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),

@@ -51,7 +51,8 @@ pub enum ConfError {
     },
     /// There is neither a kubeconfig nor a daemon.
     #[error(
-        "you have not configured the storage engine (looks like you're using an invalid `kubernetes.kubeconfig` parameter in your config)"
+        "you have not configured the storage engine (looks like you're using an invalid `kubernetes.kubeconfig` parameter in your config), \
+         and no whereabouts-daemon answers; start the daemon, or set the parameter"
     )]
     NoKubeconfig,
     /// An invalid range.

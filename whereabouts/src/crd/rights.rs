@@ -24,7 +24,7 @@ pub const RIGHTS: &[Right] = &[
     right(POOLS, &[Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Patch], Reach::Namespace),
     right(
         NODE_SLICE_POOLS,
-        &[Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Update],
+        &[Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Update, Verb::Delete],
         Reach::Namespace,
     ),
     right(ResourceKind::LEASES, &[Verb::Get, Verb::Update], Reach::Object(LEASE)),

@@ -56,6 +56,20 @@ impl InFlight {
         InFlightRequest { number, superseded_below, _lock: lock.lock_owned().await }
     }
 
+    /// Begins work for the record's interface, unless a request for it is in flight. A later request, or the release of the record,
+    /// supersedes the work and waits for its end.
+    pub fn begin_if_idle(&self, record: &Record) -> Option<InFlightRequest> {
+        let mut all = self.by_interface.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, interface| Arc::strong_count(&interface.lock) > 1);
+        let interface = all.entry((record.podref.clone(), record.if_name.clone())).or_default();
+        let lock = interface.lock.clone().try_lock_owned().ok()?;
+        interface.newest_number += 1;
+        interface.newest_container.clone_from(&record.container_id);
+        set(&interface.superseded_below, interface.newest_number);
+        let superseded_below = interface.superseded_below.clone();
+        Some(InFlightRequest { number: interface.newest_number, superseded_below, _lock: lock })
+    }
+
     /// Supersedes the request of the record's container, if one is in flight, and waits until it has ended.
     pub async fn cancel(&self, record: &Record) {
         let lock = {
@@ -107,6 +121,7 @@ mod tests {
             network: String::new(),
             kubeconfig: None,
             namespace: None,
+            pod_uid: None,
             stage: Stage::Claiming,
             claims: Vec::new(),
         }
@@ -138,6 +153,28 @@ mod tests {
         assert!(request.is_superseded());
         drop(request);
         release.await;
+    }
+
+    #[tokio::test]
+    async fn work_for_an_interface_begins_only_while_no_request_is_in_flight() {
+        let in_flight = InFlight::default();
+        let own = record("c1");
+        let request = in_flight.begin(&claimant("c2")).await;
+        assert!(in_flight.begin_if_idle(&own).is_none());
+        assert!(!request.is_superseded(), "the request goes on");
+        drop(request);
+        let work = in_flight.begin_if_idle(&own).unwrap();
+        let mut release = std::pin::pin!(in_flight.cancel(&own));
+        assert!(release.as_mut().now_or_never().is_none(), "the release waits for the end of the work");
+        assert!(work.is_superseded());
+        drop(work);
+        release.await;
+        let work = in_flight.begin_if_idle(&own).unwrap();
+        let newer = claimant("c2");
+        let mut second = std::pin::pin!(in_flight.begin(&newer));
+        assert!(second.as_mut().now_or_never().is_none() && work.is_superseded());
+        drop(work);
+        assert!(!second.await.is_superseded());
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
 //! | `serve` | how is a plugin's request served? |
 //! | `in_flight` | what if a newer call comes before the earlier one has ended? |
 //! | `pool_cache` | which addresses are claimed in the pools that this node uses? |
+//! | `upkeep` | are the claims of this node's attachments still there? |
 //! | `tombstones` | which addresses are still to be released? |
 
 mod in_flight;
@@ -16,6 +17,7 @@ pub mod options;
 pub mod pool_cache;
 pub mod serve;
 mod tombstones;
+mod upkeep;
 pub mod upstream;
 
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use options::{Candidacy, Lifetime, Options};
 use pool_cache::PoolCaches;
 use serve::Service;
 use tombstones::TombstoneDrain;
+use upkeep::ClaimUpkeep;
 
 /// Slower than the default. Every node reads the lease, so 1,000 nodes send 100 GETs per second at `look` = 10 s. No pod waits for a
 /// leader: without one, views and reclaims are only late.
@@ -82,6 +85,8 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let lease = ResourceKind::LEASES.in_namespace(&namespace).object(&DnsSubdomain::new(LEASE)?);
 
     let mut background = Background::default();
+    let upkeep = ClaimUpkeep::new(service.clone(), records.clone(), options.node.clone());
+    background.spawn(upkeep.run(caches.deleted_claims()));
     background.spawn(pool_cache::follow(caches, api.clone(), namespace.clone(), started));
     background.spawn(TombstoneDrain { service: service.clone(), records, hints }.run());
     let leadership = match options.candidacy {

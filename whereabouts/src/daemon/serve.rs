@@ -56,7 +56,7 @@ pub struct Service {
     /// The daemon's metrics.
     pub(super) metrics: Metrics,
     permits: Arc<Semaphore>,
-    in_flight: Arc<InFlight>,
+    pub(super) in_flight: Arc<InFlight>,
 }
 
 impl Service {
@@ -81,7 +81,15 @@ impl Service {
     }
 
     fn claims<'a>(&'a self, namespace: Option<&'a DnsLabel>, limit: Duration) -> Claims<'a> {
-        let deadline = Deadline::after(limit.saturating_sub(MARGIN));
+        self.claims_until(namespace, Deadline::after(limit.saturating_sub(MARGIN)))
+    }
+
+    /// The claims of a namespace; `None` is the daemon's own.
+    pub(super) fn claims_until<'a>(
+        &'a self,
+        namespace: Option<&'a DnsLabel>,
+        deadline: Deadline,
+    ) -> Claims<'a> {
         Claims { api: &self.api, namespace: namespace.unwrap_or(&self.namespace), deadline }
     }
 

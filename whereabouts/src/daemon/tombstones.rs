@@ -113,6 +113,7 @@ mod tests {
             network: "n".into(),
             kubeconfig: None,
             namespace: None,
+            pod_uid: None,
             stage: Stage::Held,
             claims: vec![claim],
         }

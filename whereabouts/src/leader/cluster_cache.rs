@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 #[derive(Debug, Default)]
 pub struct SharedCache {
     cache: Mutex<ClusterCache>,
-    /// Wakes `views`: claims or pools changed.
+    /// Wakes `views`: claims, pools, networks or slices changed.
     pub view_work: Notify,
     /// Wakes `adopt`: claims, pools, networks or slices changed.
     pub adoption_work: Notify,
@@ -31,6 +31,8 @@ pub struct SharedCache {
     pub slice_work: Notify,
     /// Wakes `reclaim`: a pod was deleted.
     pub reclaim_work: Notify,
+    /// Wakes `network_check`: networks changed.
+    pub network_work: Notify,
 }
 
 impl SharedCache {
@@ -61,6 +63,8 @@ pub struct ClusterCache {
     stale_views: BTreeSet<Arc<str>>,
     /// Pools whose allocations may need claims.
     to_adopt: BTreeSet<Arc<str>>,
+    /// Counts the changes of networks and slices.
+    networks_version: u64,
 }
 
 impl ClusterCache {
@@ -162,14 +166,38 @@ impl ClusterCache {
         }
     }
 
-    /// Marks the view of every pool as out of date.
-    pub fn mark_all_views(&mut self) {
-        self.stale_views.extend(self.pools.content().keys().chain(self.members.keys()).cloned());
+    /// Changes whenever a network or a NodeSlicePool does: what is derived from them, which costs much to parse, is then derived again.
+    pub const fn networks_version(&self) -> u64 {
+        self.networks_version
+    }
+
+    /// Applies a watch event of a network.
+    pub fn apply_network(&mut self, change: Change<NetworkAttachmentDefinition>) {
+        let named = |nad: NetworkAttachmentDefinition| {
+            (format!("{}/{}", nad.metadata.namespace, nad.metadata.name), nad)
+        };
+        if self.networks.apply(change.map(named)) != Effect::Nothing {
+            self.networks_changed();
+        }
+    }
+
+    /// Applies a watch event of a NodeSlicePool.
+    pub fn apply_slice_pool(&mut self, change: Change<NodeSlicePool>) {
+        let change = change.map(|mut slices| (named(&mut slices.metadata), slices));
+        if self.slice_pools.apply(change) != Effect::Nothing {
+            self.networks_changed();
+        }
     }
 
     /// Marks every pool for adoption: a changed network may determine how a pool's claims are named.
-    fn mark_all_for_adoption(&mut self) {
+    fn networks_changed(&mut self) {
+        self.networks_version += 1;
         self.to_adopt.extend(self.pools.content().keys().cloned());
+    }
+
+    /// Marks the view of every pool as out of date.
+    pub fn mark_all_views(&mut self) {
+        self.stale_views.extend(self.pools.content().keys().chain(self.members.keys()).cloned());
     }
 
     fn mark(&mut self, pool: Arc<str>) {
@@ -211,21 +239,17 @@ pub async fn watch(shared: &SharedCache, api: &ApiClient, namespace: &DnsLabel, 
         everywhere,
         Parts::Whole,
         |change: Change<NetworkAttachmentDefinition>| {
-            let mut cache = shared.lock();
-            cache
-                .networks
-                .apply(change.map(|nad| (format!("{}/{}", nad.metadata.namespace, nad.metadata.name), nad)));
-            cache.mark_all_for_adoption();
-            shared.slice_work.notify_one();
-            shared.adoption_work.notify_one();
+            shared.lock().apply_network(change);
+            for work in [&shared.slice_work, &shared.adoption_work, &shared.view_work, &shared.network_work] {
+                work.notify_one();
+            }
         },
     );
     let slice_pools = watcher.watch(NODE_SLICE_POOLS, here, Parts::Whole, |change: Change<NodeSlicePool>| {
-        let mut cache = shared.lock();
-        cache.slice_pools.apply(change.map(|mut slices| (named(&mut slices.metadata), slices)));
-        cache.mark_all_for_adoption();
-        shared.slice_work.notify_one();
-        shared.adoption_work.notify_one();
+        shared.lock().apply_slice_pool(change);
+        for work in [&shared.slice_work, &shared.adoption_work, &shared.view_work] {
+            work.notify_one();
+        }
     });
     futures::join!(claims, pools, pods, nodes, networks, slice_pools);
 }

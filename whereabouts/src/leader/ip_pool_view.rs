@@ -13,13 +13,14 @@
 //! tell them from those of Whereabouts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::addr::ip;
-use crate::addr::range::RangeSpec;
+use crate::addr::range::{Allocatable, RangeSpec};
 use crate::crd::allocation_state::AllocationState;
 use crate::crd::cached::{Adopted, CachedAllocation, CachedPool, CachedReservation, Via};
 use crate::crd::ip_pool::{self, ADOPTED, Allocation, Counts, SEPARATE_SINCE, SeparateUse, rfc3339_seconds};
@@ -67,10 +68,12 @@ pub(super) enum Entries<'a> {
     TooMany,
 }
 
-/// The view of the pool `name`, made from its claims.
+/// The view of the pool `name`, made from its claims. `choosable` are the addresses that its networks may choose; `None` if it is unknown
+/// which networks have the pool.
 pub(super) fn view_of<'a>(
     name: &str,
     range: &IpNet,
+    choosable: Option<&Allocatable>,
     claims: impl IntoIterator<Item = &'a CachedReservation>,
 ) -> PoolView<'a> {
     let reader = ClaimNameReader::of(name, range);
@@ -84,7 +87,7 @@ pub(super) fn view_of<'a>(
             by_offset.insert(offset, claim);
         }
     }
-    PoolView { status: counts(range, by_offset.len()), entries: entries(by_offset), naming }
+    PoolView { status: counts(range, choosable, &by_offset), entries: entries(by_offset), naming }
 }
 
 fn entries(by_offset: BTreeMap<u128, &CachedReservation>) -> Entries<'_> {
@@ -103,12 +106,23 @@ fn entry(claim: &CachedReservation) -> Allocation {
     Allocation { id, podref: claim.podref.to_string(), ifname: claim.ifname.to_string(), via }
 }
 
-/// The counts of a pool. They ignore excludes: networks that share the range may exclude different addresses.
-fn counts(range: &IpNet, used: usize) -> Counts {
-    let spec = RangeSpec { net: *range, start: None, end: None, excludes: Vec::new() };
-    let size = spec.allocatable().ok().and_then(|all| i64::try_from(all.size()).ok());
-    let used = i64::try_from(used).unwrap_or(i64::MAX);
-    Counts { size, used: Some(used), free: size.map(|size| size.saturating_sub(used).max(0)) }
+/// The counts of a pool: the addresses that its networks may choose, those with a claim, and those of the first that have none. A pod may have
+/// requested an address that no network may choose, so the last number is not always the difference of the others.
+fn counts(
+    range: &IpNet,
+    choosable: Option<&Allocatable>,
+    held: &BTreeMap<u128, &CachedReservation>,
+) -> Counts {
+    let number = |count: u128| i64::try_from(count).ok();
+    let used = Some(i64::try_from(held.len()).unwrap_or(i64::MAX));
+    let whole = || RangeSpec { net: *range, start: None, end: None, excludes: Vec::new() }.allocatable().ok();
+    let Some(choosable) = choosable.cloned().or_else(whole) else {
+        return Counts { size: None, used, free: None };
+    };
+    let held: BTreeSet<IpAddr> = held.keys().filter_map(|offset| ip::add(range.network(), *offset)).collect();
+    let free = choosable.size().saturating_sub(choosable.count_used(&held) as u128);
+    let size = number(choosable.size());
+    Counts { size, used, free: size.and_then(|_| number(free)) }
 }
 
 /// Whether the cluster's IPPool definition keeps `via`.

@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `cluster_cache` | which claims, pools, pods, nodes, networks and slices are there? |
 //! | `networks` | which pools do the networks have, and how are their claims named? |
+//! | `network_check` | what is wrong with the networks' configurations? |
+//! | `notices` | how are the owners of networks told? |
+//! | `pool_windows` | which addresses of a pool may its networks choose? |
 //! | `adopt` | which allocations that Whereabouts wrote need a claim? |
 //! | `views` | how are the IPPool objects written? |
 //! | `ip_pool_view` | what does an IPPool object lack? |
@@ -21,7 +24,10 @@ mod adopt;
 mod cluster_cache;
 pub mod context;
 mod ip_pool_view;
+mod network_check;
 mod networks;
+mod notices;
+mod pool_windows;
 mod reclaim;
 pub mod reclaim_rules;
 mod slice_plan;
@@ -42,6 +48,7 @@ pub async fn run(context: &Context) {
         views::run(context, &shared),
         slices::run(context, &shared),
         reclaim::run(context, &shared),
+        network_check::run(context, &shared),
     );
 }
 

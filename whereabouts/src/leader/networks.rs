@@ -12,9 +12,11 @@ use node::names::DnsSubdomain;
 use serde_json::{Map, Value};
 
 use super::cluster_cache::ClusterCache;
+use crate::addr::range::RangeSpec;
 use crate::conf::files::{Found, find_flat_file};
 use crate::conf::{Conf, ConfError, FlatFile, Network, OverlappingRanges};
 use crate::crd::ip_pool::SeparateUse;
+use crate::crd::node_slice_pool::NodeSlice;
 use crate::pool::claim_names::{ClaimNames, NamingScheme};
 use crate::pool::naming;
 use crate::pool::naming::ClaimScope;
@@ -30,25 +32,29 @@ pub struct WhereaboutsNetwork {
     pub typed_size: Option<String>,
 }
 
+/// A network with the whereabouts IPAM, or why its configuration is invalid.
+pub type ReadNetwork = Result<WhereaboutsNetwork, ConfError>;
+
 /// The networks with the whereabouts IPAM, by the `namespace/name` of their definition. `flat` returns the flat file that completes a
-/// network's configuration; without one, the definition must be complete. A network that cannot be read is skipped.
+/// network's configuration; without one, the definition must be complete.
+pub fn read_networks<'a>(
+    definitions: impl IntoIterator<Item = (&'a String, &'a NetworkAttachmentDefinition)>,
+    flat: impl Fn(&Network) -> Option<Found>,
+) -> BTreeMap<String, ReadNetwork> {
+    let read = |(name, definition): (&'a String, &'a NetworkAttachmentDefinition)| {
+        let network = read_network(definition, &flat).transpose()?;
+        Some((name.clone(), network))
+    };
+    definitions.into_iter().filter_map(read).collect()
+}
+
+/// As [`read_networks`], without the networks that cannot be read.
 pub fn parse_networks<'a>(
     definitions: impl IntoIterator<Item = (&'a String, &'a NetworkAttachmentDefinition)>,
     flat: impl Fn(&Network) -> Option<Found>,
 ) -> BTreeMap<String, WhereaboutsNetwork> {
-    let mut networks = BTreeMap::new();
-    for (name, definition) in definitions {
-        match parse_network(&definition.spec.config, &flat) {
-            Ok(Some(network)) => {
-                networks.insert(name.clone(), network);
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::debug!(network = %name, %error, "network skipped: its configuration is invalid");
-            }
-        }
-    }
-    networks
+    let networks = read_networks(definitions, flat).into_iter();
+    networks.filter_map(|(name, network)| Some((name, network.ok()?))).collect()
 }
 
 /// The flat file, if the leader's file system has one.
@@ -56,11 +62,12 @@ pub fn flat_file(network: &Network) -> Option<Found> {
     find_flat_file(network.configuration_path()).ok().flatten()
 }
 
-fn parse_network(
-    config: &str,
+/// `None` for a network without the whereabouts IPAM.
+fn read_network(
+    definition: &NetworkAttachmentDefinition,
     flat: impl Fn(&Network) -> Option<Found>,
 ) -> Result<Option<WhereaboutsNetwork>, ConfError> {
-    let Ok(object) = parse_object(config.as_bytes()) else { return Ok(None) };
+    let Ok(object) = parse_object(definition.spec.config.as_bytes()) else { return Ok(None) };
     let network = match Network::parse_nad(&object) {
         Ok(network) => network,
         Err(ConfError::NoIpam | ConfError::OtherIpam(_)) => return Ok(None),
@@ -68,7 +75,11 @@ fn parse_network(
     };
     // An empty flat file: then the definition must be complete.
     let found = flat(&network).unwrap_or_else(|| Found { path: "none".into(), bytes: b"{}".to_vec() });
-    let conf = network.complete(Some(FlatFile { path: &found.path, bytes: &found.bytes }))?;
+    let mut conf = network.complete(Some(FlatFile { path: &found.path, bytes: &found.bytes }))?;
+    // As multus does before it runs the plugins.
+    if conf.name.is_empty() {
+        conf.name.clone_from(&definition.metadata.name);
+    }
     let in_flat_file = || parse_object(&found.bytes).ok().and_then(typed_size);
     let typed_size = ipams(object).into_iter().find_map(typed_size).or_else(in_flat_file);
     Ok(Some(WhereaboutsNetwork { conf, typed_size }))
@@ -180,17 +191,27 @@ impl PoolNamings {
     }
 }
 
-/// The names of a network's pools; for node slices, those of the slices that are assigned.
+/// The names of a network's pools.
 fn pools_of(conf: &Conf, cache: &ClusterCache) -> Vec<DnsSubdomain> {
+    ranges_of(conf, cache).into_iter().map(|(pool, _)| pool).collect()
+}
+
+/// The names and ranges of a network's pools; for node slices, those of the slices that are assigned.
+pub(super) fn ranges_of(conf: &Conf, cache: &ClusterCache) -> Vec<(DnsSubdomain, RangeSpec)> {
     let network = conf.network_name.as_deref();
     if conf.slice_size.is_none() {
-        return conf.ranges.iter().filter_map(|range| naming::pool(&range.net, network).ok()).collect();
+        let pool = |range: &RangeSpec| Some((naming::pool(&range.net, network).ok()?, range.clone()));
+        return conf.ranges.iter().filter_map(pool).collect();
     }
+    // Only the first range is cut into slices.
+    let Some(range) = conf.ranges.first() else { return Vec::new() };
     let name = conf.network_name.as_ref().unwrap_or(&conf.name);
     let slices = cache.slice_pools.content().get(name).map(|pool| pool.status.allocations.as_slice());
     let slices = slices.unwrap_or_default().iter();
-    let pool = |slice: &crate::crd::node_slice_pool::NodeSlice| {
-        naming::slice_pool(&slice.slice_range.parse().ok()?, network, &slice.node_name).ok()
+    let pool = |slice: &NodeSlice| {
+        let net: IpNet = slice.slice_range.parse().ok()?;
+        let pool = naming::slice_pool(&net, network, &slice.node_name).ok()?;
+        Some((pool, RangeSpec { net: net.trunc(), ..range.clone() }))
     };
     slices.filter(|slice| !slice.node_name.is_empty()).filter_map(pool).collect()
 }

@@ -2,7 +2,8 @@
 //!
 //! 1. A node keeps its slice while the node exists or an address of the slice is claimed.
 //! 2. No node gets a slice that overlaps a slice with claims of another node. So range and size may change while pods run.
-//! 3. Only assigned slices are listed: 10.0.0.0/8 has half a million slices of size /27.
+//! 3. Free slices are listed too, for Whereabouts' controller, which gives a new node a slice of the list only. Not those of a range with more
+//!    than [`MAX_LISTED`] slices: 10.0.0.0/8 has half a million slices of size /27, which no object can hold.
 //! 4. A slice without an allocatable address is not assigned.
 
 use std::collections::BTreeSet;
@@ -14,6 +15,10 @@ use crate::addr::ip;
 use crate::addr::range::{Allocatable, RangeError, RangeSpec};
 use crate::addr::slices::{SliceError, SliceSize, Slices};
 use crate::crd::node_slice_pool::NodeSlice;
+
+/// The most slices of a range that are all listed. With the longest names of nodes an object with so many has 1.1 MB; the API server accepts
+/// 1.5 MiB.
+pub(super) const MAX_LISTED: u128 = 8_192;
 
 /// A range, and how it is cut into slices.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub struct AssignedSlice {
 pub struct Plan {
     /// One per node, in the order of the slices.
     pub assigned: Vec<AssignedSlice>,
+    /// The slices that the next nodes can get, in order; none if there are too many to list.
+    pub free: Vec<IpNet>,
     /// Nodes for which no slice is left, in order.
     pub nodes_without_slice: Vec<String>,
 }
@@ -102,7 +109,8 @@ pub fn plan(
         }
     }
     assigned.sort_by_key(|assigned| (assigned.slice, assigned.node.clone()));
-    Ok(Plan { assigned, nodes_without_slice })
+    let listed = if layout.slices.count() > MAX_LISTED { Vec::new() } else { free.rest() };
+    Ok(Plan { assigned, free: listed, nodes_without_slice })
 }
 
 /// The current slices that stay assigned. Of two that overlap the first one stays, unless the other node has claims in it.
@@ -140,14 +148,13 @@ fn overlap(one: &IpNet, other: &IpNet) -> bool {
 struct ParsedLayout {
     slices: Slices,
     range: IpNet,
-    windows: Vec<(RangeSpec, Allocatable)>,
+    windows: Vec<Allocatable>,
 }
 
 impl ParsedLayout {
     fn of(layout: &Layout) -> Result<Self, PlanError> {
         let slices = Slices::of(layout.range, layout.size)?;
-        let parsed = |spec: &RangeSpec| Ok((spec.clone(), spec.allocatable()?));
-        let windows = layout.windows.iter().map(parsed).collect::<Result<_, RangeError>>()?;
+        let windows = layout.windows.iter().map(RangeSpec::allocatable).collect::<Result<_, RangeError>>()?;
         Ok(ParsedLayout { slices, range: layout.range, windows })
     }
 
@@ -164,11 +171,10 @@ impl ParsedLayout {
     fn is_usable(&self, slice: &IpNet) -> bool {
         let whole_slice = RangeSpec { net: *slice, start: None, end: None, excludes: Vec::new() };
         let Ok(whole_slice) = whole_slice.allocatable() else { return false };
-        self.windows.iter().all(|(spec, window)| {
-            // Needed beside the check below: a window's start above the slice, or its end below, is ignored within the slice.
-            let in_window = whole_slice.first() <= window.last() && window.first() <= whole_slice.last();
-            let part = RangeSpec { net: *slice, ..spec.clone() };
-            in_window && part.allocatable().is_ok_and(|part| part.size() > 0)
+        let none_used = BTreeSet::new();
+        self.windows.iter().all(|window| {
+            let lowest = window.nth_free_from(&none_used, 0, whole_slice.first());
+            lowest.is_some_and(|lowest| lowest <= whole_slice.last())
         })
     }
 }
@@ -183,8 +189,13 @@ struct FreeSlices<'a> {
 }
 
 impl FreeSlices<'_> {
+    /// All that are left.
+    fn rest(&mut self) -> Vec<IpNet> {
+        std::iter::from_fn(|| self.lowest()).collect()
+    }
+
     fn lowest(&mut self) -> Option<IpNet> {
-        let (_, window) = self.layout.windows.first()?;
+        let window = self.layout.windows.first()?;
         loop {
             let address = window.nth_free_from(&BTreeSet::new(), 0, self.from?)?;
             let slice = self.layout.slice_of(address)?;

@@ -6,16 +6,16 @@ use futures::{StreamExt as _, stream};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use nad::NetworkAttachmentDefinition;
-use node::client::{ApiError, OnUnknown, ResourceKind, RetryPolicy, retry};
+use node::client::{ApiError, OnUnknown, Preconditions, RetryPolicy, retry};
 use node::deadline::Deadline;
-use node::event::{Reporter, Severity, Subject, about_pod};
 use node::names::{DnsLabel, DnsSubdomain};
 use serde::de::IgnoredAny;
 
 use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{AT_ONCE, Context};
 use super::networks::{self, WhereaboutsNetwork};
-use super::slice_plan::{AssignedSlice, plan};
+use super::notices::{DEFINITION_KIND, DEFINITION_VERSION, Notice, report};
+use super::slice_plan::{AssignedSlice, Plan, plan};
 use super::sliced_networks::{DesiredSlicePool, SlicedNetwork, desired_slice_pools};
 use crate::addr::slices::SliceSize;
 use crate::crd::node_slice_pool::{NODE_SLICE_POOLS, NodeSlice, NodeSlicePool};
@@ -24,25 +24,23 @@ use crate::pool::naming::{self, pool_prefix};
 /// The component name of Whereabouts' node-slice controller.
 const COMPONENT: &str = "node-controller";
 const REASON: &str = "NodeSlicePool";
-const DEFINITION_KIND: &str = "NetworkAttachmentDefinition";
-const DEFINITION_VERSION: &str = "k8s.cni.cncf.io/v1";
+
+/// Annotation of a NodeSlicePool: the networks that it was written for, as `namespace/name`, separated by commas. It is deleted with the last
+/// of them. Owner references do not suffice: they name owners of the object's own namespace only.
+const NETWORKS: &str = "whereabouts.multus-rs/networks";
+
+/// The node of a slice that is free.
+const FREE: &str = "";
 
 /// What one pass decided.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct SliceDecision {
     /// Objects to write. One without a resourceVersion is created, the others are replaced at their resourceVersion.
     pub writes: Vec<NodeSlicePool>,
+    /// Objects that no network has any more.
+    pub deletions: Vec<NodeSlicePool>,
     /// Problems that the networks' owners must solve.
     pub notices: BTreeSet<Notice>,
-}
-
-/// A problem of a network.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Notice {
-    /// `namespace/name` of the network's definition.
-    pub network: String,
-    /// The problem, and what to do.
-    pub text: String,
 }
 
 /// Decides from networks, nodes, slices and claims.
@@ -58,11 +56,10 @@ pub(super) fn decide(
     let existing = |name: &str| range_and_size(cache.slice_pools.content().get(name)?);
     let (desired, problems) = desired_slice_pools(&sliced, existing);
     let mut decision = SliceDecision::default();
-    decision.notices.extend(
-        problems
-            .iter()
-            .map(|problem| Notice { network: problem.definition().to_owned(), text: problem.to_string() }),
-    );
+    decision
+        .notices
+        .extend(problems.iter().map(|problem| notice(cache, problem.definition(), problem.to_string())));
+    decision.deletions = orphans(cache, &sliced);
     let nodes: BTreeSet<String> = cache.nodes.iter().map(|(node, ())| node.clone()).collect();
     let unsliced = unsliced_pools(networks);
     for desired in desired {
@@ -73,23 +70,40 @@ pub(super) fn decide(
         let plan = match plan(&desired.layout, &current, &in_use, &nodes) {
             Ok(plan) => plan,
             Err(error) => {
-                decision.notices.extend(notices(&desired, &format!("{}: {error}", desired.pool)));
+                decision.notices.extend(notices(cache, &desired, &format!("{}: {error}", desired.pool)));
                 continue;
             }
         };
         if !plan.nodes_without_slice.is_empty() {
-            decision.notices.extend(notices(&desired, &too_few_slices(&desired, &plan.nodes_without_slice)));
+            let text = too_few_slices(&desired, &plan.nodes_without_slice);
+            decision.notices.extend(notices(cache, &desired, &text));
         }
-        let new = slice_pool(present, &desired, &plan.assigned, owners(cache, &desired, namespace));
+        let new = slice_pool(present, &desired, &plan, owners(cache, &desired, namespace));
         decision.writes.extend(Some(new).filter(|new| present != Some(new)));
     }
     decision
 }
 
+fn notice(cache: &ClusterCache, network: &str, text: String) -> Notice {
+    Notice::new(cache, network, COMPONENT, REASON, text)
+}
+
 /// A notice with this text for each network of an object.
-fn notices(desired: &DesiredSlicePool, text: &str) -> Vec<Notice> {
-    let notice = |network: &String| Notice { network: network.clone(), text: text.to_owned() };
-    desired.definitions.iter().map(notice).collect()
+fn notices(cache: &ClusterCache, desired: &DesiredSlicePool, text: &str) -> Vec<Notice> {
+    desired.definitions.iter().map(|network| notice(cache, network, text.to_owned())).collect()
+}
+
+/// The objects whose networks are all deleted. One that names no networks stays: somebody else made it.
+fn orphans(cache: &ClusterCache, sliced: &[SlicedNetwork]) -> Vec<NodeSlicePool> {
+    let is_orphan = |name: &str, pool: &NodeSlicePool| {
+        let annotation = pool.metadata.annotations.as_ref().and_then(|all| all.get(NETWORKS));
+        let exists = |network: &str| cache.networks.content().contains_key(network);
+        // A definition that exists may have an error that its author corrects: its nodes keep their slices.
+        annotation.is_some_and(|networks| !networks.split(',').any(exists))
+            && !sliced.iter().any(|network| network.pool == name)
+    };
+    let orphans = cache.slice_pools.iter().filter(|(name, pool)| is_orphan(name, pool));
+    orphans.map(|(_, pool)| pool.clone()).collect()
 }
 
 /// Range and size in an object; `None` if they cannot be parsed.
@@ -177,7 +191,7 @@ fn owners(cache: &ClusterCache, desired: &DesiredSlicePool, namespace: &DnsLabel
 fn slice_pool(
     present: Option<&NodeSlicePool>,
     desired: &DesiredSlicePool,
-    assigned: &[AssignedSlice],
+    plan: &Plan,
     owners: Vec<OwnerReference>,
 ) -> NodeSlicePool {
     let mut pool = present.cloned().unwrap_or_default();
@@ -189,11 +203,17 @@ fn slice_pool(
         pool.spec.range = desired.layout.range.to_string();
         pool.spec.slice_size.clone_from(&desired.typed_size);
     }
-    let slice = |assigned: &AssignedSlice| NodeSlice {
-        node_name: assigned.node.clone(),
-        slice_range: assigned.slice.to_string(),
+    let assigned = plan.assigned.iter().map(|assigned| (assigned.slice, assigned.node.as_str()));
+    let mut slices: Vec<(IpNet, &str)> =
+        assigned.chain(plan.free.iter().map(|slice| (*slice, FREE))).collect();
+    slices.sort_unstable();
+    let slice = |(slice, node): (IpNet, &str)| NodeSlice {
+        node_name: node.to_owned(),
+        slice_range: slice.to_string(),
     };
-    pool.status.allocations = assigned.iter().map(slice).collect();
+    pool.status.allocations = slices.into_iter().map(slice).collect();
+    let annotations = pool.metadata.annotations.get_or_insert_default();
+    annotations.insert(NETWORKS.to_owned(), desired.definitions.join(","));
     pool.metadata.name = Some(desired.pool.to_string());
     // Owners of other kinds stay, and existing references stay as they are.
     let old = pool.metadata.owner_references.take().unwrap_or_default();
@@ -218,9 +238,12 @@ pub(super) async fn pass(context: &Context, decision: SliceDecision, reported: &
         }
     });
     written.buffer_unordered(AT_ONCE).collect::<()>().await;
+    for orphan in &decision.deletions {
+        delete(context, orphan, deadline).await;
+    }
     for notice in decision.notices.difference(reported) {
-        tracing::warn!(network = %notice.network, "{}", notice.text);
-        report(context, notice, deadline).await;
+        // An event that is lost is no reason to hold up the slices; the log has the text.
+        let _ = report(context, notice, deadline).await;
     }
 }
 
@@ -243,19 +266,17 @@ async fn write(context: &Context, pool: &NodeSlicePool, deadline: Deadline) -> R
     }
 }
 
-/// Creates an event for the network. A failure is logged and has no other effect.
-async fn report(context: &Context, notice: &Notice, deadline: Deadline) {
-    let Some((namespace, name)) = notice.network.split_once('/') else { return };
-    let (Ok(namespace), Ok(name)) = (DnsLabel::new(namespace), DnsSubdomain::new(name)) else { return };
-    let events = ResourceKind::EVENTS.in_namespace(&namespace);
-    let subject = Subject { namespace, name, uid: None };
-    let reporter = Reporter { component: COMPONENT, host: "" };
-    let mut event =
-        about_pod(&subject, Severity::Warning, REASON, &notice.text, reporter, node::clock::now());
-    event.involved_object.kind = Some(DEFINITION_KIND.to_owned());
-    event.involved_object.api_version = Some(DEFINITION_VERSION.to_owned());
-    if let Err(error) = context.api.create::<IgnoredAny>(&events, &event, deadline).await {
-        tracing::debug!(%error, "event not created");
+/// Deletes an object that no network has any more, as it was when that was decided. The next pass repeats a deletion that fails.
+async fn delete(context: &Context, pool: &NodeSlicePool, deadline: Deadline) {
+    let name = pool.metadata.name.clone().and_then(|name| DnsSubdomain::new(name).ok());
+    let Some(name) = name else { return };
+    let path = NODE_SLICE_POOLS.in_namespace(&context.namespace).object(&name);
+    let preconditions = Preconditions { uid: None, resource_version: pool.metadata.resource_version.clone() };
+    let delete = || context.api.delete(&path, &preconditions, deadline);
+    match retry(deadline, RetryPolicy::new(OnUnknown::Repeat), delete).await {
+        Ok(()) => tracing::info!(pool = %name, "NodeSlicePool deleted: its networks are gone"),
+        Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => {}
+        Err(error) => tracing::warn!(pool = %name, %error, "NodeSlicePool not deleted; trying again"),
     }
 }
 

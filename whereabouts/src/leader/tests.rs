@@ -1,3 +1,4 @@
+mod network_checks;
 mod node_slices;
 mod reclaims;
 pub(crate) mod server;
@@ -18,9 +19,10 @@ use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{Context, Timing};
 use super::ip_pool_view::ViaSupport;
 use super::networks::{self, PoolNamings};
+use super::notices::Notice;
 use super::reclaim_rules::TrackedClaims;
 use super::views::ViewWriter;
-use super::{reclaim, slices};
+use super::{network_check, reclaim, slices};
 use crate::crd::cached::{CachedObject, CachedPool, CachedReservation};
 use crate::crd::node_slice_pool::NodeSlicePool;
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
@@ -65,20 +67,14 @@ impl World {
         let cache: &mut ClusterCache = &mut cache;
         let server = &self.server;
         let name = |object: &Value| object["metadata"]["name"].as_str().unwrap().to_owned();
-        let long_name = |object: &Value| {
-            format!("{}/{}", object["metadata"]["namespace"].as_str().unwrap(), name(object))
-        };
         list(server, RESERVATIONS, |claim: CachedReservation| claim, |c| cache.apply_claim(c));
         list(server, "ippools", |pool: CachedPool| pool, |c| cache.apply_pool(c));
         let pod = |pod: CachedObject| (format!("{}/{}", pod.namespace, pod.name).into(), pod.identity);
         list(server, "pods", pod, |c| drop(cache.pods.apply(c)));
         list(server, "nodes", |node: Value| (name(&node), ()), |c| drop(cache.nodes.apply(c)));
-        let network = |nad: Value| {
-            (long_name(&nad), serde_json::from_value::<NetworkAttachmentDefinition>(nad).unwrap())
-        };
-        list(server, "network-attachment-definitions", network, |c| drop(cache.networks.apply(c)));
-        let slices = |pool: NodeSlicePool| (pool.metadata.name.clone().unwrap(), pool);
-        list(server, "nodeslicepools", slices, |c| drop(cache.slice_pools.apply(c)));
+        let network = |nad: NetworkAttachmentDefinition| nad;
+        list(server, "network-attachment-definitions", network, |c| cache.apply_network(c));
+        list(server, "nodeslicepools", |pool: NodeSlicePool| pool, |c| cache.apply_slice_pool(c));
     }
 
     fn claim(&self, name: &str, podref: &str, container: &str) {
@@ -113,12 +109,16 @@ impl World {
     /// Writes views until no pool needs a write. Returns whether the IPPool definition keeps `via`.
     async fn write_views(&self) -> ViaSupport {
         let mut writer = ViewWriter::new(&self.context, &self.shared);
+        self.write_views_with(&mut writer).await;
+        writer.via_support
+    }
+
+    async fn write_views_with(&self, writer: &mut ViewWriter<'_>) {
         for _ in 0..10 {
             tokio::time::advance(Duration::from_secs(5)).await;
             writer.pass().await;
             self.sync();
         }
-        writer.via_support
     }
 
     /// Adopts until no allocation needs an action.
@@ -159,7 +159,7 @@ impl World {
         reclaim::pass(&self.context, targets, |pool| Some(format!("net-of-{pool}"))).await;
     }
 
-    async fn plan_slices(&self) -> BTreeSet<slices::Notice> {
+    async fn plan_slices(&self) -> BTreeSet<Notice> {
         self.sync();
         let decision = {
             let cache = self.shared.lock();
@@ -169,6 +169,16 @@ impl World {
         let notices = decision.notices.clone();
         slices::pass(&self.context, decision, &BTreeSet::new()).await;
         notices
+    }
+
+    /// Checks the networks once, and returns what is reported then.
+    async fn check_networks(&self, reported: &BTreeSet<Notice>) -> BTreeSet<Notice> {
+        self.sync();
+        let notices = {
+            let cache = self.shared.lock();
+            network_check::notices(&cache, &networks::read_networks(cache.networks.iter(), |_| None))
+        };
+        network_check::pass(&self.context, notices, reported).await
     }
 
     fn entries(&self) -> Value {
@@ -224,6 +234,66 @@ async fn a_pool_with_claims_gets_an_object_with_entries() {
     world.sync();
     world.write_views().await;
     assert_eq!(world.server.writes(), writes, "an object that is current is not written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn size_and_free_are_those_of_the_windows_and_excludes_of_the_pools_networks() {
+    let world = World::new().await;
+    let whereabouts = |more: Value| {
+        let mut ipam = json!({"type": "whereabouts", "range": "10.0.0.0/24"});
+        ipam.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        ipam
+    };
+    let one = json!({"range_start": "10.0.0.7", "range_end": "10.0.0.7"});
+    world.network("a", "one", whereabouts(one));
+    world.claim("10.0.0.7", "a/b", ID);
+    // Requested, outside of the window.
+    world.claim("10.0.0.99", "a/c", NEXT);
+    world.sync();
+    let mut writer = ViewWriter::new(&world.context, &world.shared);
+    world.write_views_with(&mut writer).await;
+    let status = || world.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap()["status"].clone();
+    assert_eq!(status(), json!({"size": 1, "used": 2, "free": 0}));
+    for line in [
+        "pool_size{pool=\"10.0.0.0-24\"} 1",
+        "pool_used{pool=\"10.0.0.0-24\"} 2",
+        "pool_free{pool=\"10.0.0.0-24\"} 0",
+    ] {
+        world.assert_metric(line);
+    }
+    let ten = json!({"range_start": "10.0.0.1", "range_end": "10.0.0.10", "exclude": ["10.0.0.2"], "gateway": "10.0.0.1"});
+    world.network("b", "ten", whereabouts(ten));
+    world.sync();
+    world.write_views_with(&mut writer).await;
+    assert_eq!(
+        status(),
+        json!({"size": 8, "used": 2, "free": 7}),
+        "a network that changes changes the counts"
+    );
+    ["a", "b"].iter().zip(["one", "ten"]).for_each(|(ns, name)| {
+        world.server.remove("network-attachment-definitions", ns, name);
+    });
+    world.sync();
+    world.write_views_with(&mut writer).await;
+    assert_eq!(status(), json!({"size": 254, "used": 2, "free": 252}), "no network: the whole range");
+}
+
+#[tokio::test(start_paused = true)]
+async fn size_and_free_of_a_slice_are_those_of_its_part_of_the_window() {
+    let world = World::new().await;
+    let ipam = json!({"type": "whereabouts", "range": "10.0.0.0/24", "node_slice_size": "/26", "exclude": ["10.0.0.10"]});
+    world.network("kube-system", "net-a", ipam);
+    world.server.put("nodes", "", "n1", json!({}));
+    world.plan_slices().await;
+    let spec = ReservationSpec { podref: "a/b".into(), ifname: "net1".into(), containerid: ID.into() };
+    let range = "10.0.0.0/26".parse().unwrap();
+    let owner = ReservationOwner { pool: "n1-10.0.0.0-26", range, pod_uid: None, node: None, spec };
+    let claim = serde_json::to_value(Reservation::new("10.0.0.1", owner)).unwrap();
+    world.server.put(RESERVATIONS, "kube-system", "10.0.0.1", claim);
+    world.sync();
+    world.write_views().await;
+    let pool = world.server.get("ippools", "kube-system", "n1-10.0.0.0-26").unwrap();
+    assert_eq!(pool["status"], json!({"size": 61, "used": 1, "free": 60}));
 }
 
 #[tokio::test(start_paused = true)]

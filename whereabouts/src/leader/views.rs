@@ -16,13 +16,17 @@ use super::adopt::{ClassifiedAllocation, classify};
 use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{AT_ONCE, Context};
 use super::ip_pool_view::{self, ClaimNaming, Entries, PoolView, ViaSupport, ViewChange};
-use super::networks::PoolNamings;
+use super::networks::{self, PoolNamings};
+use super::pool_windows::PoolWindows;
 use super::view_schedule::{LastWrite, Schedule};
 use crate::crd::allocation_state::AllocationState;
 use crate::crd::cached::CachedPool;
-use crate::crd::ip_pool::{self, Counts, POOLS, Pool, SEPARATE_SINCE};
+use crate::crd::ip_pool::{self, POOLS, Pool, SEPARATE_SINCE};
 use crate::crd::packed::Decimal;
 use crate::metrics::TaskOutcome;
+
+/// How long the first views wait for the networks.
+const NETWORKS_WAIT: Duration = Duration::from_secs(10);
 
 /// Added to the wait of a pool whose write failed for another reason than a conflict.
 const PENALTY: Duration = Duration::from_secs(10);
@@ -51,6 +55,7 @@ enum Write {
 fn plan(
     context: &Context,
     cache: &ClusterCache,
+    windows: &PoolWindows,
     name: &str,
     via_support: ViaSupport,
 ) -> Option<PlannedWrite> {
@@ -59,10 +64,9 @@ fn plan(
         Some(pool) => pool.range?,
         None => cache.claims_of(name).find_map(|claim| claim.range)?,
     };
-    let view = ip_pool_view::view_of(name, &range, cache.claims_of(name));
-    let Counts { size, used, .. } = view.status;
-    let used = usize::try_from(used.unwrap_or(0)).unwrap_or(usize::MAX);
-    context.metrics.set_pool(name, size, used);
+    let view = ip_pool_view::view_of(name, &range, windows.get(name), cache.claims_of(name));
+    let used = usize::try_from(view.status.used.unwrap_or(0)).unwrap_or(usize::MAX);
+    context.metrics.set_pool(name, view.status);
     let Some(pool) = object else {
         let write = Write::Create(Box::new(new_pool(name, range, &view)));
         return (used > 0).then_some(PlannedWrite { write, entries: used });
@@ -145,6 +149,10 @@ pub(super) struct ViewWriter<'a> {
     /// What is known about the IPPool definition.
     pub via_support: ViaSupport,
     pub schedule: Schedule,
+    /// The addresses that the networks of each pool may choose.
+    windows: PoolWindows,
+    /// The version of the networks that `windows` is of; `None` at the beginning.
+    networks_version: Option<u64>,
     /// The point that the schedule's times count from.
     pub began: Instant,
 }
@@ -153,7 +161,16 @@ impl<'a> ViewWriter<'a> {
     /// A writer that has not written yet.
     pub fn new(context: &'a Context, shared: &'a SharedCache) -> Self {
         let (via_support, schedule) = (ViaSupport::Unknown, Schedule::default());
-        ViewWriter { context, shared, via_support, schedule, began: Instant::now() }
+        let (windows, networks_version) = (PoolWindows::default(), None);
+        ViewWriter {
+            context,
+            shared,
+            via_support,
+            schedule,
+            windows,
+            networks_version,
+            began: Instant::now(),
+        }
     }
 
     /// Writes the pools that are ready.
@@ -191,14 +208,16 @@ impl<'a> ViewWriter<'a> {
     /// The writes of the pools that are ready. While the definition is unknown, at most one of them has entries; the others wait.
     fn take_writes(&mut self) -> Vec<(DnsSubdomain, Write)> {
         let mut cache = self.shared.lock();
-        if !cache.has_claims_pools_and_pods() {
+        let now = self.began.elapsed();
+        if !cache.has_claims_pools_and_pods() || !self.knows_networks(&cache, now) {
             return Vec::new();
         }
-        let now = self.began.elapsed();
         self.schedule.mark(cache.take_stale_views(), now);
         let (mut writes, mut waiting, mut is_testing) = (Vec::new(), BTreeSet::new(), false);
         for pool in self.schedule.take_ready(now) {
-            let Some(planned) = plan(self.context, &cache, &pool, self.via_support) else { continue };
+            let Some(planned) = plan(self.context, &cache, &self.windows, &pool, self.via_support) else {
+                continue;
+            };
             self.schedule.set_entries(pool.clone(), planned.entries);
             let has_entries = matches!(&planned.write, Write::Patch { change, .. } if change.has_entries());
             if self.via_support == ViaSupport::Unknown && has_entries {
@@ -214,6 +233,23 @@ impl<'a> ViewWriter<'a> {
         }
         self.schedule.mark(waiting, now);
         writes
+    }
+
+    /// Derives the windows again if networks changed, and marks the pools that have others now. Whether views can be written: without the
+    /// networks every size would be that of the whole range, and a moment later another one.
+    fn knows_networks(&mut self, cache: &ClusterCache, now: Duration) -> bool {
+        if !cache.networks.is_synced() || !cache.slice_pools.is_synced() {
+            // A cluster without multus has no such objects.
+            return now >= NETWORKS_WAIT;
+        }
+        if self.networks_version != Some(cache.networks_version()) {
+            self.networks_version = Some(cache.networks_version());
+            let networks = networks::parse_networks(cache.networks.iter(), networks::flat_file);
+            let windows = PoolWindows::of(&networks, cache);
+            self.schedule.mark(windows.differences(&self.windows), now);
+            self.windows = windows;
+        }
+        true
     }
 
     /// The time until the next write, at most one period of a pass.

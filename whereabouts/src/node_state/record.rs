@@ -36,6 +36,9 @@ pub struct Record {
     /// The namespace of the claims. `None` in records of releases without a daemon, and if only the daemon knows it.
     #[serde(default)]
     pub namespace: Option<DnsLabel>,
+    /// The pod's UID, if the runtime passed it. Without it nobody can say later whether the pod still lives.
+    #[serde(default)]
+    pub pod_uid: Option<String>,
     /// Whether the list of claims is complete.
     pub stage: Stage,
     /// The known claims.
@@ -214,6 +217,7 @@ mod tests {
             network: "n".into(),
             kubeconfig: Some("/k".into()),
             namespace: None,
+            pod_uid: Some("u".into()),
             stage: Stage::Held,
             claims: vec![HeldClaim {
                 name: DnsSubdomain::new("10.0.0.1").unwrap(),

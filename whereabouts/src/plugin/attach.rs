@@ -100,6 +100,7 @@ fn record_of(request: &AllocationRequest, conf: &Conf) -> Record {
         network: conf.name.clone(),
         kubeconfig: conf.kubeconfig.clone(),
         namespace: request.namespace.clone(),
+        pod_uid: request.claimant.pod_uid.clone(),
         stage: Stage::Claiming,
         claims: Vec::new(),
     }
@@ -140,13 +141,15 @@ fn unrecorded(detachment: &Detachment, call: &Call) -> Release {
     });
     let conf = conf.ok();
     let kubeconfig = conf.as_ref().map_or_else(kubeconfig_of_node, |conf| conf.kubeconfig.clone());
+    let (podref, pod_uid) = pod(&call.args).unwrap_or_default();
     let record = Record {
         container_id: detachment.container_id.to_string(),
         if_name: detachment.if_name.to_string(),
-        podref: pod(&call.args).map(|(podref, _)| podref).unwrap_or_default(),
+        podref,
         network: conf.as_ref().map_or_else(String::new, |conf| conf.name.clone()),
         namespace: namespace(kubeconfig.as_deref()),
         kubeconfig,
+        pod_uid,
         stage: Stage::Claiming,
         claims: Vec::new(),
     };

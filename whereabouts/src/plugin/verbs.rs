@@ -91,6 +91,8 @@ impl Plugin for Whereabouts {
 fn release_stale(record: &Record) -> Result<(), CallError> {
     let records = records()?;
     let release = Release { record: record.clone(), upstream: Vec::new() };
+    // As a DEL: the daemon makes missing claims of records again. If the release fails, a later call finds the tombstone.
+    records.begin_release(record)?;
     backend(&records, record.kubeconfig.clone(), DEL_LIMIT).release(&release)?;
-    Ok(records.remove(&record.container_id, &record.if_name)?)
+    Ok(records.end_release(record)?)
 }

@@ -89,6 +89,6 @@ pub trait CandidateCursor {
     /// Whether a recent list found the pool full, so that no new list is needed.
     fn knows_full(&self) -> bool;
 
-    /// The namespaces that hold most addresses of a full pool, if the source knows them.
+    /// Who holds the addresses of a full pool, if the source knows it: see [`crate::pool::holders`].
     fn holders(&self) -> Vec<String>;
 }

@@ -118,6 +118,10 @@ pub enum NoCandidate {
     },
 }
 
+/// What to do about a pool whose addresses are all excluded. Neither a larger pool of pods nor fewer of them would help.
+pub(crate) const NOTHING_LEFT: &str = "the excludes cover every address between the first and the last one (the gateway is excluded too); \
+     correct exclude, range_start or range_end";
+
 /// A pool without a free address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exhausted {
@@ -137,16 +141,29 @@ pub struct Exhausted {
     pub conflicts: usize,
 }
 
+impl Exhausted {
+    /// Whether pods hold the addresses. Otherwise all of them are excluded.
+    pub const fn is_full(&self) -> bool {
+        self.size > 0
+    }
+}
+
 impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { first, last, range, excludes, size, used, conflicts } = self;
         // Tools match on the text up to the excludes, which is in Go's form of a list.
         write!(
             f,
-            "Could not allocate IP in range: ip: {first} / - {last} / range: {range} / excludeRanges: [{}]: the pool has \
-             {size} addresses, {used} are in use and {conflicts} more were claimed by others during this call; \
-             enlarge the range or remove pods",
+            "Could not allocate IP in range: ip: {first} / - {last} / range: {range} / excludeRanges: [{}]: ",
             excludes.join(" ")
+        )?;
+        if *size == 0 {
+            return f.write_str(NOTHING_LEFT);
+        }
+        write!(
+            f,
+            "the pool has {size} addresses, {used} are in use and {conflicts} more were claimed by others during this call; \
+             enlarge the range or remove pods"
         )
     }
 }

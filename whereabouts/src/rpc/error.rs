@@ -73,6 +73,8 @@ impl CallError {
         let code = match self {
             CallError::Daemon(error) => return error.clone(),
             CallError::Conf(ConfError::Json { .. }) => Code::Decoding,
+            // A configuration for nodes with a daemon, which is away.
+            CallError::Conf(ConfError::NoKubeconfig) => Code::TryAgainLater,
             CallError::Conf(_) | CallError::NoNodeName => Code::InvalidConfig,
             CallError::Allocate(error) => allocate_code(error),
             CallError::Unavailable(_) => Code::NotAvailable,
@@ -108,6 +110,14 @@ mod tests {
         assert!(no_pod.msg.starts_with("IPAM client initialization error: no pod name"));
         assert_eq!(no_pod.code, Code::InvalidEnvironment);
         assert_eq!(CallError::NoNodeName.to_cni().code, Code::InvalidConfig);
+    }
+
+    #[test]
+    fn without_daemon_and_kubeconfig_the_runtime_tries_again() {
+        let error = CallError::from(ConfError::NoKubeconfig).to_cni();
+        assert_eq!(error.code, Code::TryAgainLater);
+        assert!(error.msg.contains("no whereabouts-daemon answers"), "{}", error.msg);
+        assert_eq!(CallError::from(ConfError::NoRange).to_cni().code, Code::InvalidConfig);
     }
 
     #[test]

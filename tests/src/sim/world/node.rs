@@ -351,6 +351,7 @@ fn new_record(container: &str, if_name: &str, podref: &str) -> Record {
         network: "simulated".to_owned(),
         kubeconfig: None,
         namespace: None,
+        pod_uid: None,
         stage: Stage::Claiming,
         claims: Vec::new(),
     }

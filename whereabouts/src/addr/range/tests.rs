@@ -272,6 +272,17 @@ fn results_agree_with_a_naive_scan() {
 }
 
 #[test]
+fn a_union_has_the_addresses_of_both() {
+    let union = |one: &str, two: &str| allocatable(one, &[]).union(&allocatable(two, &["10.0.0.20"]));
+    let found = union("10.0.0.5-10.0.0.9/24", "10.0.0.8-10.0.0.30/24");
+    assert_eq!((found.size(), found.first(), found.last()), (25, ip("10.0.0.5"), ip("10.0.0.30")));
+    assert!(found.contains(ip("10.0.0.5")) && found.contains(ip("10.0.0.30")));
+    assert!(!found.contains(ip("10.0.0.20")) && !found.contains(ip("10.0.0.31")));
+    assert_eq!(union("10.0.0.1/24", "10.0.0.1/24").size(), 254, "an exclude of one of them");
+    assert_eq!(union("10.0.0.1-10.0.0.1/24", "10.0.0.3-10.0.0.3/24").size(), 2);
+}
+
+#[test]
 fn large_excludes_and_60_000_used_addresses_are_fast() {
     let started = std::time::Instant::now();
     let excludes: Vec<String> = (0..1000).map(|n| format!("fd00:{n:x}::/32")).collect();

@@ -113,6 +113,7 @@ fn record(name: &str) -> Record {
         network: "n".into(),
         kubeconfig: None,
         namespace: None,
+        pod_uid: None,
         stage: Stage::Held,
         claims: vec![HeldClaim {
             name: DnsSubdomain::new(name).unwrap(),

@@ -324,6 +324,7 @@ async fn a_pod_keeps_its_address_when_its_network_changes_its_kind() {
         network: "n".into(),
         kubeconfig: None,
         namespace: None,
+        pod_uid: None,
         stage: Stage::Held,
         claims: vec![kept.claim],
     };

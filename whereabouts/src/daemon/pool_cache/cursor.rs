@@ -12,7 +12,7 @@ use crate::addr::ip;
 use crate::daemon::in_flight::InFlightRequest;
 use crate::pool::candidates::{CandidateCursor, Listing};
 use crate::pool::choose::{self, CONFLICTS_BEFORE_LIST, KnownAddresses, NoCandidate, Preferences};
-use crate::pool::holders::largest_holders;
+use crate::pool::holders::holders;
 use crate::pool::range_pool::Pool;
 use crate::pool::request::Claimant;
 use crate::pool::search::{Reason, SearchTrace};
@@ -123,8 +123,9 @@ impl CandidateCursor for CacheCursor {
         }
         state.learn(|ip| listing.owners.contains_key(ip), listing.owners.keys());
         self.trace = None;
-        let none_free = self.cache.pool().free.first_free(&state.used).is_none();
-        state.full = none_free.then(|| (Instant::now(), largest_holders(listing.owners.values())));
+        let free = &self.cache.pool().free;
+        let none_free = free.first_free(&state.used).is_none();
+        state.full = none_free.then(|| (Instant::now(), holders(free, &listing.owners)));
     }
 }
 

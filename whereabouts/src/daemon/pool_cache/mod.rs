@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use node::client::{ApiClient, ApiError, Change, Parts, Selection, reflect};
 use node::names::DnsLabel;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
 use super::in_flight::InFlightRequest;
@@ -26,14 +26,30 @@ use crate::metrics::Metrics;
 use crate::node_state::hints::HintStore;
 use crate::node_state::record::Record;
 use crate::pool::candidates::CandidateSource;
+use crate::pool::held_claim::HeldClaim;
 use crate::pool::range_pool::Pool;
 use crate::pool::request::Claimant;
 use cursor::CacheCursor;
 use pool::PoolCache;
+pub(super) use state::Evidence;
 use watch_throttle::{WatchPause, WatchThrottle};
 
 /// A pool without a request for this long is dropped from the caches.
 const IDLE: Duration = Duration::from_secs(600);
+
+/// The deletions that [`PoolCaches::deleted_claims`] keeps for a slow reader. Some hundred claims may be deleted before a watch is paused.
+const KEPT_DELETIONS: usize = 1_024;
+
+/// A claim whose deletion the watch of a pool has shown, as it was before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DeletedClaim {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its container.
+    pub container: String,
+    /// Its interface.
+    pub if_name: Arc<str>,
+}
 
 /// The caches of the pools in use, in one namespace.
 #[derive(Debug)]
@@ -43,6 +59,7 @@ pub struct PoolCaches {
     metrics: Metrics,
     /// Pools that came into use, for [`follow`].
     started: mpsc::UnboundedSender<Arc<PoolCache>>,
+    deleted: broadcast::Sender<DeletedClaim>,
 }
 
 /// The pools that come into use, for [`follow`].
@@ -52,7 +69,19 @@ impl PoolCaches {
     /// Returns caches without a pool. A new pool's search begins where the `hints` of plugins without a daemon ended.
     pub fn new(hints: HintStore, metrics: Metrics) -> (Self, StartedPools) {
         let (started, receiver) = mpsc::unbounded_channel();
-        (PoolCaches { pools: Mutex::default(), hints, metrics, started }, receiver)
+        let (deleted, _) = broadcast::channel(KEPT_DELETIONS);
+        (PoolCaches { pools: Mutex::default(), hints, metrics, started, deleted }, receiver)
+    }
+
+    /// The deletions of claims that the watches of the pools show from now on.
+    pub(super) fn deleted_claims(&self) -> broadcast::Receiver<DeletedClaim> {
+        self.deleted.subscribe()
+    }
+
+    /// What is known about a claim of a record. This does not count as a use of its pool.
+    pub(super) fn evidence(&self, record: &Record, claim: &HeldClaim) -> Evidence {
+        let cache = self.get(&claim.pool);
+        cache.map_or(Evidence::Unknown, |cache| cache.evidence(record, claim.address.addr()))
     }
 
     /// The cache of a pool, which is in use from now on.
@@ -149,7 +178,7 @@ async fn follow_one(caches: Arc<PoolCaches>, api: ApiClient, namespace: DnsLabel
     };
     let watching = async {
         loop {
-            let pause = watch_until_pause(&api, &namespace, &pool).await;
+            let pause = watch_until_pause(&api, &namespace, &pool, &caches.deleted).await;
             let duration = pause.duration();
             tracing::debug!(pool = %pool.pool().name, ?pause, ?duration, "watch of the pool's claims is paused");
             pool.pause();
@@ -166,17 +195,27 @@ async fn follow_one(caches: Arc<PoolCaches>, api: ApiClient, namespace: DnsLabel
 }
 
 /// Watches a pool's claims until the throttle pauses the watch.
-async fn watch_until_pause(api: &ApiClient, namespace: &DnsLabel, pool: &PoolCache) -> WatchPause {
+async fn watch_until_pause(
+    api: &ApiClient,
+    namespace: &DnsLabel,
+    pool: &PoolCache,
+    deleted: &broadcast::Sender<DeletedClaim>,
+) -> WatchPause {
     let labels = Some(format!("{LABEL_POOL}={}", label(pool.pool().name.as_str())));
     let selection = Selection { labels, fields: None, parts: Parts::Whole };
     let changes = reflect::<CachedReservation>(api.clone(), RESERVATIONS.in_namespace(namespace), selection);
     let mut changes = std::pin::pin!(changes);
     let (mut throttle, began, mut listing) = (WatchThrottle::default(), Instant::now(), true);
     while let Some(change) = changes.next().await {
-        match change {
+        match &change {
             Change::Restarted => listing = true,
             Change::Synced => listing = false,
-            Change::Put(_) | Change::Gone(_) => {}
+            Change::Gone(claim) => {
+                let (name, if_name) = (claim.name.clone(), claim.ifname.clone());
+                // Nobody listens in a simulation and in tests.
+                let _ = deleted.send(DeletedClaim { name, container: claim.container.to_string(), if_name });
+            }
+            Change::Put(_) => {}
         }
         pool.apply(change);
         let size = pool.size();

@@ -9,7 +9,7 @@ use node::client::Change;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
 
-use super::state::{State, SyncState};
+use super::state::{Evidence, State, SyncState};
 use crate::conf::OverlappingRanges;
 use crate::crd::cached::CachedReservation;
 use crate::crd::ip_pool::SeparateUse;
@@ -109,6 +109,21 @@ impl PoolCache {
     pub(super) fn used(&self) -> Option<u128> {
         let state = self.state();
         (state.sync == SyncState::Synced).then(|| self.pool.free.count_used(&state.used) as u128)
+    }
+
+    /// What the watch shows about an address of a record.
+    pub(super) fn evidence(&self, record: &Record, ip: IpAddr) -> Evidence {
+        let state = self.state();
+        if state.sync != SyncState::Synced {
+            return Evidence::Unknown;
+        }
+        // An interface with two addresses of one pool is known by one of them only.
+        let own = state.by_interface.get(&interface(&record.podref, &record.if_name));
+        match (own == Some(&ip), state.used.contains(&ip)) {
+            (true, _) => Evidence::Held,
+            (false, true) => Evidence::Unknown,
+            (false, false) => Evidence::Missing,
+        }
     }
 
     /// This node has released an address of a record.

@@ -13,6 +13,17 @@ use crate::pool::search::{self, Hint};
 /// How long an address counts as held without a watch event for it. Such an address conflicted, or was allocated here.
 pub(super) const UNCONFIRMED_LIFETIME: Duration = Duration::from_secs(60);
 
+/// What a pool's cache shows about a recorded claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::daemon) enum Evidence {
+    /// The interface holds the address.
+    Held,
+    /// Nobody holds it.
+    Missing,
+    /// The pool is not watched, or another interface holds it.
+    Unknown,
+}
+
 /// Whether the pool's claims are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SyncState {

@@ -73,6 +73,7 @@ fn record(pod: &str) -> Record {
         network: String::new(),
         kubeconfig: None,
         namespace: None,
+        pod_uid: None,
         stage: Stage::Held,
         claims: Vec::<HeldClaim>::new(),
     }
@@ -210,6 +211,19 @@ async fn claims_under_either_name_belong_to_the_pool() {
     assert_eq!(cursor.next(cache.pool(), None, &NO_CONFLICTS).unwrap(), ip("10.0.0.2"), "its own address");
 }
 
+#[tokio::test]
+async fn the_watch_shows_whether_an_interface_holds_an_address() {
+    let cache = cache("10.0.0.0/29");
+    let of = |pod: &str, address: &str| cache.evidence(&record(pod), ip(address));
+    assert_eq!(of("a", "10.0.0.1"), Evidence::Unknown, "the list is not complete");
+    list(&cache, &[("10.0.0.1", "a"), ("10.0.0.2", "b")]);
+    assert_eq!(of("a", "10.0.0.1"), Evidence::Held);
+    assert_eq!(of("a", "10.0.0.2"), Evidence::Unknown, "another interface, or a second address of this one");
+    assert_eq!(of("a", "10.0.0.3"), Evidence::Missing);
+    cache.pause();
+    assert_eq!(of("a", "10.0.0.1"), Evidence::Unknown);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_first_request_waits_for_the_first_list_for_a_limited_time() {
     let waiting = cache("10.0.0.0/29");
@@ -250,7 +264,7 @@ async fn a_full_pool_counts_as_full_until_an_address_is_released() {
     let owners = [("10.0.0.1", "ns/x"), ("10.0.0.2", "ns/y")].map(|(a, b)| (ip(a), b.to_owned()));
     cursor.learn(&Listing { owners: owners.into(), own: None });
     assert!(cursor.knows_full());
-    assert_eq!(cursor.holders(), ["namespace \"ns\": 2"]);
+    assert_eq!(cursor.holders(), ["pod ns/x (10.0.0.1)", "pod ns/y (10.0.0.2)"]);
     assert!(cursor.next(cache.pool(), None, &NO_CONFLICTS).is_err());
     cache.released(&record("y"), ip("10.0.0.2"));
     assert!(!cursor.knows_full());

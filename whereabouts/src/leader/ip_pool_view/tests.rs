@@ -68,7 +68,7 @@ fn pool_object(allocations: Value) -> Value {
 fn a_view_shows_each_claim_at_its_offset() {
     let claims =
         [claim("10.0.0.1", "a/b", ID), claim("10.0.0.200", "a/c", NEXT), claim("10.1.0.1", "x/y", ID)];
-    let view = view_of("10.0.0.0-24", &net("10.0.0.0/24"), &claims);
+    let view = view_of("10.0.0.0-24", &net("10.0.0.0/24"), None, &claims);
     assert_eq!(keys(&view), [1, 200]);
     assert_eq!(super::entry(shown(&view)[&1]), entry(ID, "a/b", Some("claim:89abcdef")));
     assert_eq!(view.status, Counts { size: Some(254), used: Some(2), free: Some(252) });
@@ -79,7 +79,7 @@ fn keys_that_whereabouts_cannot_parse_are_counted_and_not_shown() {
     let range = "fd00::/32";
     let claims = ["fd00--7fff-ffff-ffff-ffff", "fd00--8000-0-0-0", "fd00--1"]
         .map(|name| claim_of("fd00---32", range, name, "a/b", ID));
-    let view = view_of("fd00---32", &net(range), &claims);
+    let view = view_of("fd00---32", &net(range), None, &claims);
     assert_eq!(keys(&view), [1, 9_223_372_036_854_775_807]);
     assert_eq!(view.status, Counts { size: None, used: Some(3), free: None });
 }
@@ -92,12 +92,12 @@ fn above_the_limit_a_view_has_only_counts() {
         (1..=count).map(|n| claim_of("10.0.0.0-16", range, &name(n), podref, ID)).collect()
     };
     let (fitting, many) = (claims(MAX_ENTRIES, "a/b"), claims(MAX_ENTRIES + 1, "a/b"));
-    let full = view_of("10.0.0.0-16", &net(range), &fitting);
+    let full = view_of("10.0.0.0-16", &net(range), None, &fitting);
     assert_eq!(shown(&full).len(), MAX_ENTRIES);
-    let more = view_of("10.0.0.0-16", &net(range), &many);
+    let more = view_of("10.0.0.0-16", &net(range), None, &many);
     assert_eq!((more.entries, more.status.used), (Entries::TooMany, Some(7001)));
     let long_names = claims(MAX_ENTRIES, &"p".repeat(300));
-    let long = view_of("10.0.0.0-16", &net(range), &long_names);
+    let long = view_of("10.0.0.0-16", &net(range), None, &long_names);
     assert_eq!(long.entries, Entries::TooMany, "long names reach the limit of bytes");
 }
 
@@ -149,7 +149,7 @@ fn change_of(pool: &CachedPool, claims: &[CachedReservation], via_support: ViaSu
         let claim = claims.iter().find(|claim| *claim.name == format!("10.0.0.{key}"));
         allocation_state(entry, claim, None)
     };
-    change(pool, &view_of("10.0.0.0-24", &range, claims), via_support, state)
+    change(pool, &view_of("10.0.0.0-24", &range, None, claims), via_support, state)
 }
 
 /// Applies a merge patch (RFC 7386).

@@ -35,11 +35,33 @@ fn slices(plan: &Plan) -> Vec<(&str, String)> {
 }
 
 #[test]
-fn nodes_get_the_lowest_free_slices_and_only_assigned_ones_are_listed() {
+fn nodes_get_the_lowest_free_slices_and_of_a_range_with_too_many_no_free_one_is_listed() {
     let plan = planned(&layout("10.0.0.0/8", "/27", &[]), &[], &[], &["n1", "n2"]);
     assert_eq!(slices(&plan), [("n1", "10.0.0.0/27".into()), ("n2", "10.0.0.32/27".into())]);
+    assert_eq!(plan.free, []);
     let v6 = planned(&layout("fd00::/48", "64", &[]), &[], &[], &["n1", "n2"]);
     assert_eq!(slices(&v6), [("n1", "fd00::/64".into()), ("n2", "fd00:0:0:1::/64".into())]);
+}
+
+/// Whereabouts' e2e tests count these.
+#[test]
+fn all_4096_slices_of_20_bits_in_a_range_of_8_bits_are_listed() {
+    let plan = planned(&layout("10.0.0.0/8", "/20", &[]), &[("n2", "10.0.16.0/20")], &[], &["n1", "n2"]);
+    assert_eq!(slices(&plan), [("n1", "10.0.0.0/20".into()), ("n2", "10.0.16.0/20".into())]);
+    assert_eq!(
+        (plan.free.len() + 2, plan.free[0], plan.free[4093]),
+        (4096, net("10.0.32.0/20"), net("10.255.240.0/20"))
+    );
+    let most = planned(&layout("10.0.0.0/8", "/21", &[]), &[], &[], &[]);
+    assert_eq!(most.free.len() as u128, super::MAX_LISTED);
+}
+
+#[test]
+fn a_free_slice_that_is_listed_is_usable_and_has_no_claims() {
+    let layout = layout("10.0.0.0/24", "/26", &["10.0.0.128/26"]);
+    let plan = planned(&layout, &[], &[("gone", "10.0.0.192/27")], &["n1"]);
+    assert_eq!(slices(&plan), [("n1", "10.0.0.0/26".into())]);
+    assert_eq!(plan.free, [net("10.0.0.64/26")]);
 }
 
 #[test]

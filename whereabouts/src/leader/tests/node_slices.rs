@@ -18,7 +18,11 @@ async fn nodes_get_slices_of_a_network_with_node_slice_size() {
     world.network("kube-system", "net-a", sliced(json!({})));
     ["n1", "n2"].iter().for_each(|node| world.server.put("nodes", "", node, json!({})));
     assert!(world.plan_slices().await.is_empty());
-    assert_eq!(world.slices("net-a"), pairs(&[("n1", "10.0.0.0/26"), ("n2", "10.0.0.64/26")]));
+    let free = [("", "10.0.0.128/26"), ("", "10.0.0.192/26")];
+    assert_eq!(
+        world.slices("net-a"),
+        pairs(&[&[("n1", "10.0.0.0/26"), ("n2", "10.0.0.64/26")], &free[..]].concat())
+    );
     let object = world.server.get("nodeslicepools", "kube-system", "net-a").unwrap();
     assert_eq!(
         object["spec"],
@@ -39,10 +43,13 @@ async fn nodes_get_slices_of_a_network_with_node_slice_size() {
     world.server.put(RESERVATIONS, "kube-system", "10.0.0.1", serde_json::to_value(claim).unwrap());
     world.server.remove("nodes", "", "n1");
     world.plan_slices().await;
-    assert_eq!(world.slices("net-a").len(), 2);
+    assert_eq!(world.slices("net-a")[0], pairs(&[("n1", "10.0.0.0/26")])[0]);
     world.server.remove(RESERVATIONS, "kube-system", "10.0.0.1");
     world.plan_slices().await;
-    assert_eq!(world.slices("net-a"), pairs(&[("n2", "10.0.0.64/26")]));
+    assert_eq!(
+        world.slices("net-a"),
+        pairs(&[&[("", "10.0.0.0/26"), ("n2", "10.0.0.64/26")], &free[..]].concat())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,4 +90,45 @@ async fn owners_get_an_event_for_each_problem() {
         "it is unknown which network is right"
     );
     assert_eq!(world.events().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_without_a_name_gets_the_slices_of_its_definitions_name() {
+    let world = World::new().await;
+    let config = json!({"cniVersion": "1.0.0", "type": "macvlan", "ipam": sliced(json!({}))});
+    let object = json!({"metadata": {"uid": "u"}, "spec": {"config": config.to_string()}});
+    world.server.put("network-attachment-definitions", "team", "unnamed", object);
+    world.server.put("nodes", "", "n1", json!({}));
+    assert!(world.plan_slices().await.is_empty());
+    assert_eq!(world.slices("unnamed")[0], pairs(&[("n1", "10.0.0.0/26")])[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_slices_of_a_deleted_network_go_and_those_of_one_with_a_mistake_stay() {
+    let world = World::new().await;
+    let unnamed = |name: &str| world.network("team", name, sliced(json!({"range": "10.7.0.0/24"})));
+    ["deleted", "mistake", "broken", "shared"].iter().for_each(|name| unnamed(name));
+    world.network("other", "too", sliced(json!({"range": "10.7.0.0/24", "network_name": "shared"})));
+    world.server.put("nodes", "", "n1", json!({}));
+    // Made by Whereabouts: it names no networks.
+    world.server.put(
+        "nodeslicepools",
+        "kube-system",
+        "foreign",
+        json!({"spec": {"range": "10.8.0.0/24", "sliceSize": "26"}}),
+    );
+    world.plan_slices().await;
+    assert_eq!(world.server.names("nodeslicepools"), ["broken", "deleted", "foreign", "mistake", "shared"]);
+    ["deleted", "shared"].iter().for_each(|name| {
+        world.server.remove("network-attachment-definitions", "team", name);
+    });
+    let no_json = json!({"metadata": {"uid": "nad-mistake"}, "spec": {"config": "{,"}});
+    world.server.put("network-attachment-definitions", "team", "mistake", no_json);
+    world.network("team", "broken", sliced(json!({"range": "banana"})));
+    world.plan_slices().await;
+    assert_eq!(world.server.names("nodeslicepools"), ["broken", "foreign", "mistake", "shared"]);
+    world.server.remove("network-attachment-definitions", "other", "too");
+    world.plan_slices().await;
+    let left = world.server.names("nodeslicepools");
+    assert_eq!(left, ["broken", "foreign", "mistake"], "it goes with the last network");
 }

@@ -1,5 +1,7 @@
 //! The API server of a test. Kinds are named by their plurals.
 
+use std::time::Duration;
+
 use fake_api::{ApiServer, Fault, Key};
 use node::client::{ApiClient, Timeouts};
 use serde_json::Value;
@@ -74,6 +76,20 @@ impl Server {
                 entries.values_mut().for_each(|entry| drop(entry.as_object_mut().unwrap().remove("via")));
             });
         });
+    }
+
+    /// From now on, `hook` is called with method and path of each request, before the request is carried out. It must not use the server.
+    pub fn on_request(&self, hook: impl Fn(&str, &str) + Send + 'static) {
+        let never = move |request: &fake_api::Received| {
+            hook(&request.method, &request.path);
+            false
+        };
+        self.0.fail(never, []);
+    }
+
+    /// From now on, each request and each response takes up to this time, by chance.
+    pub fn delay(&self, most: Duration) {
+        self.0.delay(move || most.mul_f64(fastrand::f64()));
     }
 
     /// From now on, requests whose path ends like this fail with 500.

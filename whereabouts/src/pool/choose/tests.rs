@@ -85,6 +85,17 @@ fn the_previous_address_is_tried_next_unless_it_conflicted() {
 }
 
 #[test]
+fn an_address_that_is_excluded_by_now_stays_with_the_interface_that_has_it() {
+    let spec = spec("10.0.0.0/29", &["10.0.0.1"]);
+    let known = KnownAddresses { used: &set(&["10.0.0.1"]), conflicts: &BTreeSet::new() };
+    let of = |previous: Option<IpAddr>| {
+        let preferences = Preferences { previous, ..Preferences::default() };
+        next(&spec, &spec.allocatable().unwrap(), known, preferences, 0)
+    };
+    assert_eq!((of(Some(ip("10.0.0.1"))), of(None)), (Ok(ip("10.0.0.1")), Ok(ip("10.0.0.2"))));
+}
+
+#[test]
 fn the_search_begins_at_start_and_wraps_around() {
     assert_eq!(choose("10.0.0.0/29", NONE, &[], start("10.0.0.4"), 0), Ok(ip("10.0.0.4")));
     assert_eq!(choose("10.0.0.0/29", &["10.0.0.4"], &["10.0.0.5"], start("10.0.0.4"), 0), Ok(ip("10.0.0.6")));
@@ -160,6 +171,20 @@ fn the_error_of_a_full_pool_has_its_numbers() {
         "Could not allocate IP in range: ip: 192.168.0.1 / - 192.168.0.6 / range: 192.168.0.0/29 / excludeRanges: \
          [192.168.0.0/30 192.168.0.6]: the pool has 2 addresses, 1 are in use and 1 more were claimed by others during this call; \
          enlarge the range or remove pods"
+    );
+}
+
+#[test]
+fn the_error_of_a_pool_whose_addresses_are_all_excluded_does_not_advise_to_remove_pods() {
+    let spec = spec("192.168.0.0/29", &["192.168.0.0/29"]);
+    let known = KnownAddresses { used: &BTreeSet::new(), conflicts: &BTreeSet::new() };
+    let error =
+        next(&spec, &spec.allocatable().unwrap(), known, Preferences::default(), 0).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "Could not allocate IP in range: ip: 192.168.0.1 / - 192.168.0.6 / range: 192.168.0.0/29 / excludeRanges: \
+         [192.168.0.0/29]: the excludes cover every address between the first and the last one (the gateway is excluded too); \
+         correct exclude, range_start or range_end"
     );
 }
 
