@@ -12,7 +12,7 @@ use node::rpc::{self, BindError};
 
 use crate::cache::{Cache, Contact, follow_definitions, follow_pods};
 use crate::events::Events;
-use crate::install::{InPlace, Upkeep, Watch};
+use crate::install::{InPlace, Plan, Upkeep, Watch};
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::serve::Service;
@@ -58,15 +58,7 @@ pub(crate) async fn serve(
     }
     let listener = rpc::bind(&options.socket)?.limit(options.connections);
     let mut background = Background::default();
-    let conf = match options.upkeep {
-        Some(plan) => {
-            let upkeep = Upkeep::new(plan.credentials, plan.settings, Watch::Follow);
-            let in_place = upkeep.in_place();
-            background.spawn(upkeep.run());
-            Conf::Kept(in_place)
-        }
-        None => Conf::OfAnother,
-    };
+    let conf = keep_conf(options.upkeep.clone(), &mut background);
     background.spawn(follow_definitions(cache.clone(), api.clone()));
     match options.node.clone() {
         Some(node) => {
@@ -82,8 +74,9 @@ pub(crate) async fn serve(
     background.spawn(async move { merger.run_merges().await });
     background.spawn(async move { sender.run().await });
     if let Some(address) = options.listen {
-        let (cache, node) = (cache.clone(), options.node.clone());
-        let ready = Box::new(move || readiness(&cache, node.is_some(), &conf));
+        let pods = if options.node.is_some() { Pods::Followed } else { Pods::ReadWhenAskedFor };
+        let started = Started { cache: cache.clone(), pods, conf };
+        let ready = Box::new(move || started.readiness());
         background.spawn(daemon::serve_http_at(address, Pages { metrics: registry, ready }));
     }
     let node = options.node.as_ref().map_or("unknown", AsRef::as_ref);
@@ -99,6 +92,15 @@ pub(crate) async fn serve(
     Ok(())
 }
 
+/// Keeps the plugin's configuration and kubeconfig up to date, if the daemon's file asks for it.
+fn keep_conf(plan: Option<Plan>, background: &mut Background) -> Conf {
+    let Some(plan) = plan else { return Conf::OfAnother };
+    let upkeep = Upkeep::new(plan.credentials, plan.settings, Watch::Follow);
+    let in_place = upkeep.in_place();
+    background.spawn(upkeep.run());
+    Conf::Kept(in_place)
+}
+
 /// Who writes the plugin's configuration.
 enum Conf {
     /// This daemon. The value says whether it is in place.
@@ -107,20 +109,38 @@ enum Conf {
     OfAnother,
 }
 
-/// The daemon is ready once the API server has said something about each kind of object that it caches: until then every request waits for it.
-///
-/// If it writes the plugin's configuration, that must be in place: before, pods start without multus.
-fn readiness(cache: &Cache, follows_pods: bool, conf: &Conf) -> Readiness {
-    if let Conf::Kept(in_place) = conf
-        && !in_place.is_true()
-    {
-        return Readiness::NotReady(
-            "00-multus.conf is not in place yet: the log says what is waited for".to_owned(),
-        );
-    }
-    let expected = |(kind, _): &(&str, Contact)| follows_pods || *kind != "pods";
-    match cache.contact().into_iter().filter(expected).find(|(_, contact)| *contact == Contact::None) {
-        Some((kind, _)) => Readiness::NotReady(format!("the API server has not listed the {kind} yet")),
-        None => Readiness::Ready,
+/// How the daemon learns of pods.
+#[derive(PartialEq)]
+enum Pods {
+    /// It follows those of its node.
+    Followed,
+    /// It does not know its node.
+    ReadWhenAskedFor,
+}
+
+/// What must be there before the daemon is ready.
+struct Started {
+    cache: Arc<Cache>,
+    pods: Pods,
+    conf: Conf,
+}
+
+impl Started {
+    /// The daemon is ready once the API server has said something about each kind of object that it caches: until then every request waits for
+    /// it. If it writes the plugin's configuration, that must be in place: before, pods start without multus.
+    fn readiness(&self) -> Readiness {
+        if let Conf::Kept(in_place) = &self.conf
+            && !in_place.is_true()
+        {
+            return Readiness::NotReady(
+                "00-multus.conf is not in place yet: the log says what is waited for".to_owned(),
+            );
+        }
+        let expected = |(kind, _): &(&str, Contact)| self.pods == Pods::Followed || *kind != "pods";
+        match self.cache.contact().into_iter().filter(expected).find(|(_, contact)| *contact == Contact::None)
+        {
+            Some((kind, _)) => Readiness::NotReady(format!("the API server has not listed the {kind} yet")),
+            None => Readiness::Ready,
+        }
     }
 }

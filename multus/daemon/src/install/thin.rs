@@ -104,7 +104,7 @@ pub enum ThinError {
     #[error("{0}; --help shows the flags")]
     Flag(#[from] lexopt::Error),
     /// A flag's value is wrong.
-    #[error("--{0}")]
+    #[error(transparent)]
     Setting(#[from] SettingsError),
     /// The variables of a pod are missing.
     #[error(transparent)]
@@ -227,7 +227,7 @@ impl Given {
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Options, ThinError> {
         let conf_dir = PathBuf::from(&self.conf_dir);
-        let version = version("cni-version", &self.version)?;
+        let version = version("--cni-version", &self.version)?;
         let version = match (version, dialect) {
             (None, _) => VersionRule::OfPrimary,
             (Some(version), _) if self.forces_version => VersionRule::Forced(version),
@@ -242,7 +242,7 @@ impl Given {
         let source = match self.conf_file.as_str() {
             "auto" => Source::Auto(Box::new(Auto {
                 folder,
-                election: Election::parse("multus-master-cni-file-name", &self.master)?,
+                election: Election::parse("--multus-master-cni-file-name", &self.master)?,
                 version,
                 name: self.name,
                 form: Form::Inline(self.form),
