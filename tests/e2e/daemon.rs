@@ -25,7 +25,7 @@ pub const GRACE: u64 = 5;
 /// Starts the daemons, once.
 pub fn daemons(cluster: &Cluster) {
     static STARTED: Once = Once::new();
-    STARTED.call_once(|| cluster.start_daemons(&format!("--grace={GRACE}")));
+    STARTED.call_once(|| cluster.deploy(&format!("--grace={GRACE}")));
 }
 
 /// The process id of a node's daemon.

@@ -39,11 +39,11 @@ impl Cluster {
         &self.name
     }
 
-    /// Starts the daemons from the manifests that users apply, with additional arguments for whereabouts-daemon.
-    pub fn start_daemons(&self, arguments: &str) {
-        let mut script = script_command("daemons");
+    /// Installs what users install, with additional arguments for whereabouts-daemon.
+    pub fn deploy(&self, arguments: &str) {
+        let mut script = script_command("deploy");
         let status = script.env("MRS_DAEMON_ARGS", arguments).args([self.name.as_str(), "up"]).status();
-        assert!(status.expect("a script can be run").success(), "tests/cluster/daemons failed, see above");
+        assert!(status.expect("a script can be run").success(), "tests/cluster/deploy failed, see above");
     }
 
     /// Runs kubectl, which must succeed, and returns its standard output.
