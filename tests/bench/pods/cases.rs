@@ -69,7 +69,7 @@ pub fn all(subjects: &[Subject], rounds: usize) -> Found {
         .collect();
     make_master(&benches[0].node);
     let mut found = Found::default();
-    let mut numbers = 0..;
+    let mut numbers = 0_usize..;
     // The first round fills caches and is not counted.
     for round in 0..=rounds {
         for case in Case::ALL {
@@ -87,19 +87,9 @@ pub fn all(subjects: &[Subject], rounds: usize) -> Found {
     }
     for case in [Case::Plain, Case::One, Case::Many] {
         for (at, bench) in benches.iter().enumerate() {
-            let mut pods = Vec::new();
-            for verb in VERBS {
-                let before = Requests::now();
-                for n in 0..COUNTED {
-                    if verb == "ADD" {
-                        pods.push(bench.netns());
-                    }
-                    bench.call(case, verb, 1_000_000 + n, &pods[n]);
-                }
-                let text = Requests::now().since(&before).text(COUNTED);
-                found.requests.insert((case, at, verb), text);
+            for (verb, requests) in VERBS.into_iter().zip(bench.requests(case, &mut numbers)) {
+                found.requests.insert((case, at, verb), requests.text(COUNTED));
             }
-            bench.node.run(move || drop(pods));
         }
     }
     found
@@ -132,6 +122,22 @@ impl Bench {
         costs
     }
 
+    /// The requests of [`COUNTED`] ADDs, and those of their DELs. Each DEL follows its ADD: the next ADD is of the same pod, and would take its
+    /// addresses over.
+    fn requests(&self, case: Case, numbers: &mut impl Iterator<Item = usize>) -> [Requests; 2] {
+        let mut all = [Requests::default(), Requests::default()];
+        for number in numbers.take(COUNTED) {
+            let pod = self.netns();
+            for (verb, requests) in VERBS.into_iter().zip(&mut all) {
+                let before = Requests::now();
+                self.call(case, verb, number, &pod);
+                requests.add(&Requests::now().since(&before));
+            }
+            self.node.run(move || drop(pod));
+        }
+        all
+    }
+
     fn call(&self, case: Case, verb: &str, number: usize, pod: &NamedNetns) -> Cost {
         let Subject { folder, .. } = &self.subject;
         let program: PathBuf = match case {
@@ -156,10 +162,12 @@ impl Bench {
     }
 }
 
-/// Makes the master of the secondary networks in the network namespace that all nodes share.
+/// Makes the master of the secondary networks in the network namespace that all nodes share: one end of a cable.
 #[allow(clippy::disallowed_methods)] // ip, not a plugin
 fn make_master(node: &Node) {
-    for args in [["link", "add", MASTER, "type", "dummy"].as_slice(), &["link", "set", MASTER, "up"]] {
+    const OTHER_END: &str = "mrsbench2";
+    let add = ["link", "add", MASTER, "type", "veth", "peer", "name", OTHER_END].as_slice();
+    for args in [add, &["link", "set", MASTER, "up"], &["link", "set", OTHER_END, "up"]] {
         let status = node.run(move || Command::new("ip").args(args).status());
         assert!(status.is_ok_and(|status| status.success()), "ip {args:?}");
     }
