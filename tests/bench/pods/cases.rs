@@ -51,21 +51,17 @@ struct Bench {
 pub fn all(subjects: &[Subject], rounds: usize) -> Found {
     let mut api = Api::up();
     pod::make_account(ACCOUNT);
-    pod::make_objects();
+    pod::make_objects(subjects.len());
     api.kubeconfig = kubeconfig(ACCOUNT);
     // After the cluster's processes were started, so that only what calls leave becomes a child of ours.
     nix::sys::prctl::set_child_subreaper(true).expect("prctl");
-    let args: BTreeMap<Case, String> = Case::ALL
-        .into_iter()
-        .map(|case| (case, if case == Case::Primary { String::new() } else { case.args() }))
-        .collect();
     let folders: Vec<tempfile::TempDir> =
         subjects.iter().map(|_| tempfile::tempdir_in("/var/tmp").expect("a folder on disk")).collect();
     let benches: Vec<Bench> = subjects
         .iter()
         .zip(&folders)
         .enumerate()
-        .map(|(at, (subject, folder))| Bench::new(&api, subject, at, folder.path(), &args))
+        .map(|(at, (subject, folder))| Bench::new(&api, subject, at, folder.path()))
         .collect();
     make_master(&benches[0].node);
     let mut found = Found::default();
@@ -96,7 +92,7 @@ pub fn all(subjects: &[Subject], rounds: usize) -> Found {
 }
 
 impl Bench {
-    fn new(api: &Api, subject: &Subject, at: usize, folder: &Path, args: &BTreeMap<Case, String>) -> Bench {
+    fn new(api: &Api, subject: &Subject, at: usize, folder: &Path) -> Bench {
         let mut node = Node::new(api, &format!("pods{at}"), Files::Disk(folder.to_owned()));
         if let Some(command) = subject.daemon.clone() {
             let start = move || {
@@ -106,7 +102,8 @@ impl Bench {
             };
             node.daemon = Some(node.run(start));
         }
-        Bench { subject: subject.clone(), node, args: args.clone() }
+        let args = |case: Case| (case, if case == Case::Primary { String::new() } else { case.args(at) });
+        Bench { subject: subject.clone(), node, args: Case::ALL.into_iter().map(args).collect() }
     }
 
     /// A network namespace in the node's mount namespace.
