@@ -51,25 +51,21 @@ struct Bench {
 pub fn all(subjects: &[Subject], rounds: usize) -> Found {
     let mut api = Api::up();
     pod::make_account(ACCOUNT);
-    pod::make_objects();
+    pod::make_objects(subjects.len());
     api.kubeconfig = kubeconfig(ACCOUNT);
     // After the cluster's processes were started, so that only what calls leave becomes a child of ours.
     nix::sys::prctl::set_child_subreaper(true).expect("prctl");
-    let args: BTreeMap<Case, String> = Case::ALL
-        .into_iter()
-        .map(|case| (case, if case == Case::Primary { String::new() } else { case.args() }))
-        .collect();
     let folders: Vec<tempfile::TempDir> =
         subjects.iter().map(|_| tempfile::tempdir_in("/var/tmp").expect("a folder on disk")).collect();
     let benches: Vec<Bench> = subjects
         .iter()
         .zip(&folders)
         .enumerate()
-        .map(|(at, (subject, folder))| Bench::new(&api, subject, at, folder.path(), &args))
+        .map(|(at, (subject, folder))| Bench::new(&api, subject, at, folder.path()))
         .collect();
     make_master(&benches[0].node);
     let mut found = Found::default();
-    let mut numbers = 0..;
+    let mut numbers = 0_usize..;
     // The first round fills caches and is not counted.
     for round in 0..=rounds {
         for case in Case::ALL {
@@ -87,26 +83,16 @@ pub fn all(subjects: &[Subject], rounds: usize) -> Found {
     }
     for case in [Case::Plain, Case::One, Case::Many] {
         for (at, bench) in benches.iter().enumerate() {
-            let mut pods = Vec::new();
-            for verb in VERBS {
-                let before = Requests::now();
-                for n in 0..COUNTED {
-                    if verb == "ADD" {
-                        pods.push(bench.netns());
-                    }
-                    bench.call(case, verb, 1_000_000 + n, &pods[n]);
-                }
-                let text = Requests::now().since(&before).text(COUNTED);
-                found.requests.insert((case, at, verb), text);
+            for (verb, requests) in VERBS.into_iter().zip(bench.requests(case, &mut numbers)) {
+                found.requests.insert((case, at, verb), requests.text(COUNTED));
             }
-            bench.node.run(move || drop(pods));
         }
     }
     found
 }
 
 impl Bench {
-    fn new(api: &Api, subject: &Subject, at: usize, folder: &Path, args: &BTreeMap<Case, String>) -> Bench {
+    fn new(api: &Api, subject: &Subject, at: usize, folder: &Path) -> Bench {
         let mut node = Node::new(api, &format!("pods{at}"), Files::Disk(folder.to_owned()));
         if let Some(command) = subject.daemon.clone() {
             let start = move || {
@@ -116,7 +102,8 @@ impl Bench {
             };
             node.daemon = Some(node.run(start));
         }
-        Bench { subject: subject.clone(), node, args: args.clone() }
+        let args = |case: Case| (case, if case == Case::Primary { String::new() } else { case.args(at) });
+        Bench { subject: subject.clone(), node, args: Case::ALL.into_iter().map(args).collect() }
     }
 
     /// A network namespace in the node's mount namespace.
@@ -130,6 +117,22 @@ impl Bench {
         let costs = VERBS.map(|verb| self.call(case, verb, number, &pod));
         self.node.run(move || drop(pod));
         costs
+    }
+
+    /// The requests of [`COUNTED`] ADDs, and those of their DELs. Each DEL follows its ADD: the next ADD is of the same pod, and would take its
+    /// addresses over.
+    fn requests(&self, case: Case, numbers: &mut impl Iterator<Item = usize>) -> [Requests; 2] {
+        let mut all = [Requests::default(), Requests::default()];
+        for number in numbers.take(COUNTED) {
+            let pod = self.netns();
+            for (verb, requests) in VERBS.into_iter().zip(&mut all) {
+                let before = Requests::now();
+                self.call(case, verb, number, &pod);
+                requests.add(&Requests::now().since(&before));
+            }
+            self.node.run(move || drop(pod));
+        }
+        all
     }
 
     fn call(&self, case: Case, verb: &str, number: usize, pod: &NamedNetns) -> Cost {
@@ -156,10 +159,12 @@ impl Bench {
     }
 }
 
-/// Makes the master of the secondary networks in the network namespace that all nodes share.
+/// Makes the master of the secondary networks in the network namespace that all nodes share: one end of a cable.
 #[allow(clippy::disallowed_methods)] // ip, not a plugin
 fn make_master(node: &Node) {
-    for args in [["link", "add", MASTER, "type", "dummy"].as_slice(), &["link", "set", MASTER, "up"]] {
+    const OTHER_END: &str = "mrsbench2";
+    let add = ["link", "add", MASTER, "type", "veth", "peer", "name", OTHER_END].as_slice();
+    for args in [add, &["link", "set", MASTER, "up"], &["link", "set", OTHER_END, "up"]] {
         let status = node.run(move || Command::new("ip").args(args).status());
         assert!(status.is_ok_and(|status| status.success()), "ip {args:?}");
     }

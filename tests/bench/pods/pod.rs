@@ -54,13 +54,13 @@ impl Case {
         }
     }
 
-    fn pod(self) -> String {
-        format!("pod-{}", self.networks())
+    fn pod(self, subject: usize) -> String {
+        format!("pod-{subject}-{}", self.networks())
     }
 
-    /// `CNI_ARGS`, with the UID of the pod.
-    pub fn args(self) -> String {
-        let name = self.pod();
+    /// `CNI_ARGS`, with the UID of the subject's pod.
+    pub fn args(self, subject: usize) -> String {
+        let name = self.pod(subject);
         let uid = kubectl(&["get", "pod", &name, "-o", "jsonpath={.metadata.uid}"]);
         format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={name};K8S_POD_UID={uid}")
     }
@@ -93,28 +93,34 @@ pub fn make_account(name: &str) {
     ]);
 }
 
-/// Creates the pods, which no node runs, and the networks.
-pub fn make_objects() {
-    let networks = (1..=MANY).map(|n| {
-        let ipam = json!({"type": "whereabouts", "range": format!("10.{}.0.0/16", 100 + n)});
-        let conf = json!({"cniVersion": "1.0.0", "type": "macvlan", "master": MASTER, "mode": "bridge", "ipam": ipam});
-        json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
-            "metadata": {"name": format!("net-{n}")}, "spec": {"config": conf.to_string()}})
-    });
-    let pod = |case: &Case| {
-        let names: Vec<String> = (1..=case.networks()).map(|n| format!("net-{n}")).collect();
-        let annotations = match names.as_slice() {
-            [] => json!({}),
-            names => json!({NETWORKS: names.join(",")}),
-        };
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": case.pod(), "annotations": annotations},
-            "spec": {"containers": [{"name": "c", "image": "none"}]}})
-    };
-    let items: Vec<Value> = networks.chain([Case::Plain, Case::One, Case::Many].iter().map(pod)).collect();
+/// Creates the pods of each subject, which no node runs, and their networks. Subjects share no range: ours would have to adopt what another
+/// whereabouts wrote.
+pub fn make_objects(subjects: usize) {
+    let items: Vec<Value> = (0..subjects).flat_map(objects).collect();
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
     file.write_all(list.to_string().as_bytes()).expect("a temporary file can be written");
     kubectl(&["apply", "--namespace", "default", "-f", path(file.path())]);
+}
+
+fn objects(subject: usize) -> Vec<Value> {
+    let network = |n: usize| format!("net-{subject}-{n}");
+    let networks = (1..=MANY).map(|n| {
+        let ipam = json!({"type": "whereabouts", "range": format!("10.{}.0.0/16", 100 + subject * MANY + n)});
+        let conf = json!({"cniVersion": "1.0.0", "type": "macvlan", "master": MASTER, "mode": "bridge", "ipam": ipam});
+        json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+            "metadata": {"name": network(n)}, "spec": {"config": conf.to_string()}})
+    });
+    let pod = |case: &Case| {
+        let names: Vec<String> = (1..=case.networks()).map(network).collect();
+        let annotations = match names.as_slice() {
+            [] => json!({}),
+            names => json!({NETWORKS: names.join(",")}),
+        };
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": case.pod(subject), "annotations": annotations},
+            "spec": {"containers": [{"name": "c", "image": "none"}]}})
+    };
+    networks.chain([Case::Plain, Case::One, Case::Many].iter().map(pod)).collect()
 }
 
 fn path(path: &Path) -> &str {

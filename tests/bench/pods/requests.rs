@@ -47,6 +47,13 @@ impl Requests {
         Requests(self.0.iter().map(count).filter(|(_, count)| *count > 0).collect())
     }
 
+    /// Adds requests of other calls.
+    pub fn add(&mut self, more: &Requests) {
+        for (key, count) in &more.0 {
+            *self.0.entry(key.clone()).or_default() += count;
+        }
+    }
+
     /// Their number for each of `calls`, and what they were: `5.0: 1.0 GET pods, ...`.
     pub fn text(&self, calls: usize) -> String {
         let each = |count: u64| count as f64 / calls as f64;
