@@ -22,7 +22,7 @@ pub const ATTACHED: &str = "AddedInterface";
 pub const NOT_DELETED: &str = "NetworkNotDeleted";
 
 /// How many objects one request asks for.
-const PAGE: u32 = 500;
+const PAGE: u32 = 1000;
 
 /// The cluster that a command reads.
 #[derive(Clone, Copy, Debug)]

@@ -18,7 +18,7 @@ kubectl multus: says what the networks of pods are, and what is wrong with them.
 
 check:
   -f, --filename FILE    a YAML or JSON file; may be given several times
-      --against-cluster  with -f: compare with the definitions, pods' networks and nodes of the cluster too
+      --against-cluster  with -f: compare with the definitions and nodes of the cluster too
       --links NAMES      the names of the nodes' interfaces, separated by commas: a \"master\" must be one of them
 explain:
   POD                    NAME (with -n, or in the context's namespace) or NAMESPACE/NAME

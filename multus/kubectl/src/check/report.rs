@@ -89,12 +89,6 @@ pub fn check(
 }
 
 fn row(definition: &Definition) -> Row {
-    let master = |master: &cni::master::Master| match master {
-        cni::master::Master::Name(name) => name.clone(),
-        cni::master::Master::Mac { mac } => format!("mac {mac}"),
-        cni::master::Master::Subnet { subnet } => format!("subnet {subnet}"),
-    };
-    let masters = definition.interfaces.iter().flat_map(|interface| interface.masters.iter().map(master));
     let pool = |pool: &DefinedPool| PoolRow {
         name: pool.name.clone(),
         range: pool.range().to_string(),
@@ -105,7 +99,7 @@ fn row(definition: &Definition) -> Row {
     Row {
         definition: definition.name.clone(),
         plugins: definition.plugins.clone(),
-        masters: masters.collect(),
+        masters: definition.masters(),
         ipam: definition.ipam.clone(),
         pools: definition.pools.iter().map(pool).collect(),
     }

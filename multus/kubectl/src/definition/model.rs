@@ -93,6 +93,18 @@ pub struct DefinedPool {
     pub gateway: Option<IpAddr>,
 }
 
+impl Definition {
+    /// Its masters, in order of preference: names, or how they are found.
+    pub fn masters(&self) -> Vec<String> {
+        let shown = |master: &Master| match master {
+            Master::Name(name) => name.clone(),
+            Master::Mac { mac } => format!("mac {mac}"),
+            Master::Subnet { subnet } => format!("subnet {subnet}"),
+        };
+        self.interfaces.iter().flat_map(|interface| interface.masters.iter().map(shown)).collect()
+    }
+}
+
 impl DefinedPool {
     /// The range.
     pub const fn range(&self) -> IpNet {

@@ -5,7 +5,7 @@ use std::path::Path;
 use cni::names::{ContainerId, IfName};
 use multus::network::{Network, of_definition};
 use multus::plan::{RuntimeRequest, plan};
-use multus::request::{AttachmentRequest, Element, parse, parse_default};
+use multus::request::{AttachmentRequest, Element, SelectionError, parse, parse_default};
 use nad::{DEFAULT_NETWORK, NETWORKS, NadRef, NetworkAttachmentDefinition, Spec};
 use node::names::DnsLabel;
 use serde::Serialize;
@@ -34,6 +34,8 @@ pub struct Asked {
     pub requests: Vec<String>,
     /// The types of its plugins; empty if the definition cannot be read.
     pub plugins: Vec<String>,
+    /// The masters of its macvlan and ipvlan plugins, in order of preference.
+    pub masters: Vec<String>,
     /// The ranges of its addresses.
     pub ranges: Vec<String>,
     /// What became of it.
@@ -54,7 +56,7 @@ pub enum NetworkState {
 
 /// The networks of the annotation, and what is wrong with them.
 pub(super) fn rows(facts: &Facts, attached: &[Attached]) -> (Vec<Asked>, Vec<Problem>) {
-    let mut problems = default_network(facts);
+    let mut problems: Vec<Problem> = wrong_default_network(facts).into_iter().collect();
     let elements = match parse(&facts.pod.networks, &facts.pod.pod_ref.namespace) {
         Ok(elements) => elements,
         Err(error) => {
@@ -81,14 +83,23 @@ pub(super) fn rows(facts: &Facts, attached: &[Attached]) -> (Vec<Asked>, Vec<Pro
     (asked, problems)
 }
 
-fn default_network(facts: &Facts) -> Vec<Problem> {
-    let Ok(namespace) = DnsLabel::new(MULTUS_NAMESPACE) else { return Vec::new() };
-    match parse_default(&facts.pod.default_network, &namespace) {
-        Ok(_) => Vec::new(),
-        Err(error) => vec![Problem::new(
-            error.to_string(),
-            format!("correct the annotation {DEFAULT_NETWORK} and create the pod again"),
-        )],
+/// The network that the pod asks for in place of the cluster's default network, as `<namespace>/<name>`.
+pub(super) fn default_network(facts: &Facts) -> Option<String> {
+    let element = parsed_default(facts).ok().flatten()?;
+    Some(NadRef { namespace: element.namespace, name: element.name }.to_string())
+}
+
+fn wrong_default_network(facts: &Facts) -> Option<Problem> {
+    let error = parsed_default(facts).err()?;
+    let remedy = format!("correct the annotation {DEFAULT_NETWORK} and create the pod again");
+    Some(Problem::new(error.to_string(), remedy))
+}
+
+fn parsed_default(facts: &Facts) -> Result<Option<Element>, SelectionError> {
+    // The namespace of the multus configuration is not known here, and is kube-system nearly everywhere.
+    match DnsLabel::new(MULTUS_NAMESPACE) {
+        Ok(namespace) => parse_default(&facts.pod.default_network, &namespace),
+        Err(_) => Ok(None),
     }
 }
 
@@ -177,6 +188,7 @@ fn row(
     };
     let interface =
         entry.map(|entry| entry.interface.clone()).filter(|name| !name.is_empty()).unwrap_or(planned);
+    let masters = definition.as_ref().map(Definition::masters).unwrap_or_default();
     let (plugins, ranges) = definition.map_or_else(Default::default, |definition| {
         (definition.plugins, definition.pools.iter().map(|pool| pool.range().to_string()).collect())
     });
@@ -185,6 +197,7 @@ fn row(
         interface,
         requests: requests(&element.request),
         plugins,
+        masters,
         ranges,
         state,
     }

@@ -19,6 +19,7 @@ pub fn explain(facts: &Facts, now: Timestamp) -> Explanation {
         uid: pod.uid.clone(),
         node: pod.node.clone(),
         phase: pod.shown_phase().to_owned(),
+        default_network: asked::default_network(facts),
         notes: problems::notes(facts, &asked),
         asked,
         attached,

@@ -18,6 +18,9 @@ pub struct Explanation {
     pub node: String,
     /// Its phase, such as `Running`; "Terminating" for one that is being deleted.
     pub phase: String,
+    /// The network that it asks for in place of the cluster's default network, as `<namespace>/<name>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_network: Option<String>,
     /// The networks that it asks for besides the default network, in order.
     pub asked: Vec<Asked>,
     /// The interfaces that network-status names.

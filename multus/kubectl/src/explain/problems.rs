@@ -89,13 +89,20 @@ fn missing(facts: &Facts, asked: &[Asked]) -> Vec<Problem> {
         )];
     }
     if facts.pod.status == Status::Absent {
+        // A claim would show that such a network is attached.
+        let is_certain = facts.claims.is_ok() && lost.iter().any(|asked| !asked.ranges.is_empty());
+        let node = &facts.pod.node;
+        let or = if is_certain {
+            ""
+        } else {
+            ", or antrea-agent has removed network-status more than an hour ago"
+        };
         return vec![Problem::new(
             format!(
-                "{names}: not attached, and multus has written no network-status: the runtime of node {} did not run multus for this pod",
-                facts.pod.node
+                "{names}: not attached, and there is no network-status: the runtime of node {node} did not run multus for this pod{or}"
             ),
-            "on the node, see that the multus configuration is the first file in /etc/cni/net.d and that no other network has renamed it (as Cilium does \
-             with cni.exclusive); then create the pod again",
+            "on the node, see that the multus configuration is the first file in /etc/cni/net.d and that no other network has renamed it (as \
+             Cilium does with cni.exclusive); then create the pod again",
         )];
     }
     vec![Problem::new(

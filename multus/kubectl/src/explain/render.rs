@@ -14,6 +14,10 @@ pub fn render(explanation: &Explanation) -> String {
     let on = if node.is_empty() { "no node yet".to_owned() } else { format!("node {node}") };
     page.line(&format!("pod {pod}: {phase}, {on}, UID {uid}"));
     page.space();
+    if let Some(network) = &explanation.default_network {
+        page.line(&format!("asked for, in place of the cluster's default network: {network}"));
+        page.space();
+    }
     asked(&mut page, &explanation.asked);
     attached(&mut page, &explanation.attached);
     claims(&mut page, &explanation.claims);
@@ -53,12 +57,13 @@ fn asked(page: &mut Page, asked: &[Asked]) {
             asked.interface.clone(),
             asked.requests.join(", "),
             asked.plugins.join(","),
+            asked.masters.join(","),
             asked.ranges.join(","),
             state.to_owned(),
         ]
     };
-    let rows: Vec<[String; 6]> = asked.iter().map(row).collect();
-    page.table(["NETWORK", "INTERFACE", "REQUESTS", "PLUGINS", "RANGE", "STATE"], &rows);
+    let rows: Vec<[String; 7]> = asked.iter().map(row).collect();
+    page.table(["NETWORK", "INTERFACE", "REQUESTS", "PLUGINS", "MASTER", "RANGE", "STATE"], &rows);
     page.space();
 }
 
@@ -106,7 +111,8 @@ fn claims(page: &mut Page, claims: &[Claimed]) {
 fn refused(page: &mut Page, refused: &Refused) {
     let Refused { message, count, age, cause, remedy } = refused;
     let age = if age.is_empty() { "at an unknown time".to_owned() } else { format!("{age} ago") };
-    page.line(&format!("last failed ADD ({age}, {count} times):"));
+    let often = if *count > 1 { format!(", reported {count} times") } else { String::new() };
+    page.line(&format!("last failed ADD ({age}{often}):"));
     page.paragraph("    ", message);
     if cause.is_empty() {
         page.paragraph(

@@ -82,8 +82,8 @@ fn a_pod_that_has_what_it_asked_for_is_explained_without_problems() {
 pod ns/web-0: Running, node n1, UID u-1
 
 asked for, besides the default network:
-NETWORK   INTERFACE   REQUESTS       PLUGINS   RANGE         STATE
-ns/a      net1        ips 10.1.0.1   macvlan   10.1.0.0/24   attached
+NETWORK   INTERFACE   REQUESTS       PLUGINS   MASTER   RANGE         STATE
+ns/a      net1        ips 10.1.0.1   macvlan   eth0     10.1.0.0/24   attached
 
 attached, by network-status:
 INTERFACE   NETWORK             ADDRESSES    MAC                 MTU    GATEWAY
@@ -120,12 +120,12 @@ fn a_pending_pod_shows_its_last_refused_add_and_what_to_do() {
 pod ns/web-0: Pending, node n1, UID u-1
 
 asked for, besides the default network:
-NETWORK   INTERFACE   REQUESTS   PLUGINS   RANGE         STATE
-ns/a      net1        -          macvlan   10.1.0.0/24   not attached
+NETWORK   INTERFACE   REQUESTS   PLUGINS   MASTER   RANGE         STATE
+ns/a      net1        -          macvlan   eth0     10.1.0.0/24   not attached
 
 attached, by network-status: nothing
 
-last failed ADD (30s ago, 3 times):
+last failed ADD (30s ago, reported 3 times):
     Failed to create pod sandbox: plugin type=\"macvlan\" name=\"a\" failed (add): failed to lookup master
     \"eth9\": no such interface here; there are lo, eth0; for nodes
     means: the node has no interface of the name in \"master\"; the text lists those that it has
@@ -188,6 +188,13 @@ fn each_reason_for_a_missing_network_has_its_problem() {
     assert!(changed[0].starts_with("ns/b: not attached, though other networks are"), "{changed:?}");
     let not_run = problems(&facts(running("a", &Value::Null), &[("ns/a", NET)]));
     assert!(not_run[0].contains("the runtime of node n1 did not run multus for this pod"), "{not_run:?}");
+    // Nothing but the event, which is gone after an hour, would show that this network is attached.
+    let dhcp = NET.replace("whereabouts\",\"range\":\"10.1.0.0/24", "dhcp");
+    let unclear = problems(&facts(running("a", &Value::Null), &[("ns/a", &dhcp)]));
+    assert!(
+        unclear[0].ends_with("or antrea-agent has removed network-status more than an hour ago"),
+        "{unclear:?}"
+    );
 }
 
 #[test]
@@ -250,6 +257,26 @@ fn a_pod_that_waits_for_something_else_is_told_so() {
     attached.events = Ok(vec![event("NetworkNotDeleted", "left something", "2026-11-28T10:01:00Z")]);
     assert_eq!(problems(&attached), ["left something"]);
     assert!(render(&explain(&attached, now())).starts_with("pod ns/web-0: Terminating"));
+}
+
+#[test]
+fn the_annotation_for_the_default_network_is_shown_or_refused() {
+    let with = |annotation: &str| {
+        let mut pod = pod("Running", "", &status());
+        pod.default_network = annotation.to_owned();
+        explain(&facts(pod, &[]), now())
+    };
+    let text = render(&with("other"));
+    assert!(
+        text.contains("asked for, in place of the cluster's default network: kube-system/other\n"),
+        "{text}"
+    );
+    let several = with("a,b");
+    assert!(several.default_network.is_none());
+    assert!(
+        several.problems[0].message.contains("more than one default network is specified"),
+        "{several:?}"
+    );
 }
 
 #[test]

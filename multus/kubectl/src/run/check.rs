@@ -43,10 +43,7 @@ pub(super) async fn with_cluster(
     let surroundings =
         Surroundings { nodes: nodes(cluster, &mut notes).await, links: links.map(<[String]>::to_vec) };
     let (mut documents, others) = match source {
-        Source::Cluster => {
-            let inputs = inputs(cluster.definitions(options.namespace.as_ref()).await?);
-            (Documents { inputs, ..Documents::default() }, Vec::new())
-        }
+        Source::Cluster => of_namespace(options.namespace.as_ref(), cluster, &mut notes).await?,
         Source::Files { paths, .. } => {
             let documents = files::read(paths, namespace(options, cluster.client.namespace()), stdin)?;
             let mut others = inputs(cluster.definitions(None).await?);
@@ -57,6 +54,21 @@ pub(super) async fn with_cluster(
     };
     documents.findings.extend(notes);
     Ok(answer(options, &checked(documents, &others, &surroundings)))
+}
+
+/// The definitions of a namespace, or of all, and the others of the cluster, which they are compared with.
+async fn of_namespace(
+    namespace: Option<&DnsLabel>,
+    cluster: Cluster<'_>,
+    notes: &mut Vec<Finding>,
+) -> Result<(Documents, Vec<Input>), Failure> {
+    let inputs_of = |inputs| Documents { inputs, ..Documents::default() };
+    let own = inputs(cluster.definitions(namespace).await?);
+    let Some(namespace) = namespace else { return Ok((inputs_of(own), Vec::new())) };
+    let without = "definitions of other namespaces are not compared with";
+    let mut others = inputs(readable(cluster.definitions(None).await, notes, without));
+    others.retain(|other| other.nad_ref.namespace != *namespace);
+    Ok((inputs_of(own), others))
 }
 
 fn namespace<'a>(options: &'a Options, of_context: Option<&'a DnsLabel>) -> &'a str {

@@ -83,6 +83,16 @@ fn check_reads_the_clusters_definitions_nodes_and_events() {
 }
 
 #[test]
+fn check_of_a_namespace_compares_with_the_other_namespaces() {
+    let api = cluster();
+    let named = NET.replace("10.1.0.0/24\"", "10.1.0.0/24\",\"network_name\":\"x\"");
+    api.put(&Key::new(DEFINITIONS, "other", "b"), json!({"spec": {"config": named}}));
+    let json = parsed(&run(&api, &["check", "-n", "ns", "-o", "json"]).unwrap());
+    assert_eq!(json["definitions"].as_array().unwrap().len(), 1);
+    assert!(json["findings"].to_string().contains("ns/a and other/b both give"), "{json}");
+}
+
+#[test]
 fn check_of_a_file_is_wrong_with_an_error_and_may_be_compared_with_the_cluster() {
     let file = |config: &str| {
         json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {"name": "b", "namespace": "ns"}, "spec": {"config": config}}).to_string()
@@ -119,7 +129,7 @@ fn explain_reads_the_pod_its_definitions_claims_and_its_own_events() {
     let answer = run(&cluster(), &["explain", "ns/web-0"]).unwrap();
     for want in [
         "pod ns/web-0: Pending, node n1, UID u-1",
-        "ns/a      net1        -          macvlan   10.1.0.0/24   not attached",
+        "ns/a      net1        -          macvlan   eth9     10.1.0.0/24   not attached",
         "10.1.0.9   net1        10.1.0.0-24",
         "means: the node has no interface of the name in \"master\"",
     ] {
@@ -146,7 +156,11 @@ fn explain_says_what_it_may_not_read() {
     let answer = run(&api, &["explain", "ns/web-0"]).unwrap();
     assert!(answer.text.contains("note: claims cannot be read"), "{}", answer.text);
     assert!(answer.text.contains("note: events cannot be read"), "{}", answer.text);
-    assert!(answer.text.contains("macvlan   10.1.0.0/24   not attached"), "the definition: {}", answer.text);
+    assert!(
+        answer.text.contains("macvlan   eth9     10.1.0.0/24   not attached"),
+        "the definition: {}",
+        answer.text
+    );
 }
 
 #[test]
