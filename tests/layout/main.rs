@@ -42,6 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "whereabouts",
             "multus",
             "multus/daemon",
+            "multus/kubectl",
             "tests/fake-api",
         ],
     ),

@@ -139,6 +139,11 @@ pub const SYMPTOMS: &[Symptom] = &[
         remedy: "apply deploy/rbac; if deploy/node-limits is applied, see its message",
     },
     Symptom {
+        text: "the configuration has no kubeconfig with which multus could do without the daemon",
+        cause: "no multus-daemon answers on the node",
+        remedy: "see that the daemon runs on this node, or name a kubeconfig in the multus configuration",
+    },
+    Symptom {
         text: "have you checked that your default network is ready?",
         cause: "the default network has not written its readinessindicatorfile",
         remedy: "see why the pods of the default network do not run on this node",

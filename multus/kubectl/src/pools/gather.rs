@@ -10,7 +10,7 @@ use whereabouts::crd::reservation::{LABEL_NODE, Reservation, label};
 use whereabouts::pool::claim_reader::ClaimNameReader;
 
 use super::model::{HeldBy, Holder, PoolUse, Window};
-use crate::definition::Definition;
+use crate::definition::{DefinedPool, Definition};
 
 /// The pools of these objects, sorted by namespace and name. Claims that belong to no known pool come last in their namespace, with an empty
 /// name.
@@ -127,8 +127,12 @@ impl Found {
         let Found { range, mut held, .. } = self;
         held.sort_by(|(a, one), (b, other)| (a, &one.address).cmp(&(b, &other.address)));
         let used: BTreeSet<IpAddr> = held.iter().filter_map(|(ip, _)| *ip).collect();
-        let users =
-            || definitions.iter().filter(|definition| definition.pools.iter().any(|pool| pool.name == name));
+        let is_slice = |pool: &DefinedPool| match (pool.slice_size, range) {
+            (Some(size), Some(slice)) => slice.prefix_len() == size && pool.range().contains(&slice),
+            (Some(_) | None, _) => false,
+        };
+        let uses = |pool: &DefinedPool| pool.name == name || is_slice(pool);
+        let users = || definitions.iter().filter(|definition| definition.pools.iter().any(uses));
         let allowed = users().flat_map(|definition| definition.pools.iter()).filter(|pool| pool.name == name);
         let window = allocatable(range, allowed.map(|pool| &pool.addresses)).map(|addresses| Window {
             first: addresses.first().to_string(),

@@ -89,6 +89,18 @@ fn a_pool_without_an_object_is_known_by_its_claims_and_one_that_networks_disagre
 }
 
 #[test]
+fn the_pool_of_a_nodes_slice_belongs_to_the_network_of_the_whole_range() {
+    let pools = [pool("n1-10.0.0.0-26", "10.0.0.0/26", json!({}))];
+    let definitions = [
+        definition("a", json!({"range": "10.0.0.0/24", "node_slice_size": "/26"})),
+        definition("b", json!({"range": "10.0.0.0/24", "node_slice_size": "/27", "network_name": "n"})),
+    ];
+    let all = gather(&pools, &[], &definitions);
+    assert_eq!(all[0].networks, ["ns/a"]);
+    assert_eq!(all[0].window.as_ref().unwrap().size, "62");
+}
+
+#[test]
 fn a_claim_that_belongs_to_no_pool_is_shown_last() {
     let pools = [pool("10.0.0.0-24", "10.0.0.0/24", json!({}))];
     let all = gather(&pools, &[claim("192.168.0.1", "", "a/b"), claim("banana", "", "a/c")], &[]);

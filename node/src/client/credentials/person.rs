@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use secrecy::ExposeSecret;
 
 use super::error::{ConnectError, Place};
 use super::loaded::Loaded;
@@ -74,11 +75,28 @@ pub(in crate::client) async fn load(person: &Person) -> Result<Loaded, ConnectEr
     // kube panics on some URLs.
     value::server(&config.cluster_url.to_string())
         .map_err(|reason| unusable(format!("cluster.server: {reason}")))?;
+    check_user(&config).map_err(|(key, reason)| unusable(format!("user.{key}: {reason}")))?;
     if !has_proxy {
         // kube takes the variables of proxies (HTTPS_PROXY) and is built without support for proxies.
         config.proxy_url = None;
     }
     Ok(Loaded { config, namespace: namespace.filter(|namespace| !namespace.is_empty()), token: None })
+}
+
+/// Checks what becomes a header of each request, for the same reason. The error has the key, and what was expected.
+fn check_user(config: &Config) -> Result<(), (&'static str, &'static str)> {
+    let user = &config.auth_info;
+    if let Some(token) =
+        user.token.as_ref().map(ExposeSecret::expose_secret).filter(|token| !token.is_empty())
+    {
+        value::bearer(token.as_bytes()).map_err(|reason| ("token", reason))?;
+    }
+    let groups = user.impersonate_groups.iter().flatten().map(|group| ("as-groups", group));
+    let name = user.impersonate.iter().map(|name| ("as", name));
+    for (key, text) in name.chain(groups) {
+        value::header(text).map_err(|reason| (key, reason))?;
+    }
+    Ok(())
 }
 
 fn read(file: &Path) -> Result<Kubeconfig, ConnectError> {
@@ -147,6 +165,16 @@ contexts:
         assert_eq!(connect(&person(Some("second"))).unwrap().namespace(), None);
         let error = connect(&person(Some("third"))).unwrap_err().to_string();
         assert!(error.contains("third") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_token_that_can_never_work_is_refused_without_its_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        let hostile = CONFIG.replace("\"secret\"", "\"secret\\nx\"");
+        files::write_atomic(&file, hostile.as_bytes(), 0o600).unwrap();
+        let error = connect(&Person { files: vec![file], context: None }).unwrap_err().to_string();
+        assert!(error.contains("user.token: expected a token") && !error.contains("secret"), "{error}");
     }
 
     #[test]
