@@ -54,8 +54,8 @@ const FOLDERS: &[(&str, &[&str])] = &[
     (
         "multus",
         &[
-            "network", "conf", "request", "device", "plan", "record", "report", "explain", "kubelet", "source", "error",
-            "run", "plugin",
+            "network", "conf", "request", "device", "plan", "record", "report", "explain", "kubelet",
+            "source", "error", "run", "plugin",
         ],
     ),
     (

@@ -33,7 +33,12 @@ fn add(cni_dir: &Path) {
     let container = id("c1");
     let (primary, second) = (network("bridge", "1.0.0"), network("macvlan", "1.0.0"));
     let if_name = name("eth0");
-    let runtime = RuntimeRequest { container_id: &container, if_name: &if_name, runtime_config: &Map::new() };
+    let runtime = RuntimeRequest {
+        container_id: &container,
+        if_name: &if_name,
+        runtime_config: &Map::new(),
+        cluster_cidrs: &[],
+    };
     let delegates =
         plan(runtime, vec![(primary, AttachmentRequest::default()), (second, AttachmentRequest::default())])
             .unwrap();

@@ -62,14 +62,6 @@ pub(super) fn check_type(plugin_type: &str, report: &mut Report<'_>) {
     }
 }
 
-/// Whether Antrea's agent attaches the network, not a CNI plugin.
-pub(super) fn is_of_antrea_agent(plugin: &Map<String, Value>) -> bool {
-    let mut plugin = plugin.clone();
-    cni::json::fold_keys(&mut plugin, &["type", "networkType"]);
-    let text = |key: &str| plugin.get(key).and_then(Value::as_str).unwrap_or_default();
-    text("type") == "antrea" && !text("networkType").is_empty()
-}
-
 /// What a network of Antrea's agent needs, and what the agent does besides.
 pub(super) fn note_antrea(report: &mut Report<'_>) {
     report.note(

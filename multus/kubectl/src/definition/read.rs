@@ -34,7 +34,14 @@ pub fn read(nad_ref: &NadRef, config: &str) -> Definition {
         check_list(&network, &mut report);
         definition.plugins = network.list.plugins.iter().map(|p| p.plugin_type.to_string()).collect();
         definition.capabilities = network.list.plugins.iter().flat_map(|p| p.capabilities.clone()).collect();
-        for (at, plugin) in network.list.plugins.iter().enumerate() {
+        if network.antrea_network_type().is_some() {
+            definition.attached_by = AttachedBy::AntreaAgent;
+            foreign::note_antrea(&mut report);
+        }
+        // multus runs none of the plugins of such a network.
+        let run = network.list.plugins.iter().filter(|_| definition.attached_by == AttachedBy::Multus);
+        let run: Vec<_> = run.enumerate().collect();
+        for (at, plugin) in run {
             check_plugin(&network.list, at, plugin, &mut definition, &mut report);
         }
     }
@@ -107,11 +114,6 @@ fn check_plugin(
     definition: &mut Definition,
     report: &mut Report<'_>,
 ) {
-    if foreign::is_of_antrea_agent(&plugin.object) {
-        definition.attached_by = AttachedBy::AntreaAgent;
-        foreign::note_antrea(report);
-        return;
-    }
     // As the plugin gets it in an ADD, without the result of the plugins before it.
     let stdin = Value::Object(plugin.request(list, &Map::new(), None)).to_string().into_bytes();
     let plugin_type = plugin.plugin_type.as_str();

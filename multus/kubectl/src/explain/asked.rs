@@ -73,7 +73,9 @@ pub(super) fn rows(facts: &Facts, attached: &[Attached]) -> (Vec<Asked>, Vec<Pro
         if let Some(definition) = &definition {
             problems.extend(undeclared(&element.request, definition));
         }
-        networks.push(network(facts, &nad_ref).map(|network| (network, element.request.clone())));
+        // A network that multus does not attach has its own rules.
+        let ours = network(facts, &nad_ref).filter(|network| network.antrea_network_type().is_none());
+        networks.push(ours.map(|network| (network, element.request.clone())));
         asked.push(row(at, &element, &nad_ref.to_string(), definition, &mut free));
     }
     // Conflicts between networks can only be found if all are known.
@@ -251,6 +253,7 @@ fn conflict(networks: Vec<(Network, AttachmentRequest)>) -> Option<Problem> {
         container_id: &container_id,
         if_name: &if_name,
         runtime_config: &Map::<String, Value>::new(),
+        cluster_cidrs: &[],
     };
     let error = plan(runtime, all).err()?;
     Some(Problem::new(

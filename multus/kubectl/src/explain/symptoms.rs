@@ -24,6 +24,11 @@ pub const SYMPTOMS: &[Symptom] = &[
         remedy: "create the definition in the pod's namespace, or add its namespace to globalNamespaces on the nodes",
     },
     Symptom {
+        text: "which only Antrea's agent attaches (feature gate SecondaryNetwork)",
+        cause: "the definition is of CNI type antrea with a networkType, and the default network of the node is not Antrea",
+        remedy: "remove the network from the annotation, or choose a node that runs Antrea",
+    },
+    Symptom {
         text: "failed to unmarshal Spec.Config",
         cause: "spec.config of the definition is not JSON",
         remedy: "correct it; kubectl multus check shows the place",

@@ -62,24 +62,23 @@ pub(in crate::client) async fn load(person: &Person) -> Result<Loaded, ConnectEr
             |_| place(file).malformed("expected the same kind and apiVersion as the other kubeconfigs have");
         merged = merged.merge(read(file)?).map_err(differs)?;
     }
-    let has_proxy =
-        merged.clusters.iter().filter_map(|named| named.cluster.as_ref()).any(|c| c.proxy_url.is_some());
     let unusable = |reason| ConnectError::Unusable { credentials: person.credentials(), reason };
     let named = person.context.as_ref().or(merged.current_context.as_ref());
     let context = named.and_then(|name| merged.contexts.iter().find(|context| context.name == *name));
     // Not the namespace of kube's configuration, which is "default" where the context names none.
     let namespace = context.and_then(|named| named.context.as_ref()?.namespace.clone());
+    let cluster = context.and_then(|named| named.context.as_ref()).map(|context| context.cluster.as_str());
+    let cluster = cluster.and_then(|name| merged.clusters.iter().find(|cluster| cluster.name == name));
+    if cluster.and_then(|named| named.cluster.as_ref()?.proxy_url.as_ref()).is_some() {
+        return Err(unusable("proxy-url: expected no such key: a proxy is not supported".to_owned()));
+    }
     let options = KubeConfigOptions { context: person.context.clone(), ..KubeConfigOptions::default() };
-    let mut config: Config =
+    let config: Config =
         Config::from_custom_kubeconfig(merged, &options).await.map_err(|error| unusable(chain(&error)))?;
     // kube panics on some URLs.
     value::server(&config.cluster_url.to_string())
         .map_err(|reason| unusable(format!("cluster.server: {reason}")))?;
     check_user(&config).map_err(|(key, reason)| unusable(format!("user.{key}: {reason}")))?;
-    if !has_proxy {
-        // kube takes the variables of proxies (HTTPS_PROXY) and is built without support for proxies.
-        config.proxy_url = None;
-    }
     Ok(Loaded { config, namespace: namespace.filter(|namespace| !namespace.is_empty()), token: None })
 }
 
@@ -165,6 +164,16 @@ contexts:
         assert_eq!(connect(&person(Some("second"))).unwrap().namespace(), None);
         let error = connect(&person(Some("third"))).unwrap_err().to_string();
         assert!(error.contains("third") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_proxy_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        let config = CONFIG.replace("{server:", "{proxy-url: \"http://10.0.0.9:3128\", server:");
+        files::write_atomic(&file, config.as_bytes(), 0o600).unwrap();
+        let error = connect(&Person { files: vec![file], context: None }).unwrap_err().to_string();
+        assert!(error.ends_with("a proxy is not supported"), "{error}");
     }
 
     #[test]
