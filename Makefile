@@ -1,7 +1,7 @@
 # Every target sets up what it needs by itself.
 
 TARGET  := x86_64-unknown-linux-musl
-PLUGINS := -p multus -p daemon -p macvlan -p ipvlan -p whereabouts
+PLUGINS := -p multus -p daemon -p macvlan -p ipvlan -p whereabouts -p kubectl
 export CARGO_TERM_COLOR ?= auto
 # The scripts look for the binaries in target/.
 unexport CARGO_TARGET_DIR

@@ -26,6 +26,13 @@ pub fn fold_keys(object: &mut Map<String, Value>, known: &[&str]) {
     }
 }
 
+/// The keys of `object` that are none of `known`, in any case. Programs ignore such keys, so that a typing error goes unseen. A key with a "/"
+/// is another program's (such as `cni.dev/attachments`), and counts as known.
+pub fn unknown_keys(object: &Map<String, Value>, known: &[&str]) -> Vec<String> {
+    let is_known = |key: &str| key.contains('/') || known.iter().any(|k| k.eq_ignore_ascii_case(key));
+    object.keys().filter(|key| !is_known(key)).cloned().collect()
+}
+
 /// Whether [`fold_keys`] would change nothing. Nearly every object is like that, and then it is not copied.
 fn is_folded(object: &Map<String, Value>, known: &[&str]) -> bool {
     let has_other_case =
@@ -101,6 +108,12 @@ mod tests {
     fn keys_match_in_any_case_and_the_last_value_is_kept() {
         let value = folded(json!({"CNIVERSION": "1", "cniversion": "2", "Other": 3}), &["cniVersion"]);
         assert_eq!(value, json!({"cniVersion": "2", "Other": 3}));
+    }
+
+    #[test]
+    fn unknown_keys_are_those_that_match_in_no_case() {
+        let object = json!({"MTU": 1, "mtu": 2, "mut": 3, "cni.dev/attachments": []});
+        assert_eq!(unknown_keys(object.as_object().unwrap(), &["mtu"]), ["mut"]);
     }
 
     #[test]

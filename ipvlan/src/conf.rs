@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use attach::conf::{Common, invalid};
 use cni::CniError;
+use cni::conf::NetConf;
 use cni::plugin::Call;
 use netlink::{IpvlanFlag, IpvlanMode};
 use serde::Deserialize;
@@ -42,6 +43,18 @@ impl Conf {
     }
 }
 
+/// What an ADD without an earlier plugin reads and refuses before it makes anything, for a program that checks a conf beforehand. An earlier
+/// plugin of a list can supply addresses: for a plugin behind it, use [`Conf::parse`]. Codes as of [`Conf::parse`]; 7 also without addresses.
+pub fn check_alone(call: &Call) -> Result<Conf, CniError> {
+    let conf = Conf::parse(call)?;
+    crate::chained::addresses(&call.conf, None).map(|_| conf)
+}
+
+/// The keys of a conf that are ignored, since nobody knows them.
+pub fn unknown_keys(conf: &NetConf) -> Vec<String> {
+    attach::conf::unknown_keys(conf, KEYS)
+}
+
 fn parse_name<T: FromStr>(key: &str, text: &str, default: T, expected: &str) -> Result<T, CniError> {
     if text.is_empty() {
         return Ok(default);
@@ -53,13 +66,23 @@ fn parse_name<T: FromStr>(key: &str, text: &str, default: T, expected: &str) -> 
 mod tests {
     use super::*;
     use cni::Code;
-    use cni::conf::NetConf;
 
-    fn parse(text: &str) -> Result<Conf, CniError> {
+    fn call(text: &str) -> Call {
         let stdin = format!(r#"{{"cniVersion":"1.0.0","name":"n","type":"ipvlan"{text}}}"#).into_bytes();
         let conf = NetConf::parse(&stdin).unwrap();
         let (args, path) = (cni::args::CniArgs::default(), cni::exec::SearchPath::default());
-        Conf::parse(&Call { conf, stdin, args, path })
+        Call { conf, stdin, args, path }
+    }
+
+    fn parse(text: &str) -> Result<Conf, CniError> {
+        Conf::parse(&call(text))
+    }
+
+    #[test]
+    fn a_check_beforehand_refuses_what_an_add_refuses() {
+        assert!(check_alone(&call(r#","ipam":{"type":"static"}"#)).is_ok());
+        assert!(check_alone(&call("")).unwrap_err().msg.starts_with("ipvlan needs addresses"));
+        assert_eq!(unknown_keys(&call(r#","Mode":"l2","mac":"x""#).conf), ["mac"]);
     }
 
     #[test]

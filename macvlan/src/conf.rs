@@ -1,9 +1,10 @@
 //! The plugin's configuration.
 
 use attach::conf::{Common, invalid};
-use cni::CniError;
 use cni::args::CniArgs;
+use cni::conf::NetConf;
 use cni::plugin::Call;
+use cni::{CniError, Version};
 use netlink::{Mac, MacvlanMode};
 use serde::Deserialize;
 
@@ -92,6 +93,28 @@ impl Conf {
     }
 }
 
+/// What an ADD reads and refuses before it makes anything, for a program that checks a conf beforehand. Codes as of [`Conf::parse`].
+pub fn check(call: &Call) -> Result<Conf, CniError> {
+    refuse_without_address(call)?;
+    Conf::parse(call)
+}
+
+/// The keys of a conf that are ignored, since nobody knows them.
+pub fn unknown_keys(conf: &NetConf) -> Vec<String> {
+    attach::conf::unknown_keys(conf, KEYS)
+}
+
+/// A result before 0.3.0 must have an address. Code 7 if the conf leads to none.
+pub(crate) fn refuse_without_address(call: &Call) -> Result<(), CniError> {
+    if call.conf.ipam.is_some() || call.conf.cni_version > Version::V0_2_0 {
+        return Ok(());
+    }
+    Err(invalid("cannot convert: no valid IP addresses".to_owned()).with_details(format!(
+        "cniVersion {} needs \"ipam\"; use 0.3.0 or later for an interface without addresses",
+        call.conf.cni_version
+    )))
+}
+
 /// The MAC address from the first source that has one, and the source.
 fn requested_mac(call: &Call, of_conf: &str) -> Result<Option<(&'static str, Mac)>, CniError> {
     let of_args = args_mac(&call.args)?;
@@ -130,13 +153,16 @@ fn parse_mac(from: &str, text: &str) -> Result<Mac, CniError> {
 pub(crate) mod tests {
     use super::*;
     use cni::Code;
-    use cni::conf::NetConf;
 
-    fn parse_with(args: &str, text: &str) -> Result<Conf, CniError> {
-        let stdin = format!(r#"{{"cniVersion":"1.0.0","name":"n","type":"macvlan"{text}}}"#).into_bytes();
+    fn call(version: &str, args: &str, text: &str) -> Call {
+        let stdin = format!(r#"{{"cniVersion":"{version}","name":"n","type":"macvlan"{text}}}"#).into_bytes();
         let conf = NetConf::parse(&stdin).unwrap();
         let args = CniArgs::parse(args).unwrap();
-        Conf::parse(&Call { conf, stdin, args, path: cni::exec::SearchPath::default() })
+        Call { conf, stdin, args, path: cni::exec::SearchPath::default() }
+    }
+
+    fn parse_with(args: &str, text: &str) -> Result<Conf, CniError> {
+        Conf::parse(&call("1.0.0", args, text))
     }
 
     pub(crate) fn parse(text: &str) -> Result<Conf, CniError> {
@@ -172,6 +198,20 @@ pub(crate) mod tests {
             (MacvlanMode::Vepa, Some(9), ConflictDetection::On)
         );
         assert_eq!(conf.common.mtu, Some(1400));
+    }
+
+    #[test]
+    fn a_check_beforehand_refuses_what_an_add_refuses() {
+        assert!(check(&call("1.0.0", "", "")).is_ok());
+        assert!(check(&call("0.2.0", "", r#","ipam":{"type":"static"}"#)).is_ok());
+        assert_eq!(check(&call("0.2.0", "", "")).unwrap_err().msg, "cannot convert: no valid IP addresses");
+        assert!(check(&call("1.0.0", "", r#","mode":"x""#)).is_err());
+    }
+
+    #[test]
+    fn keys_that_nobody_knows_are_listed() {
+        let call = call("1.0.0", "", r#","Mode":"bridge","mtu":0,"ipam":{},"bcQueueLen":0,"vlan":5"#);
+        assert_eq!(unknown_keys(&call.conf), ["vlan"]);
     }
 
     #[test]

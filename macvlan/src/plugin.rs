@@ -8,7 +8,7 @@ use cni::result::RawResult;
 use cni::{CniError, Code, Version};
 use netlink::LinkKind;
 
-use crate::conf::Conf;
+use crate::conf::{Conf, refuse_without_address};
 use crate::link;
 
 /// The plugin.
@@ -24,14 +24,8 @@ impl Plugin for Macvlan {
     }
 
     fn add(&self, attachment: &Attachment, call: &Call) -> Result<RawResult, CniError> {
-        // A result before 0.3.0 must have an address. Checked before the link is created, so that there is nothing to undo.
-        if call.conf.ipam.is_none() && call.conf.cni_version <= Version::V0_2_0 {
-            return Err(CniError::new(Code::InvalidConfig, "cannot convert: no valid IP addresses")
-                .with_details(format!(
-                    "cniVersion {} needs \"ipam\"; use 0.3.0 or later for an interface without addresses",
-                    call.conf.cni_version
-                )));
-        }
+        // Before the link is created, so that there is nothing to undo.
+        refuse_without_address(call)?;
         let result = link::add(attachment, call)?;
         let result =
             result.to_raw(Version::CURRENT).map_err(|e| CniError::new(Code::Internal, e.to_string()))?;

@@ -13,6 +13,7 @@
 //! | [`record`] | what must DEL know, whatever happens? |
 //! | `report` | what do `network-status` and the events of the pod say? |
 //! | `kubelet` | which devices did the kubelet give to the pod? |
+//! | [`explain`] | what does a person read about the networks of a pod? |
 //! | `source` | how are pods and definitions read from the API server, and reports written to it? |
 //! | `error` | what can fail, and which CNI code is it? |
 //! | `run` | how are plugins run for a sandbox: attach, detach, check, collect |
@@ -25,6 +26,7 @@
 mod conf;
 mod device;
 mod error;
+pub mod explain;
 mod kubelet;
 pub mod network;
 pub mod plan;

@@ -1,4 +1,5 @@
-//! The CNI plugin `multus`, which may also be installed as `multus-shim`. Installed as `passthru` it is the plugin of that name.
+//! The CNI plugin `multus`, which may also be installed as `multus-shim`. Installed as `passthru` it is the plugin of that name. With
+//! the argument `explain` it says what this node knows about a pod.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -11,10 +12,14 @@ use multus::{Multus, Passthru};
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
-    let mut args = std::env::args();
+    let mut args = std::env::args_os().peekable();
     let program = args.next().unwrap_or_default();
     let name = Path::new(&program).file_name().and_then(|name| name.to_str()).unwrap_or("multus");
-    if args.any(|arg| matches!(arg.as_str(), "-v" | "--version" | "-version" | "--v")) {
+    // Runtimes call a plugin without arguments.
+    if args.next_if(|first| first == "explain").is_some() {
+        return multus::explain::main(args);
+    }
+    if args.any(|arg| matches!(arg.to_str(), Some("-v" | "--version" | "-version" | "--v"))) {
         return print_version(name);
     }
     if name == "passthru" {

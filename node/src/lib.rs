@@ -11,6 +11,7 @@
 //! | [`names`] | Is this text a valid Kubernetes name? Only such names reach a URL. |
 //! | [`deadline`] | How long may this take? |
 //! | [`clock`] | What is the time of day, also in a simulation? |
+//! | [`text`] | How is foreign text shown? |
 //! | [`rng`] | How is the random number generator seeded? |
 //!
 //! Nothing here knows CNI, network attachments or addresses.
@@ -24,7 +25,6 @@ pub mod lease;
 pub mod names;
 pub mod rng;
 pub mod rpc;
+pub mod text;
 
 pub use files;
-
-mod text;

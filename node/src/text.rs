@@ -1,7 +1,7 @@
-//! Foreign text in error messages and logs.
+//! Foreign text in error messages, in logs and on a terminal.
 
 /// `value`, cut after `max` characters, with everything escaped that is not printable ASCII.
-pub(crate) fn printable(value: &str, max: usize) -> String {
+pub fn printable(value: &str, max: usize) -> String {
     let mut shown: String = value.chars().take(max).flat_map(escape).collect();
     let left = value.chars().count().saturating_sub(max);
     if left > 0 {

@@ -28,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("whereabouts", &["cni", "nad", "node"]),
     ("multus", &["cni", "nad", "netlink", "node"]),
     ("multus/daemon", &["cni", "nad", "node"]),
+    ("multus/kubectl", &["cni", "nad", "node", "macvlan", "ipvlan", "whereabouts", "multus"]),
     ("tests/fake-api", &[]),
     (
         "tests",
@@ -41,6 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "whereabouts",
             "multus",
             "multus/daemon",
+            "multus/kubectl",
             "tests/fake-api",
         ],
     ),
@@ -52,8 +54,8 @@ const FOLDERS: &[(&str, &[&str])] = &[
     (
         "multus",
         &[
-            "network", "conf", "request", "device", "plan", "record", "report", "kubelet", "source", "error",
-            "run", "plugin",
+            "network", "conf", "request", "device", "plan", "record", "report", "explain", "kubelet",
+            "source", "error", "run", "plugin",
         ],
     ),
     (
@@ -79,6 +81,22 @@ const FOLDERS: &[(&str, &[&str])] = &[
             "daemon",
         ],
     ),
+    (
+        "multus/kubectl",
+        &[
+            "options",
+            "failure",
+            "finding",
+            "cluster",
+            "definition",
+            "overlap",
+            "check",
+            "age",
+            "pools",
+            "explain",
+            "run",
+        ],
+    ),
 ];
 
 /// The crates in which no modules use each other in a cycle.
@@ -94,6 +112,7 @@ const WITHOUT_CYCLES: &[&str] = &[
     "whereabouts",
     "multus",
     "multus/daemon",
+    "multus/kubectl",
     "tests/fake-api",
 ];
 
@@ -195,6 +214,11 @@ fn folders_of_multus_daemon_use_only_those_below() {
 #[test]
 fn folders_of_whereabouts_use_only_those_below() {
     check_folders("whereabouts");
+}
+
+#[test]
+fn folders_of_kubectl_use_only_those_below() {
+    check_folders("multus/kubectl");
 }
 
 #[test]

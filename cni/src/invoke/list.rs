@@ -18,6 +18,11 @@ const KNOWN: &[&str] = &[
     "plugins",
 ];
 
+/// The keys beside `plugins` that a list does not have. They are ignored: no plugin gets them.
+pub fn unknown_keys(list: &Map<String, Value>) -> Vec<String> {
+    json::unknown_keys(list, KNOWN)
+}
+
 /// The plugins that together attach one network. The configuration of a single plugin counts as a list of one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetworkList {
@@ -236,6 +241,12 @@ mod tests {
             let error = parse(bad).unwrap_err();
             assert!(error.msg.contains(msg), "{error} lacks {msg}");
         }
+    }
+
+    #[test]
+    fn a_key_beside_the_plugins_that_no_plugin_gets_is_unknown() {
+        let list = json!({"name": "n", "Plugins": [], "cniVersions": [], "ipam": {}, "master": "eth0"});
+        assert_eq!(unknown_keys(list.as_object().unwrap()), ["ipam", "master"]);
     }
 
     #[test]

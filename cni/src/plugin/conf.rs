@@ -113,6 +113,11 @@ impl NetConf {
             .map_err(|e| CniError::new(Code::Decoding, format!("could not parse prevResult: {e}")))
     }
 
+    /// The keys that are neither the spec's nor in `own`, the plugin's. They are ignored.
+    pub fn unknown_keys(&self, own: &[&str]) -> Vec<String> {
+        json::unknown_keys(&self.object, &[KNOWN, own].concat())
+    }
+
     /// The whole object, with the spec's keys in the spec's case.
     pub fn object(&self) -> &Map<String, Value> {
         &self.object

@@ -1,5 +1,6 @@
 //! The conf keys that every interface plugin has.
 
+use cni::conf::NetConf;
 use cni::master::{Master, Masters};
 use cni::plugin::Call;
 use cni::{CniError, Code};
@@ -83,6 +84,11 @@ impl Common {
     }
 }
 
+/// The keys of a conf that neither the spec, nor these common keys, nor the plugin's `own` keys have. They are ignored.
+pub fn unknown_keys(conf: &NetConf, own: &[&str]) -> Vec<String> {
+    conf.unknown_keys(&[KEYS, own].concat())
+}
+
 /// The error for an invalid value. Code 7.
 pub fn invalid(msg: String) -> CniError {
     CniError::new(Code::InvalidConfig, msg)
@@ -91,7 +97,6 @@ pub fn invalid(msg: String) -> CniError {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use cni::conf::NetConf;
 
     fn parse(text: &str) -> Result<Common, CniError> {
         let stdin = format!(r#"{{"cniVersion":"1.0.0","name":"n","type":"x"{text}}}"#).into_bytes();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::api::{ApiClient, Timeouts};
-use super::credentials::{self, ConnectError, Loaded};
+use super::credentials::{self, ConnectError, Loaded, Person};
 use super::error::{Credentials, chain};
 use super::transport;
 use crate::names::DnsLabel;
@@ -16,7 +16,25 @@ impl ApiClient {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(credentials: Credentials, timeouts: Timeouts) -> Result<Self, ConnectError> {
-        let Loaded { config, namespace, token } = credentials::load(&credentials)?;
+        let loaded = credentials::load(&credentials)?;
+        Self::with_loaded(loaded, credentials, timeouts)
+    }
+
+    /// As [`ApiClient::connect`], with the kubeconfig of a person at a terminal.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect_as(person: &Person, timeouts: Timeouts) -> Result<Self, ConnectError> {
+        let loaded = credentials::load_person(person).await?;
+        Self::with_loaded(loaded, person.credentials(), timeouts)
+    }
+
+    fn with_loaded(
+        loaded: Loaded,
+        credentials: Credentials,
+        timeouts: Timeouts,
+    ) -> Result<Self, ConnectError> {
+        let Loaded { config, namespace, token } = loaded;
         let namespace = checked_namespace(namespace, &credentials)?;
         let unusable = |error: kube::Error| ConnectError::Unusable {
             credentials: credentials.clone(),

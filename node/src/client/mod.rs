@@ -28,7 +28,7 @@ mod watch;
 pub use api::{ApiClient, Timeouts};
 pub use block::{BlockOnError, block_on};
 pub use connect::namespace_in;
-pub use credentials::{ConnectError, Place};
+pub use credentials::{ConnectError, Person, Place};
 pub use error::{ApiError, Credentials, Denial};
 pub use query::{Freshness, ListPage, ListQuery, MetadataOnly, Parts, Patch, Preconditions};
 pub use reflect::{Change, Selection, reflect, reflect_while_allowed};

@@ -25,9 +25,18 @@ enum Condition {
     Missing,
 }
 
-/// The supported fields. A real server supports the last three for pods or ResourceSlices only; this one does not check the kind.
-const FIELDS: [&str; 5] =
-    ["metadata.name", "metadata.namespace", "spec.nodeName", "status.phase", "spec.driver"];
+/// The supported fields. A real server supports those of `spec` and `status` for pods or ResourceSlices only, and the last three for events
+/// only; this one does not check the kind.
+const FIELDS: [&str; 8] = [
+    "metadata.name",
+    "metadata.namespace",
+    "spec.nodeName",
+    "status.phase",
+    "spec.driver",
+    "involvedObject.kind",
+    "involvedObject.name",
+    "reason",
+];
 
 impl Selector {
     /// Parses `labelSelector` and `fieldSelector`: requirements separated by commas. Sets (`in`, `notin`) are not supported.

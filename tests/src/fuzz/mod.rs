@@ -40,6 +40,7 @@ targets! {
     cni_result
     ipvlan_conf
     kubeconfig
+    kubectl_check
     macvlan_conf
     multus_nad
     multus_networks

@@ -20,6 +20,7 @@ mod settings;
 
 pub use error::{CONF_DIRS, ConfError, JsonFile, Warning};
 pub use network::{FlatFile, Network};
+pub use raw::unknown_keys;
 pub use resolved::Conf;
 pub use settings::{OverlappingRanges, StaticAddress};
 

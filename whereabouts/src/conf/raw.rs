@@ -53,6 +53,24 @@ const IGNORED: &[&str] = &[
 const FOREIGN: &[(&str, &str)] =
     &[("subnet", "range"), ("rangeStart", "range_start"), ("rangeEnd", "range_end"), ("ranges", "ipRanges")];
 
+/// Keys of early versions without effect and without a warning at ADD: those of the etcd store. Whereabouts ignores them too.
+const OF_ETCD: &[&str] = &[
+    "etcd_host",
+    "etcd_username",
+    "etcd_password",
+    "etcd_key_file",
+    "etcd_cert_file",
+    "etcd_ca_cert_file",
+    "datastore",
+];
+
+/// The keys of an `ipam` object that are ignored without a warning at ADD, since nobody knows them.
+pub fn unknown_keys(ipam: &Map<String, Value>) -> Vec<String> {
+    let foreign = FOREIGN.iter().map(|(key, _)| *key);
+    let known: Vec<&str> = KEYS.iter().chain(OF_ETCD).copied().chain(foreign).collect();
+    cni::json::unknown_keys(ipam, &known)
+}
+
 /// An element of `ipRanges`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct RawRange {

@@ -3,7 +3,7 @@
 pub mod candidates;
 pub mod choose;
 pub mod claim_names;
-pub(crate) mod claim_reader;
+pub mod claim_reader;
 pub mod held_claim;
 pub(crate) mod holders;
 pub mod naming;

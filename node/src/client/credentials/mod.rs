@@ -5,6 +5,7 @@
 mod error;
 mod kubeconfig;
 mod loaded;
+mod person;
 mod service_account;
 mod token;
 mod value;
@@ -14,6 +15,8 @@ use std::path::Path;
 pub use error::{ConnectError, Place};
 pub(super) use kubeconfig::namespace_in;
 pub(super) use loaded::Loaded;
+pub use person::Person;
+pub(super) use person::load as load_person;
 pub(super) use token::Token;
 
 use super::error::Credentials;

@@ -1,0 +1,48 @@
+//! Why a command did not run.
+
+use std::io;
+use std::path::PathBuf;
+
+use node::client::{ApiError, BlockOnError, ConnectError};
+
+use crate::options::OptionsError;
+
+/// A command did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The command line is not understood.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The credentials cannot be used.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The API server did not answer, or refused what the command cannot do without.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// It took too long.
+    #[error(transparent)]
+    TooLong(#[from] BlockOnError),
+    /// A file cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// There is no such pod.
+    #[error("pod {pod} does not exist: check the name, and the namespace (-n)")]
+    NoSuchPod {
+        /// `<namespace>/<name>`.
+        pod: String,
+    },
+    /// No pool has this name.
+    #[error("there is no pool {name:?}: \"kubectl multus pools\" shows all")]
+    NoSuchPool {
+        /// The name.
+        name: String,
+    },
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
