@@ -14,12 +14,14 @@ use prost::Message as _;
 use prost::bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::net::UnixStream;
 
-use super::MAX_BYTES;
 use super::error::KubeletError;
 use super::pod_resources::{ListRequest, ListResponse};
 
 /// The method, as a path. `List` and not `Get`, which many kubelets have switched off: the whole list is some KB.
 const METHOD: &str = "http://localhost/v1.PodResourcesLister/List";
+
+/// The largest answer, in bytes.
+const MAX_BYTES: u32 = 16 << 20;
 
 /// The first wait before a repetition. It doubles with each failure.
 const FIRST_WAIT: Duration = Duration::from_millis(50);

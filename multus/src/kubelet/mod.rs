@@ -20,8 +20,8 @@ use crate::device::Devices;
 /// Longest time for the kubelet's answer, with all repetitions.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The largest answer and the largest checkpoint, in bytes.
-const MAX_BYTES: u32 = 16 << 20;
+/// The largest checkpoint, in bytes.
+const MAX_CHECKPOINT: u64 = 16 << 20;
 
 /// The kubelet of this node.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl Kubelet {
     pub(crate) async fn devices(&self, pod: &PodRef, deadline: Deadline) -> Result<Devices, KubeletError> {
         if !self.socket.exists() {
             // The device monitoring API can be off, as in kubelets before 1.15.
-            let bytes = read_bounded(&self.checkpoint, MAX_BYTES.into())
+            let bytes = read_bounded(&self.checkpoint, MAX_CHECKPOINT)
                 .map_err(|source| KubeletError::NoCheckpoint { socket: self.socket.clone(), source })?;
             return checkpoint::devices(&bytes, pod)
                 .map_err(|reason| KubeletError::Checkpoint { path: self.checkpoint.clone(), reason });

@@ -16,6 +16,9 @@ pub enum Stream {
     Ended,
 }
 
+/// The answer to a method and its request, for these devices.
+pub type Answer = fn(&str, Bytes, &[String]) -> (Bytes, Stream);
+
 /// The length of what stands before a message.
 const PREFIX: usize = 5;
 
@@ -43,18 +46,23 @@ async fn send(
 }
 
 /// Serves a connection of the kubelet.
-pub async fn serve(stream: UnixStream, ids: Vec<String>) {
+pub async fn serve(stream: UnixStream, ids: Vec<String>, answer: Answer) {
     let mut connection = h2::server::handshake(stream).await.unwrap();
     while let Some(Ok((request, respond))) = connection.accept().await {
         // ListAndWatch stays open while other calls come over the same connection.
-        tokio::spawn(reply(request, respond, ids.clone()));
+        tokio::spawn(reply(request, respond, ids.clone(), answer));
     }
 }
 
-async fn reply(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, ids: Vec<String>) {
+async fn reply(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    ids: Vec<String>,
+    answer: Answer,
+) {
     let (head, mut body) = request.into_parts();
     let bytes = all(&mut body).await;
-    let (message, stream) = super::answer(head.uri.path(), bytes.slice(PREFIX.min(bytes.len())..), &ids);
+    let (message, stream) = answer(head.uri.path(), bytes.slice(PREFIX.min(bytes.len())..), &ids);
     let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
     let mut answers = respond.send_response(head, false).unwrap();
     answers.send_data(framed(&message), false).unwrap();

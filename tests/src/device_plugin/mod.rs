@@ -46,7 +46,7 @@ pub fn describe(folder: &Path, resource: &str, ids: &[String]) {
 async fn serve(listener: UnixListener, ids: Vec<String>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        tokio::spawn(grpc::serve(stream, ids.clone()));
+        tokio::spawn(grpc::serve(stream, ids.clone(), answer));
     }
 }
 
