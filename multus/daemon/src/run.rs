@@ -60,21 +60,19 @@ pub(crate) async fn serve(
     let mut background = Background::default();
     let conf = keep_conf(options.upkeep.clone(), &mut background);
     background.spawn(follow_definitions(cache.clone(), api.clone()));
-    match options.node.clone() {
+    let pods = match options.node.clone() {
         Some(node) => {
             let observer = statuses.clone();
             let observe = move |observation: crate::cache::Observation<'_>| observer.observe(observation);
             background.spawn(follow_pods(cache.clone(), api.clone(), node, observe));
+            Pods::Followed
         }
-        None => tracing::warn!(
-            "the name of this node is unknown, so each pod is read when a plugin asks for it: set MULTUS_NODE_NAME, or give --node"
-        ),
-    }
+        None => Pods::of_unknown_node(),
+    };
     let (merger, sender) = (statuses.clone(), events.clone());
     background.spawn(async move { merger.run_merges().await });
     background.spawn(async move { sender.run().await });
     if let Some(address) = options.listen {
-        let pods = if options.node.is_some() { Pods::Followed } else { Pods::ReadWhenAskedFor };
         let started = Started { cache: cache.clone(), pods, conf };
         let ready = Box::new(move || started.readiness());
         background.spawn(daemon::serve_http_at(address, Pages { metrics: registry, ready }));
@@ -116,6 +114,16 @@ enum Pods {
     Followed,
     /// It does not know its node.
     ReadWhenAskedFor,
+}
+
+impl Pods {
+    /// Says so in the log: it costs a request for each pod.
+    fn of_unknown_node() -> Self {
+        tracing::warn!(
+            "the name of this node is unknown, so each pod is read when a plugin asks for it: set MULTUS_NODE_NAME, or give --node"
+        );
+        Self::ReadWhenAskedFor
+    }
 }
 
 /// What must be there before the daemon is ready.
