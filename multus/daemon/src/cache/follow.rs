@@ -44,7 +44,7 @@ pub(crate) async fn follow_pods(
                 Err(error) => tracing::warn!(%error, "the API server sent a pod whose name is none"),
             }
         }
-        cache.forbid_pods();
+        cache.do_without_pods();
         observe(Observation::Ended);
         report_forbidden(ResourceKind::PODS).await;
     }
@@ -80,7 +80,7 @@ pub(crate) async fn follow_definitions(cache: Arc<Cache>, api: ApiClient) {
                 Err(error) => tracing::warn!(%error, "the API server sent a definition whose name is none"),
             }
         }
-        cache.forbid_definitions();
+        cache.do_without_definitions();
         report_forbidden(NetworkAttachmentDefinition::KIND).await;
     }
 }
