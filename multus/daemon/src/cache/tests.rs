@@ -106,6 +106,20 @@ async fn a_right_that_is_taken_away_empties_the_cache() {
     assert_eq!((cache.pod(&pod("web-0", "u-1")), cache.definition(&nad("a"))), (None, None));
 }
 
+/// Users write both, and the daemon's memory is limited.
+#[tokio::test(start_paused = true)]
+async fn what_is_huge_is_not_cached_and_an_older_state_of_it_is_forgotten() {
+    let node = Node::new();
+    node.put_pod("web-0", "u-1", json!({nad::NETWORKS: "a"}));
+    node.put_definition("a", "{}");
+    let cache = node.running().await.cache;
+    assert!(cache.pod(&pod("web-0", "u-1")).is_some() && cache.definition(&nad("a")).is_some());
+    node.put_pod("web-0", "u-1", json!({nad::NETWORKS: "a".repeat(200_000)}));
+    node.put_definition("a", &"x".repeat(follow::MAX_CONFIG + 1));
+    settle().await;
+    assert_eq!((cache.pod(&pod("web-0", "u-1")), cache.definition(&nad("a"))), (None, None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_cache_keeps_its_content_while_the_api_server_is_away() {
     let node = Node::new();
