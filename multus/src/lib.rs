@@ -14,14 +14,14 @@
 //! | `report` | what do `network-status` and the events of the pod say? |
 //! | `kubelet` | which devices did the kubelet give to the pod? |
 //! | [`explain`] | what does a person read about the networks of a pod? |
-//! | `source` | how are pods and definitions read from the API server, and reports written to it? |
+//! | `source` | which daemon or API server answers about pods and definitions, and takes reports? |
 //! | `error` | what can fail, and which CNI code is it? |
 //! | `run` | how are plugins run for a sandbox: attach, detach, check, collect |
 //! | `plugin` | how do the verbs of the CNI spec use all of this, with blocking calls? |
 //!
 //! `request`, `device`, `plan` and `report` decide by values alone. Only `network`, `record`, `kubelet` and `run` read or write files, only
-//! `run` runs plugins, and only `source` and `kubelet` send requests; their functions are async, and `plugin` has the runtime that waits for
-//! them.
+//! `run` runs plugins, and only `source` and `kubelet` send requests. Those to the daemon block; the others are async, and `plugin` has the
+//! runtime that waits for them.
 
 mod conf;
 mod device;

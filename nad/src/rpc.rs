@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Event;
+use node::client::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::api::SourceError;
@@ -83,7 +84,6 @@ pub enum Failure {
 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        use node::client::ApiError;
         match error {
             SourceError::PodMissing(_) => Failure::PodMissing,
             SourceError::PodReplaced { found, .. } => Failure::PodReplaced(found),
@@ -122,6 +122,8 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr as _;
+
     use node::names::PodUid;
     use serde_json::json;
 
@@ -130,8 +132,6 @@ mod tests {
     fn pod() -> PodRef {
         PodRef { uid: Some(PodUid::new("u-1").unwrap()), ..PodRef::from_str("default/web-0").unwrap() }
     }
-
-    use std::str::FromStr as _;
 
     #[test]
     fn a_request_is_one_object_with_the_names_of_checked_types() {

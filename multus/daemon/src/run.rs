@@ -49,38 +49,22 @@ pub(crate) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
     let (metrics, registry) = Metrics::new();
-    let cache = Arc::new(Cache::new(metrics.clone()));
-    let statuses = Arc::new(Statuses::new(api.clone(), cache.clone(), metrics.clone()));
-    let events = Arc::new(Events::new(api.clone(), metrics.clone()));
     if let Some(folder) = options.socket.parent() {
         // A folder that is there already keeps its mode. If this fails, bind says why.
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     }
     let listener = rpc::bind(&options.socket)?.limit(options.connections);
-    let mut background = Background::default();
-    let conf = keep_conf(options.upkeep.clone(), &mut background);
-    background.spawn(follow_definitions(cache.clone(), api.clone()));
-    let pods = match options.node.clone() {
-        Some(node) => {
-            let observer = statuses.clone();
-            let observe = move |observation: crate::cache::Observation<'_>| observer.observe(observation);
-            background.spawn(follow_pods(cache.clone(), api.clone(), node, observe));
-            Pods::Followed
-        }
-        None => Pods::of_unknown_node(),
-    };
-    let (merger, sender) = (statuses.clone(), events.clone());
-    background.spawn(async move { merger.run_merges().await });
-    background.spawn(async move { sender.run().await });
+    let service = service(&options, api, metrics);
+    let mut background = background(&service);
+    let conf = keep_conf(options.upkeep, &mut background);
     if let Some(address) = options.listen {
-        let started = Started { cache: cache.clone(), pods, conf };
-        let ready = Box::new(move || started.readiness());
-        background.spawn(daemon::serve_http_at(address, Pages { metrics: registry, ready }));
+        let cache = service.cache.clone();
+        let pages = Pages { metrics: registry, ready: Box::new(move || readiness(&cache, &conf)) };
+        background.spawn(daemon::serve_http_at(address, pages));
     }
     let node = options.node.as_ref().map_or("unknown", AsRef::as_ref);
     tracing::info!(node, socket = %options.socket.display(), connections = options.connections, "serving");
-    let service =
-        Service { api, node: options.node.clone(), cache, statuses, events: events.clone(), metrics };
+    let events = service.events.clone();
     let answer = move |request| {
         let service = service.clone();
         async move { service.answer(request).await }
@@ -88,6 +72,32 @@ pub(crate) async fn serve(
     daemon::serve(listener, answer, background, shutdown).await;
     events.flush(Deadline::after(FLUSH)).await;
     Ok(())
+}
+
+fn service(options: &Options, api: ApiClient, metrics: Metrics) -> Service {
+    let cache = Arc::new(Cache::new(metrics.clone()));
+    let statuses = Arc::new(Statuses::new(api.clone(), cache.clone(), metrics.clone()));
+    let events = Arc::new(Events::new(api.clone(), metrics.clone()));
+    Service { api, node: options.node.clone(), cache, statuses, events, metrics }
+}
+
+/// Starts what keeps the answers to plugins up to date, and sends what they report.
+fn background(service: &Service) -> Background {
+    let Service { api, node, cache, statuses, events, .. } = service.clone();
+    let mut background = Background::default();
+    background.spawn(follow_definitions(cache.clone(), api.clone()));
+    if let Some(node) = node {
+        let observer = statuses.clone();
+        background.spawn(follow_pods(cache, api, node, move |seen| observer.observe(seen)));
+    } else {
+        tracing::warn!(
+            "the name of this node is unknown, so each pod is read when a plugin asks for it: set MULTUS_NODE_NAME, or give --node"
+        );
+        cache.do_without_pods();
+    }
+    background.spawn(async move { statuses.run_merges().await });
+    background.spawn(async move { events.run().await });
+    background
 }
 
 /// Keeps the plugin's configuration and kubeconfig up to date, if the daemon's file asks for it.
@@ -107,48 +117,47 @@ enum Conf {
     OfAnother,
 }
 
-/// How the daemon learns of pods.
-#[derive(PartialEq)]
-enum Pods {
-    /// It follows those of its node.
-    Followed,
-    /// It does not know its node.
-    ReadWhenAskedFor,
-}
-
-impl Pods {
-    /// Says so in the log: it costs a request for each pod.
-    fn of_unknown_node() -> Self {
-        tracing::warn!(
-            "the name of this node is unknown, so each pod is read when a plugin asks for it: set MULTUS_NODE_NAME, or give --node"
+/// The daemon is ready once the API server has said something about each kind of object that it caches: until then every request waits for it.
+///
+/// If it writes the plugin's configuration, that must be in place: before, pods start without multus.
+fn readiness(cache: &Cache, conf: &Conf) -> Readiness {
+    if let Conf::Kept(in_place) = conf
+        && !in_place.is_true()
+    {
+        return Readiness::NotReady(
+            "00-multus.conf is not in place yet: the log says what is waited for".to_owned(),
         );
-        Self::ReadWhenAskedFor
+    }
+    match cache.contact().into_iter().find(|(_, contact)| *contact == Contact::None) {
+        Some((kind, _)) => Readiness::NotReady(format!("the API server has not listed the {kind} yet")),
+        None => Readiness::Ready,
     }
 }
 
-/// What must be there before the daemon is ready.
-struct Started {
-    cache: Arc<Cache>,
-    pods: Pods,
-    conf: Conf,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Node, settle};
 
-impl Started {
-    /// The daemon is ready once the API server has said something about each kind of object that it caches: until then every request waits for
-    /// it. If it writes the plugin's configuration, that must be in place: before, pods start without multus.
-    fn readiness(&self) -> Readiness {
-        if let Conf::Kept(in_place) = &self.conf
-            && !in_place.is_true()
-        {
-            return Readiness::NotReady(
-                "00-multus.conf is not in place yet: the log says what is waited for".to_owned(),
-            );
-        }
-        let expected = |(kind, _): &(&str, Contact)| self.pods == Pods::Followed || *kind != "pods";
-        match self.cache.contact().into_iter().filter(expected).find(|(_, contact)| *contact == Contact::None)
-        {
-            Some((kind, _)) => Readiness::NotReady(format!("the API server has not listed the {kind} yet")),
-            None => Readiness::Ready,
-        }
+    #[tokio::test(start_paused = true)]
+    async fn the_daemon_is_ready_once_the_api_server_has_answered() {
+        let node = Node::new();
+        let service = node.service().await;
+        let reason = Readiness::NotReady("the API server has not listed the pods yet".to_owned());
+        assert_eq!(readiness(&service.cache, &Conf::OfAnother), reason);
+        let _running = background(&service);
+        settle().await;
+        assert_eq!(readiness(&service.cache, &Conf::OfAnother), Readiness::Ready);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_name_of_the_node_no_pod_is_listed() {
+        let node = Node::new();
+        let service = Service { node: None, ..node.service().await };
+        let _running = background(&service);
+        settle().await;
+        assert_eq!(readiness(&service.cache, &Conf::OfAnother), Readiness::Ready);
+        let listed = node.server.received();
+        assert!(listed.iter().all(|request| request.path.ends_with("-definitions")), "{listed:?}");
     }
 }

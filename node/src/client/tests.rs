@@ -195,7 +195,14 @@ async fn every_request_names_the_program_and_every_write_its_field_manager() {
     let new = server.get(&pool_key()).unwrap();
     let _: Value = client.replace(&pool(), &new, soon()).await.unwrap();
     let _: Value = client.replace_status(&pod(), &server.get(&pod_key()).unwrap(), soon()).await.unwrap();
-    let _: Value = client.patch(&pod(), &Patch::Merge(json!({"a": 1})), soon()).await.unwrap();
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {"a": "1"}}}));
+    let _: Value = client.patch(&pod(), &patch, soon()).await.unwrap();
+    let patched: Value = client.patch_status(&pod(), &patch, soon()).await.unwrap();
+    assert_eq!(patched["metadata"]["annotations"]["a"], "1");
+    assert_eq!(
+        server.received().last().unwrap().line(),
+        "PATCH /api/v1/namespaces/default/pods/web-0/status"
+    );
     let _: Value = client.create(&pods(), &json!({"metadata": {"name": "web-1"}}), soon()).await.unwrap();
     for request in server.received() {
         let agent = format!("multus-rs/{} (", env!("CARGO_PKG_VERSION"));

@@ -31,8 +31,8 @@ pub(crate) enum Contact {
     None,
     /// It has listed the objects, which are followed since.
     Following,
-    /// It refuses to list or watch them: each is read when it is needed.
-    Forbidden,
+    /// It refuses to list or watch them, or it was not asked: each is read when it is needed.
+    OneByOne,
 }
 
 impl Cache {
@@ -84,16 +84,16 @@ impl Cache {
     }
 
     /// Forgets all pods: nothing keeps them up to date any more.
-    pub(super) fn forbid_pods(&self) {
+    pub(crate) fn do_without_pods(&self) {
         let mut content = self.content();
-        (content.pods, content.pods_contact) = (Store::new(), Contact::Forbidden);
+        (content.pods, content.pods_contact) = (Store::new(), Contact::OneByOne);
         self.metrics.set_cached(Kind::Pod, 0);
     }
 
     /// Forgets all definitions: nothing keeps them up to date any more.
-    pub(super) fn forbid_definitions(&self) {
+    pub(super) fn do_without_definitions(&self) {
         let mut content = self.content();
-        (content.definitions, content.definitions_contact) = (Store::new(), Contact::Forbidden);
+        (content.definitions, content.definitions_contact) = (Store::new(), Contact::OneByOne);
         self.metrics.set_cached(Kind::Definition, 0);
     }
 

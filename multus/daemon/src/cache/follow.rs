@@ -10,10 +10,13 @@ use node::client::{ApiClient, Change, Effect, Parts, ResourceKind, Selection, re
 use node::names::{DnsLabel, DnsSubdomain, NameError};
 
 use super::content::Cache;
-use super::pod::{CachedPod, PodName, PodObject, Seen};
+use super::pod::{CachedPod, PodName, PodObject, Seen, Size};
 
 /// The wait before list and watch are tried again after the account was refused. Rights change when somebody applies other manifests.
 pub(super) const FORBIDDEN_RETRY: Duration = Duration::from_secs(600);
+
+/// The most bytes of a definition's configuration that are cached. Usual ones have some 300.
+pub(super) const MAX_CONFIG: usize = 64 << 10;
 
 /// What a watch of pods shows.
 #[derive(Debug)]
@@ -44,26 +47,29 @@ pub(crate) async fn follow_pods(
                 Err(error) => tracing::warn!(%error, "the API server sent a pod whose name is none"),
             }
         }
-        cache.forbid_pods();
+        cache.do_without_pods();
         observe(Observation::Ended);
         report_forbidden(ResourceKind::PODS).await;
     }
 }
 
 fn apply_pod(cache: &Cache, change: Change<Seen>, observe: &impl Fn(Observation<'_>)) {
-    let mut status = None;
-    let change = change.map(|seen| {
-        status = Some((seen.name.clone(), seen.pod.clone(), seen.status));
-        (seen.name, seen.pod)
-    });
-    let is_put = matches!(change, Change::Put(_));
-    match cache.change_pod(change) {
-        Effect::Gone(name, _) => observe(Observation::Gone(&name)),
-        Effect::Replaced { gone, .. } => gone.iter().for_each(|(name, _)| observe(Observation::Gone(name))),
-        Effect::Put(..) | Effect::Nothing => {}
-    }
-    if let Some((name, pod, status)) = status.filter(|_| is_put) {
-        observe(Observation::Pod(&name, &pod, status.as_deref()));
+    match change {
+        Change::Put(Seen { name, pod, size: Size::Fits, status }) => {
+            cache.change_pod(Change::Put((name.clone(), pod.clone())));
+            observe(Observation::Pod(&name, &pod, status.as_deref()));
+        }
+        // An older state may be cached.
+        Change::Put(Seen { name, pod, .. }) | Change::Gone(Seen { name, pod, .. }) => {
+            cache.change_pod(Change::Gone((name.clone(), pod)));
+            observe(Observation::Gone(&name));
+        }
+        Change::Restarted => drop(cache.change_pod(Change::Restarted)),
+        Change::Synced => {
+            if let Effect::Replaced { gone, .. } = cache.change_pod(Change::Synced) {
+                gone.iter().for_each(|(name, _)| observe(Observation::Gone(name)));
+            }
+        }
     }
 }
 
@@ -76,11 +82,14 @@ pub(crate) async fn follow_definitions(cache: Arc<Cache>, api: ApiClient) {
             pin!(reflect_while_allowed::<NetworkAttachmentDefinition>(api.clone(), definitions, selection));
         while let Some(change) = changes.next().await {
             match converted(change, named) {
+                Ok(Change::Put(large)) if large.1.spec.config.len() > MAX_CONFIG => {
+                    cache.change_definition(Change::Gone(large));
+                }
                 Ok(change) => cache.change_definition(change),
                 Err(error) => tracing::warn!(%error, "the API server sent a definition whose name is none"),
             }
         }
-        cache.forbid_definitions();
+        cache.do_without_definitions();
         report_forbidden(NetworkAttachmentDefinition::KIND).await;
     }
 }

@@ -80,6 +80,10 @@ struct Annotations {
     mirror: Option<Box<str>>,
 }
 
+/// The most bytes of annotations that are cached of a pod. Networks take some 100 bytes each, and a pod has at most a few dozen; but whoever
+/// makes pods may write 256 KiB into each, and the daemon's memory is limited.
+const MAX_CACHED: usize = 16 << 10;
+
 /// A pod as an event of the watch shows it.
 #[derive(Debug)]
 pub(crate) struct Seen {
@@ -87,8 +91,19 @@ pub(crate) struct Seen {
     pub(crate) name: PodName,
     /// What is cached of it.
     pub(crate) pod: CachedPod,
+    /// Whether it may be cached.
+    pub(crate) size: Size,
     /// Its network-status, which is not cached.
     pub(crate) status: Option<Box<str>>,
+}
+
+/// Whether an object is small enough for the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// It is.
+    Fits,
+    /// It is not: it is read when a plugin asks for it.
+    TooLarge,
 }
 
 impl TryFrom<PodObject> for Seen {
@@ -99,7 +114,9 @@ impl TryFrom<PodObject> for Seen {
         let Annotations { networks, default_network, status, mirror } = annotations.unwrap_or_default();
         let name = PodName { namespace: DnsLabel::new(namespace)?, name: DnsSubdomain::new(name)? };
         let identity = PodIdentity::new(&uid, mirror.as_deref());
-        Ok(Seen { name, pod: CachedPod { identity, networks, default_network }, status })
+        let bytes: usize = [&networks, &default_network].into_iter().flatten().map(|text| text.len()).sum();
+        let size = if bytes <= MAX_CACHED { Size::Fits } else { Size::TooLarge };
+        Ok(Seen { name, pod: CachedPod { identity, networks, default_network }, size, status })
     }
 }
 
@@ -121,7 +138,8 @@ mod tests {
             nad::MIRROR_POD: "0f9a", "other": "x"});
         let seen =
             seen(json!({"namespace": "default", "name": "web-0", "uid": "u-1", "annotations": annotations}));
-        let Seen { name, pod, status } = seen.unwrap();
+        let Seen { name, pod, status, size } = seen.unwrap();
+        assert_eq!(size, Size::Fits);
         assert_eq!(status.as_deref(), Some("[]"));
         assert!(pod.identity.is("u-1") && pod.identity.is("0f9a") && !pod.identity.is("u-2"));
         let pod = pod.to_pod(&name, Some("n1".into()));
@@ -134,9 +152,20 @@ mod tests {
     fn a_pod_without_annotations_requests_nothing() {
         let pod = |annotations| json!({"namespace": "default", "name": "web-0", "uid": "u", "annotations": annotations});
         for annotations in [Value::Null, json!({}), json!({"other": "x"})] {
-            let seen = seen(pod(annotations)).unwrap();
-            assert_eq!((seen.pod.networks, seen.pod.default_network, seen.status), (None, None, None));
+            let Seen { pod, status, .. } = seen(pod(annotations)).unwrap();
+            assert_eq!((pod.networks, pod.default_network, status), (None, None, None));
         }
+    }
+
+    #[test]
+    fn a_pod_whose_annotations_are_huge_is_too_large() {
+        let pod = |size: usize| {
+            let annotations =
+                json!({nad::NETWORKS: "a".repeat(size), nad::NETWORK_STATUS: "s".repeat(100_000)});
+            seen(json!({"namespace": "default", "name": "web-0", "uid": "u-1", "annotations": annotations}))
+        };
+        assert_eq!(pod(MAX_CACHED).unwrap().size, Size::Fits);
+        assert_eq!(pod(MAX_CACHED + 1).unwrap().size, Size::TooLarge);
     }
 
     #[test]

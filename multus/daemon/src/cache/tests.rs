@@ -81,7 +81,7 @@ async fn without_the_right_to_list_the_cache_is_empty_and_list_is_tried_again_ra
     node.put_pod("web-0", "u-1", json!({}));
     node.put_definition("a", "{}");
     let cache = node.running().await.cache;
-    assert_eq!(cache.contact(), [("pods", Contact::Forbidden), ("definitions", Contact::Forbidden)]);
+    assert_eq!(cache.contact(), [("pods", Contact::OneByOne), ("definitions", Contact::OneByOne)]);
     assert_eq!((cache.pod(&pod("web-0", "u-1")), cache.definition(&nad("a"))), (None, None));
     tokio::time::sleep(follow::FORBIDDEN_RETRY - Duration::from_secs(1)).await;
     assert_eq!(node.server.take_received(), []);
@@ -102,7 +102,21 @@ async fn a_right_that_is_taken_away_empties_the_cache() {
     node.server.grant(granted(OF_MULTUS_4_0));
     // The server ends a watch after five minutes; the next one is forbidden.
     tokio::time::sleep(Duration::from_secs(300)).await;
-    assert_eq!(cache.contact(), [("pods", Contact::Forbidden), ("definitions", Contact::Forbidden)]);
+    assert_eq!(cache.contact(), [("pods", Contact::OneByOne), ("definitions", Contact::OneByOne)]);
+    assert_eq!((cache.pod(&pod("web-0", "u-1")), cache.definition(&nad("a"))), (None, None));
+}
+
+/// Users write both, and the daemon's memory is limited.
+#[tokio::test(start_paused = true)]
+async fn what_is_huge_is_not_cached_and_an_older_state_of_it_is_forgotten() {
+    let node = Node::new();
+    node.put_pod("web-0", "u-1", json!({nad::NETWORKS: "a"}));
+    node.put_definition("a", "{}");
+    let cache = node.running().await.cache;
+    assert!(cache.pod(&pod("web-0", "u-1")).is_some() && cache.definition(&nad("a")).is_some());
+    node.put_pod("web-0", "u-1", json!({nad::NETWORKS: "a".repeat(200_000)}));
+    node.put_definition("a", &"x".repeat(follow::MAX_CONFIG + 1));
+    settle().await;
     assert_eq!((cache.pod(&pod("web-0", "u-1")), cache.definition(&nad("a"))), (None, None));
 }
 

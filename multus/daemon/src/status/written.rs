@@ -13,6 +13,9 @@ use crate::cache::{CachedPod, PodName};
 /// The most merges for one pod. A writer that replaces the annotation again and again would else keep us writing for ever.
 pub(super) const MAX_MERGES: u8 = 5;
 
+/// The longest status that is kept, in bytes. One of 16 networks has some 5,000.
+const MAX_KEPT: usize = 64 << 10;
+
 /// What the daemon wrote, and the pods in which it was replaced.
 #[derive(Debug, Default)]
 pub(super) struct Written {
@@ -53,7 +56,10 @@ struct Status {
 impl Written {
     /// Takes note of a status that is written to a cached pod.
     pub(super) fn put(&self, name: PodName, pod: &CachedPod, text: &str) {
-        let Some(uid) = pod.uid() else { return };
+        let Some(uid) = pod.uid().filter(|_| text.len() <= MAX_KEPT) else {
+            self.remove(&name);
+            return;
+        };
         let networks = Digest::of(pod.networks.as_deref());
         let status = Status { uid, text: text.into(), networks, merges: 0, answered: None };
         self.state().statuses.insert(name, status);
