@@ -1,5 +1,5 @@
 //! Pools that Whereabouts filled: before the first address is allocated from such a pool, each of its allocations gets a claim, so that no
-//! address is allocated twice. Also removes Whereabouts' allocations of a deleted attachment.
+//! address is allocated twice.
 
 use std::net::IpAddr;
 
@@ -243,40 +243,4 @@ async fn complete_existing(
         Ok(_) | Err(ApiError::Conflict { .. } | ApiError::NotFound { .. }) => Ok(ExistingClaim::SamePod),
         Err(error) => Err(error),
     }
-}
-
-/// Removes the allocations that Whereabouts wrote for one container from a pool.
-pub(crate) async fn remove_allocations(
-    claims: &Claims<'_>,
-    pool: &Pool,
-    container_id: &str,
-    if_name: &str,
-) -> Result<(), ApiError> {
-    let path = POOLS.in_namespace(claims.namespace).object(&pool.name);
-    let object: ip_pool::Pool =
-        match retry(claims.deadline, POLICY, || claims.api.get(&path, claims.deadline)).await {
-            Ok(object) => object,
-            Err(ApiError::NotFound { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-    // Whereabouts before 0.8 wrote no interface name.
-    let is_own = |allocation: &ip_pool::Allocation| {
-        allocation.id == container_id && (allocation.ifname == if_name || allocation.ifname.is_empty())
-    };
-    for (key, _, allocation) in object.entries().into_iter().filter(|(_, _, own)| is_own(own)) {
-        // The test fails the patch if the key belongs to another container by now.
-        let patch = Patch::Json(json!([
-            { "op": "test", "path": format!("/spec/allocations/{key}/id"), "value": allocation.id },
-            { "op": "remove", "path": format!("/spec/allocations/{key}") },
-        ]));
-        let patched = retry(claims.deadline, POLICY, || {
-            claims.api.patch::<serde_json::Value>(&path, &patch, claims.deadline)
-        });
-        match patched.await {
-            // Invalid (422): the test failed.
-            Ok(_) | Err(ApiError::Invalid { .. } | ApiError::NotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

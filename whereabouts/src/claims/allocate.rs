@@ -72,15 +72,20 @@ pub(crate) async fn resolve_pools(
 ) -> Result<Vec<Pool>, AllocateError> {
     let mut pools = Vec::with_capacity(requests.len());
     for request in requests {
-        let slice = match &request.slice {
-            Some(slice) => Some((node_slice::slice_of(claims, slice).await?, slice.node.as_str())),
-            None => None,
-        };
-        let pool = Pool::of(request, slice)?;
+        let pool = pool_of(claims, request).await?;
         let separate_use = candidates.adopted(&pool, adopt::adopt(claims, &pool)).await?;
         pools.push(pool.with_separate_use(separate_use, node::clock::now()));
     }
     Ok(pools)
+}
+
+/// The pool of a request, with this node's slice, before its object is read.
+pub(super) async fn pool_of(claims: &Claims<'_>, request: &PoolRequest) -> Result<Pool, AllocateError> {
+    let slice = match &request.slice {
+        Some(slice) => Some((node_slice::slice_of(claims, slice).await?, slice.node.as_str())),
+        None => None,
+    };
+    Ok(Pool::of(request, slice)?)
 }
 
 /// Releases the new claims of a failed request. DEL releases the others: a claim whose create has an unknown outcome, and a claim that the

@@ -10,6 +10,7 @@
 //! | `node_slice` | which slice of a range belongs to this node? |
 //! | `restore` | who has the address of a claim that was deleted by hand, and how is it made again? |
 //! | `release` | how are addresses released, and are they still held? |
+//! | `upstream` | how is an attachment released that Whereabouts made? |
 //! | `tombstones` | how are addresses released that a DEL could not release? |
 //! | `status` | can an address be allocated now? |
 //! | `store` | which requests about claims are there? |
@@ -27,3 +28,4 @@ pub(crate) mod status;
 pub mod store;
 pub(crate) mod take_over;
 pub(crate) mod tombstones;
+mod upstream;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use node::client::ApiError;
 
 use super::store::Claims;
-use crate::node_state::hints::HintStore;
+use crate::node_state::hints::{HintStore, NodeHints};
 use crate::node_state::record::{Record, Records};
 
 /// The most tombstones that one call of the plugin drains, after its own work.
@@ -17,7 +17,7 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(400);
 
 /// Drains a few tombstones, for a plugin without a daemon. A failure is not the call's failure, and one claim that cannot be deleted does not
 /// keep the others: the next call tries again.
-pub(crate) async fn drain_some(claims: &Claims<'_>, records: &Records, hints: &HintStore) {
+pub(crate) async fn drain_some(claims: &Claims<'_>, records: &Records, hints: &NodeHints) {
     let Ok(mut tombstones) = records.tombstones() else { return };
     let end = claims.deadline.child(DRAIN_LIMIT);
     // In another order each time: some that fail again and again do not keep the same others from their turn.
@@ -31,17 +31,19 @@ pub(crate) async fn drain_some(claims: &Claims<'_>, records: &Records, hints: &H
     }
 }
 
-/// Releases the addresses of one tombstone, then removes it.
+/// Releases the addresses of one tombstone in the namespace that it names, else in that of `claims`. Then removes it.
 pub(crate) async fn drain(
     claims: &Claims<'_>,
     records: &Records,
-    hints: &HintStore,
+    hints: &NodeHints,
     tombstone: &Record,
 ) -> Result<(), ApiError> {
-    claims.release(tombstone).await?;
+    // Not in the namespace of the call that drains it: the network of the tombstone may have another one.
+    let namespace = tombstone.namespace.as_ref().unwrap_or(claims.namespace);
+    Claims { namespace, ..claims.clone() }.release(tombstone).await?;
     // If the file cannot be removed, the next pass releases again, which changes nothing.
     let _ = records.remove_tombstone(tombstone);
-    update_hints(hints, tombstone);
+    update_hints(&hints.of(namespace), tombstone);
     Ok(())
 }
 

@@ -16,6 +16,7 @@
 //! | `slice_plan` | which node gets which slice of a range? |
 //! | `reclaim` | how are the claims of deleted pods deleted? |
 //! | `reclaim_rules` | when may a claim be deleted? |
+//! | `elsewhere` | which other namespaces have claims? |
 //!
 //! Each task is a loop: it decides from the cache, then sends the requests. Two leaders at the same time do no harm, because every write
 //! carries the resourceVersion of the object that it was decided on.
@@ -23,6 +24,7 @@
 mod adopt;
 mod cluster_cache;
 pub mod context;
+mod elsewhere;
 mod ip_pool_view;
 mod network_check;
 mod networks;
@@ -43,12 +45,20 @@ use context::Context;
 pub async fn run(context: &Context) {
     let shared = SharedCache::default();
     futures::join!(
-        cluster_cache::watch(&shared, &context.api, &context.namespace, &context.metrics),
-        adopt::run(context, &shared),
-        views::run(context, &shared),
+        lead(context, &shared),
         slices::run(context, &shared),
-        reclaim::run(context, &shared),
         network_check::run(context, &shared),
+        elsewhere::run(context),
+    );
+}
+
+/// The tasks for one namespace of claims.
+async fn lead(context: &Context, shared: &SharedCache) {
+    futures::join!(
+        cluster_cache::watch(shared, &context.api, &context.namespace, &context.metrics),
+        adopt::run(context, shared),
+        views::run(context, shared),
+        reclaim::run(context, shared),
     );
 }
 

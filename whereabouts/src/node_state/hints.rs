@@ -3,6 +3,8 @@
 //! A hint may be wrong, outdated or missing. The create of a claim decides; a wrong hint costs a few tries. So no error of these files fails
 //! a call.
 //!
+//! The files of the pools of one namespace are in the folder `in.NAMESPACE`: pools of two namespaces may have equal names.
+//!
 //! | file | content |
 //! |---|---|
 //! | `start-POOL` | the address to start the search at |
@@ -17,6 +19,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use node::names::DnsLabel;
 
 use super::concurrency::Slot;
 use super::file_names;
@@ -33,7 +37,26 @@ const NEVER_SEPARATE: &str = "shared";
 /// The content of `adopted-POOL` for [`SeparateUse::Unreadable`].
 const UNREADABLE: &str = "unclear";
 
-/// The hint files of this node.
+/// The hint files of this node, of all namespaces.
+#[derive(Clone, Debug)]
+pub struct NodeHints {
+    folder: PathBuf,
+}
+
+impl NodeHints {
+    /// The hint files below the directory `state`.
+    pub fn open(state: &Path) -> Self {
+        NodeHints { folder: state.join("hints") }
+    }
+
+    /// Those of the pools of one namespace.
+    pub fn of(&self, namespace: &DnsLabel) -> HintStore {
+        // A namespace's name has no ".", so no other file of the folder has this name.
+        HintStore { folder: self.folder.join(format!("in.{namespace}")), slots: Arc::default() }
+    }
+}
+
+/// The hint files of the pools of one namespace.
 #[derive(Clone, Debug)]
 pub struct HintStore {
     folder: PathBuf,
@@ -42,11 +65,6 @@ pub struct HintStore {
 }
 
 impl HintStore {
-    /// The hint files below the directory `state`.
-    pub fn open(state: &Path) -> Self {
-        HintStore { folder: state.join("hints"), slots: Arc::default() }
-    }
-
     /// The hints of a pool for this interface of this pod.
     pub(crate) fn pool_hints(&self, pool: &str, podref: &str, if_name: &str) -> PoolHints {
         PoolHints {
@@ -203,10 +221,23 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn store(state: &tempfile::TempDir) -> HintStore {
+        NodeHints::open(state.path()).of(&DnsLabel::new("kube-system").unwrap())
+    }
+
+    #[test]
+    fn pools_with_one_name_in_two_namespaces_do_not_mix() {
+        let state = tempfile::tempdir().unwrap();
+        let hints = NodeHints::open(state.path());
+        let [one, two] = ["one", "two"].map(|name| hints.of(&DnsLabel::new(name).unwrap()));
+        one.set_start("p", ip("10.0.0.9"));
+        assert_eq!((one.start("p"), two.start("p")), (Some(ip("10.0.0.9")), None));
+    }
+
     #[test]
     fn a_release_lowers_the_start_and_never_raises_it() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         assert_eq!(hints.start("p"), None);
         hints.lower_start("p", ip("10.0.0.1"));
         assert_eq!(hints.start("p"), None, "without a hint there is nothing to lower");
@@ -220,7 +251,7 @@ mod tests {
     #[test]
     fn a_start_that_changed_meanwhile_is_kept() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         let (start, next) = (Some(ip("10.0.0.5")), Hint::Next(ip("10.0.0.6")));
         hints.write("p", start, next);
         assert_eq!(hints.start("p"), Some(ip("10.0.0.6")), "there was no hint");
@@ -235,16 +266,16 @@ mod tests {
     #[test]
     fn a_damaged_hint_is_ignored() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         hints.set_start("p", ip("10.0.0.9"));
-        node::files::replace(&state.path().join("hints/start-p"), b"banana").unwrap();
+        node::files::replace(&state.path().join("hints/in.kube-system/start-p"), b"banana").unwrap();
         assert_eq!(hints.start("p"), None);
     }
 
     #[test]
     fn hints_of_pools_with_similar_names_do_not_mix() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         hints.set_spread("p", 32);
         hints.set_start("spread-p", ip("10.0.0.9"));
         assert_eq!((hints.spread("p"), hints.start("spread-p")), (32, Some(ip("10.0.0.9"))));
@@ -253,12 +284,15 @@ mod tests {
     #[test]
     fn a_spread_expires_after_two_seconds() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         assert_eq!(hints.spread("p"), 0);
         hints.set_spread("p", 32);
         assert_eq!((hints.spread("p"), hints.spread("q")), (32, 0));
         let old = std::time::SystemTime::now() - 2 * SPREAD_LIFETIME;
-        let file = std::fs::File::options().write(true).open(state.path().join("hints/spread-p")).unwrap();
+        let file = std::fs::File::options()
+            .write(true)
+            .open(state.path().join("hints/in.kube-system/spread-p"))
+            .unwrap();
         file.set_modified(old).unwrap();
         assert_eq!(hints.spread("p"), 0);
     }
@@ -266,7 +300,7 @@ mod tests {
     #[test]
     fn the_separate_use_of_an_adopted_pool_expires_after_a_minute() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         assert_eq!(hints.adopted("p"), None);
         let since = SeparateUse::Since("2026-11-25T13:00:00Z".parse().unwrap());
         for separate_use in [SeparateUse::Never, SeparateUse::Unreadable, since] {
@@ -274,7 +308,10 @@ mod tests {
             assert_eq!((hints.adopted("p"), hints.adopted("q")), (Some(separate_use), None));
         }
         let old = std::time::SystemTime::now() - ADOPTION_LIFETIME;
-        let file = std::fs::File::options().write(true).open(state.path().join("hints/adopted-p")).unwrap();
+        let file = std::fs::File::options()
+            .write(true)
+            .open(state.path().join("hints/in.kube-system/adopted-p"))
+            .unwrap();
         file.set_modified(old).unwrap();
         assert_eq!(hints.adopted("p"), None);
     }
@@ -282,11 +319,12 @@ mod tests {
     #[test]
     fn an_invalid_adopted_file_is_ignored() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         hints.set_adopted("p", SeparateUse::Never);
         // Earlier releases wrote an empty file.
         for damaged in ["", "banana", "share", "2026-11-25"] {
-            node::files::replace(&state.path().join("hints/adopted-p"), damaged.as_bytes()).unwrap();
+            node::files::replace(&state.path().join("hints/in.kube-system/adopted-p"), damaged.as_bytes())
+                .unwrap();
             assert_eq!(hints.adopted("p"), None, "{damaged:?}");
         }
     }
@@ -294,7 +332,7 @@ mod tests {
     #[test]
     fn the_address_of_an_interface_is_noted_until_it_is_removed() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         hints.set_previous("p", "a/b", "net1", ip("10.0.0.9"));
         assert_eq!(hints.previous("p", "a/b", "net1"), Some(ip("10.0.0.9")));
         for other in [("q", "a/b", "net1"), ("p", "a/c", "net1"), ("p", "a/b", "net2")] {

@@ -33,7 +33,7 @@ pub struct Record {
     /// The credentials that reach the claims without a daemon.
     #[serde(default)]
     pub kubeconfig: Option<PathBuf>,
-    /// The namespace of the claims. `None` in records of releases without a daemon, and if only the daemon knows it.
+    /// The namespace of the claims; `None` for that of the daemon, see [`super::namespace`].
     #[serde(default)]
     pub namespace: Option<DnsLabel>,
     /// The pod's UID, if the runtime passed it. Without it nobody can say later whether the pod still lives.

@@ -14,7 +14,7 @@ use crate::crd::reservation::ReservationSpec;
 pub struct AllocationRequest {
     /// The interface that claims them.
     pub claimant: Claimant,
-    /// The namespace of the claims; `None` if no credentials name one.
+    /// The namespace of the claims; `None` for that of the daemon, see [`crate::node_state::namespace`].
     pub namespace: Option<DnsLabel>,
     /// The pools, one for each range.
     pub pools: Vec<PoolRequest>,

@@ -13,7 +13,7 @@ use crate::claims::{release, tombstones};
 use crate::conf::OverlappingRanges;
 use crate::conf::request::Claim;
 use crate::leader::tests::server::Server;
-use crate::node_state::hints::HintStore;
+use crate::node_state::hints::{HintStore, NodeHints};
 use crate::node_state::record::Records;
 use crate::pool::held_claim::HeldClaim;
 use crate::pool::request::Claimant;
@@ -45,7 +45,7 @@ impl Node {
     }
 
     fn hints(&self) -> HintStore {
-        HintStore::open(self.state.path())
+        NodeHints::open(self.state.path()).of(&self.namespace)
     }
 
     /// Serves a request for an address of each range; `requested` is that of the first one.
@@ -163,10 +163,35 @@ async fn a_mistake_in_the_excludes_does_not_keep_an_allocation_of_whereabouts() 
     node.server.put("ippools", "kube-system", "10.0.0.0-24", pool);
     let upstream = [pool_of(&range("10.0.0.0/24", None, &["x"]))];
     let own = Record { container_id: "c1".into(), stage: Stage::Claiming, claims: Vec::new(), ..record("a") };
-    release::release(&node.claims(), &own, &upstream, &node.hints()).await.unwrap();
+    release::release(&node.claims(), &own, &upstream).await.unwrap();
     let pool = node.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
     assert_eq!(pool["spec"]["allocations"], json!({}));
     assert_eq!(node.server.names(CLAIMS), Vec::<String>::new(), "its adopted claim is released too");
+}
+
+#[tokio::test]
+async fn the_del_of_an_attachment_of_whereabouts_removes_its_allocation_and_the_claim_beside_it() {
+    let node = Node::new().await;
+    let allocations = json!({"1": {"id": "c1", "podref": "default/a", "ifname": "net1"}});
+    // Adopted before: Whereabouts wrote the allocation on a node that had not changed over.
+    let adopted = json!({"annotations": {"whereabouts.multus-rs/adopted": "true"}});
+    let pool = json!({"metadata": adopted, "spec": {"range": "10.0.0.0/24", "allocations": allocations}});
+    node.server.put("ippools", "kube-system", "10.0.0.0-24", pool);
+    node.server.put(
+        CLAIMS,
+        "kube-system",
+        "10.0.0.1",
+        json!({"spec": {"podref": "default/a", "ifname": "net1"}}),
+    );
+    let upstream = [pool_of(&range("10.0.0.0/24", None, &[]))];
+    let other = Record { container_id: "c2".into(), ..record("a") };
+    release::release(&node.claims(), &other, &upstream).await.unwrap();
+    assert_eq!(node.server.names(CLAIMS), ["10.0.0.1"], "another container's");
+    let own = Record { container_id: "c1".into(), stage: Stage::Claiming, claims: Vec::new(), ..record("a") };
+    release::release(&node.claims(), &own, &upstream).await.unwrap();
+    assert_eq!(node.server.names(CLAIMS), Vec::<String>::new());
+    let pool = node.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
+    assert_eq!(pool["spec"]["allocations"], json!({}));
 }
 
 #[tokio::test]
@@ -178,7 +203,7 @@ async fn a_claim_that_cannot_be_deleted_does_not_keep_the_others_or_the_call() {
     }
     node.server.fail("/a-stuck");
     let began = Instant::now();
-    tombstones::drain_some(&node.claims(), &records, &node.hints()).await;
+    tombstones::drain_some(&node.claims(), &records, &NodeHints::open(node.state.path())).await;
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     let left: Vec<String> =
         records.tombstones().unwrap().into_iter().map(|record| record.container_id).collect();

@@ -23,7 +23,7 @@ use crate::conf::request::Claim;
 use crate::crd::ip_pool::SEPARATE_SINCE;
 use crate::crd::reservation::{ReservationOwner, ReservationSpec};
 use crate::leader::tests::server::Server;
-use crate::node_state::hints::HintStore;
+use crate::node_state::hints::{HintStore, NodeHints};
 use crate::node_state::record::{Record, Stage};
 use crate::pool::held_claim::Claimed;
 use crate::pool::request::{AllocationRequest, PoolRequest};
@@ -77,6 +77,10 @@ impl Node {
     fn new() -> Self {
         Node(tempfile::tempdir().unwrap())
     }
+
+    fn hints(&self) -> HintStore {
+        NodeHints::open(self.0.path()).of(&DnsLabel::new("kube-system").unwrap())
+    }
 }
 
 impl World {
@@ -126,7 +130,7 @@ impl World {
             pools,
             wanted: vec![Claim { range: 0, requested }],
         };
-        let hints = HintStore::open(node.0.path());
+        let hints = node.hints();
         let mut claimed = allocate::serve(&self.claims(), &request, &hints, PriorAttempt::Absent)
             .await
             .map_err(|failure| failure.error.to_string())?;
@@ -294,7 +298,7 @@ async fn a_pod_keeps_its_address_when_its_network_changes_its_kind() {
     let node = Node::new();
     world.add(&node, "a", Protected).await;
     world.separate_for(SETTLING);
-    HintStore::open(node.0.path()).set_adopted(POOL, SeparateUse::Unreadable);
+    node.hints().set_adopted(POOL, SeparateUse::Unreadable);
     let allocate = |container: &'static str, overlapping| {
         let node = &node;
         let world = &world;
@@ -351,8 +355,9 @@ async fn an_empty_hint_file_of_an_older_release_is_ignored() {
     world.separate_for(SETTLING);
     world.put(&claim_of(POOL, "10.0.0.0-29-10.0.0.1", "b"));
     let node = Node::new();
-    HintStore::open(node.0.path()).set_adopted(POOL, SeparateUse::Never);
-    node::files::replace(&node.0.path().join("hints").join(format!("adopted-{POOL}")), b"").unwrap();
+    node.hints().set_adopted(POOL, SeparateUse::Never);
+    node::files::replace(&node.0.path().join("hints/in.kube-system").join(format!("adopted-{POOL}")), b"")
+        .unwrap();
     assert_eq!(world.add(&node, "a", Protected).await.0, "10.0.0.2");
 }
 

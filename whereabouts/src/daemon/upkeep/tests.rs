@@ -13,7 +13,7 @@ use crate::crd::reservation::{ReservationOwner, ReservationSpec};
 use crate::daemon::pool_cache::{self, PoolCaches, RequestCandidates, StartedPools};
 use crate::leader::tests::server::Server;
 use crate::metrics::Metrics;
-use crate::node_state::hints::HintStore;
+use crate::node_state::hints::NodeHints;
 use crate::node_state::record::Stage;
 use crate::pool::candidates::CandidateSource as _;
 use crate::pool::range_pool::plain;
@@ -38,7 +38,7 @@ struct Node {
 impl Node {
     async fn new() -> Self {
         let (server, state) = (Server::default(), tempfile::tempdir().unwrap());
-        let (records, hints) = (Records::open(state.path()).unwrap(), HintStore::open(state.path()));
+        let (records, hints) = (Records::open(state.path()).unwrap(), NodeHints::open(state.path()).of(&namespace()));
         let (metrics, registry) = Metrics::new();
         let (caches, started) = PoolCaches::new(hints, metrics.clone());
         let (caches, api) = (Arc::new(caches), server.client().await);
