@@ -11,6 +11,7 @@ use super::upstream;
 use crate::addr::range::RangeSpec;
 use crate::node_state::record::{Record, Stage};
 use crate::pool::candidates::Listing;
+use crate::pool::held_claim::HeldClaim;
 use crate::pool::range_pool::Pool;
 use crate::pool::request::{Claimant, PoolRequest};
 
@@ -92,9 +93,9 @@ impl Claims<'_> {
 
     /// The name of the first claim of a record that the container does not hold any more; `None` if it holds them all.
     pub(crate) async fn first_missing(&self, record: &Record) -> Result<Option<DnsSubdomain>, ApiError> {
-        for claim in &record.claims {
-            if !self.get(&claim.name).await?.is_some_and(|present| record.owns(&present)) {
-                return Ok(Some(claim.name.clone()));
+        for (name, _) in record.claims.iter().flat_map(HeldClaim::objects) {
+            if !self.get(name).await?.is_some_and(|present| record.owns(&present)) {
+                return Ok(Some(name.clone()));
             }
         }
         Ok(None)

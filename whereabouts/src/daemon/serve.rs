@@ -148,6 +148,7 @@ impl Service {
     async fn release(&self, release: &Release) -> Result<Response, Failure> {
         let claims = self.claims_of(&release.record);
         self.in_flight.cancel(&release.record).await;
+        self.caches.remove_pins(&release.record);
         let released = release::release(&claims, &release.record, &release.upstream).await;
         released.map_err(|error| Failure::new(error, Cleanup::Needed))?;
         self.released(&release.record);

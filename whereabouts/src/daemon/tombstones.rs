@@ -72,6 +72,7 @@ impl TombstoneDrain {
     async fn drain(&self, tombstone: Record) -> Drained {
         let Service { api, namespace, .. } = &self.service;
         let claims = Claims { api, namespace, deadline: Deadline::after(LIMIT) };
+        self.service.caches.remove_pins(&tombstone);
         match tombstones::drain(&claims, &self.records, &self.hints, &tombstone).await {
             Ok(()) => {
                 self.service.released(&tombstone);
@@ -110,6 +111,7 @@ mod tests {
         let claim = HeldClaim {
             name: DnsSubdomain::new("10.0.0.3").unwrap(),
             resource_version: "1".into(),
+            second: None,
             pool: "10.0.0.0-24".into(),
             address: "10.0.0.3/24".parse().unwrap(),
         };

@@ -16,6 +16,7 @@
 //! | `slice_plan` | which node gets which slice of a range? |
 //! | `reclaim` | how are the claims of deleted pods deleted? |
 //! | `reclaim_rules` | when may a claim be deleted? |
+//! | `overlap_notices` | which networks get stricter pools than they ask for? |
 //! | `elsewhere` | which other namespaces have claims? |
 //!
 //! Each task is a loop: it decides from the cache, then sends the requests. Two leaders at the same time do no harm, because every write
@@ -29,6 +30,7 @@ mod ip_pool_view;
 mod network_check;
 mod networks;
 mod notices;
+mod overlap_notices;
 mod pool_windows;
 mod reclaim;
 pub mod reclaim_rules;
@@ -48,6 +50,7 @@ pub async fn run(context: &Context) {
         lead(context, &shared),
         slices::run(context, &shared),
         network_check::run(context, &shared),
+        overlap_notices::run(context, &shared),
         elsewhere::run(context),
     );
 }

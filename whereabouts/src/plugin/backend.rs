@@ -18,7 +18,7 @@ use crate::claims::tombstones;
 use crate::conf::ConfError;
 use crate::node_state::hints::{HintStore, NodeHints};
 use crate::node_state::namespace;
-use crate::node_state::record::{Record, Records, Stage};
+use crate::node_state::record::{Record, RecordError, Records, Stage};
 use crate::pool::held_claim::Claimed;
 use crate::pool::request::AllocationRequest;
 use crate::rpc::error::CallError;
@@ -104,6 +104,7 @@ impl Backend<'_> {
 
     /// Releases the addresses of an attachment.
     pub fn release(&self, release: &Release) -> Result<(), CallError> {
+        self.hints.remove_pins(&release.record).map_err(RecordError::from)?;
         // A release that the daemon interrupted is repeated here: it is idempotent.
         if let DaemonReply::Response(response) =
             self.ask_daemon(&Request::Release(Box::new(release.clone())))?

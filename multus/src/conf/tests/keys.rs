@@ -26,11 +26,7 @@ fn of_every_plugin() -> Vec<(&'static str, Value, Does)> {
     vec![
         ("cniVersion", json!({"cniVersion": "1.0.0"}), Effect(|c| c.cni_version == Version::V1_0_0)),
         ("name", json!({"name": "other"}), Effect(|c| c.name.as_str() == "other")),
-        (
-            "type",
-            json!({"type": "multus-shim"}),
-            Effect(|c| c.daemon.need == DaemonNeed::Required),
-        ),
+        ("type", json!({"type": "multus-shim"}), Effect(|c| c.daemon.need == DaemonNeed::Required)),
         ("capabilities", json!({"capabilities": {"portMappings": true}}), Nothing),
         ("ipam", json!({"ipam": {"type": "x"}}), Nothing),
         ("dns", json!({"dns": {"domain": "x"}}), Nothing),
@@ -76,7 +72,9 @@ fn of_networks() -> Vec<(&'static str, Value, Does)> {
         (
             "daemonSocketDir",
             json!({"daemonSocketDir": "/d"}),
-            Effect(|c| c.daemon.socket == Path::new("/d/multus.sock") && c.daemon.need == DaemonNeed::Required),
+            Effect(|c| {
+                c.daemon.socket == Path::new("/d/multus.sock") && c.daemon.need == DaemonNeed::Required
+            }),
         ),
         ("logFile", json!({"logFile": "/l"}), Warn),
         ("logLevel", json!({"logLevel": "verbose"}), Nothing),

@@ -291,6 +291,7 @@ impl Node {
     }
 
     async fn release(&self, release: &Release) -> Result<(), String> {
+        self.state().hints.remove_pins(&release.record);
         let deadline = Deadline::after(DEL_LIMIT);
         match self.ask_daemon(Request::Release(Box::new(release.clone())), deadline).await {
             Ok(DaemonReply::Response(Response::Done)) => return Ok(()),
@@ -304,6 +305,7 @@ impl Node {
     }
 
     async fn release_tombstone(&self, file: &str, tombstone: &Record) {
+        self.state().hints.remove_pins(tombstone);
         let deadline = Deadline::after(DRAIN_LIMIT);
         let claims = Claims { api: &self.api, namespace: &self.namespace, deadline };
         if claims.release(tombstone).await.is_ok() {
