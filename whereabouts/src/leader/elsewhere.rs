@@ -12,7 +12,6 @@ use node::client::{ApiError, Freshness, ListQuery};
 use node::deadline::Deadline;
 use node::names::DnsLabel;
 
-use super::cluster_cache::SharedCache;
 use super::context::Context;
 use crate::crd::reservation::RESERVATIONS;
 use crate::metrics::Metrics;
@@ -51,8 +50,8 @@ async fn found(context: &Context, known: &BTreeSet<DnsLabel>) -> BTreeSet<DnsLab
     }
 }
 
-/// Looks for other namespaces with claims, and leads each one that it found from then on. Never returns.
-pub(super) async fn run(context: &Context) {
+/// Looks for other namespaces with claims, and does `lead` for each one that it found from then on. Never returns.
+pub(super) async fn run<F: Future<Output = ()>>(context: &Context, lead: impl Fn(Context) -> F) {
     let (mut known, mut led) = (BTreeSet::new(), FuturesUnordered::new());
     let mut period = tokio::time::interval(PERIOD);
     loop {
@@ -66,10 +65,6 @@ pub(super) async fn run(context: &Context) {
             Some(()) = led.next() => {}
         }
     }
-}
-
-async fn lead(context: Context) {
-    super::lead(&context, &SharedCache::default()).await;
 }
 
 impl Context {
@@ -104,7 +99,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = run(&context) => {}
+            () = run(&context, crate::leader::lead_elsewhere) => {}
             gone = tokio::time::timeout(Duration::from_secs(300), gone) => gone.unwrap(),
         }
     }

@@ -51,8 +51,12 @@ pub async fn run(context: &Context) {
         slices::run(context, &shared),
         network_check::run(context, &shared),
         overlap_notices::run(context, &shared),
-        elsewhere::run(context),
+        elsewhere::run(context, lead_elsewhere),
     );
+}
+
+async fn lead_elsewhere(context: Context) {
+    lead(&context, &SharedCache::default()).await;
 }
 
 /// The tasks for one namespace of claims.
