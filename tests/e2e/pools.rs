@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::cluster::{Cluster, wait, wait_for};
 
 use crate::daemon::daemons;
-use crate::objects::{addresses, claims, ip_pool, nothing_is_left, pod, ranged, reservation, set, with_ipam};
+use crate::objects::{addresses, claims, nothing_is_left, pod, ranged, reservation, set, with_ipam};
 
 pub const TESTS: &[crate::Test] = &[
     ("the_ippool_shows_every_claim_with_its_pod", view),
@@ -172,13 +172,6 @@ fn apart(name: &str, range: &str) -> Value {
     with_ipam(name, &json!({"range": range, "enable_overlapping_ranges": false}))
 }
 
-/// A pool that has been used with `enable_overlapping_ranges: false` for years, so that no node still needs the shared claim name.
-fn long_separate(range: &str) -> Value {
-    let mut pool = ip_pool(range, json!({}));
-    pool["metadata"]["annotations"] = json!({"whereabouts.multus-rs/separate-since": "2020-01-01T00:00:00Z"});
-    pool
-}
-
 /// Two networks of one range with different settings, which are then exchanged while the pods run.
 fn both_ways(cluster: &Cluster) {
     daemons(cluster);
@@ -188,20 +181,29 @@ fn both_ways(cluster: &Cluster) {
         let network = |at: usize| if at % 4 < 2 { "shared" } else { "apart" };
         half.map(|at| pod(names[at], ["node1", "node2"][at % 2], network(at))).collect()
     };
-    cluster.apply(&[long_separate(range), ranged("shared", range), apart("apart", range)]);
+    cluster.apply(&[ranged("shared", range), apart("apart", range)]);
+    // The first request decides: the claims are named by pool, and those of the network "shared" by address too.
+    cluster.apply(&[pod("first", "node1", "apart")]);
+    cluster.wait_ready(&["first"]);
     cluster.apply(&pods(0..4));
     cluster.wait_ready(&names[..4]);
     let held = claims(cluster);
     assert!(held.iter().any(|name| name.starts_with("192.168.78.0-28-")), "{held:?}");
     assert!(held.iter().any(|name| !name.starts_with("192.168.78.0-28-")), "{held:?}");
     cluster.apply(&[apart("shared", range), ranged("apart", range)]);
+    // The IPPool comes back with the naming of the claims that are there.
+    cluster.kubectl(&["delete", "ippool", "192.168.78.0-28", "-n", "kube-system"]);
     cluster.apply(&pods(4..8));
     cluster.wait_ready(&names);
+    let names: Vec<&str> = names.into_iter().chain(["first"]).collect();
     let assigned: Vec<String> = names.iter().flat_map(|name| addresses(cluster, name)).collect();
     let distinct: BTreeSet<&String> = assigned.iter().collect();
-    assert_eq!((assigned.len(), distinct.len()), (8, 8), "{assigned:?}");
-    assert_eq!(claims(cluster).len(), 8, "one claim for each pod");
-    wait_for("entries", &8, || entries(cluster, "192.168.78.0-28").len());
+    assert_eq!((assigned.len(), distinct.len()), (9, 9), "{assigned:?}");
+    let by_pool = claims(cluster).iter().filter(|name| name.starts_with("192.168.78.0-28-")).count();
+    assert_eq!(by_pool, 9, "one claim by pool for each pod");
+    wait_for("entries", &9, || entries(cluster, "192.168.78.0-28").len());
+    let object = cluster.get(&["ippool", "192.168.78.0-28", "-n", "kube-system"]);
+    assert_eq!(object["metadata"]["annotations"]["whereabouts.multus-rs/claim-names"], "pool");
     cluster.delete_pods(&names);
     nothing_is_left(cluster);
 }
@@ -209,8 +211,6 @@ fn both_ways(cluster: &Cluster) {
 fn overlapping(cluster: &Cluster) {
     daemons(cluster);
     cluster.apply(&[
-        long_separate("192.168.75.0/24"),
-        long_separate("192.168.75.0/28"),
         ranged("wide", "192.168.74.0/24"),
         ranged("narrow", "192.168.74.0/28"),
         apart("wide-apart", "192.168.75.0/24"),

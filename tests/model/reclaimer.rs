@@ -33,7 +33,14 @@ fn object(address: &IpAddr, claim: &Claim) -> Arc<CachedReservation> {
     };
     let range = IpNet::new(*address, 24).unwrap().trunc();
     let pod_uid = claim.pod_uid.to_string();
-    let holding = ReservationOwner { pool: "10.0.0.0-24", range, pod_uid: Some(&pod_uid), node: None, spec };
+    let holding = ReservationOwner {
+        pool: "10.0.0.0-24",
+        whole: "10.0.0.0-24",
+        range,
+        pod_uid: Some(&pod_uid),
+        node: None,
+        spec,
+    };
     let mut object = Reservation::new(&address.to_string(), holding);
     object.metadata.uid = Some(claim.created_for.to_string());
     object.metadata.resource_version = Some(claim.container.to_string());

@@ -38,16 +38,19 @@ fn enter_node(server: &Loopback) {
     node::files::write_atomic(&Path::new(FOLDER).join("whereabouts.conf"), flat.as_bytes(), 0o600).unwrap();
 }
 
-fn run(verb: &str) -> Output {
+fn run(verb: &str, container: &str) -> Output {
     let ipam = json!({"type": "whereabouts", "range": "10.66.0.0/24"});
     let conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "macvlan", "ipam": ipam});
     let mut child = Command::new(env!("CARGO_BIN_EXE_whereabouts"))
         .env("CNI_COMMAND", verb)
-        .env("CNI_CONTAINERID", "c1")
+        .env("CNI_CONTAINERID", container)
         .env("CNI_IFNAME", "net1")
         .env("CNI_NETNS", "/run/netns/none")
         .env("CNI_PATH", "/bin")
-        .env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod0;K8S_POD_UID=u-1")
+        .env(
+            "CNI_ARGS",
+            format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={container};K8S_POD_UID=u-1"),
+        )
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -55,6 +58,12 @@ fn run(verb: &str) -> Output {
         .unwrap();
     child.stdin.take().unwrap().write_all(conf.to_string().as_bytes()).unwrap();
     child.wait_with_output().unwrap()
+}
+
+/// The pool's object, whose naming is fixed.
+fn pool() -> Value {
+    let annotations = json!({"whereabouts.multus-rs/claim-names": "address"});
+    json!({"metadata": {"name": "10.66.0.0-24", "uid": "p", "resourceVersion": "3", "annotations": annotations}})
 }
 
 fn files(folder: &str) -> usize {
@@ -77,6 +86,7 @@ fn an_add_that_claims_after_the_del_releases_the_address_and_fails() {
                 made["metadata"]["resourceVersion"] = "7".into();
                 (201, made)
             }
+            Some("GET") if asked.line.ends_with("/ippools/10.66.0.0-24") => (200, pool()),
             Some("GET") if asked.line.ends_with("reservations") => {
                 (200, json!({"metadata": {}, "items": []}))
             }
@@ -92,9 +102,9 @@ fn an_add_that_claims_after_the_del_releases_the_address_and_fails() {
     };
 
     // A thread shares the mount namespace of the one that starts it.
-    let add = std::thread::spawn(|| run("ADD"));
+    let add = std::thread::spawn(|| run("ADD", "c1"));
     next(&format!("POST {CLAIM}"));
-    let deleted = run("DEL");
+    let deleted = run("DEL", "c1");
     assert!(deleted.status.success(), "{deleted:?}");
     answers.send(()).unwrap();
     let added = add.join().unwrap();
@@ -115,22 +125,22 @@ fn an_add_without_a_daemon_sends_one_request_once_its_pool_is_known() {
                 made["metadata"]["resourceVersion"] = "7".into();
                 (201, made)
             }
+            Some("GET") if asked.line.ends_with("/ippools/10.66.0.0-24") => (200, pool()),
             Some("DELETE") => (200, json!({})),
             _ => (404, json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "none"})),
         }
     });
     enter_node(&server);
-    for verb in ["ADD", "DEL"] {
-        let output = run(verb);
-        assert!(output.status.success(), "{output:?}");
-    }
-    // The first ADD asks whether Whereabouts left the pool.
+    let output = run("ADD", "c0");
+    assert!(output.status.success(), "{output:?}");
+    // The first ADD asks how the pool's claims are named, and again after its own.
     let first: Vec<_> = requests.try_iter().collect();
     assert_eq!(first.len(), 3, "{first:?}");
+    // While the node holds that address:
     for verb in ["ADD", "DEL"] {
-        let output = run(verb);
+        let output = run(verb, "c1");
         assert!(output.status.success(), "{output:?}");
     }
     let lines: Vec<String> = requests.try_iter().map(|(_, line)| line).collect();
-    assert_eq!(lines, [format!("POST {CLAIM}"), format!("DELETE {CLAIM}/10.66.0.1")]);
+    assert_eq!(lines, [format!("POST {CLAIM}"), format!("DELETE {CLAIM}/10.66.0.2")]);
 }

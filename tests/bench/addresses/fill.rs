@@ -94,7 +94,14 @@ fn claim(net: IpNet, number: u32) -> Reservation {
     let uid = format!("00000000-0000-4000-9000-{number:012x}");
     Reservation::new(
         name.as_str(),
-        ReservationOwner { pool: pool.as_str(), range: net, pod_uid: Some(&uid), node: Some("filled"), spec },
+        ReservationOwner {
+            pool: pool.as_str(),
+            whole: pool.as_str(),
+            range: net,
+            pod_uid: Some(&uid),
+            node: Some("filled"),
+            spec,
+        },
     )
 }
 

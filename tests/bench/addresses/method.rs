@@ -17,7 +17,7 @@ use whereabouts::claims::allocate::PriorAttempt;
 use whereabouts::claims::release;
 use whereabouts::claims::store::Claims;
 use whereabouts::crd::rights::LEASE;
-use whereabouts::node_state::hints::HintStore;
+use whereabouts::node_state::hints::{HintStore, NodeHints};
 use whereabouts::node_state::record::{Record, STATE, Stage};
 use whereabouts::pool::held_claim::Claimed;
 use whereabouts::rpc::wire::{Release, Request, Response, socket};
@@ -89,8 +89,8 @@ impl Worker {
             Worker::Socket(node) => {
                 let order = Box::new(attachment.order(node));
                 match ask(&Request::Claim(order))? {
-                    Response::Claimed(claimed) => {
-                        let record = record(attachment, claimed);
+                    Response::Claimed(allocated) => {
+                        let record = record(attachment, allocated.claims);
                         Ok(held(record.claims.first().map(|claim| claim.address.addr()), Some(record)))
                     }
                     other => Err(format!("{other:?}")),
@@ -166,13 +166,9 @@ impl Inside {
         let api = runtime.block_on(ApiClient::connect(credentials, Timeouts::default()));
         let api = api.expect("the node's credentials");
         runtime.block_on(connected(&api));
-        Inside {
-            node: node.to_owned(),
-            api,
-            runtime,
-            namespace: DnsLabel::new(NAMESPACE).expect("a namespace"),
-            hints: HintStore::open(Path::new(STATE)),
-        }
+        let namespace = DnsLabel::new(NAMESPACE).expect("a namespace");
+        let hints = NodeHints::open(Path::new(STATE)).of(&namespace);
+        Inside { node: node.to_owned(), api, runtime, namespace, hints }
     }
 
     fn claims(&self) -> Claims<'_> {
@@ -188,7 +184,7 @@ impl Inside {
 
     fn release(&self, record: &Record) -> Result<(), String> {
         let claims = self.claims();
-        let released = self.runtime.block_on(release::release(&claims, record, &[], &self.hints));
+        let released = self.runtime.block_on(release::release(&claims, record, &[]));
         released.map_err(|error| error.to_string())
     }
 

@@ -1,15 +1,17 @@
 //! Rules of the design that a run breaks on purpose. The simulation proves something only if it detects every broken rule. The server of
 //! the run breaks them, or the simulation does in the values that it passes to the code. The code under test does not change.
 //!
-//! One rule is missing: the leader reads a pod before it releases the pod's claim. With two observations a grace period apart, a stale read
-//! does harm too rarely for this simulation. The model, which visits every state, detects it (`tests/model`).
+//! Some rules are missing. The leader reads a pod before it releases the pod's claim. With two observations a grace period apart, a stale read
+//! does harm too rarely for this simulation. The model, which visits every state, detects it (`tests/model`). The same holds for the rules of
+//! how claims are named, except for the list of the claims.
 
 use fake_api::request::{Operation, Request};
 use fake_api::response::Response;
 use fake_api::store::Endpoint;
 use fake_api::{Key, Preconditions, Store};
 use serde_json::{Value, json};
-use whereabouts::crd::ip_pool::{ADOPTED, SEPARATE_SINCE};
+use whereabouts::crd::ip_pool::CLAIM_NAMES;
+use whereabouts::crd::reservation::LABEL_WHOLE;
 
 /// The rule that a run breaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,10 +27,8 @@ pub enum BrokenRule {
     UnadoptedPools,
     /// The leader releases a claim as soon as its pod is missing.
     NoGrace,
-    /// A read of an existing claim does not find it if a claim with the alternate name exists too.
-    UnreadAlternateNames,
-    /// The pool's [`SEPARATE_SINCE`] is always old, so no node waits until all nodes know that the pool is in separate use.
-    NoSettling,
+    /// The list of a pool's claims is empty when the naming of its claims is fixed, so that a deleted IPPool comes back with another naming.
+    UnlistedClaims,
 }
 
 /// All rules that a run can break.
@@ -37,8 +37,7 @@ pub const ALL: &[BrokenRule] = &[
     BrokenRule::OverwritingCreates,
     BrokenRule::UnadoptedPools,
     BrokenRule::NoGrace,
-    BrokenRule::UnreadAlternateNames,
-    BrokenRule::NoSettling,
+    BrokenRule::UnlistedClaims,
 ];
 
 impl BrokenRule {
@@ -76,11 +75,11 @@ impl BrokenRule {
                     *operation = Operation::Replace { key, endpoint: Endpoint::Object, object };
                 }
             }
-            (BrokenRule::UnreadAlternateNames, Operation::Get { key, .. })
-                if has_alternate_name(store, key) =>
+            (BrokenRule::UnlistedClaims, Operation::List(list))
+                if format!("{:?}", list.selector).contains(LABEL_WHOLE) =>
             {
-                // A name that does not exist: the server responds 404.
-                key.name.push_str("-unread");
+                // A namespace that has no claims.
+                list.from.namespace = Some("nowhere".to_owned());
             }
             _ => {}
         }
@@ -88,15 +87,13 @@ impl BrokenRule {
 
     /// Changes the annotations of a pool that was read.
     fn change_pool(self, response: &mut Response) {
+        if self != BrokenRule::UnadoptedPools {
+            return;
+        }
         let mut pool: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-        let is_separate = pool["metadata"]["annotations"][SEPARATE_SINCE].is_string();
-        let annotations = &mut pool["metadata"]["annotations"];
-        match self {
-            BrokenRule::UnadoptedPools => annotations[ADOPTED] = json!("true"),
-            BrokenRule::NoSettling if is_separate => {
-                annotations[SEPARATE_SINCE] = json!("2020-01-01T00:00:00Z");
-            }
-            _ => return,
+        let naming = &mut pool["metadata"]["annotations"][CLAIM_NAMES];
+        if naming.is_null() {
+            *naming = json!("pool");
         }
         response.body = pool.to_string().into();
     }
@@ -104,14 +101,4 @@ impl BrokenRule {
 
 fn is_claim(key: &Key) -> bool {
     key.kind.starts_with("overlapping")
-}
-
-/// Whether the claim exists under both of its names: the address, and the pool followed by the address. For IPv4 only.
-fn has_alternate_name(store: &Store, key: &Key) -> bool {
-    if !is_claim(key) || store.get(key).is_err() {
-        return false;
-    }
-    let address = |name: &str| name.rsplit('-').next().unwrap_or_default().to_owned();
-    let all = store.list_at(&key.kind, Some(&key.namespace), store.revision());
-    all.iter().any(|(other, _)| other.name != key.name && address(&other.name) == address(&key.name))
 }

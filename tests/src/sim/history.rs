@@ -36,6 +36,16 @@ pub struct ClaimOwner {
     pub podref: String,
     pub pod_uid: Option<String>,
     pub container: String,
+    pub kind: OwnerKind,
+}
+
+/// Who a claim belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum OwnerKind {
+    Pod,
+    /// Its caller named no pod UID.
+    Container,
 }
 
 /// An event of a run. A container is named by its ID.
@@ -365,7 +375,9 @@ impl Checker {
             let is_owner = |pod: &&PodId| {
                 pod.podref == owner.podref && owner.pod_uid.as_ref().is_none_or(|uid| *uid == pod.uid)
             };
-            if !self.pods.iter().any(|pod| is_owner(&pod)) {
+            // The leader reclaims such a claim only if it saw the pod, which a new leader did not.
+            let may_stay = owner.kind == OwnerKind::Container;
+            if !may_stay && !self.pods.iter().any(|pod| is_owner(&pod)) {
                 return Err(Violation::Leaked { claim: claim.clone(), podref: owner.podref.clone() });
             }
             let is_unused = self.users.get(claim) != Some(&owner.container);

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::broken_rule::BrokenRule;
 use super::faults::{FaultPlan, Handling, Outcome, Reply, Verb};
-use super::history::{ClaimOwner, Event, History};
+use super::history::{ClaimOwner, Event, History, OwnerKind};
 
 /// The API server of a run. Clones share it.
 #[derive(Clone)]
@@ -335,7 +335,9 @@ fn record_commit(history: &History, commit: &Commit) {
 fn owner(claim: &Object) -> ClaimOwner {
     let annotation = |name: &str| claim["metadata"]["annotations"][name].as_str().map(str::to_owned);
     let spec = |name: &str| claim["spec"][name].as_str().map(str::to_owned);
+    let is_container = annotation("whereabouts.multus-rs/owner").as_deref() == Some("container");
     ClaimOwner {
+        kind: if is_container { OwnerKind::Container } else { OwnerKind::Pod },
         podref: spec("podref").unwrap_or_default(),
         pod_uid: annotation("whereabouts.multus-rs/pod-uid"),
         container: annotation("whereabouts.multus-rs/container-id")

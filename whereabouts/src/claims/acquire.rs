@@ -9,8 +9,7 @@
 //!
 //! Requests for one address:
 //!
-//! - One, the create, when the first candidate is free and the pool has no alternate names.
-//! - One GET more in a pool whose claims can have two names ([`super::alternate`]).
+//! - One create for each name of the first candidate, when it is free: one name, or two in some pools ([`crate::pool::claim_names`]).
 //! - One create more for each conflict. A list of the pool's claims follows only when the cursor asks for it
 //!   ([`CandidateCursor::wants_list`]) or when the pool seems full.
 //!
@@ -21,14 +20,15 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use node::client::{ApiError, Freshness, ListQuery, retry};
+use node::names::DnsSubdomain;
 
-use super::alternate::AlternateCheck;
 use super::error::ClaimError;
 use super::store::{ClaimSink, Claims, POLICY};
 use crate::crd::reservation::{LABEL_POOL, Reservation, label};
 use crate::pool::candidates::{CandidateCursor, Listing};
 use crate::pool::choose::{CONFLICTS_BEFORE_LIST, NoCandidate};
-use crate::pool::held_claim::{Claimed, Origin};
+use crate::pool::claim_names::AddressNames;
+use crate::pool::held_claim::{Claimed, HeldClaim, Origin, SecondClaim};
 use crate::pool::holders::holders;
 use crate::pool::range_pool::Pool;
 use crate::pool::request::Claimant;
@@ -50,7 +50,7 @@ struct Acquisition<'c, 'a, C> {
     /// The podref of each address's holder, as far as this call has read it.
     holders: BTreeMap<IpAddr, String>,
     listed: Scope,
-    alternate: AlternateOrder,
+    second: SecondName,
 }
 
 /// Which claims this call has listed.
@@ -63,13 +63,14 @@ enum Scope {
     All,
 }
 
-/// When the alternate name of a candidate is checked. Only the check after the create protects the address.
+/// When the second name of a candidate is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum AlternateOrder {
-    AfterCreate,
-    /// Before the create as well, once one candidate was held by its alternate name. Otherwise this call would create and delete claims
-    /// again and again, and after each deletion the daemons that watch the pool would take the address for free.
-    BeforeAndAfterCreate,
+enum SecondName {
+    /// With its create, after the first name was created.
+    Create,
+    /// Before the first name is created as well, once one candidate had only its second name taken. Otherwise this call would create and
+    /// delete claims again and again, and after each deletion the daemons that watch the pool would take the address for free.
+    ReadBefore,
 }
 
 /// Whether an existing claim may be the caller's own.
@@ -84,8 +85,8 @@ enum Attempt {
     Held(Claimed),
     /// Another pod holds the address; its podref if it was read.
     Conflict(Option<String>),
-    /// The pod with this podref holds the address by the alternate name.
-    AlternateConflict(String),
+    /// As [`Attempt::Conflict`], but only the second name is taken.
+    SecondConflict(Option<String>),
 }
 
 impl Claims<'_> {
@@ -107,7 +108,7 @@ impl Claims<'_> {
             conflicts: own.clone(),
             holders: BTreeMap::new(),
             listed: Scope::Nothing,
-            alternate: AlternateOrder::AfterCreate,
+            second: SecondName::Create,
         };
         acquisition.run(requested).await
     }
@@ -161,9 +162,9 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
                 return Ok(Some(claimed));
             }
             Attempt::Conflict(holder) => holder,
-            Attempt::AlternateConflict(holder) => {
-                self.alternate = AlternateOrder::BeforeAndAfterCreate;
-                Some(holder)
+            Attempt::SecondConflict(holder) => {
+                self.second = SecondName::ReadBefore;
+                holder
             }
         };
         self.cursor.conflicted(candidate);
@@ -173,26 +174,50 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
     }
 
     async fn attempt(&self, ip: IpAddr, existing: Existing) -> Result<Attempt, ClaimError> {
-        if self.alternate == AlternateOrder::BeforeAndAfterCreate
-            && let Some(holder) = self.claims.alternate_holder(self.pool, self.claimant, ip).await?
+        let AddressNames { first, second } = self.pool.names().of(ip)?;
+        let Some(second) = second else { return self.create(ip, &first, existing).await };
+        if self.second == SecondName::ReadBefore
+            && let Some(present) = self.claims.get(&second).await?
+            && !self.claimant.may_take(&present)
         {
-            return Ok(Attempt::AlternateConflict(holder));
+            return Ok(Attempt::SecondConflict(Some(present.spec.podref)));
         }
-        let claimed = match self.create(ip, existing).await? {
+        let claimed = match self.create(ip, &first, existing).await? {
             Attempt::Held(claimed) => claimed,
-            conflict @ (Attempt::Conflict(_) | Attempt::AlternateConflict(_)) => return Ok(conflict),
+            conflict @ (Attempt::Conflict(_) | Attempt::SecondConflict(_)) => return Ok(conflict),
         };
-        match self.claims.check_alternate(self.pool, self.claimant, ip, claimed).await? {
-            AlternateCheck::Held(claimed) => Ok(Attempt::Held(claimed)),
-            AlternateCheck::HeldByOther(holder) => Ok(Attempt::AlternateConflict(holder)),
+        match self.create(ip, &second, existing).await {
+            Ok(Attempt::Held(other)) => Ok(Attempt::Held(both(claimed, other))),
+            Ok(Attempt::Conflict(holder) | Attempt::SecondConflict(holder)) => {
+                self.give_up_new(&claimed).await?;
+                Ok(Attempt::SecondConflict(holder))
+            }
+            Err(error) => {
+                // The request fails with the first error; what is left here, DEL finds by the container's label.
+                let _ = self.give_up_new(&claimed).await;
+                Err(error)
+            }
         }
     }
 
-    /// Creates the claim under the name that the pool's naming scheme prescribes, or takes over the caller's own.
-    async fn create(&self, ip: IpAddr, existing: Existing) -> Result<Attempt, ClaimError> {
+    /// Deletes the claim of a first name that this call created. One that the interface held before stays, since it may be the node's pin.
+    async fn give_up_new(&self, claimed: &Claimed) -> Result<(), ClaimError> {
+        match claimed.origin {
+            Origin::New => Ok(self.claims.give_up(self.claimant, &claimed.claim).await?),
+            Origin::TakenOver => Ok(()),
+        }
+    }
+
+    /// Creates the claim of this name, or takes over the caller's own.
+    async fn create(
+        &self,
+        ip: IpAddr,
+        name: &DnsSubdomain,
+        existing: Existing,
+    ) -> Result<Attempt, ClaimError> {
         let Acquisition { claims, pool, claimant, .. } = self;
-        let name = pool.names().primary(ip)?;
-        let reservation = Reservation::new(name.as_str(), pool.reservation_owner(claimant));
+        let new = Reservation::new(name.as_str(), pool.reservation_owner(claimant));
+        let reservation = if claimant.pod_uid.is_some() { new } else { new.owned_by_container() };
         let collection = claims.collection();
         let mut origin = Origin::New;
         loop {
@@ -203,7 +228,7 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
             };
             match retry(claims.deadline, POLICY, create).await {
                 Ok(claim) => {
-                    let claim = pool.held_claim(ip, &name, &claim);
+                    let claim = pool.held_claim(ip, name, &claim);
                     return Ok(Attempt::Held(Claimed { claim, origin: Origin::New }));
                 }
                 Err(ApiError::AlreadyExists { .. }) => {}
@@ -216,14 +241,14 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
                 return Ok(Attempt::Conflict(None));
             }
             // The claim was deleted between the create and this GET: create again.
-            let Some(present) = claims.get(&name).await? else { continue };
-            if !present.belongs_to(&claimant.podref, &claimant.if_name) {
+            let Some(present) = claims.get(name).await? else { continue };
+            if !claimant.may_take(&present) {
                 return Ok(Attempt::Conflict(Some(present.spec.podref)));
             }
             // Either this call made the claim and lost the response, or an earlier call for the interface held it.
             let made_by_this_call = present.container() == claimant.container_id && sent > 1;
             let origin_of_present = if made_by_this_call { origin } else { Origin::TakenOver };
-            if let Some(claim) = claims.take_over(pool, claimant, ip, &name, present).await? {
+            if let Some(claim) = claims.take_over(pool, claimant, ip, name, present).await? {
                 return Ok(Attempt::Held(Claimed { claim, origin: origin_of_present }));
             }
             // The claim changed since the GET: begin again.
@@ -263,6 +288,14 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
         };
         ClaimError::NoCandidate { reason, holders }
     }
+}
+
+/// An address with the claims of both of its names. It counts as held before if one of them was.
+fn both(first: Claimed, second: Claimed) -> Claimed {
+    let origin = if first.origin == Origin::New { second.origin } else { first.origin };
+    let HeldClaim { name, resource_version, .. } = second.claim;
+    let second = Some(SecondClaim { name, resource_version });
+    Claimed { claim: HeldClaim { second, ..first.claim }, origin }
 }
 
 /// The claims of one pool in a list.

@@ -1,26 +1,21 @@
 //! Pools that Whereabouts filled: before the first address is allocated from such a pool, each of its allocations gets a claim, so that no
-//! address is allocated twice. Also removes Whereabouts' allocations of a deleted attachment.
+//! address is allocated twice.
 
 use std::net::IpAddr;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use ipnet::IpNet;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use node::client::{ApiError, OnUnknown, Patch, RetryPolicy, retry};
+use node::client::{ApiError, OnUnknown, RetryPolicy, retry};
 use node::names::DnsSubdomain;
-use serde_json::json;
 
 use super::store::Claims;
-use crate::conf::OverlappingRanges;
 use crate::crd::allocation_state::{AllocationState, allocation_state};
 use crate::crd::cached::CachedAllocation;
-use crate::crd::ip_pool::{
-    self, ADOPTED, POOLS, PoolMetadata, SEPARATE_SINCE, SeparateUse, is_adopted, separate_use,
-};
+use crate::crd::ip_pool::{self, ClaimNaming};
 use crate::crd::reservation::{RESERVATIONS, Reservation, ReservationOwner, ReservationSpec};
-use crate::pool::claim_names::{ClaimNames, NamingScheme, may_belong_to};
+use crate::pool::claim_names::{ClaimNames, may_belong_to};
 use crate::pool::naming;
-use crate::pool::range_pool::Pool;
+use crate::pool::range_pool::NamedPool;
 
 /// Requests in flight while one pool is adopted. The API server serves this many without queueing.
 const AT_ONCE: usize = 16;
@@ -28,85 +23,21 @@ const AT_ONCE: usize = 16;
 /// Creates are by name and all writes are idempotent, so each may be sent again after an unknown outcome.
 const POLICY: RetryPolicy = RetryPolicy::new(OnUnknown::Repeat);
 
-/// Makes claims of the pool's allocations, unless its object says that this was done. Returns the pool's [`SeparateUse`].
-///
-/// A pool without an object has no allocations. If the request is for a separate pool, the object is created, because it records since when
-/// the pool is used separately.
-pub(crate) async fn adopt(claims: &Claims<'_>, pool: &Pool) -> Result<SeparateUse, ApiError> {
-    let found = match pool.overlapping {
-        OverlappingRanges::Protected => metadata(claims, &pool.name).await?,
-        OverlappingRanges::Separate => Some(ensure_separate_since(claims, &pool.name, pool.range.net).await?),
-    };
-    match found {
-        None => return Ok(SeparateUse::Never),
-        Some(metadata) if is_adopted(&metadata) => return Ok(separate_use(&metadata)),
-        Some(metadata) => {
-            let pool = pool.clone().with_separate_use(separate_use(&metadata), node::clock::now());
-            adopt_allocations(claims, &pool).await?;
-        }
-    }
-    let path = POOLS.in_namespace(claims.namespace).object(&pool.name);
-    let patch = Patch::Merge(json!({ "metadata": { "annotations": { ADOPTED: "true" } } }));
-    let patched =
-        retry(claims.deadline, POLICY, || claims.api.patch::<PoolMetadata>(&path, &patch, claims.deadline));
-    // The value after the patch: this adoption, or another call meanwhile, may have named claims after the pool.
-    Ok(separate_use(&patched.await?.metadata))
+/// The result of an adoption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Adopted {
+    /// Each allocation has the claims that the pool's naming prescribes, or another pod has its address.
+    Done,
+    /// As [`Adopted::Done`], but the shared names of some addresses belong to another pool. These have a claim named by pool only.
+    SharedNamesTaken,
 }
 
-async fn metadata(claims: &Claims<'_>, pool: &DnsSubdomain) -> Result<Option<ObjectMeta>, ApiError> {
-    let path = POOLS.in_namespace(claims.namespace).object(pool);
-    match retry(claims.deadline, POLICY, || claims.api.get_metadata(&path, claims.deadline)).await {
-        Ok(metadata) => Ok(Some(metadata)),
-        Err(ApiError::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes sure that the pool's object records since when the pool is used separately, with the present time if it has none. Returns the
-/// object's metadata. All concurrent callers return the same time.
-pub(crate) async fn ensure_separate_since(
+/// Makes claims of the allocations that Whereabouts wrote into the pool's object, by the naming in `pool`.
+pub(super) async fn adopt_allocations(
     claims: &Claims<'_>,
-    pool: &DnsSubdomain,
-    range: IpNet,
-) -> Result<ObjectMeta, ApiError> {
-    let collection = POOLS.in_namespace(claims.namespace);
-    let path = collection.object(pool);
-    loop {
-        let since = ip_pool::rfc3339_seconds(node::clock::now());
-        let found = metadata(claims, pool).await?;
-        let existed = found.is_some();
-        let written: Result<PoolMetadata, ApiError> = match found {
-            Some(metadata) if matches!(separate_use(&metadata), SeparateUse::Since(_)) => {
-                return Ok(metadata);
-            }
-            Some(metadata) => {
-                // With the resourceVersion: a time that another caller has written meanwhile stays.
-                let patch = Patch::Merge(json!({ "metadata": {
-                    "resourceVersion": metadata.resource_version,
-                    "annotations": { SEPARATE_SINCE: since },
-                } }));
-                retry(claims.deadline, POLICY, || claims.api.patch(&path, &patch, claims.deadline)).await
-            }
-            None => {
-                let new = ip_pool::Pool::new(pool.as_str(), range, [(SEPARATE_SINCE, since.as_str())]);
-                retry(claims.deadline, POLICY, || claims.api.create(&collection, &new, claims.deadline)).await
-            }
-        };
-        match written {
-            Ok(written) => return Ok(written.metadata),
-            // Another caller wrote first, or the object was deleted since it was read: read again.
-            Err(ApiError::Conflict { .. } | ApiError::AlreadyExists { .. }) => {}
-            Err(ApiError::NotFound { .. }) if existed => {}
-            // A create that returns 404 means that the IPPool definition is not installed.
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-async fn adopt_allocations(claims: &Claims<'_>, pool: &Pool) -> Result<(), ApiError> {
-    let path = POOLS.in_namespace(claims.namespace).object(&pool.name);
-    let object: ip_pool::Pool =
-        retry(claims.deadline, POLICY, || claims.api.get(&path, claims.deadline)).await?;
+    pool: NamedPool<'_>,
+    object: &ip_pool::Pool,
+) -> Result<Adopted, ApiError> {
     // Allocations that our leader wrote show claims that exist or existed; only Whereabouts' own need claims.
     let needs_claim = |(_, _, allocation): &(String, _, &ip_pool::Allocation)| {
         let cached = CachedAllocation::from((*allocation).clone());
@@ -118,10 +49,11 @@ async fn adopt_allocations(claims: &Claims<'_>, pool: &Pool) -> Result<(), ApiEr
     };
     let owners: Vec<_> = object.entries().into_iter().filter(needs_claim).map(owner).collect();
     let claimed = stream::iter(owners).map(|(ip, spec)| async move {
-        let allocation = AllocationToAdopt { names: pool.names(), range: pool.range.net, ip, spec };
-        ensure_claim(claims, &allocation).await
+        ensure_claim(claims, &AllocationToAdopt { names: pool.names, range: pool.range, ip, spec }).await
     });
-    claimed.buffer_unordered(AT_ONCE).try_collect::<()>().await
+    let results: Vec<Adopted> = claimed.buffer_unordered(AT_ONCE).try_collect().await?;
+    let is_taken = results.contains(&Adopted::SharedNamesTaken);
+    Ok(if is_taken { Adopted::SharedNamesTaken } else { Adopted::Done })
 }
 
 /// An allocation that needs a claim.
@@ -139,12 +71,20 @@ pub(crate) struct AllocationToAdopt<'a> {
 
 impl AllocationToAdopt<'_> {
     fn owner(&self) -> ReservationOwner<'_> {
-        let pool = self.names.pool.as_str();
-        ReservationOwner { pool, range: self.range, pod_uid: None, node: None, spec: self.spec.clone() }
+        let (pool, whole) = (self.names.pool.as_str(), self.names.whole.as_str());
+        ReservationOwner {
+            pool,
+            whole,
+            range: self.range,
+            pod_uid: None,
+            node: None,
+            spec: self.spec.clone(),
+        }
     }
 }
 
 /// The claim that exists under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ExistingClaim {
     /// The allocation's pod holds it.
     SamePod,
@@ -161,43 +101,53 @@ enum Created {
     NameTaken,
 }
 
-/// Makes the claim of an allocation, or completes the one that Whereabouts made, which names neither its pool nor its container. A claim
-/// of the pod under either of the address's two names is enough.
+/// Makes the claims of an allocation, by the naming in its `names`, or completes the one that Whereabouts made, which names neither its pool
+/// nor its container.
 pub(crate) async fn ensure_claim(
     claims: &Claims<'_>,
     allocation: &AllocationToAdopt<'_>,
-) -> Result<(), ApiError> {
-    let ClaimNames { pool, scheme, .. } = allocation.names;
-    let names = (allocation.names.primary(allocation.ip), allocation.names.alternate(allocation.ip));
+) -> Result<Adopted, ApiError> {
+    let ClaimNames { naming, .. } = allocation.names;
+    let name = |scope| naming::claim(allocation.ip, scope);
     // An address whose claim cannot be named cannot be allocated either.
-    let (Ok(name), Ok(alternate)) = names else { return Ok(()) };
-    if let Some(alternate) = alternate
-        && let ExistingClaim::SamePod | ExistingClaim::OtherPod =
-            complete_existing(claims, allocation, &alternate).await?
-    {
-        return Ok(());
+    let (Ok(by_address), Ok(by_pool)) =
+        (name(allocation.names.by_address()), name(allocation.names.by_pool()))
+    else {
+        return Ok(Adopted::Done);
+    };
+    let shared = match naming {
+        ClaimNaming::Address | ClaimNaming::Both => ensure(claims, allocation, &by_address).await?,
+        // The one that Whereabouts made beside its allocation is completed, so that DEL finds it.
+        ClaimNaming::Pool => complete_existing(claims, allocation, &by_address).await?,
+    };
+    match (naming, shared) {
+        // Another pod of this pool has the address: the allocation is void.
+        (ClaimNaming::Address | ClaimNaming::Both, ExistingClaim::OtherPod)
+        | (ClaimNaming::Address, ExistingClaim::SamePod) => return Ok(Adopted::Done),
+        _ => {}
     }
+    // Also in a pool that is named by address, if a claim of an overlapping pool has the shared name, and yet the pod uses the address.
+    ensure(claims, allocation, &by_pool).await?;
+    let is_shared_name_taken = naming != ClaimNaming::Pool && shared == ExistingClaim::OtherPool;
+    Ok(if is_shared_name_taken { Adopted::SharedNamesTaken } else { Adopted::Done })
+}
+
+/// Makes sure that the claim of this name exists, and returns whose it is. Never [`ExistingClaim::Absent`].
+async fn ensure(
+    claims: &Claims<'_>,
+    allocation: &AllocationToAdopt<'_>,
+    name: &DnsSubdomain,
+) -> Result<ExistingClaim, ApiError> {
     loop {
-        if let Created::Yes = create(claims, allocation, &name).await? {
-            return Ok(());
+        if let Created::Yes = create(claims, allocation, name).await? {
+            return Ok(ExistingClaim::SamePod);
         }
-        match complete_existing(claims, allocation, &name).await? {
-            ExistingClaim::SamePod | ExistingClaim::OtherPod => return Ok(()),
+        match complete_existing(claims, allocation, name).await? {
             // Deleted between the create and the GET: create again.
             ExistingClaim::Absent => {}
-            ExistingClaim::OtherPool => break,
+            existing => return Ok(existing),
         }
     }
-    // A claim of an overlapping pool has the shared name, and yet the pod uses the address. Its claim is named after this pool, and the
-    // object must say so, else nobody would check that name.
-    let Ok(by_pool) = naming::claim(allocation.ip, allocation.names.by_pool()) else { return Ok(()) };
-    if scheme == NamingScheme::Shared {
-        ensure_separate_since(claims, pool, allocation.range).await?;
-    }
-    if by_pool != name {
-        create(claims, allocation, &by_pool).await?;
-    }
-    Ok(())
 }
 
 async fn create(
@@ -243,40 +193,4 @@ async fn complete_existing(
         Ok(_) | Err(ApiError::Conflict { .. } | ApiError::NotFound { .. }) => Ok(ExistingClaim::SamePod),
         Err(error) => Err(error),
     }
-}
-
-/// Removes the allocations that Whereabouts wrote for one container from a pool.
-pub(crate) async fn remove_allocations(
-    claims: &Claims<'_>,
-    pool: &Pool,
-    container_id: &str,
-    if_name: &str,
-) -> Result<(), ApiError> {
-    let path = POOLS.in_namespace(claims.namespace).object(&pool.name);
-    let object: ip_pool::Pool =
-        match retry(claims.deadline, POLICY, || claims.api.get(&path, claims.deadline)).await {
-            Ok(object) => object,
-            Err(ApiError::NotFound { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-    // Whereabouts before 0.8 wrote no interface name.
-    let is_own = |allocation: &ip_pool::Allocation| {
-        allocation.id == container_id && (allocation.ifname == if_name || allocation.ifname.is_empty())
-    };
-    for (key, _, allocation) in object.entries().into_iter().filter(|(_, _, own)| is_own(own)) {
-        // The test fails the patch if the key belongs to another container by now.
-        let patch = Patch::Json(json!([
-            { "op": "test", "path": format!("/spec/allocations/{key}/id"), "value": allocation.id },
-            { "op": "remove", "path": format!("/spec/allocations/{key}") },
-        ]));
-        let patched = retry(claims.deadline, POLICY, || {
-            claims.api.patch::<serde_json::Value>(&path, &patch, claims.deadline)
-        });
-        match patched.await {
-            // Invalid (422): the test failed.
-            Ok(_) | Err(ApiError::Invalid { .. } | ApiError::NotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

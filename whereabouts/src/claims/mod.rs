@@ -5,11 +5,12 @@
 //! | `allocate` | how is an allocation request served, all addresses or none? |
 //! | `acquire` | how is one address claimed? |
 //! | `take_over` | how does a pod's new sandbox get the claim of the old one? |
-//! | `alternate` | what if the same address can be claimed under two names? |
+//! | `naming` | how are the claims of a pool named? |
 //! | `adopt` | how do allocations that Whereabouts wrote get claims? |
 //! | `node_slice` | which slice of a range belongs to this node? |
 //! | `restore` | who has the address of a claim that was deleted by hand, and how is it made again? |
 //! | `release` | how are addresses released, and are they still held? |
+//! | `upstream` | how is an attachment released that Whereabouts made? |
 //! | `tombstones` | how are addresses released that a DEL could not release? |
 //! | `status` | can an address be allocated now? |
 //! | `store` | which requests about claims are there? |
@@ -18,8 +19,8 @@
 pub(crate) mod acquire;
 pub(crate) mod adopt;
 pub mod allocate;
-pub(crate) mod alternate;
 pub mod error;
+pub(crate) mod naming;
 pub(crate) mod node_slice;
 pub mod release;
 pub(crate) mod restore;
@@ -27,3 +28,4 @@ pub(crate) mod status;
 pub mod store;
 pub(crate) mod take_over;
 pub(crate) mod tombstones;
+mod upstream;

@@ -4,42 +4,34 @@ use cni::crash_point;
 use node::client::ApiError;
 use node::names::DnsSubdomain;
 
-use super::adopt;
 use super::allocate;
 use super::error::AllocateError;
 use super::store::Claims;
+use super::upstream;
 use crate::addr::range::RangeSpec;
 use crate::node_state::record::{Record, Stage};
-use crate::pool::candidates::{CandidateSource, Listing};
+use crate::pool::candidates::Listing;
+use crate::pool::held_claim::HeldClaim;
 use crate::pool::range_pool::Pool;
 use crate::pool::request::{Claimant, PoolRequest};
 
 /// Deletes every claim of a record, and the allocations that Whereabouts wrote for its container in the pools `upstream`.
-pub async fn release(
-    claims: &Claims<'_>,
-    record: &Record,
-    upstream: &[PoolRequest],
-    candidates: &impl CandidateSource,
-) -> Result<(), ApiError> {
-    for pool in nameable_pools(claims, upstream, candidates).await? {
-        adopt::remove_allocations(claims, &pool, &record.container_id, &record.if_name).await?;
+pub async fn release(claims: &Claims<'_>, record: &Record, upstream: &[PoolRequest]) -> Result<(), ApiError> {
+    for pool in nameable_pools(claims, upstream).await? {
+        upstream::remove_allocations(claims, &pool, record).await?;
     }
     claims.release(record).await
 }
 
 /// The pools of a configuration whose names can be formed: no address was allocated from the others. The names depend on the ranges only, so
 /// a mistake in the excludes, or in a start or end, does not keep allocations from being released.
-async fn nameable_pools(
-    claims: &Claims<'_>,
-    requests: &[PoolRequest],
-    candidates: &impl CandidateSource,
-) -> Result<Vec<Pool>, ApiError> {
+async fn nameable_pools(claims: &Claims<'_>, requests: &[PoolRequest]) -> Result<Vec<Pool>, ApiError> {
     let mut pools = Vec::new();
     for request in requests {
         let range = RangeSpec { start: None, end: None, excludes: Vec::new(), ..request.range.clone() };
         let whole = PoolRequest { range, ..request.clone() };
-        match allocate::resolve_pools(claims, &[whole], candidates).await {
-            Ok(resolved) => pools.extend(resolved),
+        match allocate::pool_of(claims, &whole).await {
+            Ok(pool) => pools.push(pool),
             Err(AllocateError::Api(error)) => return Err(error),
             Err(AllocateError::Pool(_) | AllocateError::Claim(_) | AllocateError::NoSlice { .. }) => {}
         }
@@ -101,9 +93,9 @@ impl Claims<'_> {
 
     /// The name of the first claim of a record that the container does not hold any more; `None` if it holds them all.
     pub(crate) async fn first_missing(&self, record: &Record) -> Result<Option<DnsSubdomain>, ApiError> {
-        for claim in &record.claims {
-            if !self.get(&claim.name).await?.is_some_and(|present| record.owns(&present)) {
-                return Ok(Some(claim.name.clone()));
+        for (name, _) in record.claims.iter().flat_map(HeldClaim::objects) {
+            if !self.get(name).await?.is_some_and(|present| record.owns(&present)) {
+                return Ok(Some(name.clone()));
             }
         }
         Ok(None)

@@ -7,12 +7,13 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use nad::{PodIdentity, PodRef};
 use node::client::{ApiError, retry};
+use node::names::DnsSubdomain;
 
 use super::store::{Claims, POLICY};
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
 use crate::node_state::record::Record;
 use crate::pool::held_claim::HeldClaim;
-use crate::pool::naming::pool_prefix;
+use crate::pool::naming::{self, ClaimScope, pool_prefix};
 
 /// Who has the name of a recorded claim.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,13 +38,16 @@ pub(crate) enum PodLife {
 impl Claims<'_> {
     /// Who has the name of a recorded claim now.
     pub(crate) async fn holder(&self, record: &Record, claim: &HeldClaim) -> Result<Holder, ApiError> {
-        Ok(match self.get(&claim.name).await? {
-            None => Holder::Nobody,
-            Some(present) if record.owns(&present) || present.belongs_to(&record.podref, &record.if_name) => {
-                Holder::Attachment
+        let mut holder = Holder::Attachment;
+        for (name, _) in claim.objects() {
+            match self.get(name).await? {
+                None => holder = Holder::Nobody,
+                Some(present)
+                    if record.owns(&present) || present.belongs_to(&record.podref, &record.if_name) => {}
+                Some(present) => return Ok(Holder::Other(Box::new(present))),
             }
-            Some(present) => Holder::Other(Box::new(present)),
-        })
+        }
+        Ok(holder)
     }
 
     /// Whether the pod of a record exists. An address of a pod that is gone must not be claimed again: the leader has reclaimed it.
@@ -65,9 +69,40 @@ impl Claims<'_> {
         claim: &HeldClaim,
         node: &str,
     ) -> Result<Option<HeldClaim>, ApiError> {
+        let mut versions = Vec::new();
+        for (name, version) in claim.objects() {
+            match self.create_one(record, claim, name, node).await? {
+                Some(created) => versions.push(created),
+                // Of two names, the other one may still be there.
+                None if claim.second.is_some()
+                    && self.get(name).await?.is_some_and(|present| record.owns(&present)) =>
+                {
+                    versions.push(version.to_owned());
+                }
+                None => return Ok(None),
+            }
+        }
+        let mut versions = versions.into_iter();
+        let mut created = claim.clone();
+        created.resource_version = versions.next().unwrap_or_default();
+        if let (Some(second), Some(version)) = (&mut created.second, versions.next()) {
+            second.resource_version = version;
+        }
+        Ok(Some(created))
+    }
+
+    /// Creates a claim of this name again, and returns its resourceVersion. `None` if the name is taken.
+    async fn create_one(
+        &self,
+        record: &Record,
+        claim: &HeldClaim,
+        name: &DnsSubdomain,
+        node: &str,
+    ) -> Result<Option<String>, ApiError> {
         let address = claim.address.addr();
         let owner = ReservationOwner {
             pool: &claim.pool,
+            whole: whole_of(claim),
             range: range_of(&claim.pool, address).unwrap_or_else(|| claim.address.trunc()),
             pod_uid: record.pod_uid.as_deref(),
             node: Some(node),
@@ -77,14 +112,11 @@ impl Claims<'_> {
                 containerid: record.container_id.clone(),
             },
         };
-        let reservation = Reservation::new(claim.name.as_str(), owner);
+        let reservation = Reservation::new(name.as_str(), owner);
         let collection = self.collection();
         let create = || self.api.create::<Reservation>(&collection, &reservation, self.deadline);
         match retry(self.deadline, POLICY, create).await {
-            Ok(created) => {
-                let resource_version = created.metadata.resource_version.unwrap_or_default();
-                Ok(Some(HeldClaim { resource_version, ..claim.clone() }))
-            }
+            Ok(created) => Ok(Some(created.metadata.resource_version.unwrap_or_default())),
             // After a create with an unknown outcome this may be our own: it is right then, too.
             Err(ApiError::AlreadyExists { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -93,11 +125,24 @@ impl Claims<'_> {
 
     /// Deletes a claim that [`Claims::create_again`] made while the attachment was deleted, unless it changed since.
     pub(crate) async fn undo_create(&self, created: &HeldClaim) -> Result<(), ApiError> {
-        match self.delete(&created.name, &created.resource_version).await {
-            Ok(()) | Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error),
+        for (name, version) in created.objects() {
+            match self.delete(name, version).await {
+                Ok(()) | Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
     }
+}
+
+/// The pool of the whole range: the beginning of a name by pool. A claim named by address does not tell it; then it is the claim's own pool,
+/// which is the same unless the node has a slice.
+fn whole_of(claim: &HeldClaim) -> &str {
+    let address = naming::claim(claim.address.addr(), ClaimScope::Shared { network: None });
+    let suffix = address.map(|address| format!("-{address}")).unwrap_or_default();
+    let whole = claim.objects().filter_map(|(name, _)| name.as_str().strip_suffix(&suffix));
+    let is_range = |whole: &&str| range_of(whole, claim.address.addr()).is_some();
+    whole.filter(is_range).last().unwrap_or(&claim.pool)
 }
 
 /// The range of the pool of this name: the one that contains `address` and whose text ends the name. In a node's slice it is the slice.

@@ -57,13 +57,14 @@ pub(crate) async fn status(
 ) -> Result<(), Unavailable> {
     let api = |error| Unavailable::Allocate(AllocateError::Api(error));
     probe(claims).await.map_err(api)?;
-    let pools = allocate::resolve_pools(claims, requests, candidates).await?;
     let mut full = Vec::new();
-    for pool in &pools {
-        let used = match candidates.used(pool) {
+    for request in requests {
+        // The pool's naming does not matter here, and a STATUS must not fix it.
+        let pool = allocate::pool_of(claims, request).await?;
+        let used = match candidates.used(&pool) {
             Some(used) => Some(used),
             None if pool.free.size() == 0 => Some(0),
-            None => used_by_status(claims, pool).await.map_err(api)?,
+            None => used_by_status(claims, &pool).await.map_err(api)?,
         };
         let size = pool.free.size();
         let Some(used) = used.filter(|used| *used >= size) else { return Ok(()) };

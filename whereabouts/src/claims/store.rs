@@ -67,20 +67,33 @@ impl Claims<'_> {
         retry(self.deadline, POLICY, || self.api.delete(&path, &preconditions, self.deadline)).await
     }
 
-    /// Deletes a claim at the resourceVersion of its record. If it changed since, deletes the present version, but only if `is_own` accepts it.
+    /// Deletes an address's claims at the resourceVersions of its record. If one changed since, deletes the present version, but only if
+    /// `is_own` accepts it.
     pub(super) async fn delete_own(
         &self,
         claim: &HeldClaim,
         is_own: impl Fn(&Reservation) -> bool,
     ) -> Result<(), ApiError> {
-        let mut version = claim.resource_version.clone();
+        for (name, version) in claim.objects() {
+            self.delete_one(name, version, &is_own).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_one(
+        &self,
+        name: &DnsSubdomain,
+        version: &str,
+        is_own: impl Fn(&Reservation) -> bool,
+    ) -> Result<(), ApiError> {
+        let mut version = version.to_owned();
         loop {
-            match self.delete(&claim.name, &version).await {
+            match self.delete(name, &version).await {
                 Ok(()) | Err(ApiError::NotFound { .. }) => return Ok(()),
                 Err(ApiError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }
-            match self.get(&claim.name).await? {
+            match self.get(name).await? {
                 Some(present) if is_own(&present) => {
                     version = present.metadata.resource_version.unwrap_or_default();
                 }

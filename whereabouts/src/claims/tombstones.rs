@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use node::client::ApiError;
+use node::files::FileError;
 
 use super::store::Claims;
-use crate::node_state::hints::HintStore;
+use crate::node_state::hints::{HintStore, NodeHints};
 use crate::node_state::record::{Record, Records};
 
 /// The most tombstones that one call of the plugin drains, after its own work.
@@ -15,9 +16,20 @@ const DRAINED_BY_A_CALL: usize = 8;
 /// How long one call of the plugin drains in total. The runtime waits for the call, and its own work is done by then.
 const DRAIN_LIMIT: Duration = Duration::from_millis(400);
 
+/// A tombstone is not drained. Try again later.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DrainError {
+    /// A request to the API server failed.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// A pin of its claims cannot be removed.
+    #[error(transparent)]
+    Pin(#[from] FileError),
+}
+
 /// Drains a few tombstones, for a plugin without a daemon. A failure is not the call's failure, and one claim that cannot be deleted does not
 /// keep the others: the next call tries again.
-pub(crate) async fn drain_some(claims: &Claims<'_>, records: &Records, hints: &HintStore) {
+pub(crate) async fn drain_some(claims: &Claims<'_>, records: &Records, hints: &NodeHints) {
     let Ok(mut tombstones) = records.tombstones() else { return };
     let end = claims.deadline.child(DRAIN_LIMIT);
     // In another order each time: some that fail again and again do not keep the same others from their turn.
@@ -31,17 +43,20 @@ pub(crate) async fn drain_some(claims: &Claims<'_>, records: &Records, hints: &H
     }
 }
 
-/// Releases the addresses of one tombstone, then removes it.
+/// Releases the addresses of one tombstone in the namespace that it names, else in that of `claims`. Then removes it.
 pub(crate) async fn drain(
     claims: &Claims<'_>,
     records: &Records,
-    hints: &HintStore,
+    hints: &NodeHints,
     tombstone: &Record,
-) -> Result<(), ApiError> {
-    claims.release(tombstone).await?;
+) -> Result<(), DrainError> {
+    hints.remove_pins(tombstone)?;
+    // Not in the namespace of the call that drains it: the network of the tombstone may have another one.
+    let namespace = tombstone.namespace.as_ref().unwrap_or(claims.namespace);
+    Claims { namespace, ..claims.clone() }.release(tombstone).await?;
     // If the file cannot be removed, the next pass releases again, which changes nothing.
     let _ = records.remove_tombstone(tombstone);
-    update_hints(hints, tombstone);
+    update_hints(&hints.of(namespace), tombstone);
     Ok(())
 }
 
@@ -50,6 +65,9 @@ pub(crate) async fn drain(
 pub(crate) fn update_hints(hints: &HintStore, record: &Record) {
     for claim in &record.claims {
         hints.lower_start(&claim.pool, claim.address.addr());
-        hints.remove_previous(&claim.pool, &record.podref, &record.if_name);
+        // The record does not say which of the two the claim's owner was.
+        for owner in [&record.podref, &record.container_id] {
+            hints.remove_previous(&claim.pool, owner, &record.if_name);
+        }
     }
 }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// `enable_overlapping_ranges`: whether two pools may allocate the same address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OverlappingRanges {
     /// They may not (true, the default): ranges may overlap, and still no two pods get the same address.
     Protected,

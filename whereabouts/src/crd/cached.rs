@@ -8,8 +8,8 @@ mod pool;
 mod reservation;
 
 pub use object::CachedObject;
-pub use pool::{Adopted, CachedAllocation, CachedPool, Via};
-pub use reservation::CachedReservation;
+pub use pool::{CachedAllocation, CachedPool, Via};
+pub use reservation::{CachedReservation, OwnerKind};
 
 #[cfg(test)]
 mod tests;

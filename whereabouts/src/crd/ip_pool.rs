@@ -5,22 +5,17 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::jiff::Timestamp;
 use node::client::ResourceKind;
 use serde::{Deserialize, Serialize};
 
 use crate::addr::ip;
-use crate::conf::OverlappingRanges;
 
 /// The resource kind of `IPPool`.
 pub const POOLS: ResourceKind = ResourceKind::new("whereabouts.cni.cncf.io", "v1alpha1", "ippools");
 
-/// Annotation of a pool: every allocation that Whereabouts wrote has a claim.
-pub const ADOPTED: &str = "whereabouts.multus-rs/adopted";
-
-/// Annotation of a pool: the time of the first request with `enable_overlapping_ranges: false`, in RFC 3339. Nobody removes it or replaces
-/// it by a later time. See [`crate::pool::claim_names`].
-pub const SEPARATE_SINCE: &str = "whereabouts.multus-rs/separate-since";
+/// Annotation of a pool: how the claims of its addresses are named. It also says that every allocation that Whereabouts wrote before has a
+/// claim. It is written once and never changed. See [`crate::pool::claim_names`].
+pub const CLAIM_NAMES: &str = "whereabouts.multus-rs/claim-names";
 
 /// An `IPPool`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -70,13 +65,6 @@ pub struct Allocation {
     pub via: Option<String>,
 }
 
-/// The metadata of a pool. The rest of the object is not parsed.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct PoolMetadata {
-    /// Name, version, annotations.
-    pub metadata: ObjectMeta,
-}
-
 /// The counts of a pool. The rest of the object is not parsed.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct PoolCounts {
@@ -100,22 +88,12 @@ pub struct Counts {
 }
 
 impl Pool {
-    /// A new pool with these annotations. It is marked as adopted, since it has no allocations of Whereabouts.
-    pub fn new<'a>(
-        name: &str,
-        range: IpNet,
-        annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Self {
-        let annotations = annotations.into_iter().chain([(ADOPTED, "true")]);
-        let annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    /// A new pool. How its claims are named is not fixed yet.
+    pub fn new(name: &str, range: IpNet) -> Self {
         Pool {
             api_version: "whereabouts.cni.cncf.io/v1alpha1".to_owned(),
             kind: "IPPool".to_owned(),
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                annotations: Some(annotations),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
             spec: PoolSpec { range: range.trunc().to_string(), allocations: BTreeMap::new() },
             status: None,
         }
@@ -145,53 +123,40 @@ pub(crate) fn via(container: &str) -> String {
     format!("claim:{}", container.chars().skip(skipped).collect::<String>())
 }
 
-/// Whether a pool has the annotation [`ADOPTED`].
-pub(crate) fn is_adopted(metadata: &ObjectMeta) -> bool {
-    metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(ADOPTED))
+/// How the claims of a pool are named, by its annotation [`CLAIM_NAMES`]. [`crate::pool::claim_names`] says what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClaimNaming {
+    /// By address.
+    Address,
+    /// By pool and address.
+    Pool,
+    /// Each address has a claim of either name.
+    Both,
 }
 
-/// The [`SeparateUse`] of a pool, read from its annotations.
-pub(crate) fn separate_use(metadata: &ObjectMeta) -> SeparateUse {
-    let annotations = metadata.annotations.as_ref();
-    SeparateUse::of(annotations.and_then(|annotations| annotations.get(SEPARATE_SINCE)).map(String::as_str))
-}
-
-/// Whether networks request addresses of a pool with `enable_overlapping_ranges: false`, or did, by its annotation [`SEPARATE_SINCE`]. Why
-/// that matters: [`crate::pool::claim_names`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SeparateUse {
-    /// No request did so far: there is no annotation.
-    #[default]
-    Never,
-    /// The time of the first such request.
-    Since(Timestamp),
-    /// The annotation is not a time, so some request did, at an unknown time.
-    Unreadable,
-}
-
-impl SeparateUse {
-    /// Reads the annotation's value.
-    pub fn of(annotation: Option<&str>) -> Self {
-        match annotation.map(str::parse) {
-            None => SeparateUse::Never,
-            Some(Ok(since)) => SeparateUse::Since(since),
-            Some(Err(_)) => SeparateUse::Unreadable,
+impl ClaimNaming {
+    /// The annotation's value.
+    pub const fn text(self) -> &'static str {
+        match self {
+            ClaimNaming::Address => "address",
+            ClaimNaming::Pool => "pool",
+            ClaimNaming::Both => "address-and-pool",
         }
     }
 
-    /// Whether a cached value is enough for a request of this kind. A separate request needs a time to count from; without one it must write
-    /// the annotation first.
-    pub const fn suffices_for(self, overlapping: OverlappingRanges) -> bool {
-        match overlapping {
-            OverlappingRanges::Protected => true,
-            OverlappingRanges::Separate => matches!(self, SeparateUse::Since(_)),
+    /// Reads the annotation's value. Any other text means [`ClaimNaming::Both`], which is safe beside each of the others.
+    pub fn of(text: &str) -> Self {
+        match text {
+            "address" => ClaimNaming::Address,
+            "pool" => ClaimNaming::Pool,
+            _ => ClaimNaming::Both,
         }
     }
 }
 
-/// A time as the value of [`SEPARATE_SINCE`], in whole seconds.
-pub fn rfc3339_seconds(time: Timestamp) -> String {
-    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
+/// How the claims of a pool are named; `None` if that is not fixed yet.
+pub(crate) fn claim_naming(metadata: &ObjectMeta) -> Option<ClaimNaming> {
+    metadata.annotations.as_ref()?.get(CLAIM_NAMES).map(|text| ClaimNaming::of(text))
 }
 
 #[cfg(test)]
@@ -210,17 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn separate_since_is_an_rfc_3339_time_in_whole_seconds() {
-        let since = "2026-11-25T13:00:00Z";
-        assert_eq!(SeparateUse::of(None), SeparateUse::Never);
-        assert_eq!(SeparateUse::of(Some(since)), SeparateUse::Since(time(since)));
-        assert_eq!(rfc3339_seconds(time("2026-11-25T13:00:00.123456Z")), since);
-        for damaged in ["", "yes", "2026-11-25"] {
-            assert_eq!(SeparateUse::of(Some(damaged)), SeparateUse::Unreadable, "{damaged:?}");
+    fn a_naming_reads_back_and_an_unknown_one_is_the_strictest() {
+        for naming in [ClaimNaming::Address, ClaimNaming::Pool, ClaimNaming::Both] {
+            assert_eq!(ClaimNaming::of(naming.text()), naming);
         }
-    }
-
-    fn time(text: &str) -> Timestamp {
-        text.parse().unwrap()
+        for unknown in ["", "banana", "Address"] {
+            assert_eq!(ClaimNaming::of(unknown), ClaimNaming::Both, "{unknown:?}");
+        }
     }
 }

@@ -17,6 +17,10 @@ pub const RESERVATIONS: ResourceKind =
 /// Label of a claim: its pool, cut to 63 characters. Daemons select the claims of a pool by it.
 pub const LABEL_POOL: &str = "whereabouts.multus-rs/pool";
 
+/// Label of a claim: the pool of its whole range, cut to 63 characters. Another one than [`LABEL_POOL`] only if the nodes have slices of the
+/// range. Whoever fixes how the claims of a range are named selects by it.
+pub const LABEL_WHOLE: &str = "whereabouts.multus-rs/range-pool";
+
 /// Label of a claim: its container, cut to 63 of the usual 64 digits. DEL without a record selects by it.
 pub(crate) const LABEL_CONTAINER: &str = "whereabouts.multus-rs/container";
 
@@ -37,6 +41,12 @@ pub(crate) const IFNAME: &str = "whereabouts.multus-rs/ifname";
 
 /// Annotation of a claim: the UID of its pod.
 const POD_UID: &str = "whereabouts.multus-rs/pod-uid";
+
+/// Annotation of a claim whose caller named no pod UID: [`CONTAINER_OWNER`]. See [`Reservation::is_owned_by_container`].
+const OWNER: &str = "whereabouts.multus-rs/owner";
+
+/// The value of [`OWNER`].
+pub(super) const CONTAINER_OWNER: &str = "container";
 
 /// Annotation of a claim: a nonce of the call that reused it. The nonce forces a new resourceVersion; the API server ignores no-op updates.
 const RENEWED: &str = "whereabouts.multus-rs/renewed";
@@ -80,6 +90,8 @@ pub struct ReservationSpec {
 pub struct ReservationOwner<'a> {
     /// The pool's name.
     pub pool: &'a str,
+    /// The name of the pool of the whole range: another one only for a node's slice.
+    pub whole: &'a str,
     /// The pool's range.
     pub range: IpNet,
     /// The pod's UID, if it is known.
@@ -105,9 +117,10 @@ impl Reservation {
 
     /// Replaces owner and pool.
     pub fn assign(&mut self, owner: ReservationOwner<'_>) {
-        let ReservationOwner { pool, range, pod_uid, node, spec } = owner;
+        let ReservationOwner { pool, whole, range, pod_uid, node, spec } = owner;
         let labels = self.metadata.labels.get_or_insert_default();
         labels.insert(LABEL_POOL.to_owned(), label(pool));
+        labels.insert(LABEL_WHOLE.to_owned(), label(whole));
         labels.insert(LABEL_CONTAINER.to_owned(), label(&spec.containerid));
         set_or_remove(labels, LABEL_NODE, node.map(label));
         let annotations = self.metadata.annotations.get_or_insert_default();
@@ -117,7 +130,22 @@ impl Reservation {
         annotations.insert(IFNAME.to_owned(), spec.ifname.clone());
         // An absent UID must replace that of the previous owner, or the claim would be reclaimed as a deleted pod's.
         set_or_remove(annotations, POD_UID, pod_uid.map(str::to_owned));
+        annotations.remove(OWNER);
         self.spec = spec;
+    }
+
+    /// Makes the container the owner of the claim.
+    #[must_use]
+    pub fn owned_by_container(mut self) -> Self {
+        let annotations = self.metadata.annotations.get_or_insert_default();
+        annotations.insert(OWNER.to_owned(), CONTAINER_OWNER.to_owned());
+        self
+    }
+
+    /// Whether the claim belongs to its container alone: the caller named no pod UID, so its podref may be that of many containers, or of no
+    /// pod at all. A claim that Whereabouts made has no UID either, and yet belongs to the pod.
+    pub fn is_owned_by_container(&self) -> bool {
+        self.annotation(OWNER) == Some(CONTAINER_OWNER)
     }
 
     /// Sets the annotation [`RENEWED`], so that an update gets a new resourceVersion even if nothing else changes.
@@ -129,6 +157,11 @@ impl Reservation {
     /// The name of its pool: the annotation, or the label, which may be cut. A claim that Whereabouts made has neither.
     pub fn pool(&self) -> Option<&str> {
         self.annotation(POOL).or_else(|| self.metadata.labels.as_ref()?.get(LABEL_POOL).map(String::as_str))
+    }
+
+    /// The label [`LABEL_WHOLE`], which may be cut.
+    pub(crate) fn whole(&self) -> Option<&str> {
+        self.metadata.labels.as_ref()?.get(LABEL_WHOLE).map(String::as_str)
     }
 
     /// The range of its pool, if the claim states one that can be parsed.
@@ -206,8 +239,14 @@ mod tests {
     fn a_new_claim_reads_back_with_the_same_owner() {
         let spec = ReservationSpec { podref: "a/b".into(), ifname: "net1".into(), containerid: "c".into() };
         let range = "10.0.0.0/8".parse().unwrap();
-        let owner =
-            ReservationOwner { pool: "10.0.0.0-8", range, pod_uid: Some("u"), node: Some("n1"), spec };
+        let owner = ReservationOwner {
+            pool: "10.0.0.0-8",
+            whole: "10.0.0.0-8",
+            range,
+            pod_uid: Some("u"),
+            node: Some("n1"),
+            spec,
+        };
         let mut claim = Reservation::new("10.0.0.1", owner.clone());
         assert_eq!(claim.container(), "c");
         let stated = (claim.pool(), claim.range(), claim.pod_uid());

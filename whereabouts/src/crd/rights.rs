@@ -21,6 +21,7 @@ pub const RIGHTS: &[Right] = &[
         &[Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Update, Verb::Delete],
         Reach::Namespace,
     ),
+    right(RESERVATIONS, &[Verb::List], Reach::Cluster),
     right(POOLS, &[Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Patch], Reach::Namespace),
     right(
         NODE_SLICE_POOLS,

@@ -16,7 +16,7 @@ use crate::pool::request::Claimant;
 /// The requests in flight.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
-    /// By podref and interface name.
+    /// By owner ([`Claimant::owner`]) and interface name.
     by_interface: Mutex<BTreeMap<(String, String), Interface>>,
 }
 
@@ -47,7 +47,7 @@ impl InFlight {
             let mut all = self.by_interface.lock().unwrap_or_else(PoisonError::into_inner);
             // Drop interfaces without a request: only the map itself refers to their lock.
             all.retain(|_, interface| Arc::strong_count(&interface.lock) > 1);
-            let interface = all.entry((claimant.podref.clone(), claimant.if_name.clone())).or_default();
+            let interface = all.entry((claimant.owner().to_owned(), claimant.if_name.clone())).or_default();
             interface.newest_number += 1;
             interface.newest_container.clone_from(&claimant.container_id);
             set(&interface.superseded_below, interface.newest_number);
@@ -74,11 +74,12 @@ impl InFlight {
     pub async fn cancel(&self, record: &Record) {
         let lock = {
             let all = self.by_interface.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(interface) = all.get(&(record.podref.clone(), record.if_name.clone())) else { return };
+            // The record does not say which of the two the request's owner was.
+            let of = |owner: &String| all.get(&(owner.clone(), record.if_name.clone()));
+            let owners = [&record.podref, &record.container_id];
             // A late DEL of an old sandbox must not end the request of the new one.
-            if interface.newest_container != record.container_id {
-                return;
-            }
+            let is_own = |interface: &&Interface| interface.newest_container == record.container_id;
+            let Some(interface) = owners.into_iter().filter_map(of).find(is_own) else { return };
             set(&interface.superseded_below, interface.newest_number + 1);
             interface.lock.clone()
         };
@@ -106,7 +107,7 @@ mod tests {
     fn claimant(container: &str) -> Claimant {
         Claimant {
             podref: "a/b".into(),
-            pod_uid: None,
+            pod_uid: Some("u".into()),
             if_name: "net1".into(),
             container_id: container.into(),
             node: None,
@@ -175,6 +176,19 @@ mod tests {
         assert!(second.as_mut().now_or_never().is_none() && work.is_superseded());
         drop(work);
         assert!(!second.await.is_superseded());
+    }
+
+    #[tokio::test]
+    async fn without_a_pod_uid_only_a_request_of_the_same_container_is_superseded() {
+        let in_flight = InFlight::default();
+        let without_uid = |container| Claimant { pod_uid: None, ..claimant(container) };
+        let first = in_flight.begin(&without_uid("c1")).await;
+        let second = in_flight.begin(&without_uid("c2")).await;
+        assert!(!first.is_superseded() && !second.is_superseded());
+        let own = record("c1");
+        let mut release = std::pin::pin!(in_flight.cancel(&own));
+        assert!(release.as_mut().now_or_never().is_none());
+        assert!(first.is_superseded() && !second.is_superseded());
     }
 
     #[tokio::test]

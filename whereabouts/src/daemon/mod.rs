@@ -33,7 +33,7 @@ use tokio::sync::watch;
 use crate::crd::rights::LEASE;
 use crate::leader;
 use crate::metrics::Metrics;
-use crate::node_state::hints::HintStore;
+use crate::node_state::hints::NodeHints;
 use crate::node_state::namespace;
 use crate::node_state::record::{RecordError, Records};
 use options::{Candidacy, Lifetime, Options};
@@ -75,10 +75,10 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
         Some(namespace) => namespace,
         None => namespace::of_client(&api)?,
     };
-    let (records, hints) = (Records::open(&options.state)?, HintStore::open(&options.state));
+    let (records, hints) = (Records::open(&options.state)?, NodeHints::open(&options.state));
     records.remove_leftovers(SystemTime::now())?;
     let (metrics, registry) = Metrics::new();
-    let (caches, started) = PoolCaches::new(hints.clone(), metrics.clone());
+    let (caches, started) = PoolCaches::new(hints.of(&namespace), metrics.clone());
     let caches = Arc::new(caches);
     let service = Service::new(api.clone(), namespace.clone(), caches.clone(), metrics.clone());
     let listener = rpc::bind(&options.socket)?;

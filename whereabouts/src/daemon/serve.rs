@@ -22,7 +22,7 @@ use crate::node_state::record::Record;
 use crate::pool::request::AllocationRequest;
 use crate::rpc::error::CallError;
 use crate::rpc::wire::{
-    ADD_LIMIT, DEL_LIMIT, Refusal, Release, Request, Response, STATUS_LIMIT, StatusQuery,
+    ADD_LIMIT, Allocated, DEL_LIMIT, Refusal, Release, Request, Response, STATUS_LIMIT, StatusQuery,
 };
 
 /// Allocation requests that are served at the same time; others wait. One API server handles about 1,000 creates per second for all nodes
@@ -49,7 +49,7 @@ impl Failure {
 pub struct Service {
     /// The API server.
     pub(super) api: ApiClient,
-    /// The namespace of claims if the plugin's configuration names none.
+    /// The namespace of the claims.
     pub(super) namespace: DnsLabel,
     /// The caches of the pools in use.
     pub(super) caches: Arc<PoolCaches>,
@@ -80,11 +80,7 @@ impl Service {
         result.unwrap_or_else(|failure| refusal(&failure.error.to_cni(), failure.cleanup))
     }
 
-    fn claims<'a>(&'a self, namespace: Option<&'a DnsLabel>, limit: Duration) -> Claims<'a> {
-        self.claims_until(namespace, Deadline::after(limit.saturating_sub(MARGIN)))
-    }
-
-    /// The claims of a namespace; `None` is the daemon's own.
+    /// The claims of a namespace, for an upkeep or a release; `None` is the daemon's own.
     pub(super) fn claims_until<'a>(
         &'a self,
         namespace: Option<&'a DnsLabel>,
@@ -93,8 +89,39 @@ impl Service {
         Claims { api: &self.api, namespace: namespace.unwrap_or(&self.namespace), deadline }
     }
 
+    /// Access to the claims of a record, in whichever namespace they are: the daemon may have served another one before.
+    fn claims_of<'a>(&'a self, record: &'a Record) -> Claims<'a> {
+        Claims { namespace: record.namespace.as_ref().unwrap_or(&self.namespace), ..self.claims(DEL_LIMIT) }
+    }
+
+    /// Access to the claims of the daemon's own namespace.
+    fn claims(&self, limit: Duration) -> Claims<'_> {
+        let deadline = Deadline::after(limit.saturating_sub(MARGIN));
+        Claims { api: &self.api, namespace: &self.namespace, deadline }
+    }
+
+    /// Refuses to allocate in another namespace: no leader writes its views there, and two daemons with different caches would serve it.
+    fn check_namespace(&self, requested: Option<&DnsLabel>) -> Result<(), Failure> {
+        match requested.filter(|requested| **requested != self.namespace) {
+            None => Ok(()),
+            Some(requested) => {
+                let (requested, served) = (requested.clone(), self.namespace.clone());
+                Err(Failure::new(CallError::OtherNamespace { requested, served }, Cleanup::NotNeeded))
+            }
+        }
+    }
+
+    /// The addresses of a record are released.
+    pub(super) fn released(&self, record: &Record) {
+        // The caches are those of the pools of the daemon's namespace.
+        if record.namespace.as_ref().is_none_or(|namespace| *namespace == self.namespace) {
+            self.caches.released(record);
+        }
+    }
+
     async fn claim(&self, request: &AllocationRequest) -> Result<Response, Failure> {
-        let claims = self.claims(request.namespace.as_ref(), ADD_LIMIT);
+        self.check_namespace(request.namespace.as_ref())?;
+        let claims = self.claims(ADD_LIMIT);
         let admission = async {
             // First the interface, then the permit: a request that waits for an earlier one of its interface must not occupy a permit.
             let in_flight = self.in_flight.begin(&request.claimant).await;
@@ -107,7 +134,7 @@ impl Service {
         };
         let candidates = RequestCandidates { caches: &self.caches, in_flight: Some(Arc::new(in_flight)) };
         match allocate::serve(&claims, request, &candidates, PriorAttempt::Absent).await {
-            Ok(claimed) => Ok(Response::Claimed(claimed)),
+            Ok(claims) => Ok(Response::Claimed(Allocated { namespace: self.namespace.clone(), claims })),
             Err(failure) => {
                 tracing::warn!(
                     pod = %request.claimant.podref, interface = %request.claimant.if_name, error = %failure.error,
@@ -119,24 +146,25 @@ impl Service {
     }
 
     async fn release(&self, release: &Release) -> Result<Response, Failure> {
-        let claims = self.claims(release.record.namespace.as_ref(), DEL_LIMIT);
+        let claims = self.claims_of(&release.record);
         self.in_flight.cancel(&release.record).await;
-        let candidates = RequestCandidates { caches: &self.caches, in_flight: None };
-        let released = release::release(&claims, &release.record, &release.upstream, &candidates).await;
+        self.caches.remove_pins(&release.record);
+        let released = release::release(&claims, &release.record, &release.upstream).await;
         released.map_err(|error| Failure::new(error, Cleanup::Needed))?;
-        self.caches.released(&release.record);
+        self.released(&release.record);
         Ok(Response::Done)
     }
 
     async fn check(&self, record: &Record) -> Result<Response, Failure> {
-        let claims = self.claims(record.namespace.as_ref(), DEL_LIMIT);
+        let claims = self.claims_of(record);
         let missing = claims.first_missing(record).await;
         let missing = missing.map_err(|error| Failure::new(error, Cleanup::NotNeeded))?;
         Ok(missing.map_or(Response::Done, Response::Missing))
     }
 
     async fn status(&self, query: &StatusQuery) -> Result<Response, Failure> {
-        let claims = self.claims(query.namespace.as_ref(), STATUS_LIMIT);
+        self.check_namespace(query.namespace.as_ref())?;
+        let claims = self.claims(STATUS_LIMIT);
         let candidates = RequestCandidates { caches: &self.caches, in_flight: None };
         let status = status::status(&claims, &query.pools, &candidates).await;
         status.map(|()| Response::Done).map_err(|error| Failure::new(error, Cleanup::NotNeeded))
@@ -145,4 +173,104 @@ impl Service {
 
 fn refusal(error: &CniError, cleanup: Cleanup) -> Response {
     Response::Refused(Refusal::new(error, cleanup))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::leader::tests::server::Server;
+    use crate::node_state::hints::NodeHints;
+    use crate::node_state::record::Stage;
+    use crate::pool::request::Claimant;
+
+    const CLAIMS: &str = "overlappingrangeipreservations";
+
+    fn namespace(name: &str) -> DnsLabel {
+        DnsLabel::new(name).unwrap()
+    }
+
+    /// The daemon of the namespace "wa".
+    async fn service(server: &Server) -> Service {
+        let state = tempfile::tempdir().unwrap();
+        let (metrics, _) = Metrics::new();
+        let (caches, _started) =
+            PoolCaches::new(NodeHints::open(state.path()).of(&namespace("wa")), metrics.clone());
+        Service::new(server.client().await, namespace("wa"), Arc::new(caches), metrics)
+    }
+
+    fn order(named: Option<&str>) -> Request {
+        let pool: crate::pool::request::PoolRequest = serde_json::from_value(json!({
+            "range": {"net": "10.70.0.0/24", "start": null, "end": null, "excludes": []},
+            "network": null, "overlapping": "Protected", "slice": null,
+        }))
+        .unwrap();
+        Request::Claim(Box::new(AllocationRequest {
+            claimant: Claimant {
+                podref: "a/b".into(),
+                pod_uid: Some("u".into()),
+                if_name: "net1".into(),
+                container_id: "c".into(),
+                node: None,
+            },
+            namespace: named.map(namespace),
+            pools: vec![pool],
+            wanted: vec![crate::conf::request::Claim { range: 0, requested: None }],
+        }))
+    }
+
+    #[tokio::test]
+    async fn an_order_for_another_namespace_is_refused_and_nothing_is_claimed() {
+        let server = Server::default();
+        let service = service(&server).await;
+        let Response::Refused(refusal) = service.answer(order(Some("kube-system"))).await else { panic!() };
+        assert_eq!((refusal.code, refusal.cleanup), (7, Cleanup::NotNeeded), "{}", refusal.text);
+        for part in ["kube-system", "wa", "WHEREABOUTS_NAMESPACE", "kubeconfig"] {
+            assert!(refusal.text.contains(part), "{}", refusal.text);
+        }
+        assert_eq!(server.names(CLAIMS), Vec::<String>::new());
+        let status = StatusQuery { namespace: Some(namespace("kube-system")), pools: Vec::new() };
+        assert!(matches!(service.answer(Request::Status(status)).await, Response::Refused(_)));
+    }
+
+    #[tokio::test]
+    async fn an_order_without_a_namespace_is_served_in_the_daemons_and_the_response_names_it() {
+        let server = Server::default();
+        let service = service(&server).await;
+        for named in [None, Some("wa")] {
+            let response = service.answer(order(named)).await;
+            let Response::Claimed(allocated) = response else { panic!("{response:?}") };
+            assert_eq!((allocated.namespace, allocated.claims.len()), (namespace("wa"), 1));
+        }
+        assert!(server.get(CLAIMS, "wa", "10.70.0.1").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_claim_in_another_namespace_is_released_where_its_record_says() {
+        let server = Server::default();
+        let claim = json!({
+            "metadata": {"labels": {"whereabouts.multus-rs/container": "c"}},
+            "spec": {"podref": "a/b", "ifname": "net1", "containerid": "c"},
+        });
+        for place in ["kube-system", "wa"] {
+            server.put(CLAIMS, place, "10.70.0.1", claim.clone());
+        }
+        let record = Record {
+            container_id: "c".into(),
+            if_name: "net1".into(),
+            podref: "a/b".into(),
+            network: String::new(),
+            kubeconfig: None,
+            namespace: Some(namespace("kube-system")),
+            pod_uid: None,
+            stage: Stage::Claiming,
+            claims: Vec::new(),
+        };
+        let release = Release { record, upstream: Vec::new() };
+        let response = service(&server).await.answer(Request::Release(Box::new(release))).await;
+        assert!(matches!(response, Response::Done), "{response:?}");
+        let left = ["kube-system", "wa"].map(|place| server.get(CLAIMS, place, "10.70.0.1").is_some());
+        assert_eq!(left, [false, true]);
+    }
 }

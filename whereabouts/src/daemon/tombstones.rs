@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use super::serve::Service;
 use crate::claims::store::Claims;
 use crate::claims::tombstones;
-use crate::node_state::hints::HintStore;
+use crate::node_state::hints::NodeHints;
 use crate::node_state::record::{Record, Records};
 
 /// Time between two reads of the tombstones' folder: addresses are released soon after the API server is back.
@@ -29,7 +29,7 @@ pub(super) struct TombstoneDrain {
     /// The node's records.
     pub records: Records,
     /// The node's hints.
-    pub hints: HintStore,
+    pub hints: NodeHints,
 }
 
 /// Whether a tombstone is drained.
@@ -70,11 +70,12 @@ impl TombstoneDrain {
     }
 
     async fn drain(&self, tombstone: Record) -> Drained {
-        let namespace = tombstone.namespace.as_ref().unwrap_or(&self.service.namespace);
-        let claims = Claims { api: &self.service.api, namespace, deadline: Deadline::after(LIMIT) };
+        let Service { api, namespace, .. } = &self.service;
+        let claims = Claims { api, namespace, deadline: Deadline::after(LIMIT) };
+        self.service.caches.remove_pins(&tombstone);
         match tombstones::drain(&claims, &self.records, &self.hints, &tombstone).await {
             Ok(()) => {
-                self.service.caches.released(&tombstone);
+                self.service.released(&tombstone);
                 tracing::info!(pod = %tombstone.podref, interface = %tombstone.if_name, "released the addresses of a deleted interface");
                 Drained::Yes
             }
@@ -88,7 +89,10 @@ impl TombstoneDrain {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
+
+    use serde_json::json;
 
     use node::names::{DnsLabel, DnsSubdomain};
 
@@ -99,10 +103,15 @@ mod tests {
     use crate::node_state::record::Stage;
     use crate::pool::held_claim::HeldClaim;
 
+    fn kube_system() -> DnsLabel {
+        DnsLabel::new("kube-system").unwrap()
+    }
+
     fn tombstone() -> Record {
         let claim = HeldClaim {
             name: DnsSubdomain::new("10.0.0.3").unwrap(),
             resource_version: "1".into(),
+            second: None,
             pool: "10.0.0.0-24".into(),
             address: "10.0.0.3/24".parse().unwrap(),
         };
@@ -119,19 +128,39 @@ mod tests {
         }
     }
 
+    async fn drain_of(server: &Server, state: &Path) -> TombstoneDrain {
+        let (records, hints) = (Records::open(state).unwrap(), NodeHints::open(state));
+        let (metrics, _) = Metrics::new();
+        let (caches, _started) = PoolCaches::new(hints.of(&kube_system()), metrics.clone());
+        let service = Service::new(server.client().await, kube_system(), Arc::new(caches), metrics);
+        TombstoneDrain { service, records, hints }
+    }
+
     #[tokio::test]
     async fn a_drained_tombstone_lowers_the_hint_in_the_daemons_own_state_folder() {
         let state = tempfile::tempdir().unwrap();
-        let (records, hints) = (Records::open(state.path()).unwrap(), HintStore::open(state.path()));
+        let drain = drain_of(&Server::default(), state.path()).await;
+        let hints = drain.hints.of(&kube_system());
         hints.set_start("10.0.0.0-24", "10.0.0.9".parse().unwrap());
-        records.bury(&tombstone()).unwrap();
-        let (metrics, _) = Metrics::new();
-        let (caches, _started) = PoolCaches::new(hints.clone(), metrics.clone());
-        let api = Server::default().client().await;
-        let service = Service::new(api, DnsLabel::new("kube-system").unwrap(), Arc::new(caches), metrics);
-        let drain = TombstoneDrain { service, records, hints };
+        drain.records.bury(&tombstone()).unwrap();
         assert_eq!(drain.pass(drain.records.tombstones().unwrap()).await, 0);
         assert_eq!(drain.records.tombstones().unwrap(), []);
-        assert_eq!(drain.hints.start("10.0.0.0-24"), Some("10.0.0.3".parse().unwrap()));
+        assert_eq!(hints.start("10.0.0.0-24"), Some("10.0.0.3".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_tombstone_is_drained_in_the_namespace_that_it_names() {
+        let (server, state) = (Server::default(), tempfile::tempdir().unwrap());
+        let claims = "overlappingrangeipreservations";
+        let claim = json!({"spec": {"podref": "a/b", "ifname": "net1", "containerid": "c"}});
+        for namespace in ["kube-system", "wa"] {
+            server.put(claims, namespace, "10.0.0.3", claim.clone());
+        }
+        let drain = drain_of(&server, state.path()).await;
+        let tombstone = Record { namespace: Some(DnsLabel::new("wa").unwrap()), ..tombstone() };
+        drain.records.bury(&tombstone).unwrap();
+        assert_eq!(drain.pass(drain.records.tombstones().unwrap()).await, 0);
+        let left = ["kube-system", "wa"].map(|namespace| server.get(claims, namespace, "10.0.0.3").is_some());
+        assert_eq!(left, [true, false]);
     }
 }

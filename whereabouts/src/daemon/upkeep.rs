@@ -111,7 +111,11 @@ impl ClaimUpkeep {
     /// A claim of a watched pool was deleted, nearly always by the DEL of its pod on some node. Only a claim of this node has a record here.
     async fn deleted(&mut self, deleted: &DeletedClaim) {
         let Some(record) = self.record(&deleted.container, &deleted.if_name) else { return };
-        let claim = record.claims.iter().find(|claim| claim.name.as_str() == &*deleted.name).cloned();
+        let claim = record
+            .claims
+            .iter()
+            .find(|claim| claim.objects().any(|(name, _)| name.as_str() == &*deleted.name))
+            .cloned();
         if let Some(claim) = claim {
             let _ = self.examine(&record, &claim).await;
         }

@@ -3,8 +3,9 @@
 //! While nodes with Whereabouts and nodes with this plugin share a cluster, Whereabouts allocates an address by an entry in the pool's
 //! object, and this plugin allocates it by a claim. The leader turns each entry of Whereabouts into a claim:
 //!
-//! 1. An allocation without a claim gets one ([`crate::claims::adopt::ensure_claim`]). Whereabouts writes the allocation first and its own
-//!    claim a moment later, so the leader waits for `settle` (2 s) before it creates the claim.
+//! 1. An allocation without a claim gets one ([`crate::claims::adopt::ensure_claim`]), after the naming of the pool was fixed
+//!    ([`crate::claims::naming`]). Whereabouts writes the allocation first and its own claim a moment later, so the leader waits for `settle`
+//!    (2 s) before it creates the claim.
 //! 2. An allocation with a newer container than its claim updates the claim: Whereabouts gave the address to the pod's next sandbox. The
 //!    update carries the resourceVersion of the cached claim, so a claim that our plugin took over meanwhile is not changed.
 //! 3. An allocation whose address another pod has claimed is void. [`super::views`] removes it.
@@ -13,7 +14,7 @@
 //! If the leader dies between two steps, the next leader decides from the same objects and continues. Once all nodes run this plugin, no
 //! allocation needs a claim any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,6 @@ use std::time::Duration;
 use cni::crash_point;
 use futures::{StreamExt as _, stream};
 use ipnet::IpNet;
-use k8s_openapi::jiff::Timestamp;
 use node::client::{ApiError, OnUnknown, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::names::DnsSubdomain;
@@ -32,15 +32,19 @@ use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{AT_ONCE, Context};
 use super::networks::{self, PoolNaming, PoolNamings};
 use crate::addr::ip;
-use crate::claims::adopt::{AllocationToAdopt, ensure_claim};
+use crate::claims::adopt::{Adopted, AllocationToAdopt, ensure_claim};
+use crate::claims::naming::naming_of;
 use crate::claims::store::Claims;
 use crate::crd::allocation_state::{AllocationState, allocation_state};
 use crate::crd::cached::{CachedAllocation, CachedPool, CachedReservation};
-use crate::crd::ip_pool::SeparateUse;
+use crate::crd::ip_pool::ClaimNaming;
 use crate::crd::packed::{Decimal, Hex};
 use crate::crd::reservation::{RESERVATIONS, Reservation, ReservationOwner, ReservationSpec};
 use crate::metrics::TaskOutcome;
 use crate::pool::claim_reader::ClaimNameReader;
+
+/// The time limit to adopt one pool that Whereabouts filled: it may have 7,500 allocations, and the API server may be slow.
+const FIX_LIMIT: Duration = Duration::from_secs(300);
 
 /// What an allocation needs.
 #[derive(Clone, Debug)]
@@ -55,16 +59,27 @@ pub(super) enum Action {
 #[derive(Clone, Debug)]
 pub(super) struct MissingClaim {
     pool_naming: PoolNaming,
-    separate_use: SeparateUse,
     range: IpNet,
     ip: IpAddr,
     spec: ReservationSpec,
 }
 
 impl MissingClaim {
-    fn allocation(&self, now: Timestamp) -> AllocationToAdopt<'_> {
-        let names = self.pool_naming.names(self.separate_use, now);
-        AllocationToAdopt { names, range: self.range, ip: self.ip, spec: self.spec.clone() }
+    /// Creates the claim.
+    async fn create(&self, claims: &Claims<'_>, naming: ClaimNaming) -> Result<(), ApiError> {
+        let names = self.pool_naming.names(naming);
+        let allocation = AllocationToAdopt { names, range: self.range, ip: self.ip, spec: self.spec.clone() };
+        if ensure_claim(claims, &allocation).await? == Adopted::SharedNamesTaken
+            && naming == ClaimNaming::Address
+        {
+            tracing::warn!(
+                pool = %names.pool, address = %self.ip, pod = self.spec.podref,
+                "Whereabouts gave an address that an overlapping pool holds, and claims of this pool are named by address: when the other pod \
+                 is gone, the address may be given again while this one runs; let all networks of the range have the same \
+                 enable_overlapping_ranges, and change the last nodes over"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -102,18 +117,27 @@ pub(super) fn classify<'a>(
     let mut classified = Vec::with_capacity(pool.entries().len());
     for (key, ip, allocation) in pool.addresses() {
         let claim = match claims.get(&ip) {
-            Some((first, Some(second)))
-                if !is_same_pod(first, allocation) && is_same_pod(second, allocation) =>
-            {
-                Some(*second)
-            }
-            Some((first, _)) => Some(*first),
+            Some((first, Some(second))) => Some(relevant(first, second, allocation)),
+            Some((first, None)) => Some(*first),
             None => pool_naming.as_ref().and_then(|naming| upstream_claim(cache, naming, ip, allocation)),
         };
         let state = allocation_state(allocation, claim, cache.pod(&allocation.podref));
         classified.push(ClassifiedAllocation { key, allocation, ip, claim, state });
     }
     classified
+}
+
+/// Which of an address's two claims decides: one of the allocation's pod; of two, one that names another container and may be outdated.
+fn relevant<'a>(
+    first: &'a CachedReservation,
+    second: &'a CachedReservation,
+    allocation: &CachedAllocation,
+) -> &'a CachedReservation {
+    match (is_same_pod(first, allocation), is_same_pod(second, allocation)) {
+        (true, true) if first.container == allocation.id => second,
+        (false, true) => second,
+        (true, _) | (false, false) => first,
+    }
 }
 
 fn is_same_pod(claim: &CachedReservation, allocation: &CachedAllocation) -> bool {
@@ -160,7 +184,8 @@ impl PendingAdoptions {
             for found in classify(pool, cache, namings) {
                 match (found.state, found.claim, &pool_naming) {
                     (AllocationState::ClaimOutdated, Some(claim), _) => {
-                        actions.push(update_claim(&name, range, found.allocation, claim));
+                        let whole = pool_naming.as_ref().map_or(&*name, PoolNaming::whole);
+                        actions.push(update_claim(&name, whole, range, found.allocation, claim));
                     }
                     // Without a naming the claim's name is unknown: wait for the network or the node.
                     (AllocationState::NeedsClaim, _, Some(pool_naming)) => {
@@ -169,7 +194,6 @@ impl PendingAdoptions {
                         if now.saturating_sub(first_seen) >= settle {
                             actions.push(Action::CreateClaim(Box::new(MissingClaim {
                                 pool_naming: pool_naming.clone(),
-                                separate_use: pool.separate_use,
                                 range,
                                 ip: found.ip,
                                 spec: found.allocation.spec(),
@@ -203,24 +227,50 @@ impl PendingAdoptions {
 
 fn update_claim(
     pool: &str,
+    whole: &str,
     range: IpNet,
     allocation: &CachedAllocation,
     claim: &CachedReservation,
 ) -> Action {
-    let owner = ReservationOwner { pool, range, pod_uid: None, node: None, spec: allocation.spec() };
+    let owner = ReservationOwner { pool, whole, range, pod_uid: None, node: None, spec: allocation.spec() };
     let mut update = Reservation::new(&claim.name, owner);
     update.metadata.resource_version = claim.version.1.as_ref().map(Decimal::to_string);
     Action::UpdateClaim(Box::new(update))
 }
 
+/// How the claims of the pools of missing claims are named. A naming that is not fixed yet is fixed here: once for each pool, because all of
+/// its allocations get their claims before. A pool that fails is logged and left out.
+async fn fix_namings(context: &Context, actions: &[Action]) -> BTreeMap<String, ClaimNaming> {
+    let mut namings = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for action in actions {
+        let Action::CreateClaim(missing) = action else { continue };
+        let MissingClaim { pool_naming, range, .. } = &**missing;
+        if !seen.insert(pool_naming.pool()) {
+            continue;
+        }
+        let deadline = Deadline::after(FIX_LIMIT);
+        let claims = Claims { api: &context.api, namespace: &context.namespace, deadline };
+        match naming_of(&claims, pool_naming.named(*range)).await {
+            Ok(naming) => drop(namings.insert(pool_naming.pool().to_owned(), naming)),
+            Err(error) => tracing::warn!(pool = pool_naming.pool(), %error, "pool not adopted; trying again"),
+        }
+    }
+    namings
+}
+
 /// Runs the actions. One that fails is logged; the next pass finds the allocation again.
 pub(super) async fn pass(context: &Context, actions: Vec<Action>) {
+    let namings = &fix_namings(context, &actions).await;
     let deadline = Deadline::after(context.timing.request);
     let done = stream::iter(actions).map(|action| async move {
         let claims = Claims { api: &context.api, namespace: &context.namespace, deadline };
         let (ip_or_name, podref, result) = match action {
             Action::CreateClaim(missing) => {
-                let result = ensure_claim(&claims, &missing.allocation(node::clock::now())).await;
+                let Some(naming) = namings.get(missing.pool_naming.pool()) else {
+                    return context.metrics.adoption(TaskOutcome::Failed);
+                };
+                let result = missing.create(&claims, *naming).await;
                 (ip::text(missing.ip), missing.spec.podref, result)
             }
             Action::UpdateClaim(claim) => {
@@ -256,7 +306,10 @@ async fn write_owner(context: &Context, update: &Reservation, deadline: Deadline
         Ok(_) | Err(ApiError::NotFound { .. }) => return Ok(()),
         Err(error) => return Err(error),
     };
-    claim.assign(ReservationOwner { pool, range, pod_uid: None, node: None, spec: update.spec.clone() });
+    // The label that is there was written with the pool's configuration at hand.
+    let known = claim.whole().or(update.whole()).unwrap_or(pool).to_owned();
+    let spec = update.spec.clone();
+    claim.assign(ReservationOwner { pool, whole: &known, range, pod_uid: None, node: None, spec });
     let replace = || context.api.replace::<IgnoredAny>(&path, &claim, deadline);
     match retry(deadline, policy, replace).await {
         Ok(_) | Err(ApiError::Conflict { .. } | ApiError::NotFound { .. }) => Ok(()),

@@ -16,14 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::addr::ip;
 use crate::addr::range::{Allocatable, RangeSpec};
 use crate::crd::allocation_state::AllocationState;
-use crate::crd::cached::{Adopted, CachedAllocation, CachedPool, CachedReservation, Via};
-use crate::crd::ip_pool::{self, ADOPTED, Allocation, Counts, SEPARATE_SINCE, SeparateUse, rfc3339_seconds};
+use crate::crd::cached::{CachedAllocation, CachedPool, CachedReservation, Via};
+use crate::crd::ip_pool::{self, Allocation, Counts};
 use crate::crd::packed::Decimal;
 use crate::pool::claim_reader::ClaimNameReader;
 
@@ -46,17 +45,6 @@ pub(super) struct PoolView<'a> {
     pub entries: Entries<'a>,
     /// The numbers of addresses.
     pub status: Counts,
-    /// How the claims are named, see [`crate::pool::claim_names`].
-    pub naming: ClaimNaming,
-}
-
-/// How the claims of a pool are named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClaimNaming {
-    /// All after their addresses.
-    AllShared,
-    /// Some after the pool. Only callers that know that the pool is used separately check these names.
-    SomeByPool,
 }
 
 /// The entries of a view.
@@ -77,17 +65,14 @@ pub(super) fn view_of<'a>(
     claims: impl IntoIterator<Item = &'a CachedReservation>,
 ) -> PoolView<'a> {
     let reader = ClaimNameReader::of(name, range);
-    let (mut by_offset, mut naming) = (BTreeMap::new(), ClaimNaming::AllShared);
+    let mut by_offset = BTreeMap::new();
     for claim in claims {
-        if naming == ClaimNaming::AllShared && reader.is_named_by_pool(&claim.name) {
-            naming = ClaimNaming::SomeByPool;
-        }
         let offset = reader.address(&claim.name).and_then(|ip| ip::offset(ip, range.network()));
         if let Some(offset) = offset {
             by_offset.insert(offset, claim);
         }
     }
-    PoolView { status: counts(range, choosable, &by_offset), entries: entries(by_offset), naming }
+    PoolView { status: counts(range, choosable, &by_offset), entries: entries(by_offset) }
 }
 
 fn entries(by_offset: BTreeMap<u128, &CachedReservation>) -> Entries<'_> {
@@ -155,13 +140,7 @@ pub(super) struct ViewChange {
     set: BTreeMap<u64, Allocation>,
     removed: Vec<Decimal>,
     status: Option<Counts>,
-    adopted: Option<MarkAdopted>,
-    separate_since: Option<Timestamp>,
 }
-
-/// Every allocation of the pool has a claim, and the object does not say so yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct MarkAdopted;
 
 /// What the object lacks of the view; `None` if nothing. `state` classifies the object's present allocations.
 pub(super) fn change(
@@ -175,15 +154,13 @@ pub(super) fn change(
         (Entries::Shown(entries), ViaSupport::Unknown | ViaSupport::Kept) => entries,
         (Entries::Shown(_) | Entries::TooMany, _) => &none,
     };
-    let mut change =
-        ViewChange { adopted: (pool.adopted == Adopted::No).then_some(MarkAdopted), ..ViewChange::default() };
+    let mut change = ViewChange::default();
     // Keys whose allocation still needs a claim: a view that overwrote it would lose Whereabouts' allocation.
     let mut kept = BTreeSet::new();
     for (key, present) in pool.entries() {
         let is_shown = key.number().is_some_and(|key| shown.contains_key(&key));
         match state(key, present) {
             AllocationState::NeedsClaim | AllocationState::ClaimOutdated => {
-                change.adopted = None;
                 kept.extend(key.number());
             }
             // Allocations of Whereabouts stay if entries of ours cannot replace them.
@@ -212,13 +189,7 @@ impl ViewChange {
     /// The patch also empties the managedFields: with one key for each entry they are a third of the object, and nobody who applies pools
     /// from files needs them. After one empty item the API server starts no new list.
     pub fn patch(&self, resource_version: &str) -> Value {
-        let adopted = self.adopted.map(|MarkAdopted| (ADOPTED.to_owned(), json!("true")));
-        let since = self.separate_since.map(|at| (SEPARATE_SINCE.to_owned(), json!(rfc3339_seconds(at))));
-        let annotations: Map<String, Value> = adopted.into_iter().chain(since).collect();
-        let mut metadata = json!({ "resourceVersion": resource_version, "managedFields": [{}] });
-        if let Some(metadata) = metadata.as_object_mut().filter(|_| !annotations.is_empty()) {
-            metadata.insert("annotations".to_owned(), annotations.into());
-        }
+        let metadata = json!({ "resourceVersion": resource_version, "managedFields": [{}] });
         let mut patch = json!({ "metadata": metadata });
         let set = self.set.iter().map(|(key, entry)| (key.to_string(), all_properties(entry)));
         let removed = self.removed.iter().map(|key| (key.to_string(), Value::Null));
@@ -236,20 +207,6 @@ impl ViewChange {
     /// The change that removes the entries which this one wrote, for a definition that turned out to drop `via`.
     pub fn revert(&self) -> ViewChange {
         ViewChange { removed: self.set.keys().copied().map(Decimal::from).collect(), ..ViewChange::default() }
-    }
-
-    /// Adds to a change that the pool is used separately since `now`, if claims are named after the pool and the object does not say so: an
-    /// older release made them, or somebody removed the annotation.
-    pub fn with_separate_since(
-        change: Option<ViewChange>,
-        pool: &CachedPool,
-        view: &PoolView<'_>,
-        now: Timestamp,
-    ) -> Option<Self> {
-        if view.naming == ClaimNaming::AllShared || pool.separate_use != SeparateUse::Never {
-            return change;
-        }
-        Some(ViewChange { separate_since: Some(now), ..change.unwrap_or_default() })
     }
 
     /// Whether the change writes entries.

@@ -16,6 +16,8 @@
 //! | `slice_plan` | which node gets which slice of a range? |
 //! | `reclaim` | how are the claims of deleted pods deleted? |
 //! | `reclaim_rules` | when may a claim be deleted? |
+//! | `overlap_notices` | which networks get stricter pools than they ask for? |
+//! | `elsewhere` | which other namespaces have claims? |
 //!
 //! Each task is a loop: it decides from the cache, then sends the requests. Two leaders at the same time do no harm, because every write
 //! carries the resourceVersion of the object that it was decided on.
@@ -23,10 +25,12 @@
 mod adopt;
 mod cluster_cache;
 pub mod context;
+mod elsewhere;
 mod ip_pool_view;
 mod network_check;
 mod networks;
 mod notices;
+mod overlap_notices;
 mod pool_windows;
 mod reclaim;
 pub mod reclaim_rules;
@@ -43,12 +47,25 @@ use context::Context;
 pub async fn run(context: &Context) {
     let shared = SharedCache::default();
     futures::join!(
-        cluster_cache::watch(&shared, &context.api, &context.namespace, &context.metrics),
-        adopt::run(context, &shared),
-        views::run(context, &shared),
+        lead(context, &shared),
         slices::run(context, &shared),
-        reclaim::run(context, &shared),
         network_check::run(context, &shared),
+        overlap_notices::run(context, &shared),
+        elsewhere::run(context, lead_elsewhere),
+    );
+}
+
+async fn lead_elsewhere(context: Context) {
+    lead(&context, &SharedCache::default()).await;
+}
+
+/// The tasks for one namespace of claims.
+async fn lead(context: &Context, shared: &SharedCache) {
+    futures::join!(
+        cluster_cache::watch(shared, &context.api, &context.namespace, &context.metrics),
+        adopt::run(context, shared),
+        views::run(context, shared),
+        reclaim::run(context, shared),
     );
 }
 

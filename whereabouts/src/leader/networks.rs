@@ -6,7 +6,6 @@ use std::net::IpAddr;
 
 use cni::json::{fold_keys, parse_object};
 use ipnet::IpNet;
-use k8s_openapi::jiff::Timestamp;
 use nad::NetworkAttachmentDefinition;
 use node::names::DnsSubdomain;
 use serde_json::{Map, Value};
@@ -15,11 +14,12 @@ use super::cluster_cache::ClusterCache;
 use crate::addr::range::RangeSpec;
 use crate::conf::files::{Found, find_flat_file};
 use crate::conf::{Conf, ConfError, FlatFile, Network, OverlappingRanges};
-use crate::crd::ip_pool::SeparateUse;
+use crate::crd::ip_pool::ClaimNaming;
 use crate::crd::node_slice_pool::NodeSlice;
-use crate::pool::claim_names::{ClaimNames, NamingScheme};
+use crate::pool::claim_names::ClaimNames;
 use crate::pool::naming;
 use crate::pool::naming::ClaimScope;
+use crate::pool::range_pool::NamedPool;
 
 const SLICE_SIZE: &str = "node_slice_size";
 
@@ -117,16 +117,18 @@ pub fn network_name_by_pool(cache: &ClusterCache) -> BTreeMap<String, String> {
     for (definition, WhereaboutsNetwork { conf, .. }) in parse_networks(cache.networks.iter(), flat_file) {
         let name = definition.rsplit('/').next().unwrap_or(&definition);
         for pool in pools_of(&conf, cache) {
-            names.entry(pool.to_string()).or_insert_with(|| name.to_owned());
+            names.entry(pool.name.to_string()).or_insert_with(|| name.to_owned());
         }
     }
     names
 }
 
-/// How the claims of a pool are named.
+/// A pool of the networks, and what they ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolNaming {
     pool: DnsSubdomain,
+    /// The pool of the whole range, with the range: another one than `pool` for a node's slice.
+    whole: (DnsSubdomain, IpNet),
     network: Option<String>,
     overlapping: OverlappingRanges,
 }
@@ -137,10 +139,27 @@ impl PoolNaming {
         naming::claim(ip, ClaimScope::Shared { network: self.network.as_deref() }).ok()
     }
 
-    /// The names of the pool's claims at `now`.
-    pub fn names(&self, separate_use: SeparateUse, now: Timestamp) -> ClaimNames<'_> {
-        let scheme = NamingScheme::at(self.overlapping, separate_use, now);
-        ClaimNames { pool: &self.pool, network: self.network.as_deref(), scheme }
+    /// The name of the pool.
+    pub fn pool(&self) -> &str {
+        self.pool.as_str()
+    }
+
+    /// The name of the pool of the whole range.
+    pub fn whole(&self) -> &str {
+        self.whole.0.as_str()
+    }
+
+    /// The names of the pool's claims by this naming.
+    pub fn names(&self, naming: ClaimNaming) -> ClaimNames<'_> {
+        let PoolNaming { pool, whole, network, overlapping, .. } = self;
+        let (network, overlapping) = (network.as_deref(), *overlapping);
+        ClaimNames { pool, whole: &whole.0, network, naming, overlapping }
+    }
+
+    /// The pool, to read or fix how its claims are named.
+    pub fn named(&self, range: IpNet) -> NamedPool<'_> {
+        // The naming in it does not count.
+        NamedPool { names: self.names(ClaimNaming::Both), range, whole_range: self.whole.1 }
     }
 }
 
@@ -156,9 +175,9 @@ impl PoolNamings {
     pub fn of(networks: &BTreeMap<String, WhereaboutsNetwork>, cache: &ClusterCache) -> Self {
         let mut by_pool = BTreeMap::<String, PoolNaming>::new();
         for WhereaboutsNetwork { conf, .. } in networks.values() {
-            for pool in pools_of(conf, cache) {
+            for NetworkPool { name: pool, whole, .. } in pools_of(conf, cache) {
                 let (name, network) = (pool.to_string(), conf.network_name.clone());
-                let naming = PoolNaming { pool, network, overlapping: conf.overlapping };
+                let naming = PoolNaming { pool, whole, network, overlapping: conf.overlapping };
                 match conf.overlapping {
                     OverlappingRanges::Protected => drop(by_pool.insert(name, naming)),
                     OverlappingRanges::Separate => drop(by_pool.entry(name).or_insert(naming)),
@@ -183,24 +202,30 @@ impl PoolNamings {
             return None;
         }
         let network = Some(prefix).filter(|prefix| !prefix.is_empty()).map(str::to_owned);
-        Some(PoolNaming {
-            pool: DnsSubdomain::new(pool).ok()?,
-            network,
-            overlapping: OverlappingRanges::Protected,
-        })
+        let pool = DnsSubdomain::new(pool).ok()?;
+        let whole = (pool.clone(), *range);
+        Some(PoolNaming { pool, whole, network, overlapping: OverlappingRanges::Protected })
     }
 }
 
-/// The names of a network's pools.
-fn pools_of(conf: &Conf, cache: &ClusterCache) -> Vec<DnsSubdomain> {
-    ranges_of(conf, cache).into_iter().map(|(pool, _)| pool).collect()
+/// A pool of a network.
+pub(super) struct NetworkPool {
+    pub name: DnsSubdomain,
+    /// Its addresses: the network's range, or the slice.
+    pub range: RangeSpec,
+    /// The pool of the whole range, with the range.
+    pub whole: (DnsSubdomain, IpNet),
 }
 
-/// The names and ranges of a network's pools; for node slices, those of the slices that are assigned.
-pub(super) fn ranges_of(conf: &Conf, cache: &ClusterCache) -> Vec<(DnsSubdomain, RangeSpec)> {
+/// A network's pools; for node slices, those of the slices that are assigned.
+pub(super) fn pools_of(conf: &Conf, cache: &ClusterCache) -> Vec<NetworkPool> {
     let network = conf.network_name.as_deref();
+    let whole = |range: &RangeSpec| Some((naming::pool(&range.net, network).ok()?, range.net));
     if conf.slice_size.is_none() {
-        let pool = |range: &RangeSpec| Some((naming::pool(&range.net, network).ok()?, range.clone()));
+        let pool = |range: &RangeSpec| {
+            let whole = whole(range)?;
+            Some(NetworkPool { name: whole.0.clone(), range: range.clone(), whole })
+        };
         return conf.ranges.iter().filter_map(pool).collect();
     }
     // Only the first range is cut into slices.
@@ -210,8 +235,9 @@ pub(super) fn ranges_of(conf: &Conf, cache: &ClusterCache) -> Vec<(DnsSubdomain,
     let slices = slices.unwrap_or_default().iter();
     let pool = |slice: &NodeSlice| {
         let net: IpNet = slice.slice_range.parse().ok()?;
-        let pool = naming::slice_pool(&net, network, &slice.node_name).ok()?;
-        Some((pool, RangeSpec { net: net.trunc(), ..range.clone() }))
+        let name = naming::slice_pool(&net, network, &slice.node_name).ok()?;
+        let slice = RangeSpec { net: net.trunc(), ..range.clone() };
+        Some(NetworkPool { name, range: slice, whole: whole(range)? })
     };
     slices.filter(|slice| !slice.node_name.is_empty()).filter_map(pool).collect()
 }

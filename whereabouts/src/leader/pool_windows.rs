@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::cluster_cache::ClusterCache;
-use super::networks::{WhereaboutsNetwork, ranges_of};
+use super::networks::{WhereaboutsNetwork, pools_of};
 use crate::addr::range::Allocatable;
 
 /// The addresses that the networks of each pool may choose. A pool without a network is not in it.
@@ -17,7 +17,10 @@ impl PoolWindows {
     /// Those of all networks. A range whose excludes cannot be read gives no address, so it does not count.
     pub fn of(networks: &BTreeMap<String, WhereaboutsNetwork>, cache: &ClusterCache) -> Self {
         let mut by_pool = BTreeMap::<Arc<str>, Allocatable>::new();
-        let pools = networks.values().flat_map(|network| ranges_of(&network.conf, cache));
+        let pools = networks
+            .values()
+            .flat_map(|network| pools_of(&network.conf, cache))
+            .map(|pool| (pool.name, pool.range));
         for (pool, range) in pools {
             let Ok(part) = range.allocatable() else { continue };
             let entry = by_pool.entry(pool.as_str().into());

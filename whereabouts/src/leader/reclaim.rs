@@ -306,7 +306,9 @@ pub(super) async fn run(context: &Context, shared: &SharedCache) {
         };
         let is_truncated = decision.is_truncated();
         let PassDecision { candidates: next, unconfirmed, targets } = decision;
-        context.metrics.set_reclaim_candidates(next.len());
+        context
+            .metrics
+            .set_reclaim_candidates(next.values().filter(|tracked| tracked.is_candidate()).count());
         // New candidates are observed again soon, so that their pods are read and the grace time begins.
         let has_new = next.keys().any(|name| !candidates.contains_key(name));
         candidates = next;

@@ -16,7 +16,9 @@
 //! A new leader begins at 1. Nothing else is a reason to delete: no error, no time-out, no pod that is Pending or has ended, no annotation of
 //! the pod, no podref that cannot be parsed. A claim with an empty podref is reserved by hand and stays.
 //!
-//! A claim without a pod UID was made by Whereabouts, or for a runtime that sends none. Any pod with its podref counts as its pod.
+//! A claim of Whereabouts has no pod UID: any pod with its podref counts as its pod. A claim for a caller that named no UID belongs to its
+//! container ([`OwnerKind::Container`]). The podref in it may be that of no pod, so a missing pod proves nothing: such a claim is a candidate
+//! only if this leader saw a pod with its podref while the claim was as it is now. Else only its own DEL releases it, or GC.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +28,7 @@ use nad::{PodIdentity, PodRef};
 use node::client::Preconditions;
 use node::names::{DnsSubdomain, PodUid};
 
-use crate::crd::cached::CachedReservation;
+use crate::crd::cached::{CachedReservation, OwnerKind};
 use crate::crd::packed::{Decimal, Hex};
 
 /// What the cache knows about the cluster's pods.
@@ -50,8 +52,25 @@ struct Version {
 pub struct TrackedClaim {
     /// The claim as it was observed.
     claim: Arc<CachedReservation>,
-    /// The time of the API server's answer that the pod is gone; `None` before it.
-    gone_since: Option<Duration>,
+    pod: TrackedPod,
+}
+
+/// What is known about the pod of a claim that is tracked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TrackedPod {
+    /// It exists. Tracked only for claims that belong to a container.
+    Seen,
+    /// It was not in the cache.
+    Missing,
+    /// The API server answered at this time that it is gone.
+    GoneSince(Duration),
+}
+
+impl TrackedClaim {
+    /// Whether the claim's pod seems to be gone.
+    pub(super) const fn is_candidate(&self) -> bool {
+        !matches!(self.pod, TrackedPod::Seen)
+    }
 }
 
 /// The candidates of an observation, by the claim's name.
@@ -98,15 +117,33 @@ pub fn observe<'a>(
     // Incomplete: earlier candidates are dropped, so that all rules begin again.
     let PodView::Complete(pod_of) = pods else { return observation };
     for claim in claims {
-        let Some(candidate) = candidate(claim, pod_of(&claim.podref)) else { continue };
+        let present = pod_of(&claim.podref);
         let tracked = earlier.get(&claim.name).filter(|tracked| tracked.claim.version == claim.version);
-        let gone_since = tracked.and_then(|tracked| tracked.gone_since);
-        observation.candidates.insert(claim.name.clone(), TrackedClaim { claim: claim.clone(), gone_since });
-        match gone_since {
-            Some(since) if now.saturating_sub(since) >= grace => observation.expired.push(candidate),
-            None if tracked.is_some() => observation.unconfirmed.push(candidate),
-            Some(_) | None => {}
-        }
+        let track = |pod| (claim.name.clone(), TrackedClaim { claim: claim.clone(), pod });
+        let tracked = match (claim.owner, present, tracked) {
+            (OwnerKind::Container, Some(_), _) => {
+                observation.candidates.extend([track(TrackedPod::Seen)]);
+                continue;
+            }
+            // Its pod was never seen.
+            (OwnerKind::Container, None, None) => continue,
+            (_, _, tracked) => tracked.map(|tracked| tracked.pod),
+        };
+        let Some(candidate) = candidate(claim, present) else { continue };
+        let pod = match tracked {
+            Some(TrackedPod::GoneSince(since)) => {
+                if now.saturating_sub(since) >= grace {
+                    observation.expired.push(candidate);
+                }
+                TrackedPod::GoneSince(since)
+            }
+            Some(TrackedPod::Missing) => {
+                observation.unconfirmed.push(candidate);
+                TrackedPod::Missing
+            }
+            Some(TrackedPod::Seen) | None => TrackedPod::Missing,
+        };
+        observation.candidates.extend([track(pod)]);
     }
     observation
 }
@@ -127,7 +164,7 @@ pub fn record_answers(
             }
             Verdict::Delete if all_clear => {
                 if let Some(candidate) = candidates.get_mut(claim.name.as_str()) {
-                    candidate.gone_since = Some(now);
+                    candidate.pod = TrackedPod::GoneSince(now);
                 }
             }
             Verdict::Delete | Verdict::Unclear => {}

@@ -22,7 +22,7 @@ use super::networks::{self, PoolNamings};
 use super::notices::Notice;
 use super::reclaim_rules::TrackedClaims;
 use super::views::ViewWriter;
-use super::{network_check, reclaim, slices};
+use super::{network_check, overlap_notices, reclaim, slices};
 use crate::crd::cached::{CachedObject, CachedPool, CachedReservation};
 use crate::crd::node_slice_pool::NodeSlicePool;
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
@@ -81,7 +81,14 @@ impl World {
         let spec =
             ReservationSpec { podref: podref.into(), ifname: "net1".into(), containerid: container.into() };
         let range = "10.0.0.0/24".parse().unwrap();
-        let owner = ReservationOwner { pool: "10.0.0.0-24", range, pod_uid: Some("u1"), node: None, spec };
+        let owner = ReservationOwner {
+            pool: "10.0.0.0-24",
+            whole: "10.0.0.0-24",
+            range,
+            pod_uid: Some("u1"),
+            node: None,
+            spec,
+        };
         self.server.put(
             RESERVATIONS,
             "kube-system",
@@ -221,7 +228,7 @@ async fn a_pool_with_claims_gets_an_object_with_entries() {
     let pool = world.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
     assert_eq!(pool["spec"]["range"], "10.0.0.0/24");
     assert_eq!(pool["status"], json!({"size": 254, "used": 2, "free": 252}));
-    assert_eq!(pool["metadata"]["annotations"]["whereabouts.multus-rs/adopted"], "true");
+    assert!(pool["metadata"]["annotations"].is_null(), "the next request fixes how the claims are named");
     let entry =
         |id: &str, podref: &str, via: &str| json!({"id": id, "podref": podref, "ifname": "net1", "via": via});
     let both = json!({"1": entry(ID, "a/b", "claim:89abcdef"), "7": entry(NEXT, "a/c", "claim:76543210")});
@@ -287,7 +294,14 @@ async fn size_and_free_of_a_slice_are_those_of_its_part_of_the_window() {
     world.plan_slices().await;
     let spec = ReservationSpec { podref: "a/b".into(), ifname: "net1".into(), containerid: ID.into() };
     let range = "10.0.0.0/26".parse().unwrap();
-    let owner = ReservationOwner { pool: "n1-10.0.0.0-26", range, pod_uid: None, node: None, spec };
+    let owner = ReservationOwner {
+        pool: "n1-10.0.0.0-26",
+        whole: "10.0.0.0-24",
+        range,
+        pod_uid: None,
+        node: None,
+        spec,
+    };
     let claim = serde_json::to_value(Reservation::new("10.0.0.1", owner)).unwrap();
     world.server.put(RESERVATIONS, "kube-system", "10.0.0.1", claim);
     world.sync();
@@ -342,7 +356,7 @@ async fn allocations_of_whereabouts_get_claims_and_then_entries_with_via() {
     world.write_views().await;
     assert_eq!(world.entries()["1"]["via"], "claim:89abcdef");
     let pool = world.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
-    assert_eq!(pool["metadata"]["annotations"]["whereabouts.multus-rs/adopted"], "true");
+    assert_eq!(pool["metadata"]["annotations"]["whereabouts.multus-rs/claim-names"], "address");
 }
 
 #[tokio::test(start_paused = true)]
@@ -367,18 +381,16 @@ async fn adopted_claims_are_named_as_their_network_configures() {
     world.network("a", "named", ipam(json!({"network_name": "blue"})));
     let separate = |name: &str| ipam(json!({"network_name": name, "enable_overlapping_ranges": false}));
     world.network("a", "separate", separate("red"));
-    world.network("a", "settled", separate("settled"));
-    world.network("a", "mixed", ipam(json!({"network_name": "settled-too"})));
-    world.network("a", "mixed-too", separate("settled-too"));
+    world.network("a", "mixed", ipam(json!({"network_name": "both-ways"})));
+    world.network("a", "mixed-too", separate("both-ways"));
     let entry = json!({"5": {"id": ID, "podref": "a/b", "ifname": "net1"}});
-    for pool in ["blue-10.0.0.0-24", "red-10.0.0.0-24", "gone-10.0.0.0-24", "n1-10.0.0.0-24"] {
-        world.pool(pool, entry.clone());
+    for pool in ["blue", "red", "both-ways", "gone", "n1"].map(|name| format!("{name}-10.0.0.0-24")) {
+        world.pool(&pool, entry.clone());
     }
-    for pool in ["settled-10.0.0.0-24", "settled-too-10.0.0.0-24"] {
-        let since = json!({"annotations": {"whereabouts.multus-rs/separate-since": "2020-01-01T00:00:00Z"}});
-        let spec = json!({"range": "10.0.0.0/24", "allocations": entry.clone()});
-        world.server.put("ippools", "kube-system", pool, json!({"metadata": since, "spec": spec}));
-    }
+    // The naming of this pool was fixed before.
+    let fixed = json!({"annotations": {"whereabouts.multus-rs/claim-names": "pool"}});
+    let spec = json!({"range": "10.0.0.0/24", "allocations": entry});
+    world.server.put("ippools", "kube-system", "fixed-10.0.0.0-24", json!({"metadata": fixed, "spec": spec}));
     world.server.put("nodes", "", "n1", json!({}));
     world.adopt().await;
     let mut names: Vec<String> = world.server.names(RESERVATIONS);
@@ -386,13 +398,18 @@ async fn adopted_claims_are_named_as_their_network_configures() {
     // No network has "n1-10.0.0.0-24", and a node is called n1: it may be a slice, so its allocation waits.
     let expected = [
         "blue-10.0.0.5",
+        "both-ways-10.0.0.5",
+        "fixed-10.0.0.0-24-10.0.0.5",
         "gone-10.0.0.5",
-        // Claims keep the shared name during the settling time.
-        "red-10.0.0.5",
-        "settled-10.0.0.0-24-10.0.0.5",
-        "settled-too-10.0.0.5",
+        "red-10.0.0.0-24-10.0.0.5",
     ];
     assert_eq!(names, expected);
+    let naming = |pool: &str| {
+        let pool = world.server.get("ippools", "kube-system", pool).unwrap();
+        pool["metadata"]["annotations"]["whereabouts.multus-rs/claim-names"].as_str().unwrap().to_owned()
+    };
+    let namings = ["blue-10.0.0.0-24", "red-10.0.0.0-24", "both-ways-10.0.0.0-24"].map(naming);
+    assert_eq!(namings, ["address", "pool", "address"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -403,7 +420,14 @@ async fn an_allocation_whose_shared_name_another_pool_has_gets_a_claim_named_aft
     let range = "10.0.0.0/28".parse().unwrap();
     let other = Reservation::new(
         "10.0.0.5",
-        ReservationOwner { pool: "10.0.0.0-28", range, pod_uid: None, node: None, spec },
+        ReservationOwner {
+            pool: "10.0.0.0-28",
+            whole: "10.0.0.0-28",
+            range,
+            pod_uid: None,
+            node: None,
+            spec,
+        },
     );
     world.server.put(RESERVATIONS, "kube-system", "10.0.0.5", serde_json::to_value(other).unwrap());
     world.pool("10.0.0.0-24", json!({"5": {"id": NEXT, "podref": "a/b", "ifname": "net1"}}));
@@ -411,33 +435,33 @@ async fn an_allocation_whose_shared_name_another_pool_has_gets_a_claim_named_aft
     assert_eq!(world.claimed("10.0.0.5").unwrap().spec.podref, "a/other");
     assert_eq!(world.claimed("10.0.0.0-24-10.0.0.5").unwrap().spec.podref, "a/b");
     let pool = world.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
-    let since = &pool["metadata"]["annotations"]["whereabouts.multus-rs/separate-since"];
-    assert!(since.is_string(), "without it nobody would check that claim: {pool}");
+    let naming = &pool["metadata"]["annotations"]["whereabouts.multus-rs/claim-names"];
+    assert_eq!(naming, "address-and-pool", "all others must take the name by pool too");
     world.write_views().await;
     assert_eq!(world.entries()["5"]["podref"], "a/b");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_object_of_a_pool_with_claims_named_after_it_records_the_separate_use() {
+async fn a_network_with_the_setting_false_in_a_pool_named_by_address_gets_a_notice() {
     let world = World::new().await;
-    world.claim("10.0.0.0-24-10.0.0.5", "a/b", ID);
-    let since = || {
-        let pool = world.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
-        pool["metadata"]["annotations"]["whereabouts.multus-rs/separate-since"].clone()
-    };
-    world.sync();
-    world.write_views().await;
-    assert!(since().is_string(), "in a new object");
-    world.pool("10.0.0.0-24", json!({}));
-    assert!(since().is_null());
-    world.sync();
-    world.write_views().await;
-    let first = since();
-    assert!(first.is_string(), "in an existing object without the annotation");
-    world.claim("10.0.0.0-24-10.0.0.6", "a/c", ID);
-    world.sync();
-    world.write_views().await;
-    assert_eq!(since(), first, "the time stays");
+    for (name, setting) in [("lax", false), ("strict", true)] {
+        let ipam =
+            json!({"type": "whereabouts", "range": "10.0.0.0/24", "enable_overlapping_ranges": setting});
+        world.network("a", name, ipam);
+    }
+    for (naming, expected) in [("address", 1), ("address-and-pool", 1), ("pool", 0)] {
+        let annotations = json!({"whereabouts.multus-rs/claim-names": naming});
+        let pool = json!({"metadata": {"annotations": annotations}, "spec": {"range": "10.0.0.0/24"}});
+        world.server.put("ippools", "kube-system", "10.0.0.0-24", pool);
+        world.sync();
+        let cache = world.shared.lock();
+        let networks = networks::parse_networks(cache.networks.iter(), |_| None);
+        let notices = overlap_notices::notices(&cache, &networks);
+        assert_eq!(notices.len(), expected, "{naming}: {notices:?}");
+        assert!(
+            notices.iter().all(|notice| notice.network == "a/lax" && notice.text.contains("10.0.0.0-24"))
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

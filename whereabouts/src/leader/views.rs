@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use super::adopt::{ClassifiedAllocation, classify};
 use super::cluster_cache::{ClusterCache, SharedCache};
 use super::context::{AT_ONCE, Context};
-use super::ip_pool_view::{self, ClaimNaming, Entries, PoolView, ViaSupport, ViewChange};
+use super::ip_pool_view::{self, Entries, PoolView, ViaSupport, ViewChange};
 use super::networks::{self, PoolNamings};
 use super::pool_windows::PoolWindows;
 use super::view_schedule::{LastWrite, Schedule};
 use crate::crd::allocation_state::AllocationState;
 use crate::crd::cached::CachedPool;
-use crate::crd::ip_pool::{self, POOLS, Pool, SEPARATE_SINCE};
+use crate::crd::ip_pool::{POOLS, Pool};
 use crate::crd::packed::Decimal;
 use crate::metrics::TaskOutcome;
 
@@ -77,8 +77,7 @@ fn plan(
         classified.iter().map(|found| (found.key, found.state)).collect();
     // A key that is no offset was not classified. NeedsClaim leaves it as it is.
     let state = |key: &Decimal, _: &_| states.get(key).copied().unwrap_or(AllocationState::NeedsClaim);
-    let change = ip_pool_view::change(pool, &view, via_support, state);
-    let change = ViewChange::with_separate_since(change, pool, &view, node::clock::now())?;
+    let change = ip_pool_view::change(pool, &view, via_support, state)?;
     let resource_version = pool.resource_version.as_ref()?.to_string();
     let entries = match view.entries {
         Entries::Shown(entries) => entries.len().max(pool.entries().len()),
@@ -97,11 +96,10 @@ fn warn_about_void(pool: &str, classified: &[ClassifiedAllocation<'_>]) {
     }
 }
 
-/// A new object without entries: the first entry is written alone, to test the definition.
+/// A new object without entries: the first entry is written alone, to test the definition. How the claims are named is not fixed here: the
+/// next request lists them, from the API server and not from a cache, and fixes it.
 fn new_pool(name: &str, range: IpNet, view: &PoolView<'_>) -> Pool {
-    let since = ip_pool::rfc3339_seconds(node::clock::now());
-    let annotation = (view.naming == ClaimNaming::SomeByPool).then_some((SEPARATE_SINCE, since.as_str()));
-    Pool { status: Some(view.status), ..Pool::new(name, range, annotation) }
+    Pool { status: Some(view.status), ..Pool::new(name, range) }
 }
 
 /// Sends a write. Returns what it showed about the IPPool definition, and the object as it is now.

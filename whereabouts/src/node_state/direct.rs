@@ -7,10 +7,12 @@ use node::client::ApiError;
 
 use super::concurrency::Slot;
 use super::hints::HintStore;
+use super::pins::Pin;
 use super::single_flight::single_flight;
-use crate::crd::ip_pool::SeparateUse;
+use crate::crd::ip_pool::ClaimNaming;
 use crate::pool::candidates::{CandidateCursor, CandidateSource, Listing};
 use crate::pool::choose::NoCandidate;
+use crate::pool::held_claim::HeldClaim;
 use crate::pool::range_pool::Pool;
 use crate::pool::request::Claimant;
 use crate::pool::search::{Hint, Search};
@@ -37,31 +39,46 @@ impl CandidateSource for HintStore {
 
     fn cursor(&self, pool: &Pool, claimant: &Claimant) -> DirectCursor {
         let name = pool.name.as_str();
-        let hints = self.pool_hints(name, &claimant.podref, &claimant.if_name);
+        let hints = self.pool_hints(name, claimant.owner(), &claimant.if_name);
         DirectCursor {
             store: self.clone(),
             pool: pool.clone(),
-            owner: (claimant.podref.clone(), claimant.if_name.clone()),
+            owner: (claimant.owner().to_owned(), claimant.if_name.clone()),
             start: hints.start,
             search: Search::new(hints),
             slot: self.take_slot(name),
         }
     }
 
-    async fn adopted(
+    async fn naming(
         &self,
         pool: &Pool,
-        adopt: impl Future<Output = Result<SeparateUse, ApiError>> + Send,
-    ) -> Result<SeparateUse, ApiError> {
+        read: impl Future<Output = Result<ClaimNaming, ApiError>> + Send,
+    ) -> Result<ClaimNaming, ApiError> {
         let name = pool.name.as_str();
         self.lock_slot(name);
-        let cached = || self.adopted(name).filter(|cached| cached.suffices_for(pool.overlapping));
         let ask = async {
-            let separate_use = adopt.await?;
-            self.set_adopted(name, separate_use);
-            Ok(separate_use)
+            let naming = read.await?;
+            self.set_naming(name, naming);
+            Ok(naming)
         };
-        single_flight(&self.adopting(name), cached, ask).await
+        single_flight(&self.reading(name), || self.recent_naming(name), ask).await
+    }
+
+    fn forget(&self, pool: &Pool) {
+        self.remove_naming(pool.name.as_str());
+    }
+
+    fn has_pin(&self, pool: &Pool) -> bool {
+        self.pin(pool.name.as_str()).is_some_and(|pin| pin.naming == pool.naming() && self.is_recorded(&pin))
+    }
+
+    fn set_pin(&self, pool: &Pool, claimant: &Claimant, claim: &HeldClaim) {
+        let Claimant { container_id, if_name, .. } = claimant.clone();
+        self.write_pin(
+            &claim.pool,
+            &Pin { naming: pool.naming(), claim: claim.name.clone(), container_id, if_name },
+        );
     }
 
     fn used(&self, _pool: &Pool) -> Option<u128> {
@@ -80,8 +97,8 @@ impl CandidateCursor for DirectCursor {
     }
 
     fn allocated(&mut self, ip: IpAddr) {
-        let (podref, if_name) = &self.owner;
-        self.store.set_previous(self.pool.name.as_str(), podref, if_name, ip);
+        let (owner, if_name) = &self.owner;
+        self.store.set_previous(self.pool.name.as_str(), owner, if_name, ip);
         for hint in self.search.allocated(&self.pool, ip) {
             self.write_hint(hint);
         }

@@ -3,14 +3,17 @@
 //! A hint may be wrong, outdated or missing. The create of a claim decides; a wrong hint costs a few tries. So no error of these files fails
 //! a call.
 //!
+//! The files of the pools of one namespace are in the folder `in.NAMESPACE`: pools of two namespaces may have equal names.
+//!
 //! | file | content |
 //! |---|---|
 //! | `start-POOL` | the address to start the search at |
 //! | `owner-HASH` | the address of one interface of one pod, so that it keeps it when its sandbox is made again |
 //! | `spread-POOL` | the window that a call needed a moment ago, because of conflicts with other callers |
-//! | `adopted-POOL` | the pool is adopted; its [`SeparateUse`] |
+//! | `naming-POOL` | how the pool's claims are named |
+//! | `pin-POOL` | a claim of the node that counts, see `pins` |
 //! | `slots-POOL` | the slots of concurrent callers, see `concurrency` |
-//! | `adopting-POOL` | the lock of the call that asks whether the pool is adopted, see `single_flight` |
+//! | `reading-POOL` | the lock of the call that reads how the claims are named, see `single_flight` |
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,39 +21,70 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use node::names::DnsLabel;
+
 use super::concurrency::Slot;
 use super::file_names;
-use crate::crd::ip_pool::SeparateUse;
-use crate::pool::claim_names::ADOPTION_LIFETIME;
+use crate::crd::ip_pool::ClaimNaming;
+use crate::pool::claim_names::NAMING_LIFETIME;
 use crate::pool::search::{self, Hint, PoolHints};
+
+/// The start of the name of a namespace's folder.
+const FOLDER_PREFIX: &str = "in.";
 
 /// How long the window of an earlier call counts.
 pub const SPREAD_LIFETIME: Duration = Duration::from_secs(2);
 
-/// The content of `adopted-POOL` for [`SeparateUse::Never`].
-const NEVER_SEPARATE: &str = "shared";
+/// The hint files of this node, of all namespaces.
+#[derive(Clone, Debug)]
+pub struct NodeHints {
+    state: PathBuf,
+}
 
-/// The content of `adopted-POOL` for [`SeparateUse::Unreadable`].
-const UNREADABLE: &str = "unclear";
+impl NodeHints {
+    /// The hint files below the directory `state`.
+    pub fn open(state: &Path) -> Self {
+        NodeHints { state: state.to_owned() }
+    }
 
-/// The hint files of this node.
+    /// Those of the pools of one namespace.
+    pub fn of(&self, namespace: &DnsLabel) -> HintStore {
+        // A namespace's name has no ".", so no other file of the folder has this name.
+        self.in_folder(&format!("{FOLDER_PREFIX}{namespace}"))
+    }
+
+    /// Those of every namespace that this node has hints of.
+    pub(super) fn all(&self) -> Vec<HintStore> {
+        // A folder that does not exist has no hints.
+        let entries =
+            std::fs::read_dir(self.state.join("hints")).into_iter().flatten().filter_map(Result::ok);
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| name.starts_with(FOLDER_PREFIX)).map(|name| self.in_folder(&name)).collect()
+    }
+
+    fn in_folder(&self, name: &str) -> HintStore {
+        HintStore {
+            state: self.state.clone(),
+            folder: self.state.join("hints").join(name),
+            slots: Arc::default(),
+        }
+    }
+}
+
+/// The hint files of the pools of one namespace.
 #[derive(Clone, Debug)]
 pub struct HintStore {
+    state: PathBuf,
     folder: PathBuf,
     /// The slots that this call has locked and not yet used, by pool.
     slots: Arc<Mutex<BTreeMap<String, Slot>>>,
 }
 
 impl HintStore {
-    /// The hint files below the directory `state`.
-    pub fn open(state: &Path) -> Self {
-        HintStore { folder: state.join("hints"), slots: Arc::default() }
-    }
-
-    /// The hints of a pool for this interface of this pod.
-    pub(crate) fn pool_hints(&self, pool: &str, podref: &str, if_name: &str) -> PoolHints {
+    /// The hints of a pool for this interface of this owner ([`crate::pool::request::Claimant::owner`]).
+    pub(crate) fn pool_hints(&self, pool: &str, owner: &str, if_name: &str) -> PoolHints {
         PoolHints {
-            previous: self.previous(pool, podref, if_name),
+            previous: self.previous(pool, owner, if_name),
             start: self.start(pool),
             spread: self.spread(pool),
         }
@@ -112,24 +146,22 @@ impl HintStore {
         self.replace(&spread_file(pool), &spread.to_string());
     }
 
-    /// The [`SeparateUse`] of a pool that was adopted less than [`ADOPTION_LIFETIME`] ago. `None` also if the content is invalid: earlier
-    /// releases wrote an empty file.
-    pub(crate) fn adopted(&self, pool: &str) -> Option<SeparateUse> {
-        match self.read_young(&adopted_file(pool), ADOPTION_LIFETIME)?.as_str() {
-            NEVER_SEPARATE => Some(SeparateUse::Never),
-            UNREADABLE => Some(SeparateUse::Unreadable),
-            since => since.parse().ok().map(SeparateUse::Since),
-        }
+    /// How the claims of a pool are named, if that was read less than [`NAMING_LIFETIME`] ago.
+    pub(crate) fn recent_naming(&self, pool: &str) -> Option<ClaimNaming> {
+        let text = self.read_young(&naming_file(pool), NAMING_LIFETIME)?;
+        // A text that no release writes is none: ask again.
+        Some(ClaimNaming::of(&text)).filter(|naming| naming.text() == text)
     }
 
-    /// Notes that a pool is adopted, and its [`SeparateUse`].
-    pub(crate) fn set_adopted(&self, pool: &str, separate_use: SeparateUse) {
-        let text = match separate_use {
-            SeparateUse::Never => NEVER_SEPARATE.to_owned(),
-            SeparateUse::Unreadable => UNREADABLE.to_owned(),
-            SeparateUse::Since(at) => at.to_string(),
-        };
-        self.replace(&adopted_file(pool), &text);
+    /// Notes how the claims of a pool are named.
+    pub(crate) fn set_naming(&self, pool: &str, naming: ClaimNaming) {
+        self.replace(&naming_file(pool), naming.text());
+    }
+
+    /// Forgets how the claims of a pool are named.
+    pub(crate) fn remove_naming(&self, pool: &str) {
+        // A note that stays costs a request each time until it expires: its claims do not count.
+        let _ = std::fs::remove_file(self.file(&naming_file(pool)));
     }
 
     /// Locks a slot among the concurrent callers of a pool, for the later [`HintStore::take_slot`]. Locked before the first request: while it is
@@ -145,8 +177,8 @@ impl HintStore {
     }
 
     /// The lock of the call that asks whether the pool is adopted.
-    pub(crate) fn adopting(&self, pool: &str) -> PathBuf {
-        self.folder.join(format!("adopting-{pool}"))
+    pub(crate) fn reading(&self, pool: &str) -> PathBuf {
+        self.folder.join(format!("reading-{pool}"))
     }
 
     fn new_slot(&self, pool: &str) -> Slot {
@@ -156,6 +188,16 @@ impl HintStore {
     fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
         // A panic elsewhere leaves the map as it is, and it is complete.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The path of a hint file.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The directory that has the node's records and hints.
+    pub(super) fn state(&self) -> &Path {
+        &self.state
     }
 
     fn read_address(&self, name: &str) -> Option<IpAddr> {
@@ -171,7 +213,7 @@ impl HintStore {
         if age < limit { std::fs::read_to_string(file).ok() } else { None }
     }
 
-    fn replace(&self, name: &str, text: &str) {
+    pub(super) fn replace(&self, name: &str, text: &str) {
         // A hint that cannot be written is a missing hint.
         let _ = node::files::replace(&self.folder.join(name), text.as_bytes());
     }
@@ -186,8 +228,8 @@ fn spread_file(pool: &str) -> String {
     format!("spread-{pool}")
 }
 
-fn adopted_file(pool: &str) -> String {
-    format!("adopted-{pool}")
+fn naming_file(pool: &str) -> String {
+    format!("naming-{pool}")
 }
 
 /// Two interfaces with one file lose only the hint.
@@ -203,10 +245,23 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn store(state: &tempfile::TempDir) -> HintStore {
+        NodeHints::open(state.path()).of(&DnsLabel::new("kube-system").unwrap())
+    }
+
+    #[test]
+    fn pools_with_one_name_in_two_namespaces_do_not_mix() {
+        let state = tempfile::tempdir().unwrap();
+        let hints = NodeHints::open(state.path());
+        let [one, two] = ["one", "two"].map(|name| hints.of(&DnsLabel::new(name).unwrap()));
+        one.set_start("p", ip("10.0.0.9"));
+        assert_eq!((one.start("p"), two.start("p")), (Some(ip("10.0.0.9")), None));
+    }
+
     #[test]
     fn a_release_lowers_the_start_and_never_raises_it() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         assert_eq!(hints.start("p"), None);
         hints.lower_start("p", ip("10.0.0.1"));
         assert_eq!(hints.start("p"), None, "without a hint there is nothing to lower");
@@ -220,7 +275,7 @@ mod tests {
     #[test]
     fn a_start_that_changed_meanwhile_is_kept() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         let (start, next) = (Some(ip("10.0.0.5")), Hint::Next(ip("10.0.0.6")));
         hints.write("p", start, next);
         assert_eq!(hints.start("p"), Some(ip("10.0.0.6")), "there was no hint");
@@ -235,16 +290,16 @@ mod tests {
     #[test]
     fn a_damaged_hint_is_ignored() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         hints.set_start("p", ip("10.0.0.9"));
-        node::files::replace(&state.path().join("hints/start-p"), b"banana").unwrap();
+        node::files::replace(&state.path().join("hints/in.kube-system/start-p"), b"banana").unwrap();
         assert_eq!(hints.start("p"), None);
     }
 
     #[test]
     fn hints_of_pools_with_similar_names_do_not_mix() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         hints.set_spread("p", 32);
         hints.set_start("spread-p", ip("10.0.0.9"));
         assert_eq!((hints.spread("p"), hints.start("spread-p")), (32, Some(ip("10.0.0.9"))));
@@ -253,48 +308,51 @@ mod tests {
     #[test]
     fn a_spread_expires_after_two_seconds() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         assert_eq!(hints.spread("p"), 0);
         hints.set_spread("p", 32);
         assert_eq!((hints.spread("p"), hints.spread("q")), (32, 0));
         let old = std::time::SystemTime::now() - 2 * SPREAD_LIFETIME;
-        let file = std::fs::File::options().write(true).open(state.path().join("hints/spread-p")).unwrap();
+        let file = std::fs::File::options()
+            .write(true)
+            .open(state.path().join("hints/in.kube-system/spread-p"))
+            .unwrap();
         file.set_modified(old).unwrap();
         assert_eq!(hints.spread("p"), 0);
     }
 
     #[test]
-    fn the_separate_use_of_an_adopted_pool_expires_after_a_minute() {
+    fn a_naming_expires_after_a_minute_and_can_be_forgotten() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
-        assert_eq!(hints.adopted("p"), None);
-        let since = SeparateUse::Since("2026-11-25T13:00:00Z".parse().unwrap());
-        for separate_use in [SeparateUse::Never, SeparateUse::Unreadable, since] {
-            hints.set_adopted("p", separate_use);
-            assert_eq!((hints.adopted("p"), hints.adopted("q")), (Some(separate_use), None));
+        let hints = store(&state);
+        assert_eq!(hints.recent_naming("p"), None);
+        for naming in [ClaimNaming::Address, ClaimNaming::Pool, ClaimNaming::Both] {
+            hints.set_naming("p", naming);
+            assert_eq!((hints.recent_naming("p"), hints.recent_naming("q")), (Some(naming), None));
         }
-        let old = std::time::SystemTime::now() - ADOPTION_LIFETIME;
-        let file = std::fs::File::options().write(true).open(state.path().join("hints/adopted-p")).unwrap();
+        let old = std::time::SystemTime::now() - NAMING_LIFETIME;
+        let file = std::fs::File::options().write(true).open(hints.file("naming-p")).unwrap();
         file.set_modified(old).unwrap();
-        assert_eq!(hints.adopted("p"), None);
+        assert_eq!(hints.recent_naming("p"), None);
+        hints.set_naming("p", ClaimNaming::Pool);
+        hints.remove_naming("p");
+        assert_eq!(hints.recent_naming("p"), None);
     }
 
     #[test]
-    fn an_invalid_adopted_file_is_ignored() {
+    fn a_damaged_naming_is_ignored() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
-        hints.set_adopted("p", SeparateUse::Never);
-        // Earlier releases wrote an empty file.
-        for damaged in ["", "banana", "share", "2026-11-25"] {
-            node::files::replace(&state.path().join("hints/adopted-p"), damaged.as_bytes()).unwrap();
-            assert_eq!(hints.adopted("p"), None, "{damaged:?}");
+        let hints = store(&state);
+        for damaged in ["", "banana", "poo"] {
+            node::files::replace(&hints.file("naming-p"), damaged.as_bytes()).unwrap();
+            assert_eq!(hints.recent_naming("p"), None, "{damaged:?}");
         }
     }
 
     #[test]
     fn the_address_of_an_interface_is_noted_until_it_is_removed() {
         let state = tempfile::tempdir().unwrap();
-        let hints = HintStore::open(state.path());
+        let hints = store(&state);
         hints.set_previous("p", "a/b", "net1", ip("10.0.0.9"));
         assert_eq!(hints.previous("p", "a/b", "net1"), Some(ip("10.0.0.9")));
         for other in [("q", "a/b", "net1"), ("p", "a/c", "net1"), ("p", "a/b", "net2")] {

@@ -5,5 +5,6 @@ pub mod direct;
 mod file_names;
 pub mod hints;
 pub(crate) mod namespace;
+pub(crate) mod pins;
 pub mod record;
 mod single_flight;

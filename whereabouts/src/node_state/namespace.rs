@@ -1,14 +1,22 @@
-//! The namespace of the claims, from a network's credentials.
+//! The namespace of the claims. This file has the whole rule:
 //!
-//! To parse a kubeconfig for this one word takes a third of an ADD's CPU, and it stays the same for months. So the namespace is cached on
-//! disk, with a stamp of the kubeconfig that it was read from.
+//! 1. If the network (or the node's flat file) names a kubeconfig, the namespace is that of its current context, and `kube-system` if the
+//!    context names none. A kubeconfig that cannot be read is an error: nothing is claimed in a namespace that was guessed.
+//! 2. Without a kubeconfig only a daemon can serve the call, in the daemon's namespace. That is the one of its options, else the one of its
+//!    credentials, else `kube-system`.
+//! 3. A daemon allocates in its own namespace only, and refuses other orders. It releases in whichever namespace a record names.
+//!
+//! Whereabouts has rule 1 too. A record names the namespace of its claims, so a DEL does not depend on what the kubeconfig says by then.
+//!
+//! To parse a kubeconfig for this one word takes a third of an ADD's CPU, and it stays the same for months. So the word is cached on disk,
+//! with a stamp of the kubeconfig that it was read from.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use node::client::{ApiClient, ConnectError};
+use node::client::{ApiClient, ConnectError, Credentials};
 use node::names::DnsLabel;
 use serde::{Deserialize, Serialize};
 
@@ -42,24 +50,35 @@ struct CachedNamespace {
     namespace: Option<DnsLabel>,
 }
 
-/// The namespace in the kubeconfig at `path`, cached in `folder`. `None` if the kubeconfig names none or cannot be read: with a daemon it
-/// does not matter, and without one the connection fails with the error.
-pub fn of_kubeconfig(path: &Path, folder: &Path) -> Option<DnsLabel> {
-    let stamp = stamp(path)?;
+/// The namespace of the claims for the kubeconfig at `path` (rule 1). What the kubeconfig says is cached in `folder`.
+///
+/// # Errors
+/// [`ConnectError`]: the kubeconfig cannot be read or parsed.
+pub fn of_kubeconfig(path: &Path, folder: &Path) -> Result<DnsLabel, ConnectError> {
+    match stated_in(path, folder)? {
+        Some(namespace) => Ok(namespace),
+        None => default_namespace(&Credentials::Kubeconfig(path.to_owned())),
+    }
+}
+
+/// The namespace that the kubeconfig at `path` names, if any.
+fn stated_in(path: &Path, folder: &Path) -> Result<Option<DnsLabel>, ConnectError> {
+    // Without a stamp the file is missing, or it cannot be looked at: reading it gives the error.
+    let Some(stamp) = stamp(path) else { return node::client::namespace_in(path) };
     let file = folder.join(cache_file(path));
     let cached = node::files::read_bounded(&file, MAX_CACHE_FILE).ok();
     let cached = cached.and_then(|bytes| serde_json::from_slice::<CachedNamespace>(&bytes).ok());
     if let Some(cached) = cached.filter(|cached| cached.stamp == stamp) {
-        return cached.namespace;
+        return Ok(cached.namespace);
     }
     // The stamp was taken before this read: if the file changes in between, the cached stamp is outdated at once.
-    let namespace = node::client::namespace_in(path).ok()?;
+    let namespace = node::client::namespace_in(path)?;
     let entry = CachedNamespace { stamp, namespace: namespace.clone() };
     if is_settled(&entry.stamp) {
         // If it cannot be written, the next call parses the kubeconfig again.
         let _ = serde_json::to_vec(&entry).map(|bytes| node::files::replace(&file, &bytes));
     }
-    namespace
+    Ok(namespace)
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
@@ -91,9 +110,13 @@ fn cache_file(path: &Path) -> String {
 pub fn of_client(api: &ApiClient) -> Result<DnsLabel, ConnectError> {
     match api.namespace() {
         Some(namespace) => Ok(namespace.clone()),
-        None => DnsLabel::new(DEFAULT_NAMESPACE)
-            .map_err(|source| ConnectError::BadNamespace { credentials: api.credentials().clone(), source }),
+        None => default_namespace(api.credentials()),
     }
+}
+
+fn default_namespace(credentials: &Credentials) -> Result<DnsLabel, ConnectError> {
+    DnsLabel::new(DEFAULT_NAMESPACE)
+        .map_err(|source| ConnectError::BadNamespace { credentials: credentials.clone(), source })
 }
 
 #[cfg(test)]
@@ -122,8 +145,8 @@ mod tests {
             node::files::replace(&self.kubeconfig(), text.as_bytes()).unwrap();
         }
 
-        fn of(&self) -> Option<String> {
-            of_kubeconfig(&self.kubeconfig(), self.folder.path()).map(|namespace| namespace.to_string())
+        fn of(&self) -> String {
+            of_kubeconfig(&self.kubeconfig(), self.folder.path()).unwrap().to_string()
         }
 
         fn cache_file(&self) -> PathBuf {
@@ -143,18 +166,18 @@ mod tests {
         let folder = Folder::new();
         folder.write(", namespace: one");
         folder.cache(Some("cached"));
-        assert_eq!(folder.of().as_deref(), Some("cached"));
+        assert_eq!(folder.of(), "cached");
         folder.cache(None);
-        assert_eq!(folder.of(), None, "a kubeconfig without a namespace is cached too");
+        assert_eq!(folder.of(), "kube-system", "a kubeconfig without a namespace is cached too");
         folder.write(", namespace: two");
-        assert_eq!(folder.of().as_deref(), Some("two"), "another inode of the same size");
+        assert_eq!(folder.of(), "two", "another inode of the same size");
     }
 
     #[test]
     fn a_kubeconfig_is_cached_only_when_it_is_older_than_two_seconds() {
         let folder = Folder::new();
         folder.write(", namespace: one");
-        assert_eq!(folder.of().as_deref(), Some("one"));
+        assert_eq!(folder.of(), "one");
         assert!(!folder.cache_file().exists());
         let mut stamp = stamp(&folder.kubeconfig()).unwrap();
         assert!(!is_settled(&stamp));
@@ -165,13 +188,22 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_cache_file_is_ignored_and_a_missing_kubeconfig_names_none() {
+    fn a_kubeconfig_without_a_namespace_means_kube_system_and_an_unreadable_one_is_an_error() {
         let folder = Folder::new();
-        assert_eq!(folder.of(), None);
+        let missing = of_kubeconfig(&folder.kubeconfig(), folder.folder.path()).unwrap_err();
+        assert!(!missing.is_permanent(), "{missing}: the file may appear, so the kubelet tries again");
         folder.write("");
-        node::files::replace(&folder.cache_file(), b"banana").unwrap();
-        assert_eq!(folder.of(), None);
+        assert_eq!(folder.of(), "kube-system");
+        std::fs::remove_file(folder.kubeconfig()).unwrap();
+        std::fs::create_dir(folder.kubeconfig()).unwrap();
+        assert!(of_kubeconfig(&folder.kubeconfig(), folder.folder.path()).is_err(), "a directory");
+    }
+
+    #[test]
+    fn a_damaged_cache_file_is_ignored() {
+        let folder = Folder::new();
         folder.write(", namespace: one");
-        assert_eq!(folder.of().as_deref(), Some("one"));
+        node::files::replace(&folder.cache_file(), b"banana").unwrap();
+        assert_eq!(folder.of(), "one");
     }
 }

@@ -16,6 +16,9 @@ use crate::pool::held_claim::HeldClaim;
 /// The directory of records, tombstones and hints.
 pub const STATE: &str = "/var/lib/cni/whereabouts";
 
+/// The folder of the records.
+const CLAIMS: &str = "claims";
+
 /// The limit for a record, in bytes. A record has a few hundred for each range.
 const MAX_RECORD: u64 = 1 << 20;
 
@@ -33,7 +36,7 @@ pub struct Record {
     /// The credentials that reach the claims without a daemon.
     #[serde(default)]
     pub kubeconfig: Option<PathBuf>,
-    /// The namespace of the claims. `None` in records of releases without a daemon, and if only the daemon knows it.
+    /// The namespace of the claims; `None` for that of the daemon, see [`super::namespace`].
     #[serde(default)]
     pub namespace: Option<DnsLabel>,
     /// The pod's UID, if the runtime passed it. Without it nobody can say later whether the pod still lives.
@@ -89,10 +92,7 @@ pub enum RecordError {
 impl Records {
     /// Opens the records below the directory `state`, which is created if necessary.
     pub fn open(state: &Path) -> Result<Self, RecordError> {
-        Ok(Records {
-            held: Dir::open(state.join("claims"))?,
-            tombstones: Dir::open(state.join("tombstones"))?,
-        })
+        Ok(Records { held: Dir::open(state.join(CLAIMS))?, tombstones: Dir::open(state.join("tombstones"))? })
     }
 
     /// Removes temporary files that a crash in the middle of a write left more than an hour ago. A write takes milliseconds.
@@ -178,6 +178,11 @@ impl Record {
     }
 }
 
+/// The file of an attachment's record below the directory `state`.
+pub(super) fn file_of(state: &Path, container_id: &str, if_name: &str) -> PathBuf {
+    state.join(CLAIMS).join(file_name(container_id, if_name))
+}
+
 fn file_name(container_id: &str, if_name: &str) -> String {
     format!("{container_id}@{if_name}")
 }
@@ -222,6 +227,7 @@ mod tests {
             claims: vec![HeldClaim {
                 name: DnsSubdomain::new("10.0.0.1").unwrap(),
                 resource_version: "7".into(),
+                second: None,
                 pool: "10.0.0.0-8".into(),
                 address: "10.0.0.1/8".parse().unwrap(),
             }],

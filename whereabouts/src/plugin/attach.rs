@@ -37,7 +37,7 @@ pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, Cal
         container_id: attachment.container_id.to_string(),
         node,
     };
-    let request = AllocationRequest::new(claimant, namespace(conf.kubeconfig.as_deref()), pools, &wanted);
+    let request = AllocationRequest::new(claimant, namespace(conf.kubeconfig.as_deref())?, pools, &wanted);
     let mut record = record_of(&request, &conf);
     // Before the first claim: if this process dies, DEL needs the record to find the claims.
     records.write(&record)?;
@@ -54,6 +54,7 @@ pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, Cal
     };
     record.claims = allocated.claims.into_iter().map(|claimed| claimed.claim).collect();
     record.stage = allocated.stage;
+    record.namespace = Some(allocated.namespace);
     // Looked for after the claims were made, as a DEL looks for the claims after it took the record away: one of both sees the other.
     if !records.has(&record) {
         return Err(give_back(&records, &record));
@@ -77,7 +78,9 @@ fn give_back(records: &Records, record: &Record) -> CallError {
     {
         return error.into();
     }
-    tombstones::update_hints(&hints(), record);
+    if let Some(namespace) = &record.namespace {
+        tombstones::update_hints(&hints().of(namespace), record);
+    }
     CallError::Deleted { container_id: record.container_id.clone(), if_name: record.if_name.clone() }
 }
 
@@ -129,7 +132,9 @@ pub(super) fn del(detachment: &Detachment, call: &Call) -> Result<(), CallError>
         Err(_) => return Ok(records.bury(record)?),
     }
     records.end_release(record)?;
-    tombstones::update_hints(&hints(), record);
+    if let Some(namespace) = &record.namespace {
+        tombstones::update_hints(&hints().of(namespace), record);
+    }
     Ok(())
 }
 
@@ -141,13 +146,18 @@ fn unrecorded(detachment: &Detachment, call: &Call) -> Release {
     });
     let conf = conf.ok();
     let kubeconfig = conf.as_ref().map_or_else(kubeconfig_of_node, |conf| conf.kubeconfig.clone());
+    // A DEL that fails keeps the pod in Terminating, and the claims that this one misses are reclaimed once the pod is gone.
+    let namespace = namespace(kubeconfig.as_deref()).unwrap_or_else(|error| {
+        warn(&format_args!("{error}; DEL releases what it finds in the daemon's namespace"));
+        None
+    });
     let (podref, pod_uid) = pod(&call.args).unwrap_or_default();
     let record = Record {
         container_id: detachment.container_id.to_string(),
         if_name: detachment.if_name.to_string(),
         podref,
         network: conf.as_ref().map_or_else(String::new, |conf| conf.name.clone()),
-        namespace: namespace(kubeconfig.as_deref()),
+        namespace,
         kubeconfig,
         pod_uid,
         stage: Stage::Claiming,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cni::CniError;
 use node::client::{ApiClient, Credentials, Timeouts, block_on};
 use node::deadline::Deadline;
-use node::names::DnsSubdomain;
+use node::names::{DnsLabel, DnsSubdomain};
 use node::rpc::{self, RpcError};
 
 use crate::claims::allocate::{self, PriorAttempt};
@@ -16,13 +16,13 @@ use crate::claims::status;
 use crate::claims::store::Claims;
 use crate::claims::tombstones;
 use crate::conf::ConfError;
-use crate::node_state::hints::HintStore;
+use crate::node_state::hints::{HintStore, NodeHints};
 use crate::node_state::namespace;
-use crate::node_state::record::{Record, Records, Stage};
+use crate::node_state::record::{Record, RecordError, Records, Stage};
 use crate::pool::held_claim::Claimed;
 use crate::pool::request::AllocationRequest;
 use crate::rpc::error::CallError;
-use crate::rpc::wire::{Release, Request, Response, StatusQuery};
+use crate::rpc::wire::{self, Release, Request, Response, StatusQuery};
 
 /// The backend of one call.
 #[derive(Clone, Debug)]
@@ -36,12 +36,14 @@ pub(super) struct Backend<'a> {
     /// This node's records.
     pub records: &'a Records,
     /// This node's hints.
-    pub hints: HintStore,
+    pub hints: NodeHints,
 }
 
 /// An allocation request that was served.
 #[derive(Debug)]
 pub(super) struct Allocated {
+    /// The namespace of the claims.
+    pub namespace: DnsLabel,
     /// The claims, in the order of the request.
     pub claims: Vec<Claimed>,
     /// Whether these are all the claims of the attachment.
@@ -71,8 +73,8 @@ impl Backend<'_> {
     pub fn allocate(&self, request: &AllocationRequest) -> Result<Allocated, RequestFailure> {
         let unknown = |error| RequestFailure { error, cleanup: Cleanup::Needed };
         let prior = match self.ask_daemon(&Request::Claim(Box::new(request.clone()))).map_err(unknown)? {
-            DaemonReply::Response(Response::Claimed(claims)) => {
-                return Ok(Allocated { claims, stage: Stage::Held });
+            DaemonReply::Response(Response::Claimed(wire::Allocated { namespace, claims })) => {
+                return Ok(Allocated { namespace, claims, stage: Stage::Held });
             }
             DaemonReply::Response(Response::Refused(refusal)) => {
                 let error = CallError::Daemon(refusal.to_cni());
@@ -84,17 +86,17 @@ impl Backend<'_> {
             DaemonReply::NoDaemon => PriorAttempt::Absent,
             DaemonReply::Interrupted => PriorAttempt::Interrupted,
         };
-        let served = self.direct(async |claims| {
-            let served = allocate::serve(claims, request, &self.hints, prior).await;
+        let served = self.direct(request.namespace.as_ref(), async |claims, hints| {
+            let served = allocate::serve(claims, request, hints, prior).await;
             if served.is_ok() {
                 tombstones::drain_some(claims, self.records, &self.hints).await;
             }
-            Ok(served)
+            Ok(served.map(|claimed| (claims.namespace.clone(), claimed)))
         });
         // A create of the killed daemon may still reach the API server, so DEL must search by label too.
         let stage = if prior == PriorAttempt::Absent { Stage::Held } else { Stage::Claiming };
         match served {
-            Ok(Ok(claims)) => Ok(Allocated { claims, stage }),
+            Ok(Ok((namespace, claims))) => Ok(Allocated { namespace, claims, stage }),
             Ok(Err(failure)) => Err(RequestFailure { error: failure.error.into(), cleanup: failure.cleanup }),
             Err(error) => Err(unknown(error)),
         }
@@ -102,14 +104,15 @@ impl Backend<'_> {
 
     /// Releases the addresses of an attachment.
     pub fn release(&self, release: &Release) -> Result<(), CallError> {
+        self.hints.remove_pins(&release.record).map_err(RecordError::from)?;
         // A release that the daemon interrupted is repeated here: it is idempotent.
         if let DaemonReply::Response(response) =
             self.ask_daemon(&Request::Release(Box::new(release.clone())))?
         {
             return self.expect_done(response);
         }
-        self.direct(async |claims| {
-            release::release(claims, &release.record, &release.upstream, &self.hints).await?;
+        self.direct(release.record.namespace.as_ref(), async |claims, _| {
+            release::release(claims, &release.record, &release.upstream).await?;
             // Else it would be drained with those of other attachments.
             self.records.remove_tombstone(&release.record)?;
             tombstones::drain_some(claims, self.records, &self.hints).await;
@@ -123,7 +126,8 @@ impl Backend<'_> {
             DaemonReply::Response(Response::Missing(name)) => Ok(Some(name)),
             DaemonReply::Response(response) => self.expect_done(response).map(|()| None),
             DaemonReply::NoDaemon | DaemonReply::Interrupted => {
-                self.direct(async |claims| Ok(claims.first_missing(record).await?))
+                let namespace = record.namespace.as_ref();
+                self.direct(namespace, async |claims, _| Ok(claims.first_missing(record).await?))
             }
         }
     }
@@ -133,7 +137,8 @@ impl Backend<'_> {
         if let DaemonReply::Response(response) = self.ask_daemon(&Request::Status(query.clone()))? {
             return self.expect_done(response);
         }
-        self.direct(async |claims| Ok(status::status(claims, &query.pools, &self.hints).await?))
+        let namespace = query.namespace.as_ref();
+        self.direct(namespace, async |claims, hints| Ok(status::status(claims, &query.pools, hints).await?))
     }
 
     fn ask_daemon(&self, request: &Request) -> Result<DaemonReply, CallError> {
@@ -161,14 +166,23 @@ impl Backend<'_> {
         CallError::Daemon(CniError::new(cni::Code::TryAgainLater, text))
     }
 
-    /// Runs `work` in this process, with the configuration's credentials.
-    fn direct<T>(&self, work: impl AsyncFnOnce(&Claims<'_>) -> Result<T, CallError>) -> Result<T, CallError> {
+    /// Runs `work` in this process, with the configuration's credentials. `namespace` is the one that the request or the record names.
+    fn direct<T>(
+        &self,
+        namespace: Option<&DnsLabel>,
+        work: impl AsyncFnOnce(&Claims<'_>, &HintStore) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let kubeconfig = self.kubeconfig.clone().ok_or(ConfError::NoKubeconfig)?;
         block_on(self.deadline, async {
             let credentials = Credentials::Kubeconfig(kubeconfig);
             let api = ApiClient::connect(credentials, Timeouts::default()).await?;
-            let namespace = namespace::of_client(&api)?;
-            work(&Claims { api: &api, namespace: &namespace, deadline: self.deadline }).await
+            let namespace = match namespace {
+                Some(namespace) => namespace.clone(),
+                // The record of a DEL whose kubeconfig could not be read then.
+                None => namespace::of_client(&api)?,
+            };
+            let claims = Claims { api: &api, namespace: &namespace, deadline: self.deadline };
+            work(&claims, &self.hints.of(&namespace)).await
         })?
     }
 }

@@ -12,7 +12,7 @@ use super::backend::Backend;
 use crate::conf::files::find_flat_file;
 use crate::conf::request::{Assignment, IpArgs, Requests};
 use crate::conf::{Conf, FlatFile, Network};
-use crate::node_state::hints::HintStore;
+use crate::node_state::hints::NodeHints;
 use crate::node_state::namespace;
 use crate::node_state::record::{Records, STATE};
 use crate::rpc::error::CallError;
@@ -62,8 +62,8 @@ pub(super) fn records() -> Result<Records, CallError> {
 }
 
 /// The node's hints.
-pub(super) fn hints() -> HintStore {
-    HintStore::open(Path::new(STATE))
+pub(super) fn hints() -> NodeHints {
+    NodeHints::open(Path::new(STATE))
 }
 
 /// The backend of a call, which must end within `limit`.
@@ -71,7 +71,8 @@ pub(super) fn backend(records: &Records, kubeconfig: Option<PathBuf>, limit: Dur
     Backend { socket: wire::socket(), kubeconfig, deadline: Deadline::after(limit), records, hints: hints() }
 }
 
-/// The namespace of the claims according to these credentials, see [`namespace::of_kubeconfig`].
-pub(super) fn namespace(kubeconfig: Option<&Path>) -> Option<DnsLabel> {
-    namespace::of_kubeconfig(kubeconfig?, &Path::new(STATE).join("hints"))
+/// The namespace of the claims for this kubeconfig; `None`, for the daemon's namespace, without one. The rule is in [`namespace`].
+pub(super) fn namespace(kubeconfig: Option<&Path>) -> Result<Option<DnsLabel>, CallError> {
+    let Some(kubeconfig) = kubeconfig else { return Ok(None) };
+    Ok(Some(namespace::of_kubeconfig(kubeconfig, &Path::new(STATE).join("hints"))?))
 }

@@ -81,7 +81,7 @@ impl Plugin for Whereabouts {
         let status = conf(call).and_then(|conf| {
             let node = node_name(conf.configuration_path.as_deref());
             let pools = attach::pools(&conf, node.as_deref())?;
-            let query = StatusQuery { namespace: namespace(conf.kubeconfig.as_deref()), pools };
+            let query = StatusQuery { namespace: namespace(conf.kubeconfig.as_deref())?, pools };
             backend(&records()?, conf.kubeconfig, STATUS_LIMIT).status(&query)
         });
         status.map_err(|error| CniError { code: Code::NotAvailable, ..error.to_cni() })

@@ -8,9 +8,10 @@ use std::net::IpAddr;
 
 use node::client::ApiError;
 
-use crate::crd::ip_pool::SeparateUse;
+use crate::crd::ip_pool::ClaimNaming;
 use crate::crd::reservation::Reservation;
 use crate::pool::choose::NoCandidate;
+use crate::pool::held_claim::HeldClaim;
 use crate::pool::range_pool::Pool;
 use crate::pool::request::Claimant;
 
@@ -29,7 +30,7 @@ impl Listing {
         // A claim without a name cannot come from the API server; the empty name blocks nothing.
         let name = claim.metadata.name.as_deref().unwrap_or_default();
         let Some(ip) = pool.blocked_address(name, claim.pool()) else { return };
-        if claim.belongs_to(&claimant.podref, &claimant.if_name) && self.own.is_none() {
+        if claimant.may_take(&claim) && self.own.is_none() {
             self.own = Some(ip);
         }
         self.owners.insert(ip, claim.spec.podref);
@@ -44,15 +45,22 @@ pub trait CandidateSource {
     /// A cursor in `pool` for the claimant's interface.
     fn cursor(&self, pool: &Pool, claimant: &Claimant) -> Self::CandidateCursor;
 
-    /// Adopts the pool by `adopt`: afterwards every allocation that Whereabouts wrote has a claim. Returns the pool's [`SeparateUse`].
-    ///
-    /// A source caches the result for 60 s at most, and returns it without `adopt` only if it suffices for this kind of request
-    /// ([`SeparateUse::suffices_for`]). [`crate::pool::claim_names`] relies on the 60 s.
-    fn adopted(
+    /// How the pool's claims are named: what this node read less than [`NAMING_LIFETIME`](crate::pool::claim_names::NAMING_LIFETIME) ago,
+    /// else the result of `read`, which is remembered.
+    fn naming(
         &self,
         pool: &Pool,
-        adopt: impl Future<Output = Result<SeparateUse, ApiError>> + Send,
-    ) -> impl Future<Output = Result<SeparateUse, ApiError>> + Send;
+        read: impl Future<Output = Result<ClaimNaming, ApiError>> + Send,
+    ) -> impl Future<Output = Result<ClaimNaming, ApiError>> + Send;
+
+    /// Forgets how the pool's claims are named.
+    fn forget(&self, pool: &Pool);
+
+    /// Whether this node still holds a claim of the pool that counts under the pool's naming: rule 3 of [`crate::pool::claim_names`].
+    fn has_pin(&self, pool: &Pool) -> bool;
+
+    /// Records a claim of the pool that counts: from now on it is a pin.
+    fn set_pin(&self, pool: &Pool, claimant: &Claimant, claim: &HeldClaim);
 
     /// The number of claims of the pool, if the source knows it.
     fn used(&self, pool: &Pool) -> Option<u128>;

@@ -1,84 +1,90 @@
-//! The two names of an address, and why they are safe in a pool that is used both ways.
+//! The two names of an address, and why no address of a pool is given twice.
 //!
-//! The name of a claim is a lock on its address: the API server lets one caller create it. The name depends on
-//! `enable_overlapping_ranges`: true names a claim by its address, **S**; false names it by pool and address, **P**
-//! ([`crate::pool::naming`]). If both kinds of requests use one pool (two networks differ, or a user changes the setting), each address has
-//! two locks.
+//! The name of a claim is a lock on its address: the API server lets one caller create it. An address has two names ([`crate::pool::naming`]):
+//! **S**, the address, which all pools share, and **P**, pool and address. `enable_overlapping_ranges: true` asks for S, so that overlapping
+//! pools exclude each other; `false` asks for P. Networks of one pool may differ in it, so the pool decides, not the request:
 //!
-//! # No two pods get one address
+//! | [`ClaimNaming`] of the pool | setting true takes | setting false takes |
+//! |---|---|---|
+//! | [`ClaimNaming::Address`] | S | S (stricter than asked) |
+//! | [`ClaimNaming::Pool`] | S, then P | P |
+//! | [`ClaimNaming::Both`] | S, then P | S, then P (stricter than asked) |
 //!
-//! Let *t* be the time in the annotation [`SEPARATE_SINCE`](crate::crd::ip_pool::SEPARATE_SINCE) of the pool. Nobody changes or removes it.
-//! (A user who deletes an IPPool with claims removes it: until the leader writes the object again, the proof does not hold.)
+//! In each row any two requests have a name in common, so they cannot both succeed. What remains is that all requests read the same row.
+//! No clock decides that.
 //!
-//! 1. A request with the setting false writes *t* before it creates its first claim.
-//! 2. A request creates P only if its setting is false, it has read *t*, and *t* is at least [`SETTLING`] old. Every other request creates S.
-//! 3. A request that has read *t* creates one name and then checks the other. If another owner has a claim there, it releases its own claim.
-//! 4. A request that has not read *t* creates S and checks nothing. It read the pool before *t*; a cached read counts for 60 s
-//!    (`ADOPTION_LIFETIME`), and a request takes at most 30 s (the limit of an ADD). So it ends before *t* + 90 s, when no request creates P
-//!    yet:
+//! # All claims that count are of one row
 //!
-//!    ```text
-//!    t                 t + 60 s            t + 90 s                    t + 600 s
-//!    ├─────────────────┼───────────────────┼───────────────────────────┼──────────► time
-//!    annotation        last cached read    last request that           first P
-//!    written           without t expires   checks nothing ends
-//!    ```
+//! The naming is an annotation of the IPPool ([`CLAIM_NAMES`](crate::crd::ip_pool::CLAIM_NAMES)). Users may delete an IPPool while pods run,
+//! a view that loses nothing; and a node may remember what it read before. The rules:
 //!
-//!    Its S exists before any P of the address, so a request that creates P finds it in step 3.
-//! 5. Two requests that both check create S and P. Reads of the API server are linearizable, and each request creates before it checks:
+//! 1. The naming is *fixed* by a patch of an object that exists without one. The patch carries the resourceVersion, so one caller wins. After
+//!    that caller read the object, and before it sends the patch, it lists the claims of the pool by label. If a holder of S has not P too, the
+//!    naming must take S; if one has P, it must take P ([`Evidence::naming`]). Only without claims the request's own setting decides.
+//! 2. A request creates its claims by the naming that it knows, which may be old. Then it reads the object again. The claims *count* if the
+//!    object has the naming by which they were made; else the request releases them and begins again.
+//! 3. A request may skip the read in 2 while the node still holds a claim of the pool that counts under the same naming: the node's *pin*. A
+//!    DEL drops the pin before it deletes the claim, and the request looks at the pin after its own create.
 //!
-//!    ```text
-//!    request 1:   create S ──────── check P
-//!    request 2:         create P ──────── check S
-//!    ```
+//! Let claim *c* count under one life of the object, and let another life, with another naming, be fixed while *c* exists. Rule 2 read the
+//! first life after *c* was created, so *c* is older than the end of that life, older than the object of the new life, and older than the
+//! list in rule 1. The list shows *c*, so the new naming takes *c*'s name too, and no later request gets its address. A claim that rule 3 lets
+//! count is covered by the pin: the pin existed from its own count until after the claim was created, so every naming fixed in between takes
+//! the names that the pin's naming takes; and every list after that shows the claim itself.
 //!
-//!    The check that comes last is later than both creates, so it finds the other claim. At most one request keeps its claim.
-//! 6. A request may die between create and check. Its claim then belongs to no pod yet: a call that takes the claim over checks first.
+//! The model checker visits every order of these steps (`tests/model/naming`). What it cannot show: somebody who deletes the claim of a running
+//! pod by hand drops a pin without the node. So the node reads the object again after [`NAMING_LIFETIME`] at the latest.
 //!
-//! Two requests for one name cannot both succeed, so these are all cases.
+//! A node's slice is a pool of its own, with an IPPool of its own. But its addresses are those of the whole range, also while slices are
+//! switched on or off. So P and the naming are those of the pool of the whole range.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use node::names::DnsSubdomain;
 
 use crate::conf::OverlappingRanges;
-use crate::crd::ip_pool::SeparateUse;
+use crate::crd::ip_pool::ClaimNaming;
 use crate::crd::reservation::label;
 use crate::pool::naming::{self, ClaimScope, NamingError};
 
-/// The age of `separate-since`, in seconds, from which on claims are named by pool. Step 4 of the proof needs 90 s. The rest allows for
-/// clocks of nodes that differ, and for a write of the annotation that took long to arrive.
-pub const SETTLING: i64 = 600;
+/// How long a node uses a pool's naming without a read of the object.
+pub(crate) const NAMING_LIFETIME: Duration = Duration::from_secs(60);
 
-/// How long a cached [`SeparateUse`] of a pool counts, in the hint files and in the daemon. Step 4 of the proof relies on it.
-pub(crate) const ADOPTION_LIFETIME: Duration = Duration::from_secs(60);
-
-/// Which name of an address a request creates, and which it checks.
+/// The names that a request takes for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamingScheme {
-    /// Create the name by address. Nothing to check.
-    Shared,
-    /// Create the name by address, then check the name by pool.
-    SharedThenPool,
-    /// Create the name by pool, then check the name by address.
-    PoolThenShared,
+enum NamesToTake {
+    Address,
+    Pool,
+    /// In this order everywhere: of two requests, the one that has the first name wins.
+    AddressThenPool,
 }
 
-impl NamingScheme {
-    /// The scheme of a request at `now` for a pool with this annotation.
-    pub(crate) fn at(overlapping: OverlappingRanges, separate_use: SeparateUse, now: Timestamp) -> Self {
-        // Wall clocks of several nodes are compared here, at a granularity of seconds.
-        // A time in the future is of a node whose clock is ahead: not settled.
-        let is_settled =
-            matches!(separate_use, SeparateUse::Since(at) if now.as_second() - at.as_second() >= SETTLING);
-        match (overlapping, separate_use) {
-            (OverlappingRanges::Protected, SeparateUse::Never) => NamingScheme::Shared,
-            (OverlappingRanges::Separate, _) if is_settled => NamingScheme::PoolThenShared,
-            (OverlappingRanges::Protected | OverlappingRanges::Separate, _) => NamingScheme::SharedThenPool,
+impl NamesToTake {
+    const fn of(naming: ClaimNaming, overlapping: OverlappingRanges) -> Self {
+        match (naming, overlapping) {
+            (ClaimNaming::Address, _) => NamesToTake::Address,
+            (ClaimNaming::Pool, OverlappingRanges::Separate) => NamesToTake::Pool,
+            (ClaimNaming::Pool, OverlappingRanges::Protected) | (ClaimNaming::Both, _) => {
+                NamesToTake::AddressThenPool
+            }
         }
     }
+}
+
+/// Whether a pool with this naming protects an address against other pools although the network does not ask for it.
+pub const fn is_stricter_than(naming: ClaimNaming, overlapping: OverlappingRanges) -> bool {
+    matches!((naming, overlapping), (ClaimNaming::Address | ClaimNaming::Both, OverlappingRanges::Separate))
+}
+
+/// The names of one address that a request takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressNames {
+    /// The name to create first.
+    pub first: DnsSubdomain,
+    /// The name to create after it, if there are two.
+    pub second: Option<DnsSubdomain>,
 }
 
 /// The names of a pool's claims.
@@ -86,10 +92,14 @@ impl NamingScheme {
 pub struct ClaimNames<'a> {
     /// The pool.
     pub pool: &'a DnsSubdomain,
+    /// The pool of the whole range: another one only for a node's slice.
+    pub whole: &'a DnsSubdomain,
     /// Its `network_name`.
     pub network: Option<&'a str>,
-    /// Which of the two names is created, and which is checked.
-    pub scheme: NamingScheme,
+    /// How its claims are named.
+    pub naming: ClaimNaming,
+    /// What the network asks for.
+    pub overlapping: OverlappingRanges,
 }
 
 impl<'a> ClaimNames<'a> {
@@ -100,40 +110,58 @@ impl<'a> ClaimNames<'a> {
 
     /// The scope of names by pool.
     pub(crate) const fn by_pool(&self) -> ClaimScope<'a> {
-        ClaimScope::Pool(self.pool)
+        ClaimScope::Pool(self.whole)
     }
 
-    /// The scopes of the primary and the alternate name.
-    const fn scopes(&self) -> (ClaimScope<'a>, ClaimScope<'a>) {
-        match self.scheme {
-            NamingScheme::Shared | NamingScheme::SharedThenPool => (self.by_address(), self.by_pool()),
-            NamingScheme::PoolThenShared => (self.by_pool(), self.by_address()),
-        }
+    /// The names to take for an address.
+    ///
+    /// # Errors
+    /// [`NamingError`] for a `network_name` that is not valid in a name.
+    pub fn of(&self, ip: IpAddr) -> Result<AddressNames, NamingError> {
+        let (first, second) = match NamesToTake::of(self.naming, self.overlapping) {
+            NamesToTake::Address => (self.by_address(), None),
+            NamesToTake::Pool => (self.by_pool(), None),
+            NamesToTake::AddressThenPool => (self.by_address(), Some(self.by_pool())),
+        };
+        let second = second.map(|scope| naming::claim(ip, scope)).transpose()?;
+        Ok(AddressNames { first: naming::claim(ip, first)?, second })
     }
 
-    /// The primary name of an address: the one to create.
-    pub(crate) fn primary(&self, ip: IpAddr) -> Result<DnsSubdomain, NamingError> {
-        naming::claim(ip, self.scopes().0)
-    }
-
-    /// The alternate name of an address: the one to check after the create, if any.
-    pub(crate) fn alternate(&self, ip: IpAddr) -> Result<Option<DnsSubdomain>, NamingError> {
-        match self.scheme {
-            NamingScheme::Shared => Ok(None),
-            NamingScheme::SharedThenPool | NamingScheme::PoolThenShared => {
-                naming::claim(ip, self.scopes().1).map(Some)
-            }
-        }
-    }
-
-    /// The address of the pool that a claim blocks, if any. `pool` is the pool that the claim states. A claim with the primary name blocks
-    /// its address whatever pool it states, because the name cannot be created; one with the alternate name only as a claim of this pool.
+    /// The address of the pool that a claim blocks, if any. `pool` is the pool that the claim states. A claim with a name to take blocks its
+    /// address whatever pool it states, because the name cannot be created; one with the other name only as a claim of this pool.
     pub(crate) fn blocked_address(&self, claim: &str, pool: Option<&str>) -> Option<IpAddr> {
-        let (primary, alternate) = self.scopes();
-        // The primary name first: a text may be read as both.
-        let by_alternate =
-            || naming::claimed_address(claim, alternate).filter(|_| may_belong_to(self.pool.as_str(), pool));
-        naming::claimed_address(claim, primary).or_else(by_alternate)
+        let is_own = may_belong_to(self.pool.as_str(), pool);
+        let (address, by_pool) = match NamesToTake::of(self.naming, self.overlapping) {
+            NamesToTake::Address => (true, is_own),
+            NamesToTake::Pool => (is_own, true),
+            NamesToTake::AddressThenPool => (true, true),
+        };
+        // The longer name first: a text may be read as both.
+        let by_pool = by_pool.then(|| naming::claimed_address(claim, self.by_pool())).flatten();
+        by_pool.or_else(|| address.then(|| naming::claimed_address(claim, self.by_address())).flatten())
+    }
+}
+
+/// The claims of a pool when its naming is to be fixed, by the kind of their names: who holds each address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence<Holder> {
+    /// The claims named by address.
+    pub by_address: BTreeMap<IpAddr, Holder>,
+    /// The claims named by pool.
+    pub by_pool: BTreeMap<IpAddr, Holder>,
+}
+
+impl<Holder: PartialEq> Evidence<Holder> {
+    /// The naming that protects every address of the list. Without claims it is what the request asks for.
+    pub fn naming(&self, overlapping: OverlappingRanges) -> ClaimNaming {
+        // Two holders: one of the claims does not count, and nobody can say which.
+        let has_both_names = |(ip, holder): (&IpAddr, &Holder)| self.by_pool.get(ip) == Some(holder);
+        let needs_address = !self.by_address.iter().all(has_both_names);
+        match (needs_address, !self.by_pool.is_empty(), overlapping) {
+            (true, true, _) => ClaimNaming::Both,
+            (true, false, _) | (false, false, OverlappingRanges::Protected) => ClaimNaming::Address,
+            (false, true, _) | (false, false, OverlappingRanges::Separate) => ClaimNaming::Pool,
+        }
     }
 }
 
@@ -150,72 +178,101 @@ mod tests {
     use super::*;
     use crate::conf::OverlappingRanges::{Protected, Separate};
 
+    const NAMINGS: [ClaimNaming; 3] = [ClaimNaming::Address, ClaimNaming::Pool, ClaimNaming::Both];
+
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
-    fn time(text: &str) -> Timestamp {
-        text.parse().unwrap()
+    fn texts(names: &AddressNames) -> Vec<String> {
+        [Some(&names.first), names.second.as_ref()].into_iter().flatten().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn the_scheme_depends_on_setting_annotation_and_time() {
-        let now = time("2026-11-25T13:00:00Z");
-        let since = |text: &str| SeparateUse::Since(time(text));
-        let table = [
-            (Protected, SeparateUse::Never, NamingScheme::Shared),
-            (Protected, since("2026-11-25T12:59:59Z"), NamingScheme::SharedThenPool),
-            (Protected, since("2020-01-01T00:00:00Z"), NamingScheme::SharedThenPool),
-            (Protected, SeparateUse::Unreadable, NamingScheme::SharedThenPool),
-            (Separate, SeparateUse::Never, NamingScheme::SharedThenPool),
-            (Separate, SeparateUse::Unreadable, NamingScheme::SharedThenPool),
-            // The clock of another node is ahead.
-            (Separate, since("2026-11-25T14:00:00Z"), NamingScheme::SharedThenPool),
-            (Separate, since("2026-11-25T12:50:01Z"), NamingScheme::SharedThenPool),
-            (Separate, since("2026-11-25T12:50:00Z"), NamingScheme::PoolThenShared),
-        ];
-        for (overlapping, separate_use, expected) in table {
-            let scheme = NamingScheme::at(overlapping, separate_use, now);
-            assert_eq!(scheme, expected, "{overlapping:?} {separate_use:?}");
+    fn any_two_requests_of_a_pool_have_a_name_in_common() {
+        let pool = DnsSubdomain::new("10.0.0.0-8").unwrap();
+        let of = |naming, overlapping| {
+            let names = ClaimNames { pool: &pool, whole: &pool, network: None, naming, overlapping };
+            texts(&names.of(ip("10.0.0.5")).unwrap())
+        };
+        for naming in NAMINGS {
+            let (one, other) = (of(naming, Protected), of(naming, Separate));
+            assert!(one.iter().any(|name| other.contains(name)), "{naming:?}: {one:?} {other:?}");
+            assert_eq!(one[0], "10.0.0.5", "overlapping pools exclude each other if the network asks for it");
+            let is_shared = other.contains(&"10.0.0.5".to_owned());
+            assert_eq!(is_stricter_than(naming, Separate), is_shared, "{naming:?}");
+            assert!(!is_stricter_than(naming, Protected));
         }
     }
 
     #[test]
     fn both_names_follow_network_slice_and_family() {
         let table = [
-            ("10.0.0.0-8", None, "10.0.0.5", "10.0.0.5", "10.0.0.0-8-10.0.0.5"),
-            ("fd00---64", None, "fd00::1", "fd00--1", "fd00---64-fd00--1"),
-            ("a-10.0.0.0-8", Some("a"), "10.0.0.5", "a-10.0.0.5", "a-10.0.0.0-8-10.0.0.5"),
-            ("a-n1-10.0.0.0-26", Some("a"), "10.0.0.5", "a-10.0.0.5", "a-n1-10.0.0.0-26-10.0.0.5"),
-            ("a-fd00---64", Some("a"), "fd00::", "a-fd00--0", "a-fd00---64-fd00--0"),
+            ("10.0.0.0-8", "10.0.0.0-8", None, "10.0.0.5", "10.0.0.5", "10.0.0.0-8-10.0.0.5"),
+            ("fd00---64", "fd00---64", None, "fd00::1", "fd00--1", "fd00---64-fd00--1"),
+            ("a-10.0.0.0-8", "a-10.0.0.0-8", Some("a"), "10.0.0.5", "a-10.0.0.5", "a-10.0.0.0-8-10.0.0.5"),
+            // A slice: the name is the same as without slices.
+            (
+                "a-n1-10.0.0.0-26",
+                "a-10.0.0.0-8",
+                Some("a"),
+                "10.0.0.5",
+                "a-10.0.0.5",
+                "a-10.0.0.0-8-10.0.0.5",
+            ),
+            ("a-fd00---64", "a-fd00---64", Some("a"), "fd00::", "a-fd00--0", "a-fd00---64-fd00--0"),
         ];
-        for (pool, network, address, by_address, by_pool) in table {
-            let pool = DnsSubdomain::new(pool).unwrap();
-            let names = |scheme| ClaimNames { pool: &pool, network, scheme };
-            let both = |scheme| {
-                let names = names(scheme);
-                let alternate = names.alternate(ip(address)).unwrap().map(|alternate| alternate.to_string());
-                (names.primary(ip(address)).unwrap().to_string(), alternate)
-            };
-            let (address, texts) = (ip(address), (by_address.to_owned(), by_pool.to_owned()));
-            assert_eq!(both(NamingScheme::Shared), (texts.0.clone(), None));
-            assert_eq!(both(NamingScheme::SharedThenPool), (texts.0.clone(), Some(texts.1.clone())));
-            assert_eq!(both(NamingScheme::PoolThenShared), (texts.1, Some(texts.0)));
-            for scheme in [NamingScheme::Shared, NamingScheme::SharedThenPool, NamingScheme::PoolThenShared] {
-                for (claim, stated) in
-                    [by_address, by_pool].into_iter().flat_map(|c| [(c, Some(pool.as_str())), (c, None)])
-                {
-                    let blocked = names(scheme).blocked_address(claim, stated);
-                    assert_eq!(blocked, Some(address), "{claim} {scheme:?}");
+        for (pool, whole, network, address, by_address, by_pool) in table {
+            let (pool, whole) = (DnsSubdomain::new(pool).unwrap(), DnsSubdomain::new(whole).unwrap());
+            let names =
+                |naming, overlapping| ClaimNames { pool: &pool, whole: &whole, network, naming, overlapping };
+            let of = |naming, overlapping| texts(&names(naming, overlapping).of(ip(address)).unwrap());
+            assert_eq!(of(ClaimNaming::Address, Separate), [by_address]);
+            assert_eq!(of(ClaimNaming::Pool, Separate), [by_pool]);
+            assert_eq!(of(ClaimNaming::Pool, Protected), [by_address, by_pool]);
+            assert_eq!(of(ClaimNaming::Both, Separate), [by_address, by_pool]);
+            for naming in NAMINGS {
+                for overlapping in [Protected, Separate] {
+                    let names = names(naming, overlapping);
+                    for claim in [by_address, by_pool] {
+                        for stated in [Some(pool.as_str()), None] {
+                            assert_eq!(
+                                names.blocked_address(claim, stated),
+                                Some(ip(address)),
+                                "{claim} {naming:?}"
+                            );
+                        }
+                        let taken = of(naming, overlapping).contains(&claim.to_owned());
+                        let blocked = names.blocked_address(claim, Some("other"));
+                        assert_eq!(
+                            blocked.is_some(),
+                            taken,
+                            "{claim} {naming:?}: a name to take cannot be created"
+                        );
+                    }
                 }
             }
-            let by_another_pool = |scheme| names(scheme).blocked_address(by_address, Some("other"));
-            assert_eq!(
-                by_another_pool(NamingScheme::Shared),
-                Some(address),
-                "the primary name cannot be created"
-            );
-            assert_eq!(by_another_pool(NamingScheme::PoolThenShared), None);
+        }
+    }
+
+    #[test]
+    fn a_naming_that_is_fixed_again_protects_every_claim_that_is_left() {
+        use ClaimNaming::{Address, Both, Pool};
+        let held =
+            |claims: &[(&str, char)]| claims.iter().map(|(text, holder)| (ip(text), *holder)).collect();
+        let table: [(&[_], &[_], _); 6] = [
+            (&[], &[], [Address, Pool]),
+            (&[("10.0.0.1", 'a')], &[], [Address; 2]),
+            (&[], &[("10.0.0.1", 'a')], [Pool; 2]),
+            (&[("10.0.0.1", 'a')], &[("10.0.0.1", 'a'), ("10.0.0.2", 'b')], [Pool; 2]),
+            (&[("10.0.0.1", 'a'), ("10.0.0.2", 'b')], &[("10.0.0.1", 'a')], [Both; 2]),
+            // One of the two claims of the address does not count.
+            (&[("10.0.0.1", 'a')], &[("10.0.0.1", 'b')], [Both; 2]),
+        ];
+        for (by_address, by_pool, expected) in table {
+            let evidence = Evidence { by_address: held(by_address), by_pool: held(by_pool) };
+            let namings = [Protected, Separate].map(|setting| evidence.naming(setting));
+            assert_eq!(namings, expected, "{by_address:?} {by_pool:?}");
         }
     }
 }

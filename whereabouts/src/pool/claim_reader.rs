@@ -4,18 +4,20 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::naming::{ClaimScope, claimed_address, range_text};
+use super::naming::{self, ClaimScope, claimed_address, range_text};
 
 /// Reads the names of a pool's claims.
 ///
-/// A claim's name may begin with the pool or with the `network_name`, which is the beginning of the pool's name. Parts of names are not
-/// escaped, so several prefixes may fit; the longest one counts.
+/// A claim's name may begin with the pool of the whole range or with the `network_name`, which is the beginning of the pool's name. For a
+/// node's slice the whole range is not known here, so each larger range counts. Parts of names are not escaped, so several prefixes may fit;
+/// one by pool counts before one by network.
 #[derive(Clone, Debug)]
 pub struct ClaimNameReader<'a> {
-    pool: &'a str,
     range: IpNet,
-    /// The longest first.
-    prefixes: Vec<Option<&'a str>>,
+    /// `network_name`s, the longest first.
+    networks: Vec<Option<&'a str>>,
+    /// The names of the pools of the range and of each larger one.
+    pools: Vec<String>,
 }
 
 impl<'a> ClaimNameReader<'a> {
@@ -24,19 +26,18 @@ impl<'a> ClaimNameReader<'a> {
         // "network-node-", "network-", "node-" or nothing. Both parts may contain "-", so any beginning may be the network.
         let prefix = pool.strip_suffix(&range_text(range)).unwrap_or_default();
         let ends = prefix.char_indices().rev().filter(|(_, c)| *c == '-').map(|(index, _)| index);
-        let networks = ends.filter_map(|end| prefix.get(..end)).map(Some).chain([None]);
-        let prefixes = [Some(pool)].into_iter().chain(networks).collect();
-        ClaimNameReader { pool, range: *range, prefixes }
+        let networks: Vec<_> = ends.filter_map(|end| prefix.get(..end)).map(Some).chain([None]).collect();
+        let larger = (0..=range.prefix_len()).rev().filter_map(|len| IpNet::new(range.addr(), len).ok());
+        let names = larger
+            .flat_map(|net| networks.iter().filter_map(move |network| naming::pool(&net, *network).ok()));
+        let pools = names.map(|name| name.to_string()).collect();
+        ClaimNameReader { range: *range, networks, pools }
     }
 
     /// The address of a claim, or `None` if the claim is not in the pool.
     pub fn address(&self, claim: &str) -> Option<IpAddr> {
-        self.prefixes.iter().find_map(|prefix| self.address_after(*prefix, claim))
-    }
-
-    /// Whether a claim is named by pool, not by address.
-    pub fn is_named_by_pool(&self, claim: &str) -> bool {
-        self.address_after(Some(self.pool), claim).is_some()
+        let pools = self.pools.iter().map(|pool| Some(pool.as_str()));
+        pools.chain(self.networks.iter().copied()).find_map(|prefix| self.address_after(prefix, claim))
     }
 
     /// The address of a claim whose name begins with this prefix, if it is in the range.
@@ -59,7 +60,10 @@ mod tests {
             ("10.0.0.0-8-10.0.0.5", "10.0.0.0-8", "10.0.0.0/8", Some("10.0.0.5")),
             ("net-a-10.0.0.5", "net-a-10.0.0.0-8", "10.0.0.0/8", Some("10.0.0.5")),
             ("net-a-10.0.0.0-8-10.0.0.5", "net-a-10.0.0.0-8", "10.0.0.0/8", Some("10.0.0.5")),
-            // Slices: the node is part of the pool's name only.
+            // Slices: the node is part of the pool's name only, and claims by pool are named by the whole range.
+            ("10.0.0.0-8-10.0.0.5", "node-1-10.0.0.0-26", "10.0.0.0/26", Some("10.0.0.5")),
+            ("net-a-10.0.0.0-8-10.0.0.5", "net-a-node-1-10.0.0.0-26", "10.0.0.0/26", Some("10.0.0.5")),
+            ("fd00---8-fd00--1", "node-1-fd00---64", "fd00::/64", Some("fd00::1")),
             ("10.0.0.5", "node-1-10.0.0.0-26", "10.0.0.0/26", Some("10.0.0.5")),
             ("net-a-10.0.0.5", "net-a-node-1-10.0.0.0-26", "10.0.0.0/26", Some("10.0.0.5")),
             ("fd00--1", "fd00---8", "fd00::/8", Some("fd00::1")),
@@ -80,16 +84,6 @@ mod tests {
                 expected,
                 "{name} in {pool}"
             );
-        }
-    }
-
-    #[test]
-    fn a_name_by_pool_differs_from_a_name_by_address() {
-        let range = "10.0.0.0/8".parse().unwrap();
-        let reader = ClaimNameReader::of("net-a-10.0.0.0-8", &range);
-        assert!(reader.is_named_by_pool("net-a-10.0.0.0-8-10.0.0.5"));
-        for name in ["net-a-10.0.0.5", "10.0.0.5", "net-a-10.0.0.0-8-11.0.0.5"] {
-            assert!(!reader.is_named_by_pool(name), "{name}");
         }
     }
 }

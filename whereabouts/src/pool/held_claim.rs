@@ -10,10 +10,35 @@ pub struct HeldClaim {
     pub name: DnsSubdomain,
     /// The resourceVersion of the last write. While the claim has it, it is unchanged; a deletion carries it as a precondition.
     pub resource_version: String,
+    /// The claim of the address's other name, if the pool's naming takes both ([`crate::pool::claim_names`]).
+    #[serde(default)]
+    pub second: Option<SecondClaim>,
     /// The pool.
     pub pool: String,
     /// The address with the range's prefix length.
     pub address: ipnet::IpNet,
+}
+
+/// The claim of an address under its second name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondClaim {
+    /// The name.
+    pub name: DnsSubdomain,
+    /// As [`HeldClaim::resource_version`].
+    pub resource_version: String,
+}
+
+impl HeldClaim {
+    /// The names of the address, in the order in which they are created and deleted, each with its resourceVersion.
+    pub fn objects(&self) -> impl Iterator<Item = (&DnsSubdomain, &str)> {
+        let second = self.second.iter().map(|second| (&second.name, second.resource_version.as_str()));
+        std::iter::once((&self.name, self.resource_version.as_str())).chain(second)
+    }
+
+    /// Whether the address has a claim of this name.
+    pub fn is_named(&self, name: &DnsSubdomain) -> bool {
+        self.objects().any(|(own, _)| own == name)
+    }
 }
 
 /// The result of an allocation.

@@ -5,9 +5,9 @@
 //! | pool | the range | `10.0.0.0-8`, `2001-db8---32` |
 //! | pool of a node's slice | node, slice | `n1-10.0.0.0-26` |
 //! | claim | the address | `10.0.0.5`, `fd00--0`, `fd00--1` |
-//! | claim, with `enable_overlapping_ranges: false` | pool, address | `10.0.0.0-8-10.0.0.5` |
+//! | claim, with `enable_overlapping_ranges: false` | pool of the whole range, address | `10.0.0.0-8-10.0.0.5` |
 //!
-//! A pool that is used with both settings has claims of both forms ([`crate::pool::claim_names`]).
+//! Which form the claims of a pool have: [`crate::pool::claim_names`].
 //!
 //! With a `network_name`, every name begins with it and a "-". ":" becomes "-". The API server rejects a name that begins with "-" (so
 //! Whereabouts fails for `::1`); such a name gets a zero in front (`0--1`), which reads back as the same address.

@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use k8s_openapi::jiff::Timestamp;
 use node::names::DnsSubdomain;
 
 use crate::addr::range::{Allocatable, RangeError, RangeSpec};
 use crate::conf::OverlappingRanges;
-use crate::crd::ip_pool::SeparateUse;
+use crate::crd::ip_pool::ClaimNaming;
 use crate::crd::reservation::{Reservation, ReservationOwner};
-use crate::pool::claim_names::{ClaimNames, NamingScheme};
+use crate::pool::claim_names::ClaimNames;
 use crate::pool::held_claim::HeldClaim;
 use crate::pool::naming::{self, NamingError};
 use crate::pool::request::{Claimant, PoolRequest};
@@ -27,9 +26,55 @@ pub struct Pool {
     /// The prefix length of its addresses: that of the range, also in a slice.
     prefix_len: u8,
     network: Option<String>,
-    /// Whether another pool may allocate the same addresses.
+    /// What the network asks for: whether another pool may allocate the same addresses.
     pub overlapping: OverlappingRanges,
-    scheme: NamingScheme,
+    /// The pool of the whole range: another one only for a node's slice.
+    pub whole: WholePool,
+    naming: ClaimNaming,
+}
+
+/// The pool of a whole range. Its IPPool says how the claims of the range are named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholePool {
+    /// The name of its IPPool.
+    pub name: DnsSubdomain,
+    /// The range.
+    pub range: IpNet,
+}
+
+/// A pool, as far as its naming needs it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NamedPool<'a> {
+    /// The pool, the pool of the whole range, and what the network asks for. The naming in it does not count.
+    pub names: ClaimNames<'a>,
+    /// The range of the pool.
+    pub range: IpNet,
+    /// The whole range.
+    pub whole_range: IpNet,
+}
+
+impl<'a> NamedPool<'a> {
+    /// Of a request.
+    pub fn of(pool: &'a Pool) -> Self {
+        NamedPool { names: pool.names(), range: pool.range.net, whole_range: pool.whole.range }
+    }
+
+    /// The pool of the whole range.
+    pub(crate) const fn whole(&self) -> Self {
+        let names = ClaimNames { pool: self.names.whole, ..self.names };
+        NamedPool { names, range: self.whole_range, whole_range: self.whole_range }
+    }
+
+    /// Whether it is the pool of a node's slice.
+    pub fn is_slice(&self) -> bool {
+        self.names.pool != self.names.whole
+    }
+
+    /// The pool with this naming.
+    #[must_use]
+    pub const fn with(self, naming: ClaimNaming) -> Self {
+        NamedPool { names: ClaimNames { naming, ..self.names }, ..self }
+    }
 }
 
 /// The request does not make a pool.
@@ -76,8 +121,9 @@ impl Pool {
     /// the range apply in a slice too.
     pub fn of(request: &PoolRequest, slice: Option<(IpNet, &str)>) -> Result<Pool, PoolError> {
         let network = request.network.as_deref();
+        let whole = WholePool { name: naming::pool(&request.range.net, network)?, range: request.range.net };
         let (name, range) = match slice {
-            None => (naming::pool(&request.range.net, network)?, request.range.clone()),
+            None => (whole.name.clone(), request.range.clone()),
             Some((slice, _)) if !request.range.net.contains(&slice) => {
                 return Err(PoolError::ForeignSlice { slice, range: request.range.net });
             }
@@ -96,20 +142,28 @@ impl Pool {
             prefix_len: request.range.net.prefix_len(),
             network: request.network.clone(),
             overlapping: request.overlapping,
-            // Until `with_separate_use` sets the real one.
-            scheme: NamingScheme::at(request.overlapping, SeparateUse::Never, Timestamp::UNIX_EPOCH),
+            whole,
+            // The strictest, until `with_naming` sets the real one.
+            naming: ClaimNaming::Both,
         })
     }
 
-    /// The pool with the naming scheme of a request at `now`, after its IPPool was read.
+    /// The pool with the naming that its IPPool has.
     #[must_use]
-    pub fn with_separate_use(self, separate_use: SeparateUse, now: Timestamp) -> Self {
-        Pool { scheme: NamingScheme::at(self.overlapping, separate_use, now), ..self }
+    pub fn with_naming(self, naming: ClaimNaming) -> Self {
+        Pool { naming, ..self }
+    }
+
+    /// How its claims are named.
+    pub const fn naming(&self) -> ClaimNaming {
+        self.naming
     }
 
     /// The names of its claims.
     pub fn names(&self) -> ClaimNames<'_> {
-        ClaimNames { pool: &self.name, network: self.network.as_deref(), scheme: self.scheme }
+        let Pool { name: pool, whole, network, naming, overlapping, .. } = self;
+        let (network, naming, overlapping) = (network.as_deref(), *naming, *overlapping);
+        ClaimNames { pool, whole: &whole.name, network, naming, overlapping }
     }
 
     /// The address of the pool that a claim blocks, if any. `pool` is the pool that the claim states.
@@ -121,6 +175,7 @@ impl Pool {
     pub fn reservation_owner<'a>(&'a self, claimant: &'a Claimant) -> ReservationOwner<'a> {
         ReservationOwner {
             pool: self.name.as_str(),
+            whole: self.whole.name.as_str(),
             range: self.range.net,
             pod_uid: claimant.pod_uid.as_deref(),
             node: claimant.node.as_deref(),
@@ -128,11 +183,12 @@ impl Pool {
         }
     }
 
-    /// The held claim of an address. `claim` is the API server's response to the last write.
+    /// The held claim of an address, with one name. `claim` is the API server's response to the last write.
     pub fn held_claim(&self, ip: IpAddr, name: &DnsSubdomain, claim: &Reservation) -> HeldClaim {
         HeldClaim {
             name: name.clone(),
             resource_version: claim.metadata.resource_version.clone().unwrap_or_default(),
+            second: None,
             pool: self.name.to_string(),
             address: self.with_prefix(ip),
         }

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::addr::range::RangeSpec;
 use crate::conf::request::{Assignment, Claim};
 use crate::conf::{Conf, OverlappingRanges, StaticAddress};
-use crate::crd::reservation::ReservationSpec;
+use crate::crd::reservation::{Reservation, ReservationSpec};
 
 /// A request for the addresses of one attachment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocationRequest {
     /// The interface that claims them.
     pub claimant: Claimant,
-    /// The namespace of the claims; `None` if no credentials name one.
+    /// The namespace of the claims; `None` for that of the daemon, see [`crate::node_state::namespace`].
     pub namespace: Option<DnsLabel>,
     /// The pools, one for each range.
     pub pools: Vec<PoolRequest>,
@@ -60,6 +60,20 @@ pub struct SliceRequest {
 }
 
 impl Claimant {
+    /// What the claims of this interface have in common, besides its name: the pod, or the container if the caller named no pod UID. A caller
+    /// that is no kubelet may name one pod for all its containers, or a pod that does not exist.
+    pub fn owner(&self) -> &str {
+        if self.pod_uid.is_some() { &self.podref } else { &self.container_id }
+    }
+
+    /// Whether a claim is one of this interface, from this call or an earlier one: then the caller may take it over. Without a pod UID, nothing
+    /// is taken over from another container.
+    pub fn may_take(&self, claim: &Reservation) -> bool {
+        let is_same_container = claim.container() == self.container_id;
+        let needs_same_container = self.pod_uid.is_none() || claim.is_owned_by_container();
+        claim.belongs_to(&self.podref, &self.if_name) && (is_same_container || !needs_same_container)
+    }
+
     /// Pod, interface and container, in the fields of a claim.
     pub fn spec(&self) -> ReservationSpec {
         ReservationSpec {

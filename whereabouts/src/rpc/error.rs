@@ -2,6 +2,7 @@
 
 use cni::{CniError, Code};
 use node::client::{ApiError, BlockOnError, ConnectError};
+use node::names::DnsLabel;
 use node::rpc::RpcError;
 
 use crate::claims::error::{AllocateError, ClaimError};
@@ -36,6 +37,16 @@ pub enum CallError {
     /// The deadline passed, or the async runtime could not start.
     #[error("error at storage engine: {0}")]
     BlockOn(#[from] BlockOnError),
+    /// The request is for claims in another namespace than the daemon's.
+    #[error(
+        "this network's claims are in namespace {requested}, but whereabouts-daemon serves namespace {served}: an address allocated there would be unknown to the leader; name {served} as the namespace of the kubeconfig's current context (none means kube-system), or set WHEREABOUTS_NAMESPACE of the daemons to {requested}"
+    )]
+    OtherNamespace {
+        /// The namespace of the request.
+        requested: DnsLabel,
+        /// The namespace of the daemon.
+        served: DnsLabel,
+    },
     /// Too many requests wait in the daemon.
     #[error("whereabouts-daemon is busy with other requests; try again")]
     Busy,
@@ -75,7 +86,9 @@ impl CallError {
             CallError::Conf(ConfError::Json { .. }) => Code::Decoding,
             // A configuration for nodes with a daemon, which is away.
             CallError::Conf(ConfError::NoKubeconfig) => Code::TryAgainLater,
-            CallError::Conf(_) | CallError::NoNodeName => Code::InvalidConfig,
+            CallError::Conf(_) | CallError::NoNodeName | CallError::OtherNamespace { .. } => {
+                Code::InvalidConfig
+            }
             CallError::Allocate(error) => allocate_code(error),
             CallError::Unavailable(_) => Code::NotAvailable,
             CallError::NoPod => Code::InvalidEnvironment,

@@ -55,7 +55,7 @@ pub struct Release {
 /// The pools of a STATUS.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StatusQuery {
-    /// The namespace of the claims; `None` if the credentials name none.
+    /// The namespace of the claims; `None` for that of the daemon, see [`crate::node_state::namespace`].
     pub namespace: Option<DnsLabel>,
     /// The pools.
     pub pools: Vec<PoolRequest>,
@@ -66,13 +66,22 @@ pub struct StatusQuery {
 #[serde(rename_all = "kebab-case")]
 pub enum Response {
     /// The addresses are allocated.
-    Claimed(Vec<Claimed>),
+    Claimed(Allocated),
     /// The request succeeded.
     Done,
     /// This claim is gone, or another container holds it.
     Missing(DnsSubdomain),
     /// The request failed.
     Refused(Refusal),
+}
+
+/// The addresses of an attachment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Allocated {
+    /// The namespace of the claims.
+    pub namespace: DnsLabel,
+    /// The claims, in the order of the request.
+    pub claims: Vec<Claimed>,
 }
 
 /// Why a request failed, for the runtime.

@@ -14,6 +14,7 @@ fn commit(claim: &str, container: Option<&str>) -> Event {
         podref: format!("d/{container}"),
         pod_uid: Some(format!("uid-{container}")),
         container: container.into(),
+        kind: OwnerKind::Pod,
     };
     Event::ClaimChanged { claim: claim.into(), before: None, after: container.map(owner) }
 }
@@ -126,6 +127,7 @@ fn an_unused_claim_in_the_full_pool_excuses_one_pod() {
             podref: "d/z".into(),
             pod_uid: Some("uid-z".into()),
             container: "after-the-crash".into(),
+            kind: OwnerKind::Pod,
         };
         let again = Event::ClaimChanged { claim: second.into(), before: None, after: Some(owner) };
         let attached = Event::AddSucceeded {

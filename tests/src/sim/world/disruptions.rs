@@ -1,12 +1,14 @@
-//! Disruptions of the cluster: power failures, daemon crashes, users who annotate claims, an API server that compacts old revisions.
+//! Disruptions of the cluster: power failures, daemon crashes, users who annotate claims and delete IPPools, an API server that compacts old revisions.
 
 use std::time::Duration;
 
+use fake_api::Preconditions;
 use fake_api::store::Endpoint;
 use fastrand::Rng;
 use serde_json::json;
+use whereabouts::crd::ip_pool::CLAIM_NAMES;
 
-use super::layout::{INTERFACE, NAMESPACE};
+use super::layout::{INTERFACE, NAMESPACE, POOLS};
 use super::node::{Disk, Node};
 use super::{CHURN, World};
 use crate::sim::history::Event;
@@ -23,6 +25,7 @@ pub fn spawn(world: &World, rng: &mut Rng) {
     }
     tokio::spawn(annotate(world.clone(), rng.fork()));
     tokio::spawn(compact(world.clone(), rng.fork()));
+    tokio::spawn(delete_pools(world.clone(), rng.fork()));
 }
 
 /// Sleeps for a random time. `from` and `to` are in seconds.
@@ -88,5 +91,29 @@ async fn compact(world: World, mut rng: Rng) {
         let revision = world.server.with(|store| store.revision());
         pause(&mut rng, 5, 60).await;
         world.server.with(|store| store.compact(revision));
+    }
+}
+
+/// Deletes IPPools, or the annotation that says how their claims are named. Only of adopted pools: before, an object may have the only record
+/// of an address that Whereabouts gave.
+async fn delete_pools(world: World, mut rng: Rng) {
+    let longest = [8, 30, 100][rng.usize(..3)];
+    while world.is_churning() {
+        pause(&mut rng, 1, longest).await;
+        let whole = rng.u8(..4) > 0;
+        let deleted = world.server.with(|store| {
+            let all = store.list_at(POOLS, Some(NAMESPACE), store.revision());
+            let adopted =
+                all.into_iter().filter(|(_, pool)| pool["metadata"]["annotations"][CLAIM_NAMES].is_string());
+            let (key, _) = rng.choice(adopted.collect::<Vec<_>>())?;
+            if whole {
+                let _ = store.delete(&key, &Preconditions::default());
+            } else {
+                let patch = json!({ "metadata": { "annotations": { CLAIM_NAMES: null } } });
+                let _ = store.merge_patch(&key, Endpoint::Object, &patch);
+            }
+            Some(key)
+        });
+        world.history.note(|| format!("somebody deletes {deleted:?}, the object: {whole}"));
     }
 }

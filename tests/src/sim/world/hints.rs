@@ -7,19 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use node::client::ApiError;
+use node::names::DnsSubdomain;
 use tokio::time::Instant;
-use whereabouts::crd::ip_pool::SeparateUse;
+use whereabouts::crd::ip_pool::ClaimNaming;
 use whereabouts::node_state::hints::SPREAD_LIFETIME;
 use whereabouts::node_state::record::Record;
 use whereabouts::pool::candidates::{CandidateCursor, CandidateSource, Listing};
 use whereabouts::pool::choose::{CallerCount, ConcurrentCallers, NoCandidate};
+use whereabouts::pool::held_claim::HeldClaim;
 use whereabouts::pool::range_pool::Pool;
 use whereabouts::pool::request::Claimant;
 use whereabouts::pool::search;
 use whereabouts::pool::search::{Hint, PoolHints, Search};
 
-/// The value of `whereabouts::pool::claim_names::ADOPTION_LIFETIME`, which is private.
-const ADOPTION_LIFETIME: Duration = Duration::from_secs(60);
+/// The value of `whereabouts::pool::claim_names::NAMING_LIFETIME`, which is private.
+const NAMING_LIFETIME: Duration = Duration::from_secs(60);
 
 /// The hints of a node. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -33,9 +35,19 @@ struct Files {
     start: BTreeMap<String, IpAddr>,
     previous: BTreeMap<Owner, IpAddr>,
     spread: BTreeMap<String, (u32, Instant)>,
-    adopted: BTreeMap<String, (Instant, SeparateUse)>,
+    naming: BTreeMap<String, (Instant, ClaimNaming)>,
+    /// A claim of this node that counts, in each pool.
+    pins: BTreeMap<String, Pin>,
     /// The number of concurrent callers.
     callers: BTreeMap<String, u32>,
+}
+
+/// A claim that counts, and its container.
+#[derive(Debug)]
+struct Pin {
+    claim: DnsSubdomain,
+    container: String,
+    naming: ClaimNaming,
 }
 
 /// The pool's name, the pod (`namespace/name`) and the interface.
@@ -56,6 +68,15 @@ pub struct SimulatedCursor {
 impl SimulatedHints {
     fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap()
+    }
+
+    /// Removes the pins that are claims of a record, before they are deleted.
+    pub fn remove_pins(&self, record: &Record) {
+        let is_of = |pin: &Pin| {
+            pin.container == record.container_id
+                || record.claims.iter().any(|claim| claim.is_named(&pin.claim))
+        };
+        self.files().pins.retain(|_, pin| !is_of(pin));
     }
 
     /// Updates the hints after the claims of a record were released.
@@ -118,22 +139,33 @@ impl CandidateSource for SimulatedHints {
         }
     }
 
-    async fn adopted(
+    async fn naming(
         &self,
         pool: &Pool,
-        adopt: impl Future<Output = Result<SeparateUse, ApiError>> + Send,
-    ) -> Result<SeparateUse, ApiError> {
+        read: impl Future<Output = Result<ClaimNaming, ApiError>> + Send,
+    ) -> Result<ClaimNaming, ApiError> {
         let name = pool.name.as_str();
-        let cached = self.files().adopted.get(name).copied();
-        let cached = cached.filter(|(at, separate_use)| {
-            at.elapsed() < ADOPTION_LIFETIME && separate_use.suffices_for(pool.overlapping)
-        });
-        if let Some((_, separate_use)) = cached {
-            return Ok(separate_use);
+        let known = self.files().naming.get(name).copied();
+        if let Some((_, naming)) = known.filter(|(at, _)| at.elapsed() < NAMING_LIFETIME) {
+            return Ok(naming);
         }
-        let separate_use = adopt.await?;
-        self.files().adopted.insert(name.to_owned(), (Instant::now(), separate_use));
-        Ok(separate_use)
+        let naming = read.await?;
+        self.files().naming.insert(name.to_owned(), (Instant::now(), naming));
+        Ok(naming)
+    }
+
+    fn forget(&self, pool: &Pool) {
+        self.files().naming.remove(pool.name.as_str());
+    }
+
+    fn has_pin(&self, pool: &Pool) -> bool {
+        self.files().pins.get(pool.name.as_str()).is_some_and(|pin| pin.naming == pool.naming())
+    }
+
+    fn set_pin(&self, pool: &Pool, claimant: &Claimant, claim: &HeldClaim) {
+        let container = claimant.container_id.clone();
+        let pin = Pin { claim: claim.name.clone(), container, naming: pool.naming() };
+        self.files().pins.insert(claim.pool.clone(), pin);
     }
 
     fn used(&self, _pool: &Pool) -> Option<u128> {

@@ -2,14 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use k8s_openapi::jiff::SignedDuration;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use whereabouts::addr::range::RangeSpec;
 use whereabouts::conf::OverlappingRanges;
 use whereabouts::conf::request::Claim;
-use whereabouts::crd::ip_pool::SEPARATE_SINCE;
-use whereabouts::crd::ip_pool::rfc3339_seconds;
-use whereabouts::pool::claim_names::SETTLING;
+use whereabouts::crd::ip_pool::{CLAIM_NAMES, ClaimNaming};
 use whereabouts::pool::held_claim::HeldClaim;
 use whereabouts::pool::request::PoolRequest;
 
@@ -24,7 +21,8 @@ pub const INTERFACE: &str = "net1";
 
 const DEFINITIONS: &str = "network-attachment-definitions.k8s.cni.cncf.io";
 
-const POOLS: &str = "ippools.whereabouts.cni.cncf.io";
+/// The resource of IPPools: plural and group.
+pub const POOLS: &str = "ippools.whereabouts.cni.cncf.io";
 
 /// The prefix of the claim names in the pool with exactly one address for each pod.
 pub const FULL_POOL_PREFIX: &str = "10.1.0.";
@@ -41,39 +39,8 @@ pub struct Layout {
     pub slots: Vec<Slot>,
     /// The number of pods of [`Network::Old`] that exist when the run begins.
     old_pods: usize,
-    separate_age: SeparateAge,
-}
-
-/// The [`SEPARATE_SINCE`] annotation of the pools in separate use, when the run begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SeparateAge {
-    /// No pool has it.
-    Absent,
-    /// It is so many seconds of wall-clock time old: less than [`SETTLING`], which it reaches during the run.
-    Recent(i64),
-    /// It is older than [`SETTLING`].
-    Settled,
-}
-
-impl SeparateAge {
-    fn random(rng: &mut fastrand::Rng) -> Self {
-        match rng.u8(..4) {
-            0 | 1 => SeparateAge::Absent,
-            2 => SeparateAge::Recent(rng.i64(0..SETTLING)),
-            _ => SeparateAge::Settled,
-        }
-    }
-
-    /// The annotations of a pool when the run begins.
-    fn annotations(self) -> Map<String, Value> {
-        let ago = match self {
-            SeparateAge::Absent => return Map::new(),
-            SeparateAge::Recent(ago) => ago,
-            SeparateAge::Settled => 2 * SETTLING,
-        };
-        let since = rfc3339_seconds(node::clock::now() - SignedDuration::from_secs(ago));
-        Map::from_iter([(SEPARATE_SINCE.to_owned(), json!(since))])
-    }
+    /// How the claims of [`MIXED_POOL`] are named when the run begins; `None` if the first request fixes it.
+    mixed_naming: Option<ClaimNaming>,
 }
 
 /// The size of a world.
@@ -185,7 +152,13 @@ impl Layout {
             },
         });
         let old_pods = size.slots_per_network()[5].div_ceil(2);
-        Layout { slots: slots.collect(), old_pods, separate_age: SeparateAge::random(rng) }
+        let mixed_naming = match rng.u8(..6) {
+            0 => Some(ClaimNaming::Address),
+            1 => Some(ClaimNaming::Pool),
+            2 => Some(ClaimNaming::Both),
+            _ => None,
+        };
+        Layout { slots: slots.collect(), old_pods, mixed_naming }
     }
 
     /// The number of addresses in the full pool.
@@ -255,14 +228,14 @@ impl Layout {
         }
         let pool = json!({
             "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-            "metadata": { "name": OLD_POOL, "annotations": self.separate_age.annotations() },
+            "metadata": { "name": OLD_POOL },
             "spec": { "range": "10.3.0.0/26", "allocations": allocations },
         });
         server.with(|store| store.create(POOLS, NAMESPACE, pool)).unwrap();
-        if self.separate_age != SeparateAge::Absent {
+        if let Some(naming) = self.mixed_naming {
             let pool = json!({
                 "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-                "metadata": { "name": MIXED_POOL, "annotations": self.separate_age.annotations() },
+                "metadata": { "name": MIXED_POOL, "annotations": { CLAIM_NAMES: naming.text() } },
                 "spec": { "range": "10.2.0.0/26", "allocations": {} },
             });
             server.with(|store| store.create(POOLS, NAMESPACE, pool)).unwrap();
@@ -336,13 +309,20 @@ fn allocation(container: &str, podref: &str) -> serde_json::Value {
     json!({ "id": container, "podref": podref, "ifname": INTERFACE })
 }
 
-/// An allocated address, as the checker needs it. No two claims of one pool may have the same address, whatever their names. A claim
-/// that is named by address alone also excludes the address in all other pools.
-pub fn held_address(claim: &HeldClaim) -> HeldAddress {
+/// An allocated address, as the checker needs it: one item for each claim. No two claims of one pool may have the same address, whatever their
+/// names. A claim that is named by address alone also excludes the address in all other pools.
+pub fn held_addresses(claim: &HeldClaim) -> Vec<HeldAddress> {
     let ip = claim.address.addr();
-    let mut scopes = vec![claim.pool.clone()];
-    if claim.name.as_str() == ip.to_string() {
-        scopes.push("shared".to_owned());
+    let mut held: Vec<HeldAddress> = Vec::new();
+    for (name, _) in claim.objects() {
+        let mut scopes = Vec::new();
+        if held.is_empty() {
+            scopes.push(claim.pool.clone());
+        }
+        if name.as_str() == ip.to_string() {
+            scopes.push("shared".to_owned());
+        }
+        held.push(HeldAddress { scopes, ip, claim: name.to_string() });
     }
-    HeldAddress { scopes, ip, claim: claim.name.to_string() }
+    held
 }

@@ -47,8 +47,7 @@ pub const PASS: Duration = Duration::from_secs(15);
 /// The wall-clock time at the start of a run, in seconds since 1970.
 const EPOCH_SECONDS: i64 = 1_700_000_000;
 
-/// How many times faster the wall clock runs than timers. At this speed `claim_names::SETTLING` (600 s) passes within a run. It may not be
-/// faster: SETTLING must stay longer than a pool's cached state is valid plus the time of a request.
+/// How many times faster the wall clock runs than timers: no decision may depend on it.
 const WALL_CLOCK_SPEED: u32 = 4;
 
 /// The number of processes that lead at the same time: the safety of releases must not depend on the election.

@@ -23,7 +23,7 @@ use whereabouts::daemon::pool_cache;
 use whereabouts::daemon::pool_cache::PoolCaches;
 use whereabouts::daemon::serve::Service;
 use whereabouts::metrics::Metrics;
-use whereabouts::node_state::hints::HintStore;
+use whereabouts::node_state::hints::NodeHints;
 use whereabouts::node_state::record::{Record, Stage};
 use whereabouts::pool::held_claim::Claimed;
 use whereabouts::pool::held_claim::HeldClaim;
@@ -177,8 +177,10 @@ impl Node {
         }
         let (metrics, _) = Metrics::new();
         // A directory that does not exist has no hints: the simulation must not touch the disk.
-        let (caches, started) =
-            PoolCaches::new(HintStore::open(std::path::Path::new("/nonexistent")), metrics.clone());
+        let (caches, started) = PoolCaches::new(
+            NodeHints::open(std::path::Path::new("/nonexistent")).of(&self.namespace),
+            metrics.clone(),
+        );
         let caches = Arc::new(caches);
         let (api, namespace) = (self.api.clone(), (*self.namespace).clone());
         let mut tasks = JoinSet::new();
@@ -242,7 +244,9 @@ impl Node {
     ) -> Result<(Vec<Claimed>, Stage), (AddError, Cleanup)> {
         let deadline = Deadline::after(ADD_LIMIT);
         let prior = match self.ask_daemon(Request::Claim(Box::new(request.clone())), deadline).await {
-            Ok(DaemonReply::Response(Response::Claimed(claimed))) => return Ok((claimed, Stage::Held)),
+            Ok(DaemonReply::Response(Response::Claimed(allocated))) => {
+                return Ok((allocated.claims, Stage::Held));
+            }
             Ok(DaemonReply::Response(Response::Refused(refusal))) => {
                 return Err((refusal.text, refusal.cleanup));
             }
@@ -287,6 +291,7 @@ impl Node {
     }
 
     async fn release(&self, release: &Release) -> Result<(), String> {
+        self.state().hints.remove_pins(&release.record);
         let deadline = Deadline::after(DEL_LIMIT);
         match self.ask_daemon(Request::Release(Box::new(release.clone())), deadline).await {
             Ok(DaemonReply::Response(Response::Done)) => return Ok(()),
@@ -294,13 +299,13 @@ impl Node {
             Ok(DaemonReply::NoDaemon | DaemonReply::Interrupted) => {}
             Err(timeout) => return Err(timeout.to_string()),
         }
-        let hints = self.state().hints.clone();
         let claims = Claims { api: &self.api, namespace: &self.namespace, deadline };
-        let released = release::release(&claims, &release.record, &release.upstream, &hints).await;
+        let released = release::release(&claims, &release.record, &release.upstream).await;
         released.map_err(|error| error.to_string())
     }
 
     async fn release_tombstone(&self, file: &str, tombstone: &Record) {
+        self.state().hints.remove_pins(tombstone);
         let deadline = Deadline::after(DRAIN_LIMIT);
         let claims = Claims { api: &self.api, namespace: &self.namespace, deadline };
         if claims.release(tombstone).await.is_ok() {

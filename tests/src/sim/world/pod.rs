@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use whereabouts::pool::request::{AllocationRequest, Claimant};
 use whereabouts::rpc::wire::ADD_LIMIT;
 
-use super::layout::{INTERFACE, Naming, Network, ReportedUid, Slot, held_address};
+use super::layout::{INTERFACE, Naming, Network, ReportedUid, Slot, held_addresses};
 use super::node::{Node, Power};
 use super::{CHURN, RETRY_PAUSE, WIND_DOWN, World};
 use crate::sim::history::{Event, PodId};
@@ -201,7 +201,7 @@ impl SlotRunner {
         let limit = kill_after.unwrap_or(ADD_LIMIT * 4);
         match tokio::time::timeout(limit, pod.node.add(request)).await {
             Ok(Ok(claims)) => {
-                let addresses = claims.iter().map(held_address).collect();
+                let addresses = claims.iter().flat_map(held_addresses).collect();
                 history.record(Event::AddSucceeded { container: name(), pod: id, addresses });
                 AddOutcome::Attached
             }

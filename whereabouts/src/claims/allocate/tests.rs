@@ -13,7 +13,7 @@ use crate::claims::{release, tombstones};
 use crate::conf::OverlappingRanges;
 use crate::conf::request::Claim;
 use crate::leader::tests::server::Server;
-use crate::node_state::hints::HintStore;
+use crate::node_state::hints::{HintStore, NodeHints};
 use crate::node_state::record::Records;
 use crate::pool::held_claim::HeldClaim;
 use crate::pool::request::Claimant;
@@ -45,7 +45,7 @@ impl Node {
     }
 
     fn hints(&self) -> HintStore {
-        HintStore::open(self.state.path())
+        NodeHints::open(self.state.path()).of(&self.namespace)
     }
 
     /// Serves a request for an address of each range; `requested` is that of the first one.
@@ -67,11 +67,20 @@ impl Node {
     ) -> Result<Vec<IpAddr>, String> {
         let claimant = Claimant {
             podref: format!("default/{pod}"),
-            pod_uid: None,
+            pod_uid: Some(format!("uid-{pod}")),
             if_name: if_name.into(),
             container_id: pod.into(),
             node: None,
         };
+        self.add_claimant(claimant, ranges, requested).await
+    }
+
+    async fn add_claimant(
+        &self,
+        claimant: Claimant,
+        ranges: &[RangeSpec],
+        requested: Option<&str>,
+    ) -> Result<Vec<IpAddr>, String> {
         let requested = requested.map(|ip| ip.parse().unwrap());
         let wanted =
             (0..ranges.len()).map(|range| Claim { range, requested: requested.filter(|_| range == 0) });
@@ -118,6 +127,7 @@ fn record(name: &str) -> Record {
         claims: vec![HeldClaim {
             name: DnsSubdomain::new(name).unwrap(),
             resource_version: "1".into(),
+            second: None,
             pool: "10.0.0.0-8".into(),
             address: "10.0.0.1/8".parse().unwrap(),
         }],
@@ -155,6 +165,32 @@ async fn two_interfaces_of_a_pod_differ_even_if_the_definition_drops_ifname() {
     assert_eq!(node.add_interface("a", "net1", &tiny, None).await.unwrap(), [ip("10.78.0.10")]);
 }
 
+/// The caller names one pod for all its containers, and no UID.
+#[tokio::test]
+async fn without_a_pod_uid_nothing_is_taken_over_from_another_container() {
+    let node = Node::new().await;
+    let pool = [range("10.0.0.0/24", None, &[])];
+    let claimant = |container: &str, uid: Option<&str>| Claimant {
+        podref: "default/pod-whereabouts".into(),
+        pod_uid: uid.map(str::to_owned),
+        if_name: "eth1".into(),
+        container_id: container.into(),
+        node: None,
+    };
+    let add = async |container, uid| node.add_claimant(claimant(container, uid), &pool, None).await.unwrap();
+    assert_eq!(add("claim-1", None).await, [ip("10.0.0.1")]);
+    assert_eq!(add("claim-2", None).await, [ip("10.0.0.2")]);
+    assert_eq!(add("claim-1", None).await, [ip("10.0.0.1")], "its own");
+    let requested = node.add_claimant(claimant("claim-3", None), &pool, Some("10.0.0.1")).await;
+    assert!(requested.unwrap_err().contains("is in use"));
+    let requested = node.add_claimant(claimant("sandbox", Some("u")), &pool, Some("10.0.0.1")).await;
+    assert!(requested.unwrap_err().contains("is in use"), "a pod of that name does not get it either");
+    assert_eq!(add("sandbox", Some("u")).await, [ip("10.0.0.3")]);
+    assert_eq!(add("next", Some("u")).await, [ip("10.0.0.3")], "the pod's next sandbox");
+    let claim = node.server.get(CLAIMS, "kube-system", "10.0.0.3").unwrap();
+    assert_eq!(claim["metadata"]["annotations"]["whereabouts.multus-rs/owner"], serde_json::Value::Null);
+}
+
 #[tokio::test]
 async fn a_mistake_in_the_excludes_does_not_keep_an_allocation_of_whereabouts() {
     let node = Node::new().await;
@@ -163,10 +199,35 @@ async fn a_mistake_in_the_excludes_does_not_keep_an_allocation_of_whereabouts() 
     node.server.put("ippools", "kube-system", "10.0.0.0-24", pool);
     let upstream = [pool_of(&range("10.0.0.0/24", None, &["x"]))];
     let own = Record { container_id: "c1".into(), stage: Stage::Claiming, claims: Vec::new(), ..record("a") };
-    release::release(&node.claims(), &own, &upstream, &node.hints()).await.unwrap();
+    release::release(&node.claims(), &own, &upstream).await.unwrap();
     let pool = node.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
     assert_eq!(pool["spec"]["allocations"], json!({}));
     assert_eq!(node.server.names(CLAIMS), Vec::<String>::new(), "its adopted claim is released too");
+}
+
+#[tokio::test]
+async fn the_del_of_an_attachment_of_whereabouts_removes_its_allocation_and_the_claim_beside_it() {
+    let node = Node::new().await;
+    let allocations = json!({"1": {"id": "c1", "podref": "default/a", "ifname": "net1"}});
+    // Adopted before: Whereabouts wrote the allocation on a node that had not changed over.
+    let adopted = json!({"annotations": {"whereabouts.multus-rs/claim-names": "address"}});
+    let pool = json!({"metadata": adopted, "spec": {"range": "10.0.0.0/24", "allocations": allocations}});
+    node.server.put("ippools", "kube-system", "10.0.0.0-24", pool);
+    node.server.put(
+        CLAIMS,
+        "kube-system",
+        "10.0.0.1",
+        json!({"spec": {"podref": "default/a", "ifname": "net1"}}),
+    );
+    let upstream = [pool_of(&range("10.0.0.0/24", None, &[]))];
+    let other = Record { container_id: "c2".into(), ..record("a") };
+    release::release(&node.claims(), &other, &upstream).await.unwrap();
+    assert_eq!(node.server.names(CLAIMS), ["10.0.0.1"], "another container's");
+    let own = Record { container_id: "c1".into(), stage: Stage::Claiming, claims: Vec::new(), ..record("a") };
+    release::release(&node.claims(), &own, &upstream).await.unwrap();
+    assert_eq!(node.server.names(CLAIMS), Vec::<String>::new());
+    let pool = node.server.get("ippools", "kube-system", "10.0.0.0-24").unwrap();
+    assert_eq!(pool["spec"]["allocations"], json!({}));
 }
 
 #[tokio::test]
@@ -178,7 +239,7 @@ async fn a_claim_that_cannot_be_deleted_does_not_keep_the_others_or_the_call() {
     }
     node.server.fail("/a-stuck");
     let began = Instant::now();
-    tombstones::drain_some(&node.claims(), &records, &node.hints()).await;
+    tombstones::drain_some(&node.claims(), &records, &NodeHints::open(node.state.path())).await;
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     let left: Vec<String> =
         records.tombstones().unwrap().into_iter().map(|record| record.container_id).collect();

@@ -10,7 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::CachedReservation;
 use crate::crd::interner::Interner;
-use crate::crd::ip_pool::{self, ADOPTED, Allocation, Counts, SEPARATE_SINCE, SeparateUse};
+use crate::crd::ip_pool::{self, Allocation, CLAIM_NAMES, ClaimNaming, Counts};
 use crate::crd::packed::{Decimal, Hex};
 use crate::crd::reservation::ReservationSpec;
 
@@ -22,25 +22,14 @@ pub struct CachedPool {
     pub name: Arc<str>,
     /// `metadata.resourceVersion`.
     pub resource_version: Option<Decimal>,
-    /// Whether it has the annotation [`ADOPTED`].
-    pub adopted: Adopted,
-    /// The annotation [`SEPARATE_SINCE`].
-    pub separate_use: SeparateUse,
+    /// How its claims are named, by the annotation [`CLAIM_NAMES`]; `None` without it.
+    pub naming: Option<ClaimNaming>,
     /// The range, if it can be parsed.
     pub range: Option<IpNet>,
     /// The counts of its status.
     pub status: Option<Counts>,
     /// Sorted by key.
     entries: Box<[(Decimal, CachedAllocation)]>,
-}
-
-/// Whether every allocation that Whereabouts wrote into a pool has a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Adopted {
-    /// The pool has the annotation [`ADOPTED`].
-    Yes,
-    /// It does not.
-    No,
 }
 
 /// A cached allocation of an IPPool.
@@ -151,8 +140,7 @@ impl From<WirePool> for CachedPool {
         CachedPool {
             name: metadata.name.unwrap_or_default().into(),
             resource_version: metadata.resource_version.as_deref().map(Decimal::of),
-            adopted: if annotations.contains_key(ADOPTED) { Adopted::Yes } else { Adopted::No },
-            separate_use: SeparateUse::of(annotations.get(SEPARATE_SINCE).map(String::as_str)),
+            naming: annotations.get(CLAIM_NAMES).map(|text| ClaimNaming::of(text)),
             range: spec.range.parse().ok(),
             status,
             entries: spec.allocations.into(),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::crd::interner::Interner;
 use crate::crd::packed::{Decimal, Hex};
-use crate::crd::reservation::{ClaimedInterface, Reservation, ReservationSpec};
+use crate::crd::reservation::{CONTAINER_OWNER, ClaimedInterface, Reservation, ReservationSpec};
 
 /// A cached claim.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -25,10 +25,21 @@ pub struct CachedReservation {
     pub container: Hex<32>,
     /// The pod's UID, if the claim states one.
     pub pod_uid: Option<Hex<16>>,
+    /// Who the claim belongs to.
+    pub owner: OwnerKind,
     /// The name of the pool. A claim that Whereabouts made states none.
     pub pool: Option<Arc<str>>,
     /// The range of the pool, if the claim states one.
     pub range: Option<IpNet>,
+}
+
+/// Who a claim belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerKind {
+    /// The interface of a pod.
+    Pod,
+    /// The container alone. See [`Reservation::is_owned_by_container`].
+    Container,
 }
 
 impl CachedReservation {
@@ -55,6 +66,7 @@ impl From<&Reservation> for CachedReservation {
             ifname: claim.if_name().into(),
             container: Hex::of(claim.container()),
             pod_uid: claim.pod_uid().map(Hex::of),
+            owner: if claim.is_owned_by_container() { OwnerKind::Container } else { OwnerKind::Pod },
             pool: claim.pool().map(Arc::from),
             range: claim.range(),
         }
@@ -99,6 +111,8 @@ struct WireAnnotations {
     ifname: Option<String>,
     #[serde(rename = "whereabouts.multus-rs/pod-uid")]
     pod_uid: Option<String>,
+    #[serde(rename = "whereabouts.multus-rs/owner")]
+    owner: Option<String>,
 }
 
 impl From<WireReservation> for CachedReservation {
@@ -116,6 +130,10 @@ impl From<WireReservation> for CachedReservation {
             ifname: annotations.ifname.unwrap_or(spec.ifname).into(),
             container: Hex::of(annotations.container.as_deref().unwrap_or(&spec.containerid)),
             pod_uid: annotations.pod_uid.as_deref().map(Hex::of),
+            owner: match annotations.owner.as_deref() {
+                Some(CONTAINER_OWNER) => OwnerKind::Container,
+                Some(_) | None => OwnerKind::Pod,
+            },
             pool: pool.map(Arc::from),
             range: annotations.range.and_then(|range| range.parse().ok()),
         }

@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Adopted, CachedAllocation, CachedObject, CachedPool, CachedReservation, Via};
+use super::{CachedAllocation, CachedObject, CachedPool, CachedReservation, Via};
 use crate::crd::interner::Interner;
+use crate::crd::ip_pool::ClaimNaming;
 use crate::crd::packed::Decimal;
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
 
@@ -13,7 +14,14 @@ const UID: &str = "0b5dbf05-7e5c-4e3b-8d0e-0a6a1d5bd0d1";
 fn reservation() -> Reservation {
     let spec = ReservationSpec { podref: "a/b".into(), ifname: "net1".into(), containerid: DIGEST.into() };
     let range = "10.0.0.0/8".parse().unwrap();
-    let owner = ReservationOwner { pool: "10.0.0.0-8", range, pod_uid: Some(UID), node: Some("n1"), spec };
+    let owner = ReservationOwner {
+        pool: "10.0.0.0-8",
+        whole: "10.0.0.0-8",
+        range,
+        pod_uid: Some(UID),
+        node: Some("n1"),
+        spec,
+    };
     let mut claim = Reservation::new("10.0.0.1", owner);
     claim.metadata.uid = Some(UID.into());
     claim.metadata.resource_version = Some("4711".into());
@@ -31,7 +39,8 @@ fn a_claim_parsed_in_part_equals_one_parsed_whole() {
     object["metadata"]["managedFields"] = json!([{"manager": "m", "fieldsV1": {"f:spec": {"f:podref": {}}}}]);
     assert_eq!(read(object.clone()), CachedReservation::from(&whole));
     let no_labels: fn(&mut Value) = |object| object["metadata"]["labels"] = Value::Null;
-    let changes: [fn(&mut Value); 5] = [
+    let changes: [fn(&mut Value); 6] = [
+        |object| object["metadata"]["annotations"]["whereabouts.multus-rs/owner"] = json!("container"),
         no_labels,
         |object| object["metadata"]["annotations"] = json!({}),
         |object| object["metadata"]["annotations"] = Value::Null,
@@ -71,11 +80,11 @@ fn equal_texts_are_interned_until_the_last_user_is_gone() {
 #[test]
 fn allocations_are_found_by_key_and_invalid_keys_have_no_address() {
     let entry = |via: Option<&str>| json!({"id": DIGEST, "podref": "a/b", "ifname": "net1", "via": via});
-    let pool = json!({"metadata": {"name": "p", "resourceVersion": "7", "annotations": {"whereabouts.multus-rs/adopted": "true"}},
+    let pool = json!({"metadata": {"name": "p", "resourceVersion": "7", "annotations": {"whereabouts.multus-rs/claim-names": "pool"}},
         "spec": {"range": "10.0.0.0/28", "allocations": {"10": entry(None), "9": entry(Some("claim:89abcdef")),
             "2": entry(Some("claim:x")), "99": entry(None), "banana": {}, "-1": {}}}});
     let pool: CachedPool = serde_json::from_value(pool).unwrap();
-    assert_eq!((pool.adopted, pool.entries().len()), (Adopted::Yes, 6));
+    assert_eq!((pool.naming, pool.entries().len()), (Some(ClaimNaming::Pool), 6));
     let via = |key: u64| pool.entry(&Decimal::from(key)).map(|entry| entry.via.clone());
     let expected = [Some(Via::Other("claim:x".into())), Some(Via::OfId), Some(Via::Absent), None];
     assert_eq!([2, 9, 10, 11].map(via), expected);

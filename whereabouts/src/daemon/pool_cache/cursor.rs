@@ -21,7 +21,7 @@ use crate::pool::search::{Reason, SearchTrace};
 #[derive(Debug)]
 pub(crate) struct CacheCursor {
     cache: Arc<PoolCache>,
-    /// A hash of podref and interface name.
+    /// A hash of owner and interface name.
     interface: u64,
     /// The candidate that this cursor has reserved in the cache.
     trying: Option<IpAddr>,
@@ -138,7 +138,7 @@ impl CacheCursor {
     ) -> Self {
         CacheCursor {
             cache,
-            interface: interface(&claimant.podref, &claimant.if_name),
+            interface: interface(claimant.owner(), &claimant.if_name),
             trying: None,
             in_flight,
             trace: None,

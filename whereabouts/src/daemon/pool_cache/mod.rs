@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::in_flight::InFlightRequest;
 use crate::crd::cached::CachedReservation;
-use crate::crd::ip_pool::SeparateUse;
+use crate::crd::ip_pool::ClaimNaming;
 use crate::crd::reservation::{LABEL_POOL, RESERVATIONS, label};
 use crate::metrics::Metrics;
 use crate::node_state::hints::HintStore;
@@ -109,6 +109,13 @@ impl PoolCaches {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).remove(pool);
     }
 
+    /// The claims of a record are about to be deleted.
+    pub(super) fn remove_pins(&self, record: &Record) {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        // All pools: a record that was written before its claims does not list them.
+        pools.values().for_each(|pool| pool.remove_pins(record));
+    }
+
     /// The addresses of a record are released.
     pub(super) fn released(&self, record: &Record) {
         for claim in &record.claims {
@@ -134,15 +141,27 @@ impl CandidateSource for RequestCandidates<'_> {
         CacheCursor::new(self.caches.cache_of(pool), claimant, self.in_flight.clone())
     }
 
-    async fn adopted(
+    async fn naming(
         &self,
         pool: &Pool,
-        work: impl Future<Output = Result<SeparateUse, ApiError>> + Send,
-    ) -> Result<SeparateUse, ApiError> {
+        read: impl Future<Output = Result<ClaimNaming, ApiError>> + Send,
+    ) -> Result<ClaimNaming, ApiError> {
         let cache = self.caches.cache_of(pool);
-        let separate = cache.adopted(pool.overlapping, work).await?;
+        let naming = cache.naming(read).await?;
         cache.synced().await;
-        Ok(separate)
+        Ok(naming)
+    }
+
+    fn forget(&self, pool: &Pool) {
+        self.caches.cache_of(pool).forget_naming();
+    }
+
+    fn has_pin(&self, pool: &Pool) -> bool {
+        self.caches.cache_of(pool).has_pin(pool.naming())
+    }
+
+    fn set_pin(&self, pool: &Pool, claimant: &Claimant, claim: &HeldClaim) {
+        self.caches.cache_of(pool).set_pin(&claimant.container_id, pool.naming(), claim);
     }
 
     fn used(&self, pool: &Pool) -> Option<u128> {

@@ -1,21 +1,23 @@
 //! The cache of one pool: which addresses are held, which are being tried, and where to search next.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use node::client::Change;
+use node::names::DnsSubdomain;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
 
 use super::state::{Evidence, State, SyncState};
-use crate::conf::OverlappingRanges;
-use crate::crd::cached::CachedReservation;
-use crate::crd::ip_pool::SeparateUse;
+use crate::crd::cached::{CachedReservation, OwnerKind};
+use crate::crd::ip_pool::ClaimNaming;
 use crate::metrics::Metrics;
 use crate::node_state::record::Record;
-pub(super) use crate::pool::claim_names::ADOPTION_LIFETIME;
+pub(super) use crate::pool::claim_names::NAMING_LIFETIME;
+use crate::pool::held_claim::HeldClaim;
 use crate::pool::range_pool::Pool;
 
 /// How long a pool counts as full after a list showed it full, unless an address is released before.
@@ -31,8 +33,10 @@ pub struct PoolCache {
     pool: Pool,
     pub(super) metrics: Metrics,
     state: Mutex<State>,
-    /// When the pool was adopted, and its [`SeparateUse`]. Locked during an adoption, so that concurrent requests wait for it.
-    adopted: AsyncMutex<Option<(Instant, SeparateUse)>>,
+    /// When the pool's object was read, and how its claims are named. Locked during the read, so that concurrent requests wait for it.
+    naming: AsyncMutex<Option<(Instant, ClaimNaming)>>,
+    /// This node's claims that count, each with its container and the naming under which it counts. See [`crate::pool::claim_names`].
+    pins: Mutex<BTreeMap<DnsSubdomain, (String, ClaimNaming)>>,
     /// Notified when the first list is complete, or will not come because the watch is paused.
     first_list: Notify,
 }
@@ -44,7 +48,8 @@ impl PoolCache {
             pool,
             metrics,
             state: Mutex::new(State::new(start)),
-            adopted: AsyncMutex::new(None),
+            naming: AsyncMutex::new(None),
+            pins: Mutex::default(),
             first_list: Notify::new(),
         }
     }
@@ -67,22 +72,47 @@ impl PoolCache {
         self.state().last_used.elapsed()
     }
 
-    /// Makes sure that the pool is adopted, and returns its [`SeparateUse`]. Runs `work` unless a recent result suffices for a
-    /// request of this kind. Of concurrent requests one runs it.
-    pub(super) async fn adopted<E>(
+    /// How the pool's claims are named. Runs `read` unless there is a recent result. Of concurrent requests one runs it.
+    pub(super) async fn naming<E>(
         &self,
-        overlapping: OverlappingRanges,
-        work: impl Future<Output = Result<SeparateUse, E>>,
-    ) -> Result<SeparateUse, E> {
-        let mut adopted = self.adopted.lock().await;
-        let recent = adopted
-            .filter(|(at, separate)| at.elapsed() < ADOPTION_LIFETIME && separate.suffices_for(overlapping));
-        if let Some((_, separate)) = recent {
-            return Ok(separate);
+        read: impl Future<Output = Result<ClaimNaming, E>>,
+    ) -> Result<ClaimNaming, E> {
+        let mut known = self.naming.lock().await;
+        if let Some((_, naming)) = known.filter(|(at, _)| at.elapsed() < NAMING_LIFETIME) {
+            return Ok(naming);
         }
-        let separate = work.await?;
-        *adopted = Some((Instant::now(), separate));
-        Ok(separate)
+        let naming = read.await?;
+        *known = Some((Instant::now(), naming));
+        Ok(naming)
+    }
+
+    /// Forgets how the pool's claims are named, unless a request reads it just now.
+    pub(super) fn forget_naming(&self) {
+        if let Ok(mut known) = self.naming.try_lock() {
+            *known = None;
+        }
+    }
+
+    fn pins(&self) -> MutexGuard<'_, BTreeMap<DnsSubdomain, (String, ClaimNaming)>> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a claim of this node counts under this naming.
+    pub(super) fn has_pin(&self, naming: ClaimNaming) -> bool {
+        self.pins().values().any(|(_, counted)| *counted == naming)
+    }
+
+    /// A claim of this node counts.
+    pub(super) fn set_pin(&self, container: &str, naming: ClaimNaming, claim: &HeldClaim) {
+        self.pins().insert(claim.name.clone(), (container.to_owned(), naming));
+    }
+
+    /// The claims of a record are about to be deleted.
+    pub(super) fn remove_pins(&self, record: &Record) {
+        let is_of = |name: &DnsSubdomain, container: &str| {
+            container == record.container_id || record.claims.iter().any(|claim| claim.is_named(name))
+        };
+        self.pins().retain(|name, (container, _)| !is_of(name, container));
     }
 
     /// Waits for the first list, at most [`FIRST_LIST_WAIT`].
@@ -128,13 +158,21 @@ impl PoolCache {
 
     /// This node has released an address of a record.
     pub(super) fn released(&self, record: &Record, ip: IpAddr) {
-        self.state().deleted(interface(&record.podref, &record.if_name), ip);
+        // The record does not say which of the two the claim's owner was.
+        for owner in [&record.podref, &record.container_id] {
+            self.state().deleted(interface(owner, &record.if_name), ip);
+        }
     }
 
     /// Applies a watch event of the pool's claims.
     pub(super) fn apply(&self, change: Change<CachedReservation>) {
         let parsed = |claim: &CachedReservation| {
-            address(&self.pool, claim).map(|ip| (interface(&claim.podref, &claim.ifname), ip))
+            let container = || claim.container.to_string();
+            let interface = match claim.owner {
+                OwnerKind::Pod => interface(&claim.podref, &claim.ifname),
+                OwnerKind::Container => interface(&container(), &claim.ifname),
+            };
+            address(&self.pool, claim).map(|ip| (interface, ip))
         };
         match change {
             Change::Restarted => self.state().begin_list(),
@@ -144,6 +182,8 @@ impl PoolCache {
                 }
             }
             Change::Gone(claim) => {
+                // Somebody else deleted it: a user, or the leader.
+                self.pins().retain(|name, _| name.as_str() != &*claim.name);
                 if let Some((interface, ip)) = parsed(&claim) {
                     self.state().deleted(interface, ip);
                 }
@@ -161,10 +201,10 @@ impl PoolCache {
     }
 }
 
-/// A hash of podref and interface name.
-pub(super) fn interface(podref: &str, if_name: &str) -> u64 {
+/// A hash of the owner ([`Claimant::owner`](crate::pool::request::Claimant::owner)) and the interface name.
+pub(super) fn interface(owner: &str, if_name: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (podref, if_name).hash(&mut hasher);
+    (owner, if_name).hash(&mut hasher);
     hasher.finish()
 }
 

@@ -2,10 +2,9 @@ use std::collections::BTreeSet;
 
 use std::net::IpAddr;
 
-use super::pool::{ADOPTION_LIFETIME, FIRST_LIST_WAIT, FULL_LIFETIME};
+use super::pool::{FIRST_LIST_WAIT, FULL_LIFETIME, NAMING_LIFETIME};
 use super::state::UNCONFIRMED_LIFETIME;
 use super::*;
-use crate::conf::OverlappingRanges;
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
 use crate::node_state::hints::SPREAD_LIFETIME;
 use crate::node_state::record::Stage;
@@ -27,7 +26,7 @@ fn cache(range: &str) -> Arc<PoolCache> {
 fn claimant(pod: &str) -> Claimant {
     Claimant {
         podref: format!("default/{pod}"),
-        pod_uid: None,
+        pod_uid: Some(format!("uid-{pod}")),
         if_name: "net1".into(),
         container_id: "c".into(),
         node: None,
@@ -40,7 +39,7 @@ fn claim(name: &str, pool: &str, pod: &str) -> CachedReservation {
     let range = "10.0.0.0/29".parse().unwrap();
     CachedReservation::from(&Reservation::new(
         name,
-        ReservationOwner { pool, range, pod_uid: None, node: None, spec },
+        ReservationOwner { pool, whole: pool, range, pod_uid: None, node: None, spec },
     ))
 }
 
@@ -173,33 +172,51 @@ async fn many_concurrent_requests_use_a_window_before_any_conflict() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn concurrent_requests_adopt_a_pool_once() {
+async fn concurrent_requests_read_the_naming_once() {
     let cache = cache("10.0.0.0/29");
-    let adoptions = std::cell::Cell::new(0);
-    let separate_use = std::cell::Cell::new(SeparateUse::Never);
-    let adopt = || async {
-        adoptions.set(adoptions.get() + 1);
+    let reads = std::cell::Cell::new(0);
+    let read = || async {
+        reads.set(reads.get() + 1);
         tokio::time::sleep(Duration::from_millis(5)).await;
-        Ok::<SeparateUse, ()>(separate_use.get())
+        Ok::<ClaimNaming, ()>(ClaimNaming::Pool)
     };
-    let shared = || cache.adopted(OverlappingRanges::Protected, adopt());
-    let separate = || cache.adopted(OverlappingRanges::Separate, adopt());
-    let (a, b) = tokio::join!(shared(), shared());
-    assert_eq!((a, b, adoptions.get()), (Ok(SeparateUse::Never), Ok(SeparateUse::Never), 1));
-    tokio::time::advance(ADOPTION_LIFETIME).await;
-    shared().await.unwrap();
-    assert_eq!(adoptions.get(), 2);
-    let failed =
-        cache.adopted(OverlappingRanges::Protected, async { Err::<SeparateUse, &str>("away") }).await;
-    assert_eq!(failed, Ok(SeparateUse::Never), "the recent result counts, so nothing fails");
-    let since = SeparateUse::Since("2026-11-25T13:00:00Z".parse().unwrap());
-    separate_use.set(since);
-    assert_eq!(
-        (separate().await, adoptions.get()),
-        (Ok(since), 3),
-        "a recent result of a shared pool does not suffice for a separate request"
-    );
-    assert_eq!((separate().await, shared().await, adoptions.get()), (Ok(since), Ok(since), 3));
+    let (a, b) = tokio::join!(cache.naming(read()), cache.naming(read()));
+    assert_eq!((a, b, reads.get()), (Ok(ClaimNaming::Pool), Ok(ClaimNaming::Pool), 1));
+    tokio::time::advance(NAMING_LIFETIME).await;
+    cache.naming(read()).await.unwrap();
+    assert_eq!(reads.get(), 2);
+    cache.forget_naming();
+    let failed = cache.naming(async { Err::<ClaimNaming, &str>("away") }).await;
+    assert_eq!(failed, Err("away"), "nothing is guessed");
+}
+
+#[tokio::test]
+async fn a_pin_is_removed_before_its_claim_is_released_and_when_somebody_else_deletes_it() {
+    let cache = cache("10.0.0.0/29");
+    let held = |name: &str| HeldClaim {
+        name: node::names::DnsSubdomain::new(name).unwrap(),
+        resource_version: "1".into(),
+        second: None,
+        pool: "10.0.0.0-29".into(),
+        address: "10.0.0.1/29".parse().unwrap(),
+    };
+    let pinned = |naming| {
+        cache.set_pin("c1", naming, &held("10.0.0.1"));
+        cache.has_pin(naming)
+    };
+    assert!(!cache.has_pin(ClaimNaming::Address));
+    assert!(pinned(ClaimNaming::Address) && !cache.has_pin(ClaimNaming::Pool));
+    cache.remove_pins(&Record { container_id: "other".into(), ..record("a") });
+    assert!(cache.has_pin(ClaimNaming::Address));
+    cache.remove_pins(&Record { container_id: "c1".into(), ..record("a") });
+    assert!(!cache.has_pin(ClaimNaming::Address), "a record that does not list its claims yet");
+    assert!(pinned(ClaimNaming::Pool));
+    // The pod's old sandbox, whose claim the new one took over.
+    cache.remove_pins(&Record { container_id: "c0".into(), claims: vec![held("10.0.0.1")], ..record("a") });
+    assert!(!cache.has_pin(ClaimNaming::Pool));
+    assert!(pinned(ClaimNaming::Pool));
+    cache.apply(Change::Gone(claim("10.0.0.1", "10.0.0.0-29", "a")));
+    assert!(!cache.has_pin(ClaimNaming::Pool));
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use crate::crd::reservation::{ReservationOwner, ReservationSpec};
 use crate::daemon::pool_cache::{self, PoolCaches, RequestCandidates, StartedPools};
 use crate::leader::tests::server::Server;
 use crate::metrics::Metrics;
-use crate::node_state::hints::HintStore;
+use crate::node_state::hints::NodeHints;
 use crate::node_state::record::Stage;
 use crate::pool::candidates::CandidateSource as _;
 use crate::pool::range_pool::plain;
@@ -38,7 +38,8 @@ struct Node {
 impl Node {
     async fn new() -> Self {
         let (server, state) = (Server::default(), tempfile::tempdir().unwrap());
-        let (records, hints) = (Records::open(state.path()).unwrap(), HintStore::open(state.path()));
+        let (records, hints) =
+            (Records::open(state.path()).unwrap(), NodeHints::open(state.path()).of(&namespace()));
         let (metrics, registry) = Metrics::new();
         let (caches, started) = PoolCaches::new(hints, metrics.clone());
         let (caches, api) = (Arc::new(caches), server.client().await);
@@ -97,6 +98,7 @@ fn recorded(container: &str, address: &str) -> Record {
         claims: vec![HeldClaim {
             name: DnsSubdomain::new(address).unwrap(),
             resource_version: "1".into(),
+            second: None,
             pool: POOL.into(),
             address: format!("{address}/24").parse().unwrap(),
         }],
@@ -108,7 +110,8 @@ fn claimed(podref: &str, container: &str) -> Value {
     let spec =
         ReservationSpec { podref: podref.into(), ifname: "net1".into(), containerid: container.into() };
     let range = "10.0.0.0/24".parse().unwrap();
-    let owner = ReservationOwner { pool: POOL, range, pod_uid: Some("u1"), node: Some("n1"), spec };
+    let owner =
+        ReservationOwner { pool: POOL, whole: POOL, range, pod_uid: Some("u1"), node: Some("n1"), spec };
     serde_json::to_value(Reservation::new("10.0.0.5", owner)).unwrap()
 }
 

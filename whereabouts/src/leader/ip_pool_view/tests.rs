@@ -22,7 +22,8 @@ fn net(text: &str) -> IpNet {
 fn claim_of(pool: &str, range: &str, name: &str, podref: &str, container: &str) -> CachedReservation {
     let spec =
         ReservationSpec { podref: podref.into(), ifname: "net1".into(), containerid: container.into() };
-    let holding = ReservationOwner { pool, range: net(range), pod_uid: Some("u1"), node: None, spec };
+    let holding =
+        ReservationOwner { pool, whole: pool, range: net(range), pod_uid: Some("u1"), node: None, spec };
     CachedReservation::from(&Reservation::new(name, holding))
 }
 
@@ -204,23 +205,6 @@ fn a_change_makes_the_object_show_the_view_and_keeps_everything_else() {
         (&json!("x"), &json!("b"))
     );
     assert_eq!(object["status"], json!({"size": 254, "used": 4, "free": 250}));
-    assert_eq!(
-        object["metadata"]["annotations"].get("whereabouts.multus-rs/adopted"),
-        None,
-        "an allocation has no claim yet"
-    );
-}
-
-#[test]
-fn a_pool_whose_allocations_all_have_claims_is_adopted() {
-    let mut object = pool_object(json!({"1": {"id": ID, "podref": "a/b", "ifname": "net1"}}));
-    let before: CachedPool = serde_json::from_value(object.clone()).unwrap();
-    let claims = [claim("10.0.0.1", "a/b", ID)];
-    let patch = change_of(&before, &claims, ViaSupport::Kept).unwrap().patch("7");
-    assert_eq!(patch["metadata"]["annotations"]["whereabouts.multus-rs/adopted"], "true");
-    apply_merge_patch(&mut object, &patch);
-    let after: CachedPool = serde_json::from_value(object).unwrap();
-    assert_eq!(change_of(&after, &claims, ViaSupport::Kept), None, "then the object needs no write");
 }
 
 #[test]

@@ -21,8 +21,10 @@ fn at(seconds: u64) -> Duration {
 fn claim(name: &str, podref: &str, pod_uid: Option<&str>) -> Arc<CachedReservation> {
     let spec = ReservationSpec { podref: podref.into(), ifname: "net1".into(), containerid: "c1".into() };
     let range = "10.0.0.0/8".parse().unwrap();
-    let mut claim =
-        Reservation::new(name, ReservationOwner { pool: "10.0.0.0-8", range, pod_uid, node: None, spec });
+    let mut claim = Reservation::new(
+        name,
+        ReservationOwner { pool: "10.0.0.0-8", whole: "10.0.0.0-8", range, pod_uid, node: None, spec },
+    );
     claim.metadata.uid = Some(format!("o-{name}").replace('.', "-"));
     claim.metadata.resource_version = Some("1".into());
     Arc::new(CachedReservation::from(&claim))
@@ -291,4 +293,27 @@ fn the_deletion_is_for_the_observed_object_only() {
     let preconditions = candidate.preconditions();
     assert_eq!(preconditions.uid.unwrap().as_str(), "o-10-0-0-1");
     assert_eq!(preconditions.resource_version.as_deref(), Some("1"));
+}
+
+/// As a resource driver that runs the plugin for each of its devices, with one name of a pod that never was.
+#[test]
+fn a_claim_that_belongs_to_its_container_is_reclaimed_only_if_its_pod_was_seen() {
+    let owned = || {
+        let mut claim = (*claim("10.0.0.1", "a/b", None)).clone();
+        claim.owner = crate::crd::cached::OwnerKind::Container;
+        [Arc::new(claim)]
+    };
+    let mut tracked = TrackedClaims::new();
+    for now in 0..4 {
+        tracked = confirmed(&owned(), &[], &tracked, now);
+        assert_eq!(tracked, TrackedClaims::new(), "its pod was never seen");
+    }
+    // A pod of a runtime that passes no UID: it exists, and then it is gone.
+    let seen = observed(&owned(), &[("a/b", "u1")], &tracked, 4).candidates;
+    assert!(seen.values().all(|tracked| !tracked.is_candidate()));
+    let first = observed(&owned(), &[], &seen, 5);
+    assert!(first.unconfirmed.is_empty() && first.candidates.values().all(super::TrackedClaim::is_candidate));
+    let gone = confirmed(&owned(), &[], &first.candidates, 6);
+    assert_eq!(expired(&observed(&owned(), &[], &gone, 65)), Vec::<&str>::new());
+    assert_eq!(expired(&observed(&owned(), &[], &gone, 66)), ["10.0.0.1"]);
 }

@@ -38,7 +38,14 @@ async fn nodes_get_slices_of_a_network_with_node_slice_size() {
     let range = "10.0.0.0/26".parse().unwrap();
     let claim = Reservation::new(
         "10.0.0.1",
-        ReservationOwner { pool: "n1-10.0.0.0-26", range, pod_uid: None, node: None, spec },
+        ReservationOwner {
+            pool: "n1-10.0.0.0-26",
+            whole: "10.0.0.0-24",
+            range,
+            pod_uid: None,
+            node: None,
+            spec,
+        },
     );
     world.server.put(RESERVATIONS, "kube-system", "10.0.0.1", serde_json::to_value(claim).unwrap());
     world.server.remove("nodes", "", "n1");

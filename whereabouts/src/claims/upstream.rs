@@ -1,0 +1,73 @@
+//! How an attachment that Whereabouts made is released: its allocation in the pool's object, and the claim beside it.
+
+use std::net::IpAddr;
+
+use node::client::{ApiError, Patch, retry};
+use serde_json::json;
+
+use super::store::{Claims, POLICY};
+use crate::crd::ip_pool::{self, POOLS};
+use crate::node_state::record::Record;
+use crate::pool::naming;
+use crate::pool::range_pool::Pool;
+
+/// Removes the allocations that Whereabouts wrote for a record's container from a pool, each with its claim.
+pub(super) async fn remove_allocations(
+    claims: &Claims<'_>,
+    pool: &Pool,
+    record: &Record,
+) -> Result<(), ApiError> {
+    let path = POOLS.in_namespace(claims.namespace).object(&pool.name);
+    let object: ip_pool::Pool =
+        match retry(claims.deadline, POLICY, || claims.api.get(&path, claims.deadline)).await {
+            Ok(object) => object,
+            Err(ApiError::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+    // Whereabouts before 0.8 wrote no interface name.
+    let is_own = |allocation: &ip_pool::Allocation| {
+        allocation.id == record.container_id
+            && (allocation.ifname == record.if_name || allocation.ifname.is_empty())
+    };
+    for (key, ip, allocation) in object.entries().into_iter().filter(|(_, _, own)| is_own(own)) {
+        // First the claim: a crash in between leaves the allocation, which leads to both again.
+        remove_claim(claims, pool, ip, allocation).await?;
+        // The test fails the patch if the key belongs to another container by now.
+        let patch = Patch::Json(json!([
+            { "op": "test", "path": format!("/spec/allocations/{key}/id"), "value": allocation.id },
+            { "op": "remove", "path": format!("/spec/allocations/{key}") },
+        ]));
+        let patched = retry(claims.deadline, POLICY, || {
+            claims.api.patch::<serde_json::Value>(&path, &patch, claims.deadline)
+        });
+        match patched.await {
+            // Invalid (422): the test failed.
+            Ok(_) | Err(ApiError::Invalid { .. } | ApiError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the claim that Whereabouts made beside an allocation. It names no container. A claim with our pool label was adopted or is ours:
+/// the container in it decides, see [`Claims::release`].
+async fn remove_claim(
+    claims: &Claims<'_>,
+    pool: &Pool,
+    ip: IpAddr,
+    allocation: &ip_pool::Allocation,
+) -> Result<(), ApiError> {
+    // An address whose claim cannot be named has none.
+    let Ok(name) = naming::claim(ip, pool.names().by_address()) else { return Ok(()) };
+    let Some(present) = claims.get(&name).await? else { return Ok(()) };
+    let is_whereabouts = present.pool().is_none() && present.container().is_empty();
+    if !is_whereabouts || !present.belongs_to(&allocation.podref, &allocation.ifname) {
+        return Ok(());
+    }
+    let version = present.metadata.resource_version.unwrap_or_default();
+    match claims.delete(&name, &version).await {
+        // Conflict: it was adopted meanwhile, and names its container now.
+        Ok(()) | Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
