@@ -61,8 +61,8 @@ const FOLDERS: &[(&str, &[&str])] = &[
     (
         "multus/daemon",
         &[
-            "primary", "install", "config", "options", "rights", "metrics", "cache", "events", "status",
-            "serve", "run",
+            "primary", "install", "config", "options", "rights", "metrics", "cache", "removal", "events",
+            "status", "serve", "run",
         ],
     ),
     (

@@ -14,6 +14,7 @@
 //! | `rights` | what does the daemon need of the API server? |
 //! | `metrics` | what does Prometheus see? |
 //! | `cache` | which pods has this node, and which definitions has the cluster? |
+//! | `removal` | is multus removed from the cluster, or only restarted? |
 //! | `events` | which events are still to be sent? |
 //! | `status` | how does network-status get into a pod, and stay there? |
 //! | `serve` | how is a plugin's request answered? |
@@ -26,6 +27,7 @@ pub mod install;
 mod metrics;
 pub mod options;
 pub mod primary;
+mod removal;
 mod rights;
 mod run;
 mod serve;

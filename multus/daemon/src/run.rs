@@ -15,6 +15,7 @@ use crate::events::Events;
 use crate::install::{InPlace, Plan, Upkeep, Watch};
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::removal::{Ending, ending};
 use crate::serve::Service;
 use crate::status::Statuses;
 
@@ -56,6 +57,7 @@ pub(crate) async fn serve(
     let listener = rpc::bind(&options.socket)?.limit(options.connections);
     let service = service(&options, api, metrics);
     let mut background = background(&service);
+    let plan = options.upkeep.clone();
     let conf = keep_conf(options.upkeep, &mut background);
     if let Some(address) = options.listen {
         let cache = service.cache.clone();
@@ -64,14 +66,31 @@ pub(crate) async fn serve(
     }
     let node = options.node.as_ref().map_or("unknown", AsRef::as_ref);
     tracing::info!(node, socket = %options.socket.display(), connections = options.connections, "serving");
-    let events = service.events.clone();
+    let (events, api, cache) = (service.events.clone(), service.api.clone(), service.cache.clone());
     let answer = move |request| {
         let service = service.clone();
         async move { service.answer(request).await }
     };
     daemon::serve(listener, answer, background, shutdown).await;
     events.flush(Deadline::after(FLUSH)).await;
+    if let Some(plan) = plan
+        && ending(&api, &cache).await == Ending::Removal
+    {
+        remove_conf(plan);
+    }
     Ok(())
+}
+
+/// Gives the node back to its default network.
+fn remove_conf(plan: Plan) {
+    match Upkeep::new(plan.credentials, plan.settings, Watch::Follow).remove() {
+        Ok(()) => tracing::warn!(
+            "multus is being removed: its rights or its custom resource are gone, so 00-multus.conf is removed too"
+        ),
+        Err(error) => {
+            tracing::error!("multus is being removed, but 00-multus.conf stays: {error}; remove it by hand")
+        }
+    }
 }
 
 fn service(options: &Options, api: ApiClient, metrics: Metrics) -> Service {

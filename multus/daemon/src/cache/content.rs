@@ -21,6 +21,8 @@ struct Content {
     definitions: Store<NadRef, NetworkAttachmentDefinition>,
     pods_contact: Contact,
     definitions_contact: Contact,
+    /// Whether the API server has ever listed the definitions.
+    definitions_listed: bool,
 }
 
 /// Whether the API server has said anything about a kind of object.
@@ -64,6 +66,11 @@ impl Cache {
         [("pods", content.pods_contact), ("definitions", content.definitions_contact)]
     }
 
+    /// Whether the account could ever list the definitions.
+    pub(crate) fn has_listed_definitions(&self) -> bool {
+        self.content().definitions_listed
+    }
+
     pub(super) fn change_pod(&self, change: Change<(PodName, CachedPod)>) -> Effect<PodName, CachedPod> {
         let mut content = self.content();
         let effect = content.pods.apply(change);
@@ -79,6 +86,7 @@ impl Cache {
         content.definitions.apply(change);
         if content.definitions.is_synced() {
             content.definitions_contact = Contact::Following;
+            content.definitions_listed = true;
         }
         self.metrics.set_cached(Kind::Definition, content.definitions.content().len());
     }
