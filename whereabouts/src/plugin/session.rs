@@ -71,7 +71,7 @@ pub(super) fn backend(records: &Records, kubeconfig: Option<PathBuf>, limit: Dur
     Backend { socket: wire::socket(), kubeconfig, deadline: Deadline::after(limit), records, hints: hints() }
 }
 
-/// The namespace of the claims for this kubeconfig; `None`, for the daemon's namespace, without one. The rule is in [`namespace`].
+/// The namespace of the claims for this kubeconfig; `None`, for the daemon's namespace, without one. The rule is in [`mod@namespace`].
 pub(super) fn namespace(kubeconfig: Option<&Path>) -> Result<Option<DnsLabel>, CallError> {
     let Some(kubeconfig) = kubeconfig else { return Ok(None) };
     Ok(Some(namespace::of_kubeconfig(kubeconfig, &Path::new(STATE).join("hints"))?))
