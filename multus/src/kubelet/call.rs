@@ -1,5 +1,5 @@
 //! One gRPC call to the kubelet: a request of HTTP/2 whose body and answer are each one message (gRPC over HTTP2,
-//! https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
+//! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
 use std::io;
 use std::path::Path;
