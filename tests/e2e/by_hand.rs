@@ -25,19 +25,32 @@ pub struct Call<'a> {
     pub netns: &'a str,
     pub if_name: &'a str,
     pub pod: &'a str,
+    /// The pod's UID. A caller that is no kubelet gives none.
+    pub uid: Option<&'a str>,
 }
 
 impl<'a> Call<'a> {
     pub fn new(cluster: &'a Cluster, verb: &'a str, container: &'a str) -> Self {
-        Call { cluster, verb, container, netns: "/run/netns/by-hand", if_name: "net1", pod: "by-hand" }
+        Call {
+            cluster,
+            verb,
+            container,
+            netns: "/run/netns/by-hand",
+            if_name: "net1",
+            pod: "by-hand",
+            uid: None,
+        }
     }
 
     /// Runs a program as a plugin, with `more` variables.
     pub fn output(&self, program: &str, more: &[String], stdin: &str) -> Output {
         let pod = self.pod;
-        let args = format!(
+        let mut args = format!(
             "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod};K8S_POD_INFRA_CONTAINER_ID=x"
         );
+        if let Some(uid) = self.uid {
+            args.push_str(&format!(";K8S_POD_UID={uid}"));
+        }
         let mut env = vec![
             format!("CNI_COMMAND={}", self.verb),
             format!("CNI_CONTAINERID={}", self.container),
@@ -118,9 +131,13 @@ fn wrong_calls(cluster: &Cluster) {
 }
 
 fn repeated_verbs(cluster: &Cluster) {
-    let ipam = |verb: &str, container: &str| {
-        Call::new(cluster, verb, container).run("whereabouts", &conf("192.168.51.0/24"))
+    let of = |uid: Option<&'static str>| {
+        move |verb: &str, container: &str| {
+            let call = Call { uid, ..Call::new(cluster, verb, container) };
+            call.run("whereabouts", &conf("192.168.51.0/24"))
+        }
     };
+    let ipam = of(Some("8b3c0f5e-0000-4000-8000-000000000001"));
     let first = ipam("ADD", "c1").unwrap();
     // A new sandbox of the same pod gets the same address, and the late DEL of the old sandbox does not release it.
     let second = ipam("ADD", "c2").unwrap();
@@ -128,6 +145,14 @@ fn repeated_verbs(cluster: &Cluster) {
     ipam("DEL", "c1").unwrap();
     assert_eq!(claims(cluster), ["192.168.51.1"]);
     ipam("DEL", "c2").unwrap();
+    ipam("DEL", "c2").unwrap();
+    nothing_is_left(cluster);
+    // Without a UID nobody knows that two containers are of one pod.
+    let ipam = of(None);
+    let first = ipam("ADD", "c1").unwrap();
+    assert_eq!(ipam("ADD", "c1").unwrap()["ips"], first["ips"]);
+    assert_ne!(ipam("ADD", "c2").unwrap()["ips"], first["ips"]);
+    ipam("DEL", "c1").unwrap();
     ipam("DEL", "c2").unwrap();
     nothing_is_left(cluster);
 }

@@ -166,8 +166,13 @@ fn recorded(
     fold_keys(&mut item, &["Name", "Bytes", "ifnameRequest"]);
     let text = |key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default();
     let wrong = |what: &str, why: &dyn std::fmt::Display| format!("network {at}: {what}: {why}");
-    let bytes = STANDARD.decode(text("Bytes")).map_err(|e| wrong("Bytes", &e))?;
-    let object = cni::json::parse_object(&bytes).map_err(|e| wrong("Bytes", &e))?;
+    let object = match whole_list(&item) {
+        Some(object) => object,
+        None => {
+            let bytes = STANDARD.decode(text("Bytes")).map_err(|e| wrong("Bytes", &e))?;
+            cni::json::parse_object(&bytes).map_err(|e| wrong("Bytes", &e))?
+        }
+    };
     let label = Some(text("Name").to_owned()).filter(|label| !label.is_empty());
     let network = Network::from_object(object, label).map_err(|e| wrong("Bytes", &e))?;
     let own: Option<Own> =
@@ -187,4 +192,33 @@ fn recorded(
         }
     };
     Ok((Recorded { network, if_name, capability_args }, owner))
+}
+
+/// A list as Multus 4.2.1 to 4.3.0 ran it. Its `Bytes` have lost the keys that upstream does not know, such as the ranges of `host-local`; the plugins in
+/// `CNINetworkConfigList`, those of the list's folder included, have them. `None` if the record has no such
+/// list, or one that cannot be run.
+fn whole_list(item: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let list = item.get("CNINetworkConfigList")?.as_object()?;
+    let plugin = |plugin: &Value| {
+        let bytes = STANDARD.decode(plugin.get("Bytes")?.as_str()?).ok()?;
+        let object = cni::json::parse_object(&bytes).ok()?;
+        object.get("type").is_some_and(Value::is_string).then_some(Value::Object(object))
+    };
+    let plugins: Option<Vec<Value>> = list.get("Plugins")?.as_array()?.iter().map(plugin).collect();
+    let plugins = plugins.filter(|plugins| !plugins.is_empty())?;
+    let mut object = Map::new();
+    for (key, upstream) in [
+        ("cniVersion", "CNIVersion"),
+        ("name", "Name"),
+        ("disableCheck", "DisableCheck"),
+        ("disableGC", "DisableGC"),
+    ] {
+        // Upstream writes the zero values of what is not set.
+        let set = list
+            .get(upstream)
+            .filter(|value| !matches!(value.as_str(), Some("")) && **value != Value::Bool(false));
+        object.extend(set.map(|value| (key.to_owned(), value.clone())));
+    }
+    object.insert("plugins".to_owned(), Value::Array(plugins));
+    Some(object)
 }

@@ -176,6 +176,29 @@ fn records_of_upstream_4_2_1_to_4_3_0_are_read() {
     assert_eq!(shown(&read_one(&folder))[0], "kindnet ptp eth0");
 }
 
+/// In these releases `Bytes` has lost what upstream does not know. A DEL with it fails: "no IP ranges specified".
+#[test]
+fn a_list_that_upstream_4_2_1_to_4_3_0_recorded_keeps_all_keys_of_its_plugins() {
+    let folder = tempfile::tempdir().unwrap();
+    let bridge =
+        json!({"type": "bridge", "ipam": {"type": "host-local", "subnet": "10.0.0.0/8"}, "isGateway": true});
+    let chained = json!({"type": "tuning", "sysctl": {"net.ipv4.conf.eth0.arp_filter": "1"}});
+    let lossy = json!({"cniVersion": "1.0.0", "name": "primary", "plugins": [{"type": "bridge", "ipam": {"type": "host-local"}}]});
+    let plugin = |whole: &Value| json!({"Network": {"type": whole["type"]}, "Bytes": STANDARD.encode(whole.to_string())});
+    put(
+        &folder,
+        &json!([{"Conf": {"ipam": {}}, "ConfList": lossy, "Name": "primary", "Bytes": STANDARD.encode(lossy.to_string()),
+            "CNINetworkConfigList": {"Name": "primary", "CNIVersion": "1.0.0", "DisableCheck": true, "DisableGC": false,
+                "LoadOnlyInlinedPlugins": false, "Plugins": [plugin(&bridge), plugin(&chained)], "Bytes": ""}}]),
+    );
+    let record = read_one(&folder);
+    assert_eq!(shown(&record), ["primary bridge+tuning eth0"]);
+    let list = &record.delegates[0].network.list;
+    assert_eq!(Value::Object(list.plugins[0].object.clone()), bridge);
+    assert_eq!(Value::Object(list.plugins[1].object.clone()), chained);
+    assert_eq!((list.cni_version, list.check), (Version::V1_0_0, cni::list::Allowed::No));
+}
+
 #[test]
 fn a_file_that_is_not_a_record_is_damaged_not_empty() {
     let folder = tempfile::tempdir().unwrap();
