@@ -88,7 +88,7 @@ fn remove_conf(plan: Plan) {
             "multus is being removed: its rights or its custom resource are gone, so 00-multus.conf is removed too"
         ),
         Err(error) => {
-            tracing::error!("multus is being removed, but 00-multus.conf stays: {error}; remove it by hand")
+            tracing::error!("multus is being removed, but 00-multus.conf stays: {error}; remove it by hand");
         }
     }
 }
