@@ -28,13 +28,13 @@ check_pod() {
     expect "address on net1 of $pod, by network-status" "$(link_address "$pod")" "$(status_address "$pod")"
 }
 
+# check_ping FROM INTERFACE TO ADDRESS
 check_ping() {
-    local from=$1 to=$2 address output
-    address=$(status_address "$to")
-    heading "kubectl exec $from -- ping -c 3 $address   # $to"
-    output=$(kubectl exec "$from" -- ping -c 3 -I net1 "$address") || true
+    local output
+    heading "kubectl exec $1 -- ping -c 3 $4   # $3"
+    output=$(kubectl exec "$1" -- ping -c 3 -I "$2" "$4") || true
     echo "$output"
-    [[ $output == *" 0% packet loss"* ]] || die "$from does not reach $to at $address on net1"
+    [[ $output == *" 0% packet loss"* ]] || die "$1 does not reach $3 at $4 on $2"
 }
 
 start_pods() {
@@ -49,8 +49,10 @@ start_pods() {
 check_pods() {
     local pod
     for pod in "${PODS[@]}"; do check_pod "$pod"; done
-    check_ping pod0 pod1
-    check_ping pod0 pod2
-    check_ping pod2 pod0
+    check_ping pod0 net1 pod1 "$(status_address pod1)"
+    check_ping pod0 net1 pod2 "$(status_address pod2)"
+    check_ping pod2 net1 pod0 "$(status_address pod0)"
+    # The primary network is as it was.
+    check_ping pod0 eth0 pod2 "$(kubectl get pod pod2 -o jsonpath='{.status.podIP}')"
     expect "different addresses on net1" 3 "$(for pod in "${PODS[@]}"; do status_address "$pod"; done | sort -u | wc -l)"
 }
