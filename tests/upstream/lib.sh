@@ -39,7 +39,7 @@ wait_for_rollout() {
     local workload
     for workload in $(kubectl -n kube-system get daemonsets,deployments -o name); do
         # A daemon set for another architecture has no pods.
-        kubectl -n kube-system rollout status "$workload" --timeout=60s >/dev/null || {
+        kubectl -n kube-system rollout status "$workload" --timeout=120s >/dev/null || {
             kubectl -n kube-system get pods -o wide
             kubectl -n kube-system describe pods | tail -40
             kubectl -n kube-system logs "$workload" --all-containers --tail=20 || true
