@@ -160,7 +160,9 @@ impl DaemonConfig {
         fold_keys(&mut object, &known);
         let wire: Wire = decode(&object, &known).map_err(|error| error.to_string())?;
         let only = |keys: &[&str]| -> Map<String, Value> {
-            object.iter().filter(|(key, _)| keys.contains(&key.as_str())).map(cloned).collect()
+            let mut chosen = object.clone();
+            chosen.retain(|key, _| keys.contains(&key.as_str()));
+            chosen
         };
         let default = Self::default();
         let (log_level, level_warning) = level(wire.log_level.as_deref());
@@ -180,10 +182,6 @@ impl DaemonConfig {
             warnings,
         })
     }
-}
-
-fn cloned((key, value): (&String, &Value)) -> (String, Value) {
-    (key.clone(), value.clone())
 }
 
 #[derive(Deserialize)]
