@@ -56,7 +56,8 @@ fn apply(target: &mut Value, operation: &Value) -> Result<(), PatchError> {
         value.ok_or_else(|| PatchError::Malformed(format!("{op} of {path} has no value")))
     };
     if op == "test" {
-        let holds = target.pointer(path) == Some(&value()?);
+        // As the API server: a test for null holds if there is no such value.
+        let holds = target.pointer(path).unwrap_or(&Value::Null) == &value()?;
         return if holds { Ok(()) } else { Err(missing()) };
     }
     let (parent, last) = path.rsplit_once('/').ok_or_else(missing)?;

@@ -13,16 +13,20 @@
 //! - One create more for each conflict. A list of the pool's claims follows only when the cursor asks for it
 //!   ([`CandidateCursor::wants_list`]) or when the pool seems full.
 //!
+//! Where Whereabouts looks at the pool's object only, a write of the address's entry follows ([`super::pool_entry`]).
+//!
 //! If the caller dies after its create, the record it wrote before tells DEL to find the claim by its container label.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use cni::crash_point;
 use node::client::{ApiError, Freshness, ListQuery, retry};
 use node::names::DnsSubdomain;
 
 use super::error::ClaimError;
+use super::pool_entry::EntryWrite;
 use super::store::{ClaimSink, Claims, POLICY};
 use crate::crd::reservation::{LABEL_POOL, Reservation, label};
 use crate::pool::candidates::{CandidateCursor, Listing};
@@ -47,6 +51,8 @@ struct Acquisition<'c, 'a, C> {
     own: &'c BTreeSet<IpAddr>,
     /// [`Acquisition::own`], and the addresses whose create failed with a conflict, since the last full list.
     conflicts: BTreeSet<IpAddr>,
+    /// The addresses that had an entry in the pool's object when this call found one of another pod.
+    entries: BTreeSet<IpAddr>,
     /// The podref of each address's holder, as far as this call has read it.
     holders: BTreeMap<IpAddr, String>,
     listed: Scope,
@@ -87,6 +93,8 @@ enum Attempt {
     Conflict(Option<String>),
     /// As [`Attempt::Conflict`], but only the second name is taken.
     SecondConflict(Option<String>),
+    /// The names are free, and the pool's object has an entry of another pod. All addresses with an entry, with the podref.
+    EntryConflict(BTreeMap<IpAddr, String>),
 }
 
 impl Claims<'_> {
@@ -106,6 +114,7 @@ impl Claims<'_> {
             cursor,
             own,
             conflicts: own.clone(),
+            entries: BTreeSet::new(),
             holders: BTreeMap::new(),
             listed: Scope::Nothing,
             second: SecondName::Create,
@@ -166,6 +175,15 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
                 self.second = SecondName::ReadBefore;
                 holder
             }
+            Attempt::EntryConflict(mut owners) => {
+                let holder = owners.remove(&candidate);
+                // Whereabouts wrote them, and they have no claims yet: each would be one more conflict.
+                self.entries.extend(owners.keys().filter(|ip| !self.cursor.may_be_callers(**ip)));
+                self.entries.insert(candidate);
+                self.conflicts.extend(&self.entries);
+                self.holders.append(&mut owners);
+                holder
+            }
         };
         self.cursor.conflicted(candidate);
         self.conflicts.insert(candidate);
@@ -174,6 +192,32 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
     }
 
     async fn attempt(&self, ip: IpAddr, existing: Existing) -> Result<Attempt, ClaimError> {
+        let attempt = self.create_names(ip, existing).await?;
+        match (attempt, self.pool.entry_to_write(ip)) {
+            (Attempt::Held(claimed), Some(key)) => self.write_entry(ip, claimed, key).await,
+            (attempt, _) => Ok(attempt),
+        }
+    }
+
+    /// Writes the entry of an address whose claims this call holds. After an error DEL releases both: it finds the entry by the claim.
+    async fn write_entry(&self, ip: IpAddr, claimed: Claimed, key: u64) -> Result<Attempt, ClaimError> {
+        // A crash here leaves a claim without an entry.
+        crash_point!("add-before-entry");
+        match self.claims.write_entry(self.pool, self.claimant, ip, key).await? {
+            EntryWrite::Written => {
+                let claim = HeldClaim { entry: Some(key), ..claimed.claim };
+                Ok(Attempt::Held(Claimed { claim, ..claimed }))
+            }
+            EntryWrite::NotKept => Ok(Attempt::Held(claimed)),
+            EntryWrite::Taken(owners) => {
+                self.give_up_new(&claimed).await?;
+                Ok(Attempt::EntryConflict(owners))
+            }
+        }
+    }
+
+    /// Creates the claims of an address.
+    async fn create_names(&self, ip: IpAddr, existing: Existing) -> Result<Attempt, ClaimError> {
         let AddressNames { first, second } = self.pool.names().of(ip)?;
         let Some(second) = second else { return self.create(ip, &first, existing).await };
         if self.second == SecondName::ReadBefore
@@ -184,7 +228,7 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
         }
         let claimed = match self.create(ip, &first, existing).await? {
             Attempt::Held(claimed) => claimed,
-            conflict @ (Attempt::Conflict(_) | Attempt::SecondConflict(_)) => return Ok(conflict),
+            conflict => return Ok(conflict),
         };
         match self.create(ip, &second, existing).await {
             Ok(Attempt::Held(other)) => Ok(Attempt::Held(both(claimed, other))),
@@ -192,6 +236,7 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
                 self.give_up_new(&claimed).await?;
                 Ok(Attempt::SecondConflict(holder))
             }
+            Ok(entries @ Attempt::EntryConflict(_)) => Ok(entries),
             Err(error) => {
                 // The request fails with the first error; what is left here, DEL finds by the container's label.
                 let _ = self.give_up_new(&claimed).await;
@@ -270,6 +315,7 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
         // An address that conflicted before is in the full list, or it is free again.
         if scope == Scope::All {
             self.conflicts.clone_from(self.own);
+            self.conflicts.extend(&self.entries);
         }
         self.cursor.learn(&listing);
         self.listed = scope;

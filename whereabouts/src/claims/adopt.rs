@@ -9,7 +9,7 @@ use node::client::{ApiError, OnUnknown, RetryPolicy, retry};
 use node::names::DnsSubdomain;
 
 use super::store::Claims;
-use crate::crd::allocation_state::{AllocationState, allocation_state};
+use crate::crd::allocation_state::{AllocationState, Remover, allocation_state};
 use crate::crd::cached::CachedAllocation;
 use crate::crd::ip_pool::{self, ClaimNaming};
 use crate::crd::reservation::{RESERVATIONS, Reservation, ReservationOwner, ReservationSpec};
@@ -38,10 +38,10 @@ pub(super) async fn adopt_allocations(
     pool: NamedPool<'_>,
     object: &ip_pool::Pool,
 ) -> Result<Adopted, ApiError> {
-    // Allocations that our leader wrote show claims that exist or existed; only Whereabouts' own need claims.
+    // Allocations that this project wrote show claims that exist or existed; only Whereabouts' own need claims.
     let needs_claim = |(_, _, allocation): &(String, _, &ip_pool::Allocation)| {
         let cached = CachedAllocation::from((*allocation).clone());
-        allocation_state(&cached, None, None) == AllocationState::NeedsClaim
+        allocation_state(&cached, None, None, Remover::Owner) == AllocationState::NeedsClaim
     };
     let owner = |(_, ip, allocation): (String, IpAddr, &ip_pool::Allocation)| {
         let (podref, ifname) = (allocation.podref.clone(), allocation.ifname.clone());

@@ -7,6 +7,7 @@
 //! | `take_over` | how does a pod's new sandbox get the claim of the old one? |
 //! | `naming` | how are the claims of a pool named? |
 //! | `adopt` | how do allocations that Whereabouts wrote get claims? |
+//! | `pool_entry` | how does a request take an address where Whereabouts looks at the pool's object only? |
 //! | `node_slice` | which slice of a range belongs to this node? |
 //! | `restore` | who has the address of a claim that was deleted by hand, and how is it made again? |
 //! | `release` | how are addresses released, and are they still held? |
@@ -22,6 +23,7 @@ pub mod allocate;
 pub mod error;
 pub(crate) mod naming;
 pub(crate) mod node_slice;
+mod pool_entry;
 pub mod release;
 pub(crate) mod restore;
 pub(crate) mod status;

@@ -54,7 +54,7 @@ async fn read(claims: &Claims<'_>, pool: &DnsSubdomain) -> Result<Found, ApiErro
 }
 
 /// Creates the object without a naming. The list of claims that decides the naming must come after it.
-async fn create(claims: &Claims<'_>, pool: NamedPool<'_>) -> Result<(), ApiError> {
+pub(super) async fn create(claims: &Claims<'_>, pool: NamedPool<'_>) -> Result<(), ApiError> {
     let collection = POOLS.in_namespace(claims.namespace);
     let new = ip_pool::Pool::new(pool.names.pool.as_str(), pool.range);
     let create = || claims.api.create::<IgnoredAny>(&collection, &new, claims.deadline);

@@ -46,6 +46,10 @@ impl Claims<'_> {
             self.delete_own(claim, |present| record.owns(present)).await?;
             // A crash here leaves the record or tombstone, so the release is repeated.
             crash_point!("release-after-delete");
+            // After the claim: while the entry is there, nobody else gets the address.
+            if let (Some(key), Ok(pool)) = (claim.entry, DnsSubdomain::new(claim.pool.as_str())) {
+                self.remove_entry(&pool, key, &record.container_id).await?;
+            }
         }
         match record.stage {
             Stage::Held => Ok(()),
@@ -54,6 +58,8 @@ impl Claims<'_> {
     }
 
     /// Deletes the container's claims that its label finds: the record was written before the claims and does not list them all.
+    ///
+    /// A crash between a claim and its entry leaves the entry to the leader: it may be one of a pool whose entries the leader writes anyway.
     async fn release_by_label(&self, record: &Record) -> Result<(), ApiError> {
         for present in self.of_container(&record.container_id).await? {
             if !record.owns(&present) {
@@ -64,7 +70,8 @@ impl Claims<'_> {
             let Some(name) = name else { continue };
             match self.delete(&name, &version).await {
                 // Conflict: another container took the claim over since the list.
-                Ok(()) | Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => {}
+                Ok(()) | Err(ApiError::NotFound { .. }) => self.remove_entry_of(&present).await?,
+                Err(ApiError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

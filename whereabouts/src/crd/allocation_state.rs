@@ -7,14 +7,29 @@ use super::cached::{CachedAllocation, CachedReservation, Via};
 /// What an allocation needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllocationState {
-    /// Nothing. It shows a claim, or one that is gone: the next write of the pool updates or removes it.
+    /// Nothing. It shows a claim.
     InSync,
+    /// It shows a claim that is gone: it may be removed.
+    Released,
     /// Whereabouts wrote it and there is no claim: it needs one.
     NeedsClaim,
     /// The claim names an older container than the allocation: the claim must be updated.
     ClaimOutdated,
-    /// Another pod has the claim: the allocation is void.
-    Superseded,
+    /// This project wrote it and there is no claim, or not yet: it may be removed once its pod is gone.
+    Unclaimed,
+    /// Another pod has the claim. One of the two gives way: the allocation may be removed once its pod is gone.
+    Disputed,
+}
+
+/// Who removes an allocation whose claim is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remover {
+    /// Its owner, because it is a part of the lock on the address (`pool::claim_names`).
+    Owner,
+    /// The leader, if this project wrote it.
+    Leader,
+    /// The leader: it saw the claim of the allocation's container, and saw that it was deleted.
+    LeaderWhoSawTheClaim,
 }
 
 /// Decides by the claim on the allocation's address. `current_pod` is the pod that has the claim's podref now, if the cache has one.
@@ -22,20 +37,24 @@ pub fn allocation_state(
     allocation: &CachedAllocation,
     claim: Option<&CachedReservation>,
     current_pod: Option<&PodIdentity>,
+    remover: Remover,
 ) -> AllocationState {
-    let is_ours = allocation.via != Via::Absent;
     // Whereabouts gave an allocation of ours to a new container: it changed `id` and kept `via`.
     let upstream_changed_it = matches!(allocation.via, Via::Other(_));
-    let Some(claim) = claim else {
-        let needs_none = is_ours && !upstream_changed_it;
-        return if needs_none { AllocationState::InSync } else { AllocationState::NeedsClaim };
+    let is_ours = allocation.via == Via::OfId;
+    let is_same_interface = claim.is_some_and(|claim| {
+        claim.belongs_to(&allocation.podref, &allocation.ifname)
+            || is_same_pod_without_interface(claim, allocation)
+    });
+    let claim_of_other = claim.is_some() && !is_same_interface;
+    let Some(claim) = claim.filter(|_| is_same_interface) else {
+        return match (remover, is_ours) {
+            (Remover::LeaderWhoSawTheClaim, _) | (Remover::Leader, true) => AllocationState::Released,
+            (Remover::Owner | Remover::Leader, _) if claim_of_other => AllocationState::Disputed,
+            (Remover::Owner, true) => AllocationState::Unclaimed,
+            (Remover::Owner | Remover::Leader, false) => AllocationState::NeedsClaim,
+        };
     };
-    let is_same_interface = claim.belongs_to(&allocation.podref, &allocation.ifname)
-        || is_same_pod_without_interface(claim, allocation);
-    if !is_same_interface {
-        let is_stale_copy = is_ours && !upstream_changed_it;
-        return if is_stale_copy { AllocationState::InSync } else { AllocationState::Superseded };
-    }
     // A claim without a pool was made by Whereabouts: it needs our labels.
     if claim.pool.is_none() {
         return AllocationState::ClaimOutdated;

@@ -8,7 +8,7 @@ mod pool;
 mod reservation;
 
 pub use object::CachedObject;
-pub use pool::{CachedAllocation, CachedPool, Via};
+pub use pool::{CachedAllocation, CachedPool, PoolContent, Via};
 pub use reservation::{CachedReservation, OwnerKind};
 
 #[cfg(test)]

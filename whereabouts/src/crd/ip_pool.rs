@@ -17,6 +17,12 @@ pub const POOLS: ResourceKind = ResourceKind::new("whereabouts.cni.cncf.io", "v1
 /// claim. It is written once and never changed. See [`crate::pool::claim_names`].
 pub const CLAIM_NAMES: &str = "whereabouts.multus-rs/claim-names";
 
+/// Annotation of a pool with more claims than one object can hold: "counts-only". Its object has no entries, and nobody writes one.
+pub const ENTRIES: &str = "whereabouts.multus-rs/entries";
+
+/// The value of [`ENTRIES`].
+pub const COUNTS_ONLY: &str = "counts-only";
+
 /// An `IPPool`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -60,7 +66,7 @@ pub struct Allocation {
     /// The interface; absent in allocations of Whereabouts before 0.8.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub ifname: String,
-    /// The end of the container's ID, in allocations that the leader wrote. See `leader::ip_pool_view`.
+    /// The end of the container's ID, in allocations that this project wrote. See `leader::ip_pool_view`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
 }
@@ -109,6 +115,20 @@ impl Pool {
     }
 }
 
+/// The largest key that Whereabouts can parse.
+const MAX_KEY: u64 = i64::MAX as u64;
+
+/// The key of the entry of an address in the pool of this range; `None` if Whereabouts could not parse it, or outside the range.
+pub(crate) fn entry_key(range: &IpNet, ip: IpAddr) -> Option<u64> {
+    let offset = ip::offset(ip, range.network()).filter(|_| range.contains(&ip))?;
+    shown_key(offset)
+}
+
+/// The key of an offset; `None` if Whereabouts could not parse it.
+pub(crate) fn shown_key(offset: u128) -> Option<u64> {
+    u64::try_from(offset).ok().filter(|key| *key <= MAX_KEY)
+}
+
 /// The address at this offset of a range, or `None` outside the range.
 pub(super) fn address_at(range: &IpNet, offset: u128) -> Option<IpAddr> {
     ip::add(range.network(), offset).filter(|ip| range.contains(ip))
@@ -152,6 +172,12 @@ impl ClaimNaming {
             _ => ClaimNaming::Both,
         }
     }
+}
+
+/// Whether the pool's object has no entries, by its annotation [`ENTRIES`].
+pub(crate) fn has_counts_only(metadata: &ObjectMeta) -> bool {
+    let annotations = metadata.annotations.as_ref();
+    annotations.is_some_and(|annotations| annotations.contains_key(ENTRIES))
 }
 
 /// How the claims of a pool are named; `None` if that is not fixed yet.

@@ -112,6 +112,7 @@ mod tests {
             name: DnsSubdomain::new("10.0.0.3").unwrap(),
             resource_version: "1".into(),
             second: None,
+            entry: None,
             pool: "10.0.0.0-24".into(),
             address: "10.0.0.3/24".parse().unwrap(),
         };

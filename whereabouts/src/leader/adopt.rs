@@ -8,7 +8,8 @@
 //!    (2 s) before it creates the claim.
 //! 2. An allocation with a newer container than its claim updates the claim: Whereabouts gave the address to the pod's next sandbox. The
 //!    update carries the resourceVersion of the cached claim, so a claim that our plugin took over meanwhile is not changed.
-//! 3. An allocation whose address another pod has claimed is void. [`super::views`] removes it.
+//! 3. An allocation whose address another pod has claimed stays while its pod exists: the request that made the claim may give way to it, or
+//!    the claim may be one of a pod that Whereabouts deleted. [`super::views`] removes it once its pod is gone.
 //! 4. Nothing is done for allocations that this project wrote; [`super::ip_pool_view`] tells who wrote an allocation.
 //!
 //! If the leader dies between two steps, the next leader decides from the same objects and continues. Once all nodes run this plugin, no
@@ -35,12 +36,13 @@ use crate::addr::ip;
 use crate::claims::adopt::{Adopted, AllocationToAdopt, ensure_claim};
 use crate::claims::naming::naming_of;
 use crate::claims::store::Claims;
-use crate::crd::allocation_state::{AllocationState, allocation_state};
+use crate::crd::allocation_state::{AllocationState, Remover, allocation_state};
 use crate::crd::cached::{CachedAllocation, CachedPool, CachedReservation};
 use crate::crd::ip_pool::ClaimNaming;
 use crate::crd::packed::{Decimal, Hex};
 use crate::crd::reservation::{RESERVATIONS, Reservation, ReservationOwner, ReservationSpec};
 use crate::metrics::TaskOutcome;
+use crate::pool::claim_names::PoolLock;
 use crate::pool::claim_reader::ClaimNameReader;
 
 /// The time limit to adopt one pool that Whereabouts filled: it may have 7,500 allocations, and the API server may be slow.
@@ -121,10 +123,22 @@ pub(super) fn classify<'a>(
             Some((first, None)) => Some(*first),
             None => pool_naming.as_ref().and_then(|naming| upstream_claim(cache, naming, ip, allocation)),
         };
-        let state = allocation_state(allocation, claim, cache.pod(&allocation.podref));
+        let remover = remover(pool, ip, allocation, cache);
+        let state = allocation_state(allocation, claim, cache.pod(&allocation.podref), remover);
         classified.push(ClassifiedAllocation { key, allocation, ip, claim, state });
     }
     classified
+}
+
+/// Who removes an allocation when its claim is gone.
+fn remover(pool: &CachedPool, ip: IpAddr, allocation: &CachedAllocation, cache: &ClusterCache) -> Remover {
+    match PoolLock::of(pool.naming) {
+        PoolLock::ClaimAndEntry => Remover::Owner,
+        PoolLock::Claim if cache.saw_claim_deleted(&pool.name, ip, &allocation.id) => {
+            Remover::LeaderWhoSawTheClaim
+        }
+        PoolLock::Claim => Remover::Leader,
+    }
 }
 
 /// Which of an address's two claims decides: one of the allocation's pod; of two, one that names another container and may be outdated.
@@ -334,9 +348,10 @@ fn next_actions(
     let no_namings = PoolNamings::default();
     let needs_action = |name: &Arc<str>| {
         let pool = cache.pools().content().get(name);
-        pool.is_some_and(|pool| {
-            classify(pool, &cache, &no_namings).iter().any(|found| found.state != AllocationState::InSync)
-        })
+        let is_for_adoption = |found: &ClassifiedAllocation<'_>| {
+            matches!(found.state, AllocationState::NeedsClaim | AllocationState::ClaimOutdated)
+        };
+        pool.is_some_and(|pool| classify(pool, &cache, &no_namings).iter().any(is_for_adoption))
     };
     let (unsettled, settled): (Vec<Arc<str>>, Vec<Arc<str>>) = pools.into_iter().partition(needs_action);
     settled.iter().for_each(|pool| drop(pending.take(pool)));

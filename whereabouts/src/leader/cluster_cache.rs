@@ -2,6 +2,7 @@
 //! changed since the leader's tasks last read them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
@@ -14,10 +15,12 @@ use tokio::sync::Notify;
 
 use crate::crd::cached::{CachedObject, CachedPool, CachedReservation};
 use crate::crd::interner::Interner;
-use crate::crd::ip_pool::POOLS;
+use crate::crd::ip_pool::{self, POOLS};
 use crate::crd::node_slice_pool::{NODE_SLICE_POOLS, NodeSlicePool};
+use crate::crd::packed::{Decimal, Hex};
 use crate::crd::reservation::RESERVATIONS;
 use crate::metrics::Metrics;
+use crate::pool::claim_reader::ClaimNameReader;
 
 /// The cache, shared by the leader's tasks. A task locks it to read, and never across an `await`.
 #[derive(Debug, Default)]
@@ -57,6 +60,8 @@ pub struct ClusterCache {
     pub slice_pools: Store<String, NodeSlicePool>,
     /// The names of each pool's claims.
     members: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// The entries of each pool's object whose claim was deleted, with their container.
+    deleted_claims: BTreeMap<Arc<str>, BTreeMap<IpAddr, Hex<32>>>,
     /// Strings that many claims have in common.
     interner: Interner,
     /// Pools whose view may be out of date.
@@ -99,6 +104,11 @@ impl ClusterCache {
         self.pods.content().get(podref)
     }
 
+    /// Whether an entry of a pool's object shows a claim whose deletion this cache saw.
+    pub fn saw_claim_deleted(&self, pool: &str, ip: IpAddr, container: &Hex<32>) -> bool {
+        self.deleted_claims.get(pool).and_then(|deleted| deleted.get(&ip)) == Some(container)
+    }
+
     /// Whether claims, pools and pods are listed completely, so that an object that is not cached does not exist.
     pub fn has_claims_pools_and_pods(&self) -> bool {
         self.claims.is_synced() && self.pools.is_synced() && self.pods.is_synced()
@@ -132,6 +142,11 @@ impl ClusterCache {
 
     /// Updates the members of the claim's old and new pool, and marks both pools.
     fn claim_changed(&mut self, name: &Arc<str>, was: Option<Arc<CachedReservation>>) {
+        if let Some(was) = &was
+            && !self.claims.content().contains_key(name)
+        {
+            self.remember_deleted(was);
+        }
         let old = was.and_then(|was| was.pool.clone());
         let new = self.claims.content().get(name).and_then(|claim| claim.pool.clone());
         if let Some(old) = old {
@@ -143,6 +158,34 @@ impl ClusterCache {
         if let Some(new) = new {
             self.members.entry(new.clone()).or_default().insert(name.clone());
             self.mark(new);
+        }
+    }
+
+    /// Remembers the container of a deleted claim, if the pool's object has its entry.
+    fn remember_deleted(&mut self, claim: &CachedReservation) {
+        let Some((pool, range)) = claim.pool.as_ref().zip(claim.range) else { return };
+        let Some(object) = self.pools.content().get(pool) else { return };
+        let Some(address) = ClaimNameReader::of(pool, &range).address(&claim.name) else { return };
+        let key = ip_pool::entry_key(&range, address).map(Decimal::from);
+        let entry = key.and_then(|key| object.entry(&key));
+        if entry.is_some_and(|entry| entry.id == claim.container) {
+            let deleted = self.deleted_claims.entry(pool.clone()).or_default();
+            deleted.insert(address, claim.container.clone());
+        }
+    }
+
+    /// Forgets the deleted claims whose entries are gone from a pool's object.
+    fn forget_deleted(&mut self, pool: &Arc<str>) {
+        let Some(deleted) = self.deleted_claims.get_mut(pool) else { return };
+        let object = self.pools.content().get(pool);
+        let has_entry = |ip: &IpAddr, container: &Hex<32>| {
+            let key = object.and_then(|object| ip_pool::entry_key(&object.range?, *ip)).map(Decimal::from);
+            let entry = key.and_then(|key| object?.entry(&key));
+            entry.is_some_and(|entry| entry.id == *container)
+        };
+        deleted.retain(|ip, container| has_entry(ip, container));
+        if deleted.is_empty() {
+            self.deleted_claims.remove(pool);
         }
     }
 
@@ -158,12 +201,17 @@ impl ClusterCache {
     pub fn apply_pool(&mut self, change: Change<CachedPool>) {
         match self.pools.apply(change.map(|pool| (pool.name.clone(), pool))) {
             Effect::Nothing => {}
-            Effect::Put(name, _) | Effect::Gone(name, _) => self.mark(name),
+            Effect::Put(name, _) | Effect::Gone(name, _) => self.pool_changed(name),
             Effect::Replaced { put, gone } => {
                 let names = put.into_iter().map(|(name, _)| name);
-                names.chain(gone.into_iter().map(|(name, _)| name)).for_each(|name| self.mark(name));
+                names.chain(gone.into_iter().map(|(name, _)| name)).for_each(|name| self.pool_changed(name));
             }
         }
+    }
+
+    fn pool_changed(&mut self, name: Arc<str>) {
+        self.forget_deleted(&name);
+        self.mark(name);
     }
 
     /// Changes whenever a network or a NodeSlicePool does: what is derived from them, which costs much to parse, is then derived again.

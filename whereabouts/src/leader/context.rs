@@ -21,20 +21,12 @@ pub struct Timing {
     pub settle: Duration,
     /// The time limit of the requests of one pass. Default 15 s.
     pub request: Duration,
-    /// The time after which an IPPool definition that drops `via` is tested again. Default 10 min.
-    pub retrial: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Timing {
-            grace: seconds(60),
-            pass: seconds(15),
-            settle: seconds(2),
-            request: seconds(15),
-            retrial: seconds(600),
-        }
+        Timing { grace: seconds(60), pass: seconds(15), settle: seconds(2), request: seconds(15) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The view: what a pool's object shows of the claims of that pool, and what the object lacks of it.
 //!
-//! Whereabouts writes allocations into the same objects. Every reader must be able to tell who wrote an allocation last, without any memory
-//! of its own. So each allocation that this project writes has the property `via`, which repeats the end of the container's id:
+//! Whereabouts writes allocations into the same objects. Readers can tell who wrote an allocation last by the property `via`, which repeats
+//! the end of the container's id:
 //!
 //! | `via` | `id` | the allocation was written |
 //! |---|---|---|
@@ -9,8 +9,10 @@
 //! | repeats `id` | unchanged | by this project, and not changed since |
 //! | differs from `id` | changed | by this project; then Whereabouts gave the address to the pod's next sandbox, and kept `via` |
 //!
-//! An IPPool definition without `via` (Whereabouts' own) drops the property. Then no allocations are written at all, because nobody could
-//! tell them from those of Whereabouts.
+//! An IPPool definition without `via` (Whereabouts' own) drops the property. All the same the view must have its entries: Whereabouts gives
+//! away every address without one after a return to it, and its reconciler deletes the claims that have none. An entry of ours then looks like
+//! one of Whereabouts'. While the claim exists, this makes no difference. When the claim is deleted, the leader that saw it removes the entry.
+//! A leader that did not see it takes the entry for one of Whereabouts' without a claim, and makes a claim, which is reclaimed with its pod.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,8 +23,8 @@ use serde_json::{Map, Value, json};
 use crate::addr::ip;
 use crate::addr::range::{Allocatable, RangeSpec};
 use crate::crd::allocation_state::AllocationState;
-use crate::crd::cached::{CachedAllocation, CachedPool, CachedReservation, Via};
-use crate::crd::ip_pool::{self, Allocation, Counts};
+use crate::crd::cached::{CachedAllocation, CachedPool, CachedReservation, PoolContent, Via};
+use crate::crd::ip_pool::{self, Allocation, COUNTS_ONLY, Counts, ENTRIES};
 use crate::crd::packed::Decimal;
 use crate::pool::claim_reader::ClaimNameReader;
 
@@ -34,9 +36,6 @@ const MAX_BYTES: usize = 1_000_000;
 
 /// The bytes of an entry besides container id and podref, approximately.
 const ENTRY_BYTES: usize = 64;
-
-/// The largest key that Whereabouts can parse.
-const MAX_KEY: u64 = i64::MAX as u64;
 
 /// What a pool's object should show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +75,8 @@ pub(super) fn view_of<'a>(
 }
 
 fn entries(by_offset: BTreeMap<u128, &CachedReservation>) -> Entries<'_> {
-    let key = |offset| u64::try_from(offset).ok().filter(|key| *key <= MAX_KEY);
-    let shown = by_offset.into_iter().filter_map(|(offset, claim)| Some((key(offset)?, claim)));
+    let shown =
+        by_offset.into_iter().filter_map(|(offset, claim)| Some((ip_pool::shown_key(offset)?, claim)));
     let entries: BTreeMap<u64, &CachedReservation> = shown.collect();
     let bytes: usize =
         entries.values().map(|claim| ENTRY_BYTES + claim.container.len() + claim.podref.len()).sum();
@@ -113,11 +112,11 @@ fn counts(
 /// Whether the cluster's IPPool definition keeps `via`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ViaSupport {
-    /// No entry has been written yet. The first one is written alone, as a test.
+    /// No entry has been written yet.
     Unknown,
     /// It keeps `via`.
     Kept,
-    /// It drops `via`: no entries are written.
+    /// It drops `via`, and the status.
     Dropped,
 }
 
@@ -132,6 +131,15 @@ impl ViaSupport {
             None => self,
         }
     }
+
+    /// Whether an entry is what the leader would write for this claim.
+    fn is_current(self, entry: &CachedAllocation, claim: &CachedReservation) -> bool {
+        let is_marked = match (self, &entry.via) {
+            (_, Via::OfId) | (ViaSupport::Unknown | ViaSupport::Dropped, Via::Absent) => true,
+            (_, Via::Absent | Via::Other(_)) => false,
+        };
+        is_marked && entry.shows(claim)
+    }
 }
 
 /// What to change in a pool's object. Everything else in the object stays as it is.
@@ -140,6 +148,7 @@ pub(super) struct ViewChange {
     set: BTreeMap<u64, Allocation>,
     removed: Vec<Decimal>,
     status: Option<Counts>,
+    content: Option<PoolContent>,
 }
 
 /// What the object lacks of the view; `None` if nothing. `state` classifies the object's present allocations.
@@ -150,32 +159,40 @@ pub(super) fn change(
     state: impl Fn(&Decimal, &CachedAllocation) -> AllocationState,
 ) -> Option<ViewChange> {
     let none = BTreeMap::new();
-    let shown = match (&view.entries, via_support) {
-        (Entries::Shown(entries), ViaSupport::Unknown | ViaSupport::Kept) => entries,
-        (Entries::Shown(_) | Entries::TooMany, _) => &none,
+    let (shown, content) = match &view.entries {
+        Entries::Shown(entries) => (entries, PoolContent::Entries),
+        Entries::TooMany => (&none, PoolContent::Counts),
     };
     let mut change = ViewChange::default();
-    // Keys whose allocation still needs a claim: a view that overwrote it would lose Whereabouts' allocation.
+    // Keys whose allocation protects an address: a view that overwrote it would lose it.
     let mut kept = BTreeSet::new();
     for (key, present) in pool.entries() {
         let is_shown = key.number().is_some_and(|key| shown.contains_key(&key));
         match state(key, present) {
-            AllocationState::NeedsClaim | AllocationState::ClaimOutdated => {
-                kept.extend(key.number());
-            }
-            // Allocations of Whereabouts stay if entries of ours cannot replace them.
-            AllocationState::InSync if present.via == Via::Absent && via_support == ViaSupport::Dropped => {}
-            AllocationState::InSync | AllocationState::Superseded if !is_shown => {
+            AllocationState::NeedsClaim
+            | AllocationState::ClaimOutdated
+            | AllocationState::Unclaimed
+            | AllocationState::Disputed => kept.extend(key.number()),
+            AllocationState::InSync | AllocationState::Released if !is_shown => {
                 change.removed.push(key.clone());
             }
-            AllocationState::InSync | AllocationState::Superseded => {}
+            AllocationState::InSync | AllocationState::Released => {}
         }
     }
-    let is_current =
-        |key: u64, claim| pool.entry(&Decimal::from(key)).is_some_and(|entry| entry.matches(claim));
+    let is_current = |key: u64, claim| {
+        pool.entry(&Decimal::from(key)).is_some_and(|entry| via_support.is_current(entry, claim))
+    };
     let missing = shown.iter().filter(|(key, claim)| !kept.contains(key) && !is_current(**key, claim));
-    let at_most = if via_support == ViaSupport::Unknown { 1 } else { usize::MAX };
-    change.set = missing.take(at_most).map(|(key, claim)| (*key, entry(claim))).collect();
+    change.set = missing.map(|(key, claim)| (*key, entry(claim))).collect();
+    if via_support == ViaSupport::Unknown && change.set.is_empty() {
+        // One entry without `via` is written again as a test of the definition.
+        let marked = |key: u64, claim| {
+            pool.entry(&Decimal::from(key)).is_some_and(|entry| ViaSupport::Kept.is_current(entry, claim))
+        };
+        let unmarked = shown.iter().find(|(key, claim)| !kept.contains(key) && !marked(**key, claim));
+        change.set.extend(unmarked.map(|(key, claim)| (*key, entry(claim))));
+    }
+    change.content = Some(content).filter(|content| pool.content != *content);
     // A definition that drops `via` drops the status too: the counts would be written again and again.
     if via_support != ViaSupport::Dropped || pool.status.is_some() {
         change.status = Some(view.status).filter(|status| pool.status.as_ref() != Some(status));
@@ -189,7 +206,14 @@ impl ViewChange {
     /// The patch also empties the managedFields: with one key for each entry they are a third of the object, and nobody who applies pools
     /// from files needs them. After one empty item the API server starts no new list.
     pub fn patch(&self, resource_version: &str) -> Value {
-        let metadata = json!({ "resourceVersion": resource_version, "managedFields": [{}] });
+        let mut metadata = json!({ "resourceVersion": resource_version, "managedFields": [{}] });
+        if let (Some(content), Some(metadata)) = (self.content, metadata.as_object_mut()) {
+            let value = match content {
+                PoolContent::Entries => Value::Null,
+                PoolContent::Counts => COUNTS_ONLY.into(),
+            };
+            metadata.insert("annotations".to_owned(), json!({ ENTRIES: value }));
+        }
         let mut patch = json!({ "metadata": metadata });
         let set = self.set.iter().map(|(key, entry)| (key.to_string(), all_properties(entry)));
         let removed = self.removed.iter().map(|key| (key.to_string(), Value::Null));
@@ -202,16 +226,6 @@ impl ViewChange {
             members.insert("status".to_owned(), json!({ "size": size, "used": used, "free": free }));
         }
         patch
-    }
-
-    /// The change that removes the entries which this one wrote, for a definition that turned out to drop `via`.
-    pub fn revert(&self) -> ViewChange {
-        ViewChange { removed: self.set.keys().copied().map(Decimal::from).collect(), ..ViewChange::default() }
-    }
-
-    /// Whether the change writes entries.
-    pub fn has_entries(&self) -> bool {
-        !self.set.is_empty()
     }
 }
 

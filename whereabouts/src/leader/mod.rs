@@ -10,6 +10,7 @@
 //! | `adopt` | which allocations that Whereabouts wrote need a claim? |
 //! | `views` | how are the IPPool objects written? |
 //! | `ip_pool_view` | what does an IPPool object lack? |
+//! | `void_entries` | which entries may be removed because their pod is gone? |
 //! | `view_schedule` | when is a pool's object written? |
 //! | `slices` | how are the NodeSlicePool objects written? |
 //! | `sliced_networks` | which networks have slices, and do they agree? |
@@ -39,6 +40,7 @@ mod sliced_networks;
 mod slices;
 mod view_schedule;
 mod views;
+mod void_entries;
 
 use cluster_cache::SharedCache;
 use context::Context;

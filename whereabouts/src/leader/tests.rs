@@ -1,3 +1,4 @@
+mod entries;
 mod network_checks;
 mod node_slices;
 mod reclaims;
@@ -325,18 +326,6 @@ async fn a_view_write_that_conflicts_is_counted() {
         writer.pass().await;
     }
     world.assert_metric("whereabouts_view_writes_total{outcome=\"conflict\"} 1");
-}
-
-#[tokio::test(start_paused = true)]
-async fn if_the_definition_drops_via_no_entry_of_ours_stays() {
-    let world = World::new().await;
-    world.server.drop_via();
-    world.pool("10.0.0.0-24", json!({"9": {"id": "x", "podref": "a/theirs", "ifname": "net1"}}));
-    world.claim("10.0.0.1", "a/b", ID);
-    world.claim("10.0.0.9", "a/theirs", "x");
-    world.sync();
-    assert_eq!(world.write_views().await, ViaSupport::Dropped);
-    assert_eq!(world.entries(), json!({"9": {"id": "x", "podref": "a/theirs", "ifname": "net1"}}));
 }
 
 #[tokio::test(start_paused = true)]

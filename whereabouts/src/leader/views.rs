@@ -1,6 +1,6 @@
 //! Writing the pools' objects: an object is created if a pool with claims has none, and patched when its view is out of date.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::ip_pool_view::{self, Entries, PoolView, ViaSupport, ViewChange};
 use super::networks::{self, PoolNamings};
 use super::pool_windows::PoolWindows;
 use super::view_schedule::{LastWrite, Schedule};
+use super::void_entries::VoidEntries;
 use crate::crd::allocation_state::AllocationState;
 use crate::crd::cached::CachedPool;
 use crate::crd::ip_pool::{POOLS, Pool};
@@ -56,8 +57,9 @@ fn plan(
     context: &Context,
     cache: &ClusterCache,
     windows: &PoolWindows,
-    name: &str,
+    name: &Arc<str>,
     via_support: ViaSupport,
+    void: &mut VoidEntries,
 ) -> Option<PlannedWrite> {
     let object = cache.pools().content().get(name);
     let range = match object {
@@ -72,9 +74,10 @@ fn plan(
         return (used > 0).then_some(PlannedWrite { write, entries: used });
     };
     let classified = classify(pool, cache, &PoolNamings::default());
-    warn_about_void(name, &classified);
     let states: BTreeMap<&Decimal, AllocationState> =
-        classified.iter().map(|found| (found.key, found.state)).collect();
+        classified.iter().map(|found| (found.key, void.state(name, found))).collect();
+    warn_about_void(name, &classified, &states);
+    void.note(name, &classified, cache);
     // A key that is no offset was not classified. NeedsClaim leaves it as it is.
     let state = |key: &Decimal, _: &_| states.get(key).copied().unwrap_or(AllocationState::NeedsClaim);
     let change = ip_pool_view::change(pool, &view, via_support, state)?;
@@ -86,18 +89,25 @@ fn plan(
     Some(PlannedWrite { write: Write::Patch { resource_version, change }, entries })
 }
 
-fn warn_about_void(pool: &str, classified: &[ClassifiedAllocation<'_>]) {
-    for void in classified.iter().filter(|found| found.state == AllocationState::Superseded) {
+fn warn_about_void(
+    pool: &str,
+    classified: &[ClassifiedAllocation<'_>],
+    states: &BTreeMap<&Decimal, AllocationState>,
+) {
+    let is_removed = |found: &&ClassifiedAllocation<'_>| {
+        found.state == AllocationState::Disputed && states.get(found.key) == Some(&AllocationState::Released)
+    };
+    for void in classified.iter().filter(is_removed) {
         tracing::warn!(
             pool, key = %void.key, allocated_to = %void.allocation.podref,
             claimed_by = void.claim.map(|claim| &*claim.podref),
-            "allocation removed: another pod has the claim of its address"
+            "allocation removed: its pod is gone, and another pod has the claim of its address"
         );
     }
 }
 
-/// A new object without entries: the first entry is written alone, to test the definition. How the claims are named is not fixed here: the
-/// next request lists them, from the API server and not from a cache, and fixes it.
+/// A new object without entries. How the claims are named is not fixed here: the next request lists them, from the API server and not from a
+/// cache, and fixes it.
 fn new_pool(name: &str, range: IpNet, view: &PoolView<'_>) -> Pool {
     Pool { status: Some(view.status), ..Pool::new(name, range) }
 }
@@ -123,21 +133,9 @@ async fn send(
     };
     let patch = Patch::Merge(change.patch(resource_version));
     let response: CachedPool = retry(deadline, policy, || context.api.patch(&path, &patch, deadline)).await?;
-    // A crash here, before the revert below, leaves one entry without `via`. The next leader sees it as Whereabouts' and in sync.
+    // A crash here leaves the view without what follows from it: the next leader decides from the object.
     crash_point!("leader-after-view");
-    let learned = via_support.after(change, &response);
-    if learned != ViaSupport::Dropped || !change.has_entries() {
-        return Ok((learned, response));
-    }
-    tracing::warn!(
-        pool = %name,
-        "this cluster's definition of IPPool drops the property \"via\" of allocations: pools show no entries until \
-         deploy/crds/ippools.yaml is applied"
-    );
-    let version = response.resource_version.as_ref().map(Decimal::to_string).unwrap_or_default();
-    let revert = Patch::Merge(change.revert().patch(&version));
-    let response = retry(deadline, policy, || context.api.patch(&path, &revert, deadline)).await?;
-    Ok((learned, response))
+    Ok((via_support.after(change, &response), response))
 }
 
 /// Writes views, pass by pass.
@@ -147,6 +145,9 @@ pub(super) struct ViewWriter<'a> {
     /// What is known about the IPPool definition.
     pub via_support: ViaSupport,
     pub schedule: Schedule,
+    void: VoidEntries,
+    /// When its pools were looked at last.
+    looked_at_void: Duration,
     /// The addresses that the networks of each pool may choose.
     windows: PoolWindows,
     /// The version of the networks that `windows` is of; `None` at the beginning.
@@ -165,6 +166,8 @@ impl<'a> ViewWriter<'a> {
             shared,
             via_support,
             schedule,
+            void: VoidEntries::default(),
+            looked_at_void: Duration::ZERO,
             windows,
             networks_version,
             began: Instant::now(),
@@ -189,9 +192,7 @@ impl<'a> ViewWriter<'a> {
             self.schedule.wrote(name.as_str(), LastWrite { ended, took });
             match result {
                 Ok((learned, pool)) => {
-                    if learned != ViaSupport::Unknown {
-                        self.via_support = learned;
-                    }
+                    self.learn(learned);
                     // Without this the next pass would decide from the old object until the watch delivers the new one.
                     self.shared.lock().apply_pool(Change::Put(pool));
                 }
@@ -201,9 +202,30 @@ impl<'a> ViewWriter<'a> {
                 }
             }
         }
+        drop(sent);
+        let gone = self.void.confirm(context).await;
+        self.schedule.mark(gone, self.began.elapsed());
     }
 
-    /// The writes of the pools that are ready. While the definition is unknown, at most one of them has entries; the others wait.
+    /// Learns whether the definition of IPPool keeps `via`.
+    fn learn(&mut self, learned: ViaSupport) {
+        match (self.via_support, learned) {
+            // The write had no entries.
+            (_, ViaSupport::Unknown) => return,
+            // Entries without `via` are written again with it.
+            (ViaSupport::Unknown | ViaSupport::Dropped, ViaSupport::Kept) => {
+                self.shared.lock().mark_all_views();
+            }
+            (ViaSupport::Unknown | ViaSupport::Kept, ViaSupport::Dropped) => tracing::warn!(
+                "this cluster's definition of IPPool has no property \"via\" of allocations and no status: `kubectl get ippools` shows no counts \
+                 until deploy/crds/ippools.yaml is applied"
+            ),
+            _ => {}
+        }
+        self.via_support = learned;
+    }
+
+    /// The writes of the pools that are ready.
     fn take_writes(&mut self) -> Vec<(DnsSubdomain, Write)> {
         let mut cache = self.shared.lock();
         let now = self.began.elapsed();
@@ -211,25 +233,19 @@ impl<'a> ViewWriter<'a> {
             return Vec::new();
         }
         self.schedule.mark(cache.take_stale_views(), now);
-        let (mut writes, mut waiting, mut is_testing) = (Vec::new(), BTreeSet::new(), false);
+        if now.saturating_sub(self.looked_at_void) >= self.context.timing.pass {
+            self.looked_at_void = now;
+            self.schedule.mark(self.void.pools(), now);
+        }
+        let mut writes = Vec::new();
         for pool in self.schedule.take_ready(now) {
-            let Some(planned) = plan(self.context, &cache, &self.windows, &pool, self.via_support) else {
-                continue;
-            };
+            let planned = plan(self.context, &cache, &self.windows, &pool, self.via_support, &mut self.void);
+            let Some(planned) = planned else { continue };
             self.schedule.set_entries(pool.clone(), planned.entries);
-            let has_entries = matches!(&planned.write, Write::Patch { change, .. } if change.has_entries());
-            if self.via_support == ViaSupport::Unknown && has_entries {
-                if is_testing {
-                    waiting.insert(pool);
-                    continue;
-                }
-                is_testing = true;
-            }
             if let Ok(name) = DnsSubdomain::new(&*pool) {
                 writes.push((name, planned.write));
             }
         }
-        self.schedule.mark(waiting, now);
         writes
     }
 
@@ -268,14 +284,8 @@ fn outcome<T>(result: &Result<T, ApiError>) -> TaskOutcome {
 /// Writes views whenever pools are ready. Never returns.
 pub(super) async fn run(context: &Context, shared: &SharedCache) {
     let mut writer = ViewWriter::new(context, shared);
-    let mut tested = Instant::now();
     loop {
         writer.pass().await;
-        // The definition may have been replaced: test it again from time to time.
-        if writer.via_support == ViaSupport::Dropped && tested.elapsed() >= context.timing.retrial {
-            (writer.via_support, tested) = (ViaSupport::Unknown, Instant::now());
-            shared.lock().mark_all_views();
-        }
         let _ = tokio::time::timeout(writer.idle(), shared.view_work.notified()).await;
     }
 }

@@ -137,6 +137,7 @@ mod tests {
             name: name(text),
             resource_version: "1".into(),
             second: None,
+            entry: None,
             pool: "10.0.0.0-24".into(),
             address: "10.0.0.1/24".parse().unwrap(),
         };

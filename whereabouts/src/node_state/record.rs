@@ -228,6 +228,7 @@ mod tests {
                 name: DnsSubdomain::new("10.0.0.1").unwrap(),
                 resource_version: "7".into(),
                 second: None,
+                entry: None,
                 pool: "10.0.0.0-8".into(),
                 address: "10.0.0.1/8".parse().unwrap(),
             }],

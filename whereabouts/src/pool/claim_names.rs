@@ -35,6 +35,18 @@
 //! The model checker visits every order of these steps (`tests/model/naming`). What it cannot show: somebody who deletes the claim of a running
 //! pod by hand drops a pin without the node. So the node reads the object again after [`NAMING_LIFETIME`] at the latest.
 //!
+//! # Whereabouts on other nodes
+//!
+//! While nodes are changed over, and between two changes, Whereabouts gives addresses of the same pool. With `enable_overlapping_ranges: true` it
+//! creates S too. With `false` all that it looks at is the entries of the IPPool. So where P counts, or a network asks for `false`, the lock on an
+//! address has two parts ([`PoolLock::ClaimAndEntry`]):
+//!
+//! 4. A request that created its claims writes the entry too, by a patch that applies only if there is none (`claims::pool_entry`).
+//!    If there is one of another pod, it releases its claims and tries another address.
+//! 5. A DEL deletes the claim first and the entry after it. The leader never removes or replaces an entry of a pod that exists.
+//!
+//! Whereabouts writes its entry with the resourceVersion that it read, so of both only one succeeds, in whichever order they come.
+//!
 //! A node's slice is a pool of its own, with an IPPool of its own. But its addresses are those of the whole range, also while slices are
 //! switched on or off. So P and the naming are those of the pool of the whole range.
 
@@ -78,6 +90,25 @@ pub const fn is_stricter_than(naming: ClaimNaming, overlapping: OverlappingRange
     matches!((naming, overlapping), (ClaimNaming::Address | ClaimNaming::Both, OverlappingRanges::Separate))
 }
 
+/// What shows that an address is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolLock {
+    /// Its claim. Whereabouts looks at it too. The leader writes the entry, a moment later.
+    Claim,
+    /// Its claim, and its entry in the pool's object: all that Whereabouts looks at.
+    ClaimAndEntry,
+}
+
+impl PoolLock {
+    /// Of a pool with this naming, if no network says more. `None`: the naming is not fixed yet.
+    pub(crate) const fn of(naming: Option<ClaimNaming>) -> Self {
+        match naming {
+            Some(ClaimNaming::Address) => PoolLock::Claim,
+            Some(ClaimNaming::Pool | ClaimNaming::Both) | None => PoolLock::ClaimAndEntry,
+        }
+    }
+}
+
 /// The names of one address that a request takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressNames {
@@ -111,6 +142,14 @@ impl<'a> ClaimNames<'a> {
     /// The scope of names by pool.
     pub(crate) const fn by_pool(&self) -> ClaimScope<'a> {
         ClaimScope::Pool(self.whole)
+    }
+
+    /// What shows that an address is taken.
+    pub(crate) const fn lock(&self) -> PoolLock {
+        match self.overlapping {
+            OverlappingRanges::Separate => PoolLock::ClaimAndEntry,
+            OverlappingRanges::Protected => PoolLock::of(Some(self.naming)),
+        }
     }
 
     /// The names to take for an address.

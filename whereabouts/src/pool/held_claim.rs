@@ -13,6 +13,10 @@ pub struct HeldClaim {
     /// The claim of the address's other name, if the pool's naming takes both ([`crate::pool::claim_names`]).
     #[serde(default)]
     pub second: Option<SecondClaim>,
+    /// The key of the entry that the claim's owner wrote into the pool's object, and removes with the claim; `None` in pools whose entries the
+    /// leader writes ([`crate::pool::claim_names`]).
+    #[serde(default)]
+    pub entry: Option<u64>,
     /// The pool.
     pub pool: String,
     /// The address with the range's prefix length.

@@ -7,9 +7,9 @@ use node::names::DnsSubdomain;
 
 use crate::addr::range::{Allocatable, RangeError, RangeSpec};
 use crate::conf::OverlappingRanges;
-use crate::crd::ip_pool::ClaimNaming;
+use crate::crd::ip_pool::{self, ClaimNaming};
 use crate::crd::reservation::{Reservation, ReservationOwner};
-use crate::pool::claim_names::ClaimNames;
+use crate::pool::claim_names::{ClaimNames, PoolLock};
 use crate::pool::held_claim::HeldClaim;
 use crate::pool::naming::{self, NamingError};
 use crate::pool::request::{Claimant, PoolRequest};
@@ -166,6 +166,14 @@ impl Pool {
         ClaimNames { pool, whole: &whole.name, network, naming, overlapping }
     }
 
+    /// The key of the address's entry in the pool's object, if a request writes the entry itself: see [`ClaimNames::lock`].
+    pub(crate) fn entry_to_write(&self, ip: IpAddr) -> Option<u64> {
+        match self.names().lock() {
+            PoolLock::Claim => None,
+            PoolLock::ClaimAndEntry => ip_pool::entry_key(&self.range.net, ip),
+        }
+    }
+
     /// The address of the pool that a claim blocks, if any. `pool` is the pool that the claim states.
     pub fn blocked_address(&self, claim: &str, pool: Option<&str>) -> Option<IpAddr> {
         self.names().blocked_address(claim, pool).filter(|ip| self.range.net.contains(ip))
@@ -189,6 +197,7 @@ impl Pool {
             name: name.clone(),
             resource_version: claim.metadata.resource_version.clone().unwrap_or_default(),
             second: None,
+            entry: None,
             pool: self.name.to_string(),
             address: self.with_prefix(ip),
         }

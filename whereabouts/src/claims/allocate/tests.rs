@@ -128,6 +128,7 @@ fn record(name: &str) -> Record {
             name: DnsSubdomain::new(name).unwrap(),
             resource_version: "1".into(),
             second: None,
+            entry: None,
             pool: "10.0.0.0-8".into(),
             address: "10.0.0.1/8".parse().unwrap(),
         }],

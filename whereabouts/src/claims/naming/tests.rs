@@ -178,14 +178,18 @@ impl World {
 }
 
 #[tokio::test]
-async fn the_first_request_of_a_pool_fixes_its_naming_and_later_ones_of_the_node_need_one_write() {
-    for (setting, naming, prefix) in [(Protected, "address", ""), (Separate, "pool", "10.0.0.0-29-")] {
+async fn the_first_request_of_a_pool_fixes_its_naming_and_later_ones_of_the_node_only_write() {
+    let table =
+        [(Protected, "address", "", None), (Separate, "pool", "10.0.0.0-29-", Some("PATCH 10.0.0.0-29"))];
+    for (setting, naming, prefix, entry) in table {
         let (world, node) = (World::new().await, Node::new());
         assert_eq!(world.add(&node, "a", setting).await, [format!("{prefix}10.0.0.1")]);
         assert_eq!(world.naming().as_deref(), Some(naming));
         world.server.take_requests();
         world.add(&node, "b", setting).await;
-        assert_eq!(world.server.take_requests(), [format!("POST {prefix}10.0.0.2")]);
+        let mut expected = vec![format!("POST {prefix}10.0.0.2")];
+        expected.extend(entry.map(str::to_owned));
+        assert_eq!(world.server.take_requests(), expected);
     }
 }
 
@@ -274,7 +278,9 @@ async fn a_node_that_remembers_another_naming_does_not_keep_its_claim() {
     let names = world.add(&stale, "c", Separate).await;
     assert_eq!(names, ["10.0.0.0-29-10.0.0.2"]);
     let requests = world.server.take_requests();
-    assert_eq!(requests[..3], ["POST 10.0.0.1", "GET 10.0.0.0-29", "DELETE 10.0.0.1"]);
+    // The first address has an entry. The claim of the second does not count.
+    assert_eq!(requests[..4], ["POST 10.0.0.1", "PATCH 10.0.0.0-29", "GET 10.0.0.0-29", "DELETE 10.0.0.1"]);
+    assert!(requests.contains(&"DELETE 10.0.0.2".to_owned()), "{requests:?}");
     assert_eq!(world.names(), ["10.0.0.0-29-10.0.0.1", "10.0.0.0-29-10.0.0.2"]);
 }
 
@@ -334,7 +340,13 @@ async fn slices_do_not_change_the_names_of_a_range() {
     let claimed = world.serve(&Node::new(), claimant("b"), sliced, None).await.unwrap();
     assert_eq!(claimed[0].claim.name.as_str(), "10.0.0.0-29-10.0.0.2");
     assert_eq!(claimed[0].claim.pool, "n1-10.0.0.0-30");
-    assert_eq!(world.server.names("ippools"), [POOL], "the slice has no object before the leader's view");
+    assert_eq!(
+        world.server.names("ippools"),
+        [POOL, "n1-10.0.0.0-30"],
+        "the entry is in the object of the slice"
+    );
+    let slice = world.server.get("ippools", "kube-system", "n1-10.0.0.0-30").unwrap();
+    assert_eq!(slice["spec"]["allocations"]["2"]["podref"], "default/b");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::CachedReservation;
 use crate::crd::interner::Interner;
-use crate::crd::ip_pool::{self, Allocation, CLAIM_NAMES, ClaimNaming, Counts};
+use crate::crd::ip_pool::{self, Allocation, CLAIM_NAMES, ClaimNaming, Counts, ENTRIES};
 use crate::crd::packed::{Decimal, Hex};
 use crate::crd::reservation::ReservationSpec;
 
@@ -24,12 +24,23 @@ pub struct CachedPool {
     pub resource_version: Option<Decimal>,
     /// How its claims are named, by the annotation [`CLAIM_NAMES`]; `None` without it.
     pub naming: Option<ClaimNaming>,
+    /// Whether the object shows counts only, by the annotation [`ENTRIES`].
+    pub content: PoolContent,
     /// The range, if it can be parsed.
     pub range: Option<IpNet>,
     /// The counts of its status.
     pub status: Option<Counts>,
     /// Sorted by key.
     entries: Box<[(Decimal, CachedAllocation)]>,
+}
+
+/// What the object of a pool shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolContent {
+    /// Entries and counts.
+    Entries,
+    /// Only counts: the pool has more claims than one object can hold.
+    Counts,
 }
 
 /// A cached allocation of an IPPool.
@@ -50,9 +61,9 @@ pub struct CachedAllocation {
 pub enum Via {
     /// Whereabouts: the field is absent.
     Absent,
-    /// The leader, for the container in `id`.
+    /// This project, for the container in `id`.
     OfId,
-    /// The leader, for another container than the one in `id`: Whereabouts changed `id` since. The text of the field.
+    /// This project, for another container than the one in `id`: Whereabouts changed `id` since. The text of the field.
     Other(Box<str>),
 }
 
@@ -80,12 +91,9 @@ impl CachedPool {
 }
 
 impl CachedAllocation {
-    /// Whether the allocation is what the leader would write for this claim.
-    pub fn matches(&self, claim: &CachedReservation) -> bool {
-        self.id == claim.container
-            && self.podref == claim.podref
-            && self.ifname == claim.ifname
-            && self.via == Via::OfId
+    /// Whether the allocation shows this claim.
+    pub fn shows(&self, claim: &CachedReservation) -> bool {
+        self.id == claim.container && self.podref == claim.podref && self.ifname == claim.ifname
     }
 
     /// Pod, interface and container.
@@ -141,6 +149,11 @@ impl From<WirePool> for CachedPool {
             name: metadata.name.unwrap_or_default().into(),
             resource_version: metadata.resource_version.as_deref().map(Decimal::of),
             naming: annotations.get(CLAIM_NAMES).map(|text| ClaimNaming::of(text)),
+            content: if annotations.contains_key(ENTRIES) {
+                PoolContent::Counts
+            } else {
+                PoolContent::Entries
+            },
             range: spec.range.parse().ok(),
             status,
             entries: spec.allocations.into(),

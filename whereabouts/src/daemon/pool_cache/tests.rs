@@ -197,6 +197,7 @@ async fn a_pin_is_removed_before_its_claim_is_released_and_when_somebody_else_de
         name: node::names::DnsSubdomain::new(name).unwrap(),
         resource_version: "1".into(),
         second: None,
+        entry: None,
         pool: "10.0.0.0-29".into(),
         address: "10.0.0.1/29".parse().unwrap(),
     };

@@ -99,6 +99,7 @@ fn recorded(container: &str, address: &str) -> Record {
             name: DnsSubdomain::new(address).unwrap(),
             resource_version: "1".into(),
             second: None,
+            entry: None,
             pool: POOL.into(),
             address: format!("{address}/24").parse().unwrap(),
         }],

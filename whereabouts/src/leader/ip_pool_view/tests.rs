@@ -6,7 +6,7 @@ use nad::PodIdentity;
 use serde_json::{Value, json};
 
 use super::{Entries, MAX_ENTRIES, PoolView, ViaSupport, ViewChange, change, view_of};
-use crate::crd::allocation_state::{AllocationState, allocation_state};
+use crate::crd::allocation_state::{AllocationState, Remover, allocation_state};
 use crate::crd::cached::{CachedAllocation, CachedPool, CachedReservation};
 use crate::crd::ip_pool::{Allocation, Counts};
 use crate::crd::packed::Decimal;
@@ -104,7 +104,7 @@ fn above_the_limit_a_view_has_only_counts() {
 
 #[test]
 fn an_allocation_tells_who_wrote_it_last() {
-    use AllocationState::{ClaimOutdated, InSync, NeedsClaim, Superseded};
+    use AllocationState::{ClaimOutdated, Disputed, InSync, NeedsClaim, Released, Unclaimed};
     let upstream = entry(ID, "a/b", None);
     let unnamed = Allocation { ifname: String::new(), ..upstream.clone() };
     let upstream_next = entry(NEXT, "a/b", None);
@@ -115,40 +115,70 @@ fn an_allocation_tells_who_wrote_it_last() {
     let (own_claim, successor) = (claim("10.0.0.1", "a/b", ID), claim("10.0.0.1", "a/b", NEXT));
     let (other_pod, bare) = (claim("10.0.0.1", "x/y", NEXT), bare_claim("a/b"));
     type Case<'a> =
-        (&'a str, &'a Allocation, Option<&'a CachedReservation>, Option<&'a str>, AllocationState);
+        (&'a str, &'a Allocation, Option<&'a CachedReservation>, Option<&'a str>, [AllocationState; 3]);
     let table: &[Case<'_>] = &[
-        // allocation, claim, UID of the present pod, state
-        ("upstream's, no claim", &upstream, None, Some("u1"), NeedsClaim),
-        ("upstream's, of a gone pod", &upstream, None, None, NeedsClaim),
-        ("upstream's, upstream's claim", &upstream, Some(&bare), Some("u1"), ClaimOutdated),
-        ("upstream's, adopted", &upstream, Some(&own_claim), Some("u1"), InSync),
-        ("before 0.8, adopted", &unnamed, Some(&own_claim), Some("u1"), InSync),
-        ("upstream's, our plugin took the claim over", &upstream, Some(&successor), Some("u1"), InSync),
-        ("upstream's, for the next pod", &upstream_next, Some(&own_claim), Some("u2"), ClaimOutdated),
-        ("upstream's, another pod has the claim", &upstream, Some(&other_pod), Some("u1"), Superseded),
-        ("ours", &ours, Some(&own_claim), Some("u1"), InSync),
-        ("ours, released", &ours, None, None, InSync),
-        ("ours, claim taken over since", &ours, Some(&successor), Some("u1"), InSync),
-        ("ours, another pod has the claim", &ours, Some(&other_pod), Some("u1"), InSync),
-        ("ours, refreshed by upstream", &refreshed, Some(&own_claim), Some("u1"), ClaimOutdated),
-        ("ours, refreshed and released", &refreshed, None, Some("u1"), NeedsClaim),
-        ("ours, refreshed, claim updated", &refreshed, Some(&successor), Some("u1"), InSync),
-        ("ours, refreshed, another pod has the claim", &refreshed, Some(&other_pod), None, Superseded),
-        ("reserved by hand", &by_hand, None, None, NeedsClaim),
+        // allocation, claim, UID of the present pod; the state if the leader removes it, if the leader saw that its claim was deleted, and
+        // if its owner removes it
+        ("upstream's, no claim", &upstream, None, Some("u1"), [NeedsClaim, Released, NeedsClaim]),
+        ("upstream's, of a gone pod", &upstream, None, None, [NeedsClaim, Released, NeedsClaim]),
+        ("upstream's, upstream's claim", &upstream, Some(&bare), Some("u1"), [ClaimOutdated; 3]),
+        ("upstream's, adopted", &upstream, Some(&own_claim), Some("u1"), [InSync; 3]),
+        ("before 0.8, adopted", &unnamed, Some(&own_claim), Some("u1"), [InSync; 3]),
+        ("upstream's, our plugin took the claim over", &upstream, Some(&successor), Some("u1"), [InSync; 3]),
+        ("upstream's, for the next pod", &upstream_next, Some(&own_claim), Some("u2"), [ClaimOutdated; 3]),
+        (
+            "upstream's, another pod has the claim",
+            &upstream,
+            Some(&other_pod),
+            Some("u1"),
+            [Disputed, Released, Disputed],
+        ),
+        ("ours", &ours, Some(&own_claim), Some("u1"), [InSync; 3]),
+        ("ours, released", &ours, None, None, [Released, Released, Unclaimed]),
+        ("ours, claim taken over since", &ours, Some(&successor), Some("u1"), [InSync; 3]),
+        (
+            "ours, another pod has the claim",
+            &ours,
+            Some(&other_pod),
+            Some("u1"),
+            [Released, Released, Disputed],
+        ),
+        ("ours, refreshed by upstream", &refreshed, Some(&own_claim), Some("u1"), [ClaimOutdated; 3]),
+        ("ours, refreshed and released", &refreshed, None, Some("u1"), [NeedsClaim, Released, NeedsClaim]),
+        ("ours, refreshed, claim updated", &refreshed, Some(&successor), Some("u1"), [InSync; 3]),
+        (
+            "ours, refreshed, another pod has the claim",
+            &refreshed,
+            Some(&other_pod),
+            None,
+            [Disputed, Released, Disputed],
+        ),
+        ("reserved by hand", &by_hand, None, None, [NeedsClaim, Released, NeedsClaim]),
     ];
     for (what, allocation, claim, present, expected) in table {
         let present = present.map(pod);
         let allocation = CachedAllocation::from((*allocation).clone());
-        assert_eq!(allocation_state(&allocation, *claim, present.as_ref()), *expected, "{what}");
+        let states = [Remover::Leader, Remover::LeaderWhoSawTheClaim, Remover::Owner]
+            .map(|remover| allocation_state(&allocation, *claim, present.as_ref(), remover));
+        assert_eq!(states, *expected, "{what}");
     }
 }
 
 /// The change of a pool whose allocations are classified by these claims.
 fn change_of(pool: &CachedPool, claims: &[CachedReservation], via_support: ViaSupport) -> Option<ViewChange> {
+    change_with(pool, claims, via_support, Remover::Leader)
+}
+
+fn change_with(
+    pool: &CachedPool,
+    claims: &[CachedReservation],
+    via_support: ViaSupport,
+    remover: Remover,
+) -> Option<ViewChange> {
     let range = pool.range.unwrap();
     let state = |key: &Decimal, entry: &CachedAllocation| {
         let claim = claims.iter().find(|claim| *claim.name == format!("10.0.0.{key}"));
-        allocation_state(entry, claim, None)
+        allocation_state(entry, claim, None, remover)
     };
     change(pool, &view_of("10.0.0.0-24", &range, None, claims), via_support, state)
 }
@@ -179,12 +209,14 @@ fn a_change_makes_the_object_show_the_view_and_keeps_everything_else() {
             "2": {"id": "gone", "podref": "a/gone", "ifname": "net1", "via": "claim:gone"},
             "3": {"id": ID, "podref": "a/settled", "ifname": "net1", "via": "claim:89abcdef"},
             "4": {"id": "e", "podref": "a/foreign", "ifname": "net1"},
-            "5": {"id": "f", "podref": "a/void", "ifname": "net1"}}}});
+            "5": {"id": "f", "podref": "a/disputed", "ifname": "net1"},
+            "7": {"id": "f", "podref": "a/stale", "ifname": "net1", "via": "claim:f"}}}});
     let claims = [
         claim("10.0.0.1", "a/b", ID),
         claim("10.0.0.3", "a/settled", ID),
-        claim("10.0.0.5", "a/winner", ID),
+        claim("10.0.0.5", "a/claimant", ID),
         claim("10.0.0.6", "a/new", ID),
+        claim("10.0.0.7", "a/winner", ID),
     ];
     let pool: CachedPool = serde_json::from_value(object.clone()).unwrap();
     let change = change_of(&pool, &claims, ViaSupport::Kept).unwrap();
@@ -198,13 +230,13 @@ fn a_change_makes_the_object_show_the_view_and_keeps_everything_else() {
         object["spec"],
         json!({"range": "10.0.0.0/24", "future": 1, "allocations": {
             "1": shown("a/b"), "3": shown("a/settled"), "4": {"id": "e", "podref": "a/foreign", "ifname": "net1"},
-            "5": shown("a/winner"), "6": shown("a/new")}})
+            "5": {"id": "f", "podref": "a/disputed", "ifname": "net1"}, "6": shown("a/new"), "7": shown("a/winner")}})
     );
     assert_eq!(
         (&object["metadata"]["labels"]["team"], &object["metadata"]["annotations"]["a"]),
         (&json!("x"), &json!("b"))
     );
-    assert_eq!(object["status"], json!({"size": 254, "used": 4, "free": 250}));
+    assert_eq!(object["status"], json!({"size": 254, "used": 5, "free": 249}));
 }
 
 #[test]
@@ -219,27 +251,46 @@ fn the_interface_of_an_older_entry_is_removed() {
 }
 
 #[test]
-fn the_first_entry_is_written_alone_and_the_response_decides() {
+fn the_response_shows_whether_the_definition_keeps_via() {
     let claims = [claim("10.0.0.1", "a/b", ID), claim("10.0.0.2", "a/c", ID)];
-    let empty = pool(json!({}));
-    let test = change_of(&empty, &claims, ViaSupport::Unknown).unwrap();
-    let patch = test.patch("7");
-    assert_eq!(patch["spec"]["allocations"].as_object().unwrap().len(), 1);
+    let change = change_of(&pool(json!({})), &claims, ViaSupport::Unknown).unwrap();
+    assert_eq!(change.patch("7")["spec"]["allocations"].as_object().unwrap().len(), 2);
     let response = |via: Option<&str>| pool(json!({"1": {"id": ID, "podref": "a/b", "via": via}}));
-    assert_eq!(ViaSupport::Unknown.after(&test, &response(Some("claim:89abcdef"))), ViaSupport::Kept);
-    assert_eq!(ViaSupport::Unknown.after(&test, &response(None)), ViaSupport::Dropped);
-    assert_eq!(test.revert().patch("8")["spec"]["allocations"], json!({"1": null}));
+    for before in [ViaSupport::Unknown, ViaSupport::Kept, ViaSupport::Dropped] {
+        assert_eq!(before.after(&change, &response(Some("claim:89abcdef"))), ViaSupport::Kept);
+        assert_eq!(before.after(&change, &response(None)), ViaSupport::Dropped);
+        assert_eq!(before.after(&ViewChange::default(), &response(None)), before);
+    }
 }
 
 #[test]
-fn if_via_is_dropped_upstream_allocations_stay_and_no_entries_are_written() {
-    let before =
-        pool(json!({"1": {"id": ID, "podref": "a/b", "ifname": "net1"}, "2": {"id": "v", "podref": "x/y"}}));
+fn if_via_is_dropped_each_claim_has_an_entry_which_is_written_once() {
+    let theirs = json!({"id": ID, "podref": "a/b", "ifname": "net1"});
+    let before = pool(json!({"1": theirs, "2": {"id": "v", "podref": "x/y"}}));
     let claims = [claim("10.0.0.1", "a/b", ID), claim("10.0.0.2", "a/c", ID), claim("10.0.0.3", "a/d", ID)];
     let change = change_of(&before, &claims, ViaSupport::Dropped).unwrap();
     let patch = change.patch("7");
-    assert_eq!(patch["spec"]["allocations"], json!({"2": null}), "a void allocation is removed");
+    let written = json!({"id": ID, "podref": "a/d", "ifname": "net1", "via": "claim:89abcdef"});
+    assert_eq!(patch["spec"]["allocations"], json!({"3": written}), "the disputed one stays");
     assert_eq!(patch.get("status"), None, "counts would be written again and again");
+    let after = pool(json!({"1": theirs, "3": {"id": ID, "podref": "a/d", "ifname": "net1"}}));
+    let claims = [&claims[..1], &claims[2..]].concat();
+    assert_eq!(change_of(&after, &claims, ViaSupport::Dropped), None);
+    assert!(
+        change_of(&after, &claims, ViaSupport::Kept).is_some(),
+        "they get via once the definition keeps it"
+    );
+}
+
+#[test]
+fn an_entry_that_its_owner_removes_is_neither_removed_nor_replaced() {
+    let ours = json!({"id": "x", "podref": "a/b", "ifname": "net1", "via": "claim:x"});
+    let before = pool(json!({"1": ours, "2": ours}));
+    let claims = [claim("10.0.0.2", "a/c", ID)];
+    let change = |remover| change_with(&before, &claims, ViaSupport::Kept, remover).unwrap().patch("7");
+    assert_eq!(change(Remover::Owner).get("spec"), None);
+    let by_leader = &change(Remover::Leader)["spec"]["allocations"];
+    assert_eq!((&by_leader["1"], &by_leader["2"]["podref"]), (&Value::Null, &json!("a/c")));
 }
 
 #[test]
@@ -250,4 +301,11 @@ fn a_pool_above_the_limit_is_emptied() {
     let before = pool(json!({"1": {"id": ID, "podref": podref, "ifname": "net1", "via": "claim:89abcdef"}}));
     let patch = change_of(&before, &claims, ViaSupport::Kept).unwrap().patch("7");
     assert_eq!((&patch["spec"]["allocations"], &patch["status"]["used"]), (&json!({"1": null}), &json!(250)));
+    assert_eq!(patch["metadata"]["annotations"], json!({"whereabouts.multus-rs/entries": "counts-only"}));
+    let mut emptied = pool_object(json!({}));
+    emptied["metadata"]["annotations"] = json!({"whereabouts.multus-rs/entries": "counts-only"});
+    let emptied: CachedPool = serde_json::from_value(emptied).unwrap();
+    let patch = change_of(&emptied, &claims[..1], ViaSupport::Kept).unwrap().patch("7");
+    assert_eq!(patch["metadata"]["annotations"], json!({"whereabouts.multus-rs/entries": null}));
+    assert_eq!(patch["spec"]["allocations"].as_object().unwrap().len(), 1);
 }
