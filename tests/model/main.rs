@@ -4,7 +4,8 @@
 //! Our own functions decide which address to claim (`choose::next`) and which claims to release (`reclaim_rules`). The model adds the API
 //! server, the kubelets and the timing.
 //!
-//! [`naming`] is a model of its own: how the names of a pool's claims are decided.
+//! [`naming`] and [`entries`] are models of their own: how the names of a pool's claims are decided, and how requests and Whereabouts share a
+//! pool.
 //!
 //! A model that finds nothing may have lost its events. So each test breaks one rule, and the checker must find a violation.
 #![allow(
@@ -15,6 +16,7 @@
     clippy::print_stderr
 )]
 
+mod entries;
 mod naming;
 mod pods;
 mod reclaimer;

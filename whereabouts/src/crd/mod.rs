@@ -1,6 +1,6 @@
 //! The custom resources as the API server stores them, and the parts of them that the daemon caches. Nothing here sends a request.
 
-pub(crate) mod allocation_state;
+pub mod allocation_state;
 pub mod cached;
 pub(crate) mod interner;
 pub mod ip_pool;
