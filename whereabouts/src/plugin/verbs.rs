@@ -51,7 +51,8 @@ impl Plugin for Whereabouts {
             Ok(Some(name)) => Err(CniError::new(
                 Code::Internal,
                 format!(
-                    "the reservation {name} is gone, or another container holds it: delete the pod, so that it gets a new address"
+                    "the reservation {name} is gone, or another container holds it: the daemon of this node makes a missing one again, within a few \
+                     minutes; if another pod holds it, or no daemon runs, delete this pod, so that it gets a new address"
                 ),
             )),
             Err(error) => Err(error.to_cni()),
