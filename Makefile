@@ -6,7 +6,7 @@ export CARGO_TERM_COLOR ?= auto
 # The scripts look for the binaries in target/.
 unexport CARGO_TARGET_DIR
 
-.PHONY: help build image demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling unit audit fuzz bench manifests migration clean
+.PHONY: help build image demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling unit audit fuzz mutants bench manifests migration clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -55,6 +55,9 @@ audit: ## For nights and releases: licences, sources, duplicates and advisories 
 
 fuzz: ## Every reader of untrusted bytes under libFuzzer, FUZZ_SECONDS=60 each; failing inputs go into tests/corpus
 	@tests/fuzz/run
+
+mutants: ## For nights: small changes of the code that decides, of which the unit tests must find each (MUTANTS_SHARD=1/8)
+	@tests/mutants/run
 
 bench: ## What calls, addresses and whole pods cost; writes docs/benchmarks.md (BENCH_QUICK=1, AGAINST=folder of other plugins)
 	@tests/bench/run $(if $(AGAINST),--against $(AGAINST))
