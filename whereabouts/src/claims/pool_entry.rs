@@ -131,7 +131,8 @@ impl Claims<'_> {
         };
         loop {
             match retry(self.deadline, POLICY, send).await {
-                Err(ApiError::Conflict { .. }) if !self.deadline.expired() => {
+                // Once the deadline has passed, the request itself fails.
+                Err(ApiError::Conflict { .. }) => {
                     tokio::time::sleep(MAX_WAIT.mul_f64(fastrand::f64())).await;
                 }
                 patched => return patched,

@@ -256,6 +256,45 @@ async fn an_entry_without_an_interface_is_own_only_by_its_container() {
     }
 }
 
+#[tokio::test]
+async fn an_entry_that_the_leader_wrote_first_is_the_callers() {
+    let world = World::new().await;
+    let server = world.server.clone();
+    let claimant = Claimant {
+        podref: "default/a".into(),
+        pod_uid: Some("u".into()),
+        if_name: "net1".into(),
+        container_id: "a".into(),
+        node: None,
+    };
+    let range = RangeSpec::parse("10.0.0.0/29", None, None, Vec::new()).unwrap();
+    let request = PoolRequest { range, network: None, overlapping: Separate, slice: None };
+    let pool = Pool::of(&request, None).unwrap();
+    // Between the claim and the entry, the leader wrote the entry.
+    world.pool("pool", json!({"1": entry("a", "default/a"), "2": entry("x", "default/x")}));
+    server.take_requests();
+    let ip = "10.0.0.1".parse().unwrap();
+    let written = world.claims().write_entry(&pool, &claimant, ip, 1).await.unwrap();
+    assert_eq!(written, EntryWrite::Written);
+    assert_eq!(
+        server.take_requests(),
+        [format!("PATCH {POOL}"), format!("GET {POOL}")],
+        "it is not written again"
+    );
+}
+
+#[tokio::test]
+async fn a_conflict_with_other_writers_is_tried_again_and_an_object_that_is_too_large_gets_no_entry() {
+    let world = World::new().await;
+    world.pool("pool", json!({}));
+    world.server.fail_next("PATCH", POOL, &[409, 409]);
+    let held = world.add("a", "a", Separate, None).await.unwrap();
+    assert_eq!((held[0].claim.entry, world.entries()["1"]["podref"].as_str()), (Some(1), Some("default/a")));
+    world.server.fail_next("PATCH", POOL, &[413]);
+    let held = world.add("b", "b", Separate, None).await.unwrap();
+    assert_eq!((held[0].claim.entry, world.entries().as_object().unwrap().len()), (None, 1));
+}
+
 /// Two nodes of ours and Whereabouts write entries of one pool at the same time.
 #[tokio::test]
 async fn writers_of_other_entries_do_not_disturb() {
