@@ -54,6 +54,7 @@ monitoring: ## Alerts and dashboard, by promtool
 
 release: build ## All files of a release for both architectures, in target/release-files; checks them, and the other architecture's programs
 	@tests/image/foreign
+	@tests/vm/foreign
 	@tests/release/test target/release-files
 
 # netlink and multus make network namespaces in unit tests: tests/unit/root gives them the rights.

@@ -24,3 +24,20 @@ apt_download() {
     [[ $EUID == 0 ]] || die "apt knows no package $1: run apt-get update as root"
     apt-get "${options[@]}" update && apt-get "${options[@]}" download "$1"
 }
+
+# fetch_foreign ARCH PACKAGE FOLDER: unpacks a package for another architecture into FOLDER, without adding that architecture to this machine's
+# dpkg. apt reads this machine's sources, and writes only to a folder that is removed. A metapackage's first dependency is taken.
+fetch_foreign() (
+    local arch=$1 package=$2 folder=$3 work real
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    mkdir -p "$work"/lists/partial "$work"/archives/partial "$folder"
+    local options=(-o "APT::Architecture=$arch" -o "APT::Architectures=$arch" -o "Dir::State::lists=$work/lists" -o "Dir::Cache::archives=$work/archives"
+        -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache=" -o Debug::NoLocking=true -o APT::Sandbox::User=root)
+    cd "$work" || exit
+    apt-get -qq "${options[@]}" update
+    real=$package
+    if [[ $package == linux-image-cloud-* ]]; then real=$(apt-cache "${options[@]}" depends "$package" | awk '$1 == "Depends:" { print $2; exit }'); fi
+    apt-get -qq "${options[@]}" download "$real:$arch"
+    dpkg-deb -x ./*.deb "$folder"
+)
