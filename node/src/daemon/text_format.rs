@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 
 /// Metrics in OpenMetrics, as prometheus-client writes them, in Prometheus' text format.
 pub(super) fn prometheus_text(open_metrics: &str) -> String {
-    let counter = |line| Some(str::strip_suffix(str::strip_prefix(line, "# TYPE ")?, " counter")?);
     let counters: BTreeSet<&str> = open_metrics.lines().filter_map(counter).collect();
     let mut text = String::with_capacity(open_metrics.len());
     for line in open_metrics.lines() {
@@ -28,6 +27,11 @@ pub(super) fn prometheus_text(open_metrics: &str) -> String {
         let _ = written;
     }
     text
+}
+
+/// The name in the line that says that it is a counter.
+fn counter(line: &str) -> Option<&str> {
+    line.strip_prefix("# TYPE ")?.strip_suffix(" counter")
 }
 
 #[cfg(test)]
