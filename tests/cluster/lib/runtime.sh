@@ -15,11 +15,14 @@ find_runtime() {
     RUNTIME=$CACHE/containerd-$(sha256sum <"$folder/go.sum" | cut -c1-16)
     [[ -x $RUNTIME/ctr ]] && return
     say "building containerd 2 (some minutes)"
+    # Go's build cache would keep gigabytes that nothing needs again.
+    local -x GOCACHE=$CACHE/containerd.build
     # ctr comes last: with it the folder is whole.
     for program in containerd containerd-shim-runc-v2 ctr; do
         (cd "$folder" && CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath -tags "no_btrfs no_zfs no_devmapper" -ldflags="-s -w" \
             -o "$RUNTIME/$program" "github.com/containerd/containerd/v2/cmd/$program")
     done
+    rm -rf "$GOCACHE"
 }
 
 # The CRI call Status(verbose) without crictl, which Debian lacks: a gRPC message is one byte for "not
