@@ -6,7 +6,7 @@ export CARGO_TERM_COLOR ?= auto
 # The scripts look for the binaries in target/.
 unexport CARGO_TARGET_DIR
 
-.PHONY: help build image demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling unit audit fuzz mutants bench manifests migration clean
+.PHONY: help build image demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling lint-workflows monitoring release unit audit fuzz mutants bench manifests migration clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -27,7 +27,7 @@ demo-down: ## Remove what make demo made
 test: ## Everything that CI runs: lints, all tests, a virtual machine, two real clusters; needs root
 	@tests/run
 
-lint: lint-format lint-clippy lint-doc lint-shell lint-spelling ## Format, lints, links in documentation, shell scripts, spelling
+lint: lint-format lint-clippy lint-doc lint-shell lint-spelling lint-workflows ## Format, lints, links in documentation, shell scripts, spelling, workflows
 
 lint-format:
 	cargo fmt --all --check
@@ -45,6 +45,17 @@ lint-shell:
 
 lint-spelling:
 	@tests/lint/spelling
+
+lint-workflows:
+	@tests/lint/workflows
+
+monitoring: ## Alerts and dashboard, by promtool
+	@tests/monitoring/check
+
+release: build ## All files of a release for both architectures, in target/release-files; checks them, and the other architecture's programs
+	@tests/image/foreign
+	@tests/vm/foreign
+	@tests/release/test target/release-files
 
 # netlink and multus make network namespaces in unit tests: tests/unit/root gives them the rights.
 unit: ## Unit tests of every crate: no cluster, no root where users may make user namespaces

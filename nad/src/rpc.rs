@@ -43,6 +43,41 @@ pub enum Request {
     Status(StatusWrite),
     /// Send these events when there is time. The response does not wait for them.
     Events(Vec<Event>),
+    /// This call of the runtime has ended. For the daemon's metrics: the plugin itself lives too short to be asked.
+    Ended(EndedCall),
+}
+
+/// How a call of the runtime ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedCall {
+    /// What the runtime asked for.
+    pub verb: CallVerb,
+    /// How it ended.
+    pub outcome: CallOutcome,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The verbs that pods wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallVerb {
+    /// The pod's networks were to be attached.
+    Add,
+    /// They were to be detached.
+    Del,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallOutcome {
+    /// Without an error.
+    Done,
+    /// With CNI code 11: the runtime may succeed later.
+    Later,
+    /// With another error.
+    Failed,
 }
 
 /// A value of the annotation network-status.
@@ -62,7 +97,7 @@ pub enum Response {
     Pod(Pod),
     /// The definitions, each with its answer.
     Definitions(Vec<(NadRef, Lookup)>),
-    /// The status is written, or the events are queued.
+    /// The status is written, the events are queued, or the call is counted.
     Done,
     /// The request failed.
     Failed(Failure),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use tests::cluster::{Cluster, wait, wait_for};
+use tests::cluster::{Cluster, wait, wait_for, wrong_with_metrics};
 
 use crate::by_hand::{ApiServerAway, Call, conf};
 use crate::objects::{addresses, claims, create_pods, nothing_is_left, pod, ranged, traces};
@@ -12,6 +12,7 @@ use crate::objects::{addresses, claims, create_pods, nothing_is_left, pod, range
 pub const TESTS: &[crate::Test] = &[
     ("the_daemon_has_no_privilege", no_privilege),
     ("pods_get_their_addresses_through_the_daemon", through_the_daemon),
+    ("the_daemons_count_adds_and_dels_and_promtool_accepts_their_metrics", metrics_of_both),
     ("concurrent_requests_on_both_nodes_get_different_addresses", concurrent),
     ("pods_start_while_the_daemon_is_killed_repeatedly", killed_daemon),
     ("a_tombstone_is_drained_within_seconds_of_the_api_servers_return", drained),
@@ -67,6 +68,27 @@ fn through_the_daemon(cluster: &Cluster) {
     let after = [CLAIMED, RELEASED].map(|name| metric(cluster, "node1", name));
     assert!((after[0] - before[0] - 1.0).abs() < 0.1, "claim requests before {before:?}, after {after:?}");
     assert!(after[1] > before[1], "release requests before {before:?}, after {after:?}");
+}
+
+fn metrics_of_both(cluster: &Cluster) {
+    daemons(cluster);
+    let page = |port: u16| cluster.sh("node1", &format!("wget -qO- http://127.0.0.1:{port}/metrics"));
+    let done = |verb: &str| {
+        let name = format!("multus_daemon_calls_total{{verb=\"{verb}\",outcome=\"done\"}} ");
+        let multus = page(9193);
+        let line = multus.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("{name} is not in {multus}")).parse::<u64>().unwrap()
+    };
+    let before = ["add", "del"].map(done);
+    cluster.apply(&[ranged("counted", "192.168.67.0/24"), pod("counted", "node1", "counted")]);
+    cluster.wait_ready(&["counted"]);
+    cluster.delete_pods(&["counted"]);
+    nothing_is_left(cluster);
+    let after = ["add", "del"].map(done);
+    assert!(after[0] > before[0] && after[1] > before[1], "before {before:?}, after {after:?}");
+    for port in [9192, 9193] {
+        assert_eq!(wrong_with_metrics(&page(port)), "", "port {port}");
+    }
 }
 
 /// Each pod has one address, and no two the same.

@@ -2,10 +2,17 @@
 //! renamed or removed, fails here.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod examples;
+mod keys;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use tests::place;
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(place::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
 
 /// One row of the table.
 #[derive(Debug, PartialEq, Eq)]

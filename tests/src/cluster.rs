@@ -179,6 +179,15 @@ pub fn wait_for<T: PartialEq + std::fmt::Debug>(what: &str, wanted: &T, mut stat
     assert!(done.is_some(), "{what}: expected {wanted:?}, still {last:?} after a minute");
 }
 
+/// What promtool finds wrong with the text of a page with metrics. Empty: nothing.
+#[allow(clippy::disallowed_methods)] // runs a script, not a plugin
+pub fn wrong_with_metrics(page: &str) -> String {
+    let check = run(Command::new(place::root().join("tests/monitoring/check")).arg("metrics"), page);
+    let found = text(&check.stdout) + &text(&check.stderr);
+    assert!(check.status.success() || !found.is_empty(), "{check:?}");
+    found
+}
+
 #[allow(clippy::disallowed_methods)] // runs scripts, not plugins
 fn script_command(name: &str) -> Command {
     Command::new(place::cluster_script(name))

@@ -115,6 +115,8 @@ pub struct Metrics {
 
 impl Metrics {
     /// Metrics that are all zero, and the registry that encodes them.
+    ///
+    /// Those that alerts watch are there from the start: Prometheus does not see the first increase of a counter that begins with 1.
     pub fn new() -> (Self, Registry) {
         let metrics = Metrics {
             requests: Family::default(),
@@ -134,9 +136,24 @@ impl Metrics {
             restored_claims: Family::default(),
             held_twice: Gauge::default(),
         };
+        metrics.begin_at_zero();
         let mut registry = Registry::with_prefix("whereabouts");
         metrics.register(&mut registry);
         (metrics, registry)
+    }
+
+    fn begin_at_zero(&self) {
+        let kinds = [RequestKind::Claim, RequestKind::Release, RequestKind::Check, RequestKind::Status];
+        for request in kinds.map(RequestKind::label) {
+            for outcome in [RequestOutcome::Done, RequestOutcome::Refused].map(RequestOutcome::label) {
+                drop(self.requests.get_or_create(&RequestLabels { request, outcome }));
+            }
+        }
+        for outcome in [TaskOutcome::Done, TaskOutcome::Failed].map(TaskOutcome::label) {
+            for family in [&self.view_writes, &self.adoptions, &self.restored_claims] {
+                drop(family.get_or_create(&OutcomeLabel { outcome }));
+            }
+        }
     }
 
     fn register(&self, registry: &mut Registry) {
@@ -334,5 +351,20 @@ mod tests {
         metrics.clear_leading();
         assert_shows(&registry, &["whereabouts_leading 0"]);
         assert!(!text(&registry).contains("pool_used{"));
+    }
+
+    /// `increase()` of a counter that appears with the value 1 is 0.
+    #[test]
+    fn counters_that_alerts_watch_begin_at_zero() {
+        let (_, registry) = Metrics::new();
+        assert_shows(
+            &registry,
+            &[
+                "whereabouts_requests_total{request=\"claim\",outcome=\"refused\"} 0",
+                "whereabouts_view_writes_total{outcome=\"failed\"} 0",
+                "whereabouts_adoptions_total{outcome=\"failed\"} 0",
+                "whereabouts_restored_claims_total{outcome=\"failed\"} 0",
+            ],
+        );
     }
 }

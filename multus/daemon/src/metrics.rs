@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nad::rpc::{CallOutcome, CallVerb, EndedCall};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,6 +12,12 @@ use prometheus_client::registry::Registry;
 
 /// Seconds, from a tenth of a millisecond to the longest request (20 s).
 const SECONDS: [f64; 12] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 20.0];
+
+/// Seconds of a whole ADD or DEL: from the fastest one to the time that the plugin has for it (110 s).
+const CALL_SECONDS: [f64; 11] = [0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0, 30.0, 60.0, 110.0];
+
+/// The reasons of events that the plugin reports. Any other one is counted as `other`: a label must not have endless values.
+const REASONS: [&str; 4] = ["AddedInterface", "NoNetworkFound", "LeftToAntrea", "NetworkNotDeleted"];
 
 /// The labels of upstream's metric.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,6 +60,22 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    verb: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerbLabel {
+    verb: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
 /// The kind of a plugin's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
@@ -60,15 +83,19 @@ pub(crate) enum RequestKind {
     Definitions,
     Status,
     Events,
+    Ended,
 }
 
 impl RequestKind {
+    const ALL: [Self; 5] = [Self::Pod, Self::Definitions, Self::Status, Self::Events, Self::Ended];
+
     const fn labels(self) -> (&'static str, &'static str) {
         match self {
             Self::Pod => ("pod", "/pod"),
             Self::Definitions => ("definitions", "/definitions"),
             Self::Status => ("status", "/status"),
             Self::Events => ("events", "/events"),
+            Self::Ended => ("ended", "/ended"),
         }
     }
 }
@@ -107,6 +134,16 @@ pub(crate) enum Write {
     Merge,
 }
 
+impl Write {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Patch => "patch",
+            Self::Replace => "replace",
+            Self::Merge => "merge",
+        }
+    }
+}
+
 /// Whether something worked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -141,10 +178,15 @@ pub(crate) struct Metrics {
     cached: Family<KindLabel, Gauge>,
     status_writes: Family<WriteLabels, Counter>,
     events: Family<OutcomeLabel, Counter>,
+    reported: Family<ReasonLabel, Counter>,
+    calls: Family<CallLabels, Counter>,
+    call_seconds: Family<VerbLabel, Histogram, fn() -> Histogram>,
 }
 
 impl Metrics {
     /// Metrics that are all zero, and the registry that encodes them.
+    ///
+    /// Those that alerts watch are there from the start: Prometheus does not see the first increase of a counter that begins with 1.
     pub(crate) fn new() -> (Self, Registry) {
         let metrics = Metrics {
             upstream: Family::default(),
@@ -154,10 +196,39 @@ impl Metrics {
             cached: Family::default(),
             status_writes: Family::default(),
             events: Family::default(),
+            reported: Family::default(),
+            calls: Family::default(),
+            call_seconds: Family::new_with_constructor(|| Histogram::new(CALL_SECONDS)),
         };
+        metrics.begin_at_zero();
         let mut registry = Registry::with_prefix("multus");
         metrics.register(&mut registry);
         (metrics, registry)
+    }
+
+    fn begin_at_zero(&self) {
+        for (request, _) in RequestKind::ALL.map(RequestKind::labels) {
+            for outcome in [Outcome::Done, Outcome::Failed].map(Outcome::label) {
+                drop(self.requests.get_or_create(&RequestLabels { request, outcome }));
+            }
+        }
+        for write in [Write::Patch, Write::Replace, Write::Merge].map(Write::label) {
+            for outcome in [Outcome::Done, Outcome::Failed].map(Outcome::label) {
+                drop(self.status_writes.get_or_create(&WriteLabels { write, outcome }));
+            }
+        }
+        for outcome in [Outcome::Done, Outcome::Failed, Outcome::Dropped].map(Outcome::label) {
+            drop(self.events.get_or_create(&OutcomeLabel { outcome }));
+        }
+        for reason in REASONS {
+            drop(self.reported.get_or_create(&ReasonLabel { reason }));
+        }
+        for verb in [CallVerb::Add, CallVerb::Del].map(verb_label) {
+            drop(self.call_seconds.get_or_create(&VerbLabel { verb }));
+            for outcome in [CallOutcome::Done, CallOutcome::Later, CallOutcome::Failed].map(call_label) {
+                drop(self.calls.get_or_create(&CallLabels { verb, outcome }));
+            }
+        }
     }
 
     fn register(&self, registry: &mut Registry) {
@@ -169,6 +240,9 @@ impl Metrics {
         registry.register("daemon_cached", "Objects in the cache", m.cached);
         registry.register("daemon_status_writes", "Writes of network-status", m.status_writes);
         registry.register("daemon_events", "Events about pods", m.events);
+        registry.register("daemon_reported_events", "Events that plugins reported, by reason", m.reported);
+        registry.register("daemon_calls", "ADDs and DELs of this node's pods, by how they ended", m.calls);
+        registry.register("daemon_call_seconds", "Time of whole ADDs and DELs", m.call_seconds);
     }
 
     /// Counts a plugin's request that took `took`.
@@ -199,18 +273,43 @@ impl Metrics {
 
     /// Counts a write of network-status.
     pub(crate) fn status_write(&self, write: Write, outcome: Outcome) {
-        let write = match write {
-            Write::Patch => "patch",
-            Write::Replace => "replace",
-            Write::Merge => "merge",
-        };
-        self.status_writes.get_or_create(&WriteLabels { write, outcome: outcome.label() }).inc();
+        self.status_writes
+            .get_or_create(&WriteLabels { write: write.label(), outcome: outcome.label() })
+            .inc();
+    }
+
+    /// Counts an event that a plugin reported, by its reason.
+    pub(crate) fn reported(&self, reason: Option<&str>) {
+        let known = REASONS.into_iter().find(|known| Some(*known) == reason);
+        self.reported.get_or_create(&ReasonLabel { reason: known.unwrap_or("other") }).inc();
+    }
+
+    /// Counts a call of the runtime.
+    pub(crate) fn ended(&self, call: EndedCall) {
+        let (verb, outcome) = (verb_label(call.verb), call_label(call.outcome));
+        self.calls.get_or_create(&CallLabels { verb, outcome }).inc();
+        self.call_seconds.get_or_create(&VerbLabel { verb }).observe(call.took.as_secs_f64());
     }
 
     /// Counts events.
     pub(crate) fn events(&self, outcome: Outcome, count: usize) {
         let label = OutcomeLabel { outcome: outcome.label() };
         self.events.get_or_create(&label).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+}
+
+const fn verb_label(verb: CallVerb) -> &'static str {
+    match verb {
+        CallVerb::Add => "add",
+        CallVerb::Del => "del",
+    }
+}
+
+const fn call_label(outcome: CallOutcome) -> &'static str {
+    match outcome {
+        CallOutcome::Done => "done",
+        CallOutcome::Later => "later",
+        CallOutcome::Failed => "failed",
     }
 }
 
@@ -229,6 +328,11 @@ mod tests {
         metrics.set_cached(Kind::Pod, 100);
         metrics.status_write(Write::Merge, Outcome::Done);
         metrics.events(Outcome::Dropped, 7);
+        for reason in [Some("NetworkNotDeleted"), Some("Banana"), None] {
+            metrics.reported(reason);
+        }
+        let took = Duration::from_secs(2);
+        metrics.ended(EndedCall { verb: CallVerb::Add, outcome: CallOutcome::Later, took });
         let text = metrics_text(&registry);
         for line in [
             "multus_server_request_total{handler=\"/pod\",code=\"200\",method=\"post\"} 1",
@@ -239,6 +343,26 @@ mod tests {
             "multus_daemon_cached{kind=\"pod\"} 100",
             "multus_daemon_status_writes_total{write=\"merge\",outcome=\"done\"} 1",
             "multus_daemon_events_total{outcome=\"dropped\"} 7",
+            "multus_daemon_reported_events_total{reason=\"NetworkNotDeleted\"} 1",
+            "multus_daemon_reported_events_total{reason=\"other\"} 2",
+            "multus_daemon_calls_total{verb=\"add\",outcome=\"later\"} 1",
+            "multus_daemon_call_seconds_bucket{le=\"3.0\",verb=\"add\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    /// `increase()` of a counter that appears with the value 1 is 0.
+    #[test]
+    fn counters_that_alerts_watch_begin_at_zero() {
+        let text = metrics_text(&Metrics::new().1);
+        for line in [
+            "multus_daemon_reported_events_total{reason=\"NetworkNotDeleted\"} 0",
+            "multus_daemon_calls_total{verb=\"add\",outcome=\"failed\"} 0",
+            "multus_daemon_calls_total{verb=\"del\",outcome=\"done\"} 0",
+            "multus_daemon_requests_total{request=\"status\",outcome=\"failed\"} 0",
+            "multus_daemon_status_writes_total{write=\"merge\",outcome=\"failed\"} 0",
+            "multus_daemon_events_total{outcome=\"dropped\"} 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -47,8 +47,13 @@ impl Service {
                 (RequestKind::Status, written.map(|()| Response::Done))
             }
             Request::Events(events) => {
+                events.iter().for_each(|event| self.metrics.reported(event.reason.as_deref()));
                 self.events.push(events);
                 (RequestKind::Events, Ok(Response::Done))
+            }
+            Request::Ended(call) => {
+                self.metrics.ended(call);
+                (RequestKind::Ended, Ok(Response::Done))
             }
         };
         self.metrics.answered(kind, Outcome::of(&result), began.elapsed());

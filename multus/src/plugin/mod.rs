@@ -9,12 +9,13 @@ mod passthru;
 mod readiness;
 
 use std::cell::RefCell;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use cni::env::{Attachment, Detachment};
 use cni::plugin::{About, Call, Plugin, ValidAttachment};
 use cni::result::RawResult;
-use cni::{CniError, Version};
+use cni::{CniError, Code, Version};
+use nad::rpc::{CallOutcome, CallVerb, EndedCall};
 use netlink::Runner;
 use node::deadline::Deadline;
 
@@ -31,6 +32,7 @@ use crate::kubelet::Kubelet;
 use crate::record::Moment;
 use crate::request::pod::pod_of_add;
 use crate::run::{Attach, Detach, Gc, check, gc, retry_tombstones};
+use crate::source::Daemon;
 
 /// Longest time for ADD, DEL, CHECK and GC. Runtimes give up after two minutes.
 const VERB_LIMIT: Duration = Duration::from_secs(110);
@@ -50,17 +52,27 @@ const EVENTS_LIMIT: Duration = Duration::from_secs(4);
 /// The same where the runtime waits: for the daemon, or because there can be no child.
 const WAITED_EVENTS_LIMIT: Duration = Duration::from_millis(500);
 
+/// Longest time for telling the daemon how the call ended. The runtime waits meanwhile.
+const REPORT_LIMIT: Duration = Duration::from_millis(100);
+
 /// The plugin `multus`, also called `multus-shim`.
 #[derive(Debug, Default)]
 pub struct Multus {
     /// The connection of the call, with the events that are sent after the answer.
     api: RefCell<Option<Api>>,
+    /// How the call ended, for the daemon of its configuration.
+    ended: RefCell<Option<(Daemon, EndedCall)>>,
 }
 
 impl Multus {
     /// Sends the events of the call, after its answer was written: to the daemon, or in a child process to the API server. The process may only
     /// end after this.
+    ///
+    /// Before that, the daemon learns how the call ended.
     pub fn send_events(self) {
+        if let Some((daemon, ended)) = self.ended.into_inner() {
+            daemon.report(ended, Deadline::after(REPORT_LIMIT));
+        }
         let Some(api) = self.api.into_inner() else { return };
         if api.hand_over_events(Deadline::after(WAITED_EVENTS_LIMIT)) == HandOver::Done {
             return;
@@ -74,6 +86,25 @@ impl Multus {
         };
         netlink::after_answer(EVENTS_LIMIT + Duration::from_secs(1), send);
     }
+
+    /// Does the work of a call, and keeps how it ended for the daemon.
+    fn measure<T>(
+        &self,
+        verb: CallVerb,
+        conf: &Conf,
+        work: impl FnOnce() -> Result<T, CniError>,
+    ) -> Result<T, CniError> {
+        let began = Instant::now();
+        let result = work();
+        let outcome = match &result {
+            Ok(_) => CallOutcome::Done,
+            Err(error) if error.code == Code::TryAgainLater => CallOutcome::Later,
+            Err(_) => CallOutcome::Failed,
+        };
+        let ended = EndedCall { verb, outcome, took: began.elapsed() };
+        self.ended.replace(Daemon::of(conf).map(|daemon| (daemon, ended)));
+        result
+    }
 }
 
 impl Plugin for Multus {
@@ -82,8 +113,11 @@ impl Plugin for Multus {
     }
 
     fn add(&self, attachment: &Attachment, call: &Call) -> Result<RawResult, CniError> {
+        let conf = Conf::read(call)?;
         let mut api = self.api.borrow_mut();
-        add(attachment, call, &mut api, Deadline::after(VERB_LIMIT)).map_err(|e| e.to_cni())
+        self.measure(CallVerb::Add, &conf, || {
+            add(&conf, attachment, call, &mut api, Deadline::after(VERB_LIMIT)).map_err(|e| e.to_cni())
+        })
     }
 
     fn del(&self, detachment: &Detachment, call: &Call) -> Result<(), CniError> {
@@ -95,7 +129,7 @@ impl Plugin for Multus {
         let (args, cluster) = (&call.args, &on_demand);
         let detach =
             Detach { conf: &conf, container_id, if_name, netns: &netns, args, now, cluster, deadline };
-        let detached = detach.run().map_err(|e| e.to_cni());
+        let detached = self.measure(CallVerb::Del, &conf, || detach.run().map_err(|e| e.to_cni()));
         retry_tombstones(&conf, SystemTime::now(), deadline.child(RETRY_LIMIT));
         self.api.replace(on_demand.into_api());
         detached
@@ -133,21 +167,21 @@ impl Plugin for Multus {
 
 /// ADD. `api` gets the connection, also if this fails.
 fn add(
+    conf: &Conf,
     attachment: &Attachment,
     call: &Call,
     api: &mut Option<Api>,
     deadline: Deadline,
 ) -> Result<RawResult, Error> {
-    let conf = Conf::read(call)?;
     // Wrong input fails before the wait for the default network.
     conf.check_keys()?;
     conf.warnings.iter().for_each(|warning| crate::run::warn(warning));
     let defaults = conf.default_networks()?;
     let pod = pod_of_add(&call.args)?;
-    wait_until_ready(&conf, deadline)?;
-    *api = Api::connect(&conf, &environment, deadline)?;
+    wait_until_ready(conf, deadline)?;
+    *api = Api::connect(conf, &environment, deadline)?;
     let (args, now) = (&call.args, &Moment::now());
-    let attach = Attach { conf: &conf, attachment, args, pod: pod.as_ref(), now, deadline };
+    let attach = Attach { conf, attachment, args, pod: pod.as_ref(), now, deadline };
     let kubelet = &Kubelet::default();
     Add { attach, kubelet }.run(&defaults, api.as_mut())
 }

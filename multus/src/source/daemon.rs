@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Event;
 use nad::api::SourceError;
-use nad::rpc::{Failure, Request, Response, StatusWrite, WAIT_LIMIT};
+use nad::rpc::{EndedCall, Failure, Request, Response, StatusWrite, WAIT_LIMIT};
 use nad::{Definitions, NadRef, Pod, PodRef};
 use node::deadline::Deadline;
 use node::rpc;
@@ -83,6 +83,11 @@ impl Daemon {
             Response::Done => Ok(()),
             other => Err(unexpected(other, None)),
         }
+    }
+
+    /// Tells the daemon how a call ended. Without a daemon nobody counts it, and nothing depends on it.
+    pub(crate) fn report(&self, ended: EndedCall, deadline: Deadline) {
+        let _ = self.call(&Request::Ended(ended), deadline);
     }
 
     fn call(&self, request: &Request, deadline: Deadline) -> Result<Response, Unanswered> {

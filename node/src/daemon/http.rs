@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::text_format::prometheus_text;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -36,8 +37,10 @@ const BIND_RETRY: Duration = Duration::from_secs(1);
 /// The wait after accept(2) failed, as without file descriptors or memory.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// The format that prometheus-client writes. OpenMetrics 1.0, section "Protocol Negotiation": the media type.
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The format that prometheus-client writes. OpenMetrics 1.0, section "Protocol Negotiation": the media type. Prometheus asks for it.
+const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Prometheus' own text format, for clients that do not ask for the other one: curl, older collectors.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 
 /// The daemon cannot listen on this address.
@@ -75,7 +78,7 @@ impl fmt::Debug for Pages {
     }
 }
 
-/// The metrics as Prometheus reads them.
+/// The metrics as OpenMetrics.
 pub fn metrics_text(registry: &Registry) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -176,7 +179,7 @@ fn to_close(busy: impl IntoIterator<Item = bool>) -> usize {
 async fn respond(stream: TcpStream, pages: Arc<Pages>, has_request: Arc<AtomicBool>) {
     let service = service_fn(|request: Request<Incoming>| {
         has_request.store(true, Ordering::Relaxed);
-        let response = page(request.method(), request.uri().path(), &pages);
+        let response = page(&request, &pages);
         async move { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -193,16 +196,27 @@ async fn respond(stream: TcpStream, pages: Arc<Pages>, has_request: Arc<AtomicBo
     }
 }
 
-fn page(method: &Method, path: &str, pages: &Pages) -> Response<Full<Bytes>> {
-    if method != Method::GET && method != Method::HEAD {
+fn page<B>(request: &Request<B>, pages: &Pages) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, TEXT_TYPE, "only GET\n".to_owned());
     }
-    match path {
-        "/metrics" => text(StatusCode::OK, METRICS_TYPE, metrics_text(&pages.metrics)),
+    match request.uri().path() {
+        "/metrics" if accepts_open_metrics(request) => {
+            text(StatusCode::OK, OPEN_METRICS_TYPE, metrics_text(&pages.metrics))
+        }
+        "/metrics" => text(StatusCode::OK, METRICS_TYPE, prometheus_text(&metrics_text(&pages.metrics))),
         "/healthz" => readiness(Readiness::Ready),
         "/readyz" => readiness((pages.ready)()),
         _ => text(StatusCode::NOT_FOUND, TEXT_TYPE, "try /metrics, /healthz or /readyz\n".to_owned()),
     }
+}
+
+/// Whether the client names the format among those that it reads.
+fn accepts_open_metrics<B>(request: &Request<B>) -> bool {
+    let accepted = request.headers().get_all(header::ACCEPT).iter();
+    accepted
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains("application/openmetrics-text"))
 }
 
 fn readiness(readiness: Readiness) -> Response<Full<Bytes>> {

@@ -6,6 +6,7 @@
 //! | `serve` | plugin requests and background tasks until the shutdown, and the order in which they end |
 //! | `lead` | work that runs only while this process leads |
 //! | `http` | metrics and health pages |
+//! | `text_format` | metrics for clients that do not read OpenMetrics |
 //!
 //! ```no_run
 //! # use node::daemon::{self, Background, Command, Program, Shutdown};
@@ -25,6 +26,7 @@ mod http;
 mod lead;
 mod program;
 mod serve;
+mod text_format;
 
 pub use http::{HttpBindError, Pages, Readiness, bind_http, metrics_text, serve_http, serve_http_at};
 pub use lead::{Role, while_leading};

@@ -75,7 +75,7 @@ EOF
 start_node() {
     local node=$1
     MRS_DAEMON=$INSTANCE NODE=$node ADDRESS=$(node_address "$node") FOLDER=$STATE/$node API_URL=$API_URL \
-        ASSETS=$ASSETS IMAGES=$IMAGES REPO=$REPO \
+        ASSETS=$ASSETS IMAGES=$IMAGES REPO=$REPO RUNTIME=$RUNTIME \
         setsid nsenter --net="/run/netns/$(netns_of "$node")" -- \
         unshare --mount --propagation private --uts --pid --fork --kill-child -- "$LIB/node-init" \
         </dev/null >"$STATE/$node/fs/var/log/init.log" 2>&1 {LOCK_FD}>&- &

@@ -233,4 +233,6 @@ fn names(folder: &Path) -> Result<Vec<String>, KeepError> {
 }
 
 #[cfg(test)]
+mod primaries;
+#[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cni::plugin::Plugin;
-use nad::rpc::{Failure, Request, Response};
+use nad::rpc::{CallOutcome, CallVerb, EndedCall, Failure, Request, Response};
 use nad::{Lookup, NetworkAttachmentDefinition};
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn answer(request: Request) -> Response {
                 wanted.into_iter().map(|nad_ref| (nad_ref, Lookup::Found(definition.clone()))).collect(),
             )
         }
-        Request::Status(_) | Request::Events(_) => Response::Done,
+        Request::Status(_) | Request::Events(_) | Request::Ended(_) => Response::Done,
     }
 }
 
@@ -207,7 +207,7 @@ fn an_add_by_the_daemon_attaches_all_networks_and_reports_them() {
     assert_eq!(bench.verbs(), ["main ADD eth0", "a ADD net1"]);
     let reported: Value = serde_json::from_str(&reported.lock().unwrap()[0]).unwrap();
     assert_eq!((&reported[0]["name"], &reported[1]["name"]), (&json!("main"), &json!("default/a")));
-    assert_eq!(daemon.received(), ["Pod", "Definitions", "Status", "Events"]);
+    assert_eq!(daemon.received(), ["Pod", "Definitions", "Status", "Ended", "Events"]);
 }
 
 #[test]
@@ -220,4 +220,43 @@ fn a_status_that_nobody_can_write_undoes_the_networks() {
     let error = add_by(&mut bench, daemon.folder()).unwrap_err();
     assert_eq!(error.code, cni::Code::TryAgainLater);
     assert_eq!(bench.verbs(), ["main ADD eth0", "a ADD net1", "a DEL net1", "main DEL eth0"]);
+}
+
+/// The calls of which a daemon learns, while the attachments of `bench` work or not.
+fn ended_calls(bench: &mut Bench, calls: impl Fn(&crate::Multus, &Bench)) -> Vec<(CallVerb, CallOutcome)> {
+    let ended = Arc::<Mutex<Vec<EndedCall>>>::default();
+    let log = ended.clone();
+    let daemon = FakeDaemon::new(move |request| {
+        if let Request::Ended(call) = &request {
+            log.lock().unwrap().push(*call);
+        }
+        answer(request)
+    });
+    bench.conf["daemonSocketDir"] = daemon.folder().to_str().unwrap().into();
+    let multus = crate::Multus::default();
+    calls(&multus, bench);
+    multus.send_events();
+    let ended = ended.lock().unwrap();
+    assert!(ended.iter().all(|call| call.took < Duration::from_secs(110)));
+    ended.iter().map(|call| (call.verb, call.outcome)).collect()
+}
+
+#[test]
+fn the_daemon_learns_how_each_call_ended() {
+    let mut bench = Bench::new();
+    let add = |multus: &crate::Multus, bench: &Bench| {
+        let _ = multus.add(&bench.attachment(), &bench.call());
+    };
+    assert_eq!(ended_calls(&mut bench, add), [(CallVerb::Add, CallOutcome::Done)]);
+    let del = |multus: &crate::Multus, bench: &Bench| {
+        let cni::env::Attachment { container_id, if_name, netns } = bench.attachment();
+        let detachment = cni::env::Detachment { container_id, if_name, netns: Some(netns) };
+        multus.del(&detachment, &bench.call()).unwrap();
+    };
+    assert_eq!(ended_calls(&mut bench, del), [(CallVerb::Del, CallOutcome::Done)]);
+    for (code, outcome) in [(11, CallOutcome::Later), (7, CallOutcome::Failed)] {
+        let mut bench = Bench::new();
+        bench.script("a", &bench.fails("ADD", code));
+        assert_eq!(ended_calls(&mut bench, add), [(CallVerb::Add, outcome)]);
+    }
 }

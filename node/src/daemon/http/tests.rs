@@ -81,10 +81,25 @@ async fn a_taken_port_is_waited_for() {
 #[tokio::test]
 async fn metrics_are_open_metrics() {
     let server = start(Readiness::Ready).await;
-    let response = raw(&server, b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    // What Prometheus sends.
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
+    let request = format!("GET /metrics HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\n\r\n");
+    let response = raw(&server, request.as_bytes()).await;
     assert!(response.contains("content-type: application/openmetrics-text; version=1.0.0;"), "{response}");
     // Section "Overall Structure": the last line.
     assert!(response.ends_with("\n# EOF\n"), "{response}");
+}
+
+#[tokio::test]
+async fn clients_that_do_not_ask_for_open_metrics_get_the_text_format() {
+    let server = start(Readiness::Ready).await;
+    for accept in ["", "accept: */*\r\n", "accept: text/plain\r\n"] {
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: x\r\n{accept}\r\n");
+        let response = raw(&server, request.as_bytes()).await;
+        assert!(response.contains("content-type: text/plain; version=0.0.4;"), "{response}");
+        assert!(response.contains("# TYPE requests_total counter\nrequests_total 0\n"), "{response}");
+        assert!(!response.contains("# EOF"), "{response}");
+    }
 }
 
 #[tokio::test]

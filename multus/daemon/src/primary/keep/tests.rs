@@ -7,13 +7,13 @@ use super::*;
 use crate::primary::settings::{Form, InlineForm, Isolation, LogTarget, NameRule, VersionRule};
 
 /// A runtime's folder of configurations, and a keeper for it.
-struct Node {
-    folder: TempDir,
+pub(super) struct Node {
+    pub(super) folder: TempDir,
     keeper: Keeper,
 }
 
 impl Node {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(|_| {})
     }
 
@@ -27,7 +27,7 @@ impl Node {
         Self { folder, keeper: Keeper::new(settings) }
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         write_atomic(&self.folder.path().join(name), text.as_bytes(), 0o644).unwrap();
     }
 
@@ -36,19 +36,19 @@ impl Node {
         self.write("10-p.conflist", &conf.to_string());
     }
 
-    fn remove(&self, name: &str) {
+    pub(super) fn remove(&self, name: &str) {
         std::fs::remove_file(self.folder.path().join(name)).unwrap();
     }
 
-    fn read(&self, name: &str) -> Option<String> {
+    pub(super) fn read(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.folder.path().join(name)).ok()
     }
 
-    fn conf(&self) -> Value {
+    pub(super) fn conf(&self) -> Value {
         serde_json::from_str(&self.read("00-multus.conf").unwrap()).unwrap()
     }
 
-    fn round(&mut self) -> Round {
+    pub(super) fn round(&mut self) -> Round {
         self.keeper.round().unwrap()
     }
 }
