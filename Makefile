@@ -67,7 +67,7 @@ audit: ## For nights and releases: licences, sources, duplicates and advisories 
 fuzz: ## Every reader of untrusted bytes under libFuzzer, FUZZ_SECONDS=60 each; failing inputs go into tests/corpus
 	@tests/fuzz/run
 
-mutants: ## For nights: small changes of the code that decides, of which the unit tests must find each (MUTANTS_SHARD=1/8)
+mutants: ## For nights: small changes of the code that decides, of which the unit tests must find each (MUTANTS_SHARD=0/4)
 	@tests/mutants/run
 
 bench: ## What calls, addresses and whole pods cost; writes docs/benchmarks.md (BENCH_QUICK=1, AGAINST=folder of other plugins)
