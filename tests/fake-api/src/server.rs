@@ -52,6 +52,8 @@ struct Rule {
 pub enum Fault {
     /// The response has this status code.
     Status(u16),
+    /// It has this status code and this message.
+    Message(u16, &'static str),
     /// The connection breaks.
     Reset,
     /// No response ever comes.
@@ -170,6 +172,9 @@ impl ApiServer {
             None => {}
             Some(Fault::Status(code)) => {
                 return Ok(Response::failure(code, reason(code), "the test wants this failure").into_http());
+            }
+            Some(Fault::Message(code, message)) => {
+                return Ok(Response::failure(code, reason(code), message).into_http());
             }
             Some(Fault::Reset) => return Err(io::ErrorKind::ConnectionReset.into()),
             Some(Fault::Silence) => return std::future::pending().await,

@@ -198,11 +198,14 @@ fn replace(key: u64, container: &str, entry: &Allocation) -> Value {
     ])
 }
 
-/// Whether the API server refuses the object for its size: 413, or etcd's limit, which arrives as 500.
+/// Whether the API server refuses the object for its size: 413, or the limits of etcd and of the connection to it, which arrive as 500.
 fn is_too_large(error: &ApiError) -> bool {
     match error {
         ApiError::Invalid { code, .. } => *code == 413,
-        ApiError::OutcomeUnknown { cause, .. } => cause.to_string().contains("request is too large"),
+        ApiError::OutcomeUnknown { cause, .. } => {
+            let cause = cause.to_string();
+            ["request is too large", "message larger than max"].iter().any(|text| cause.contains(text))
+        }
         _ => false,
     }
 }

@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use fake_api::Fault;
 use node::client::ApiClient;
 use node::deadline::Deadline;
 use node::names::DnsLabel;
@@ -287,12 +288,24 @@ async fn an_entry_that_the_leader_wrote_first_is_the_callers() {
 async fn a_conflict_with_other_writers_is_tried_again_and_an_object_that_is_too_large_gets_no_entry() {
     let world = World::new().await;
     world.pool("pool", json!({}));
-    world.server.fail_next("PATCH", POOL, &[409, 409]);
+    world.server.fail_next("PATCH", POOL, &[Fault::Status(409), Fault::Status(409)]);
     let held = world.add("a", "a", Separate, None).await.unwrap();
     assert_eq!((held[0].claim.entry, world.entries()["1"]["podref"].as_str()), (Some(1), Some("default/a")));
-    world.server.fail_next("PATCH", POOL, &[413]);
-    let held = world.add("b", "b", Separate, None).await.unwrap();
-    assert_eq!((held[0].claim.entry, world.entries().as_object().unwrap().len()), (None, 1));
+    // The API server's own limit, etcd's, and that of the connection between the two.
+    let too_large: [&'static [Fault]; 3] = [
+        &[Fault::Status(413)],
+        &[Fault::Message(500, "etcdserver: request is too large")],
+        &[Fault::Message(500, "trying to send message larger than max (2200000 vs. 2097152)")],
+    ];
+    for (n, fault) in too_large.into_iter().enumerate() {
+        world.server.fail_next("PATCH", POOL, fault);
+        let pod = format!("b{n}");
+        let held = world.add(&pod, &pod, Separate, None).await.unwrap();
+        assert_eq!((held[0].claim.entry, world.entries().as_object().unwrap().len()), (None, 1), "{fault:?}");
+    }
+    world.server.fail_next("PATCH", POOL, &[Fault::Status(500)]);
+    let held = world.add("c", "c", Separate, None).await.unwrap();
+    assert!(held[0].claim.entry.is_some(), "any other failure is tried again");
 }
 
 /// Two nodes of ours and Whereabouts write entries of one pool at the same time.

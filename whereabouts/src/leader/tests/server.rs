@@ -92,13 +92,12 @@ impl Server {
         self.0.delay(move || most.mul_f64(fastrand::f64()));
     }
 
-    /// The next requests of this method, whose path ends like this, fail with these codes, one after the other.
-    pub fn fail_next(&self, method: &'static str, path: &str, codes: &[u16]) {
+    /// The next requests of this method, whose path ends like this, fail so, one after the other.
+    pub fn fail_next(&self, method: &'static str, path: &str, faults: &'static [Fault]) {
         let path = path.to_owned();
-        let faults: Vec<Fault> = codes.iter().map(|code| Fault::Status(*code)).collect();
         let applies =
             move |request: &fake_api::Received| request.method == method && request.path.ends_with(&path);
-        self.0.fail(applies, faults);
+        self.0.fail(applies, faults.iter().cloned());
     }
 
     /// From now on, requests whose path ends like this fail with 500.
