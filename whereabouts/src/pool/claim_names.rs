@@ -244,6 +244,20 @@ mod tests {
         }
     }
 
+    /// A claim of an older version has only a label, and a label has at most 63 characters.
+    #[test]
+    fn a_claim_belongs_to_the_pool_that_it_states_whole_or_cut() {
+        let long = format!("{}-10.0.0.0-8", "network".repeat(10));
+        for (stated, belongs) in [
+            (None, true),
+            (Some(long.as_str()), true),
+            (Some(label(&long).as_str()), true),
+            (Some("network-10.0.0.0-8"), false),
+        ] {
+            assert_eq!(may_belong_to(&long, stated), belongs, "{stated:?}");
+        }
+    }
+
     #[test]
     fn both_names_follow_network_slice_and_family() {
         let table = [
