@@ -66,59 +66,16 @@ chart_refuses_unknown_keys() {
     refused "cni/preset" template --set cni.preset=eks
 }
 
-# VALUES -> a condition of jq on all objects.
-# shellcheck disable=SC2016  # jq has the variables
-declare -A EFFECT=(
-    [image.repository=registry.example/multus-rs]='all(containers; .image == "registry.example/multus-rs:v\($version)")'
-    [image.tag=v9]='all(containers; .image == "ghcr.io/multus-rs/multus-rs:v9")'
-    ['image.digest=sha256:$DIGEST']='all(containers; .image == "ghcr.io/multus-rs/multus-rs@sha256:\($digest)")'
-    [image.pullPolicy=Always]='all(containers; .imagePullPolicy == "Always")'
-    [image.pullSecrets[0].name=login]='all(pods; .imagePullSecrets == [{name: "login"}])'
-    [crds.install=false]='any(.[]; .kind == "CustomResourceDefinition") | not'
-    [crds.keep=false]='all(.[] | select(.kind == "CustomResourceDefinition"); .metadata.annotations == null)'
-    [cni.binDir=/opt/programs]='volumes("programs") == ["/opt/programs"]'
-    [cni.confDir=/etc/conf]='volumes("configurations") == ["/etc/conf"] and config.cniConfigDir == "/host/etc/conf" and (mounts("configurations") == ["/host/etc/conf"])'
-    [apiServer.host=10.0.0.1]='all(containers; .env | any(.name == "KUBERNETES_SERVICE_HOST" and .value == "10.0.0.1"))'
-    [apiServer.port=6443]='all(containers; .env | any(.name == "KUBERNETES_SERVICE_PORT" and .value == "6443"))'
-    [tolerations[0].key=x,tolerations[0].effect=NoSchedule]='all(pods; .tolerations == [{key: "x", effect: "NoSchedule"}])'
-    [priorityClassName=high]='all(pods; .priorityClassName == "high")'
-    [nodeSelector.a=b]='all(pods; .nodeSelector == {a: "b"})'
-    [affinity.nodeAffinity.a=b]='all(pods; .affinity == {nodeAffinity: {a: "b"}})'
-    [podLabels.a=b]='all(sets; .spec.template.metadata.labels.a == "b" and (.spec.selector.matchLabels | has("a") | not))'
-    [podAnnotations.a=b]='all(sets; .spec.template.metadata.annotations.a == "b")'
-    [seLinuxOptions.type=spc_t]='all(pods; .securityContext == {seLinuxOptions: {type: "spc_t"}})'
-    [rollingUpdate.maxSurge=3]='all(sets; .spec.updateStrategy.rollingUpdate == {maxSurge: 3, maxUnavailable: 0})'
-    [metrics.address=0.0.0.0]='[containers | select(.livenessProbe)] | all(.args[0] | startswith("--listen=0.0.0.0:")) and all(.livenessProbe.httpGet.host == "127.0.0.1")'
-    [multus.metricsPort=1]='container("kube-multus") | .args == ["--listen=127.0.0.1:1"] and .readinessProbe.httpGet.port == 1 and .livenessProbe.httpGet.port == 1'
-    [multus.config.logLevel=debug]='config.logLevel == "debug" and config.multusConfigFile == "auto"'
-    [multus.config.namespaceIsolation=true]='config.namespaceIsolation == true'
-    [multus.mode=thin,multus.config.namespaceIsolation=true]='container("kube-multus").args == ["--skip-multus-binary-copy", "--namespace-isolation=true"]'
-    [multus.mode=thin,cni.confDir=/c]='container("kube-multus").args | contains(["--cni-conf-dir=/host/c", "--multus-kubeconfig-file-host=/c/multus.d/multus.kubeconfig"])'
-    [multus.resources.install.limits.cpu=1]='[containers | select(.name == "install" and .resources == {limits: {cpu: 1}})] | length == 1'
-    [multus.resources.daemon.limits.cpu=1]='container("kube-multus").resources == {limits: {cpu: 1}}'
-    [whereabouts.metricsPort=1]='container("whereabouts").args == ["--listen=127.0.0.1:1"]'
-    [whereabouts.logLevel=debug]='container("whereabouts").env | any(.name == "DEBUG")'
-    [whereabouts.grace=5]='container("whereabouts").args | contains(["--grace=5"])'
-    [whereabouts.resources.install.limits.cpu=1]='[containers | select(.name == "install" and .resources == {limits: {cpu: 1}})] | length == 1'
-    [whereabouts.resources.daemon.limits.cpu=1]='container("whereabouts").resources == {limits: {cpu: 1}}'
-    [whereabouts.resources.tokenWatcher.limits.cpu=1]='container("token-watcher").resources == {limits: {cpu: 1}}'
-    [nodeLimits.enabled=true,nodeLimits.leader.replicas=1]='any(.[]; .kind == "Deployment" and .spec.replicas == 1)'
-    [nodeLimits.enabled=true,nodeLimits.leader.nodeSelector.a=b]='any(.[]; .kind == "Deployment" and .spec.template.spec.nodeSelector.a == "b")'
-    [nodeLimits.enabled=true,nodeLimits.leader.tolerations[0].key=x]='any(.[]; .kind == "Deployment" and .spec.template.spec.tolerations == [{key: "x"}])'
-    [nodeLimits.enabled=true,nodeLimits.leader.resources.limits.cpu=1]='container("whereabouts-leader").resources == {limits: {cpu: 1}}'
-    [test.master=ens1]='network.master == "ens1"'
-    [test.range=10.9.9.0/29]='network.ipam.range == "10.9.9.0/29"'
-)
 
 # Values that are compared with an overlay, or that only a cluster shows (tests/packages/run).
 TESTED_ELSEWHERE=(cni.preset crds.existing poolsElsewhere)
 
 chart_values_have_their_effect() {
-    local digest version values leaf
+    local digest version values condition leaf
     digest=$(printf x | sha256sum | cut -d' ' -f1)
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
-    for values in "${!EFFECT[@]}"; do
-        template --set "${values/\$DIGEST/$digest}" >"$work/helm.yaml" || die "helm template --set $values failed"
+    while IFS=$'\t' read -r values condition; do
+        template --set "${values/DIGEST/$digest}" >"$work/helm.yaml" || die "helm template --set $values failed"
         ytt --ignore-unknown-comments -f "$work/helm.yaml" -o json | jq -e --slurp --arg digest "$digest" --arg version "$version" '
             def sets: .[] | select(.kind == "DaemonSet");
             def pods: sets.spec.template.spec;
@@ -128,11 +85,11 @@ chart_values_have_their_effect() {
             def mounts($name): [containers.volumeMounts[] | select(.name == $name).mountPath] | unique;
             def config: first(.[] | select(.kind == "ConfigMap").data["daemon-config.json"] | fromjson);
             def network: first(.[] | select(.kind == "NetworkAttachmentDefinition").spec.config | fromjson);
-            '"${EFFECT[$values]}" >/dev/null || die "--set $values has not the effect: ${EFFECT[$values]}"
-    done
+            '"$condition" >/dev/null || die "--set $values has not the effect: $condition"
+    done < <(effects helm-effects)
     # Each value of values.yaml is in the table.
     while read -r leaf; do
-        [[ " ${!EFFECT[*]} ${TESTED_ELSEWHERE[*]}" =~ [\ ,]"$leaf"[=.[\ ]? ]] || die "tests/packages/helm.sh has no test of the value $leaf"
+        grep -qE "(^|,)${leaf//./[.]}[].=[]" <(effects helm-effects) || [[ " ${TESTED_ELSEWHERE[*]} " == *" $leaf "* ]] || die "tests/packages/helm.sh has no test of the value $leaf"
     done < <(ytt --ignore-unknown-comments -f "$CHART/values.yaml" -o json | jq -r '
         [paths(type != "object" or . == {}) | map(select(type == "string")) | join(".") | sub("(?<map>nodeSelector|tolerations).*"; .map)] | unique[]')
 }

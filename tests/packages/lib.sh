@@ -42,3 +42,6 @@ refused() {
         die "refused, but the text lacks '$text': $*"
     }
 }
+
+# effects TABLE: its rows, with a tab between values and condition.
+effects() { grep -v '^#' "tests/packages/$1" | sed 's/ -> /\t/'; }
