@@ -33,6 +33,9 @@ chart_renders_what_kustomize_renders() {
         template --set "cni.preset=$overlay" >"$work/helm.yaml"
         same "cni.preset=$overlay" "$work/kustomize.yaml" "$work/helm.yaml"
     done
+    "$KUBECTL" kustomize deploy/overlays/monitoring >"$work/kustomize.yaml"
+    template --set metrics.address=::,metrics.scrape=true >"$work/helm.yaml"
+    same "metrics.address=::,metrics.scrape=true" "$work/kustomize.yaml" "$work/helm.yaml"
     "$KUBECTL" kustomize deploy/overlays/thin >"$work/kustomize.yaml"
     template --set multus.mode=thin >"$work/helm.yaml"
     same "multus.mode=thin" "$work/kustomize.yaml" "$work/helm.yaml"

@@ -83,10 +83,13 @@ The pods see the node's folder of configurations at the same path below /host, b
 {{- end }}
 {{- end }}
 
-{{/* The address of metrics and health of a container, for its flag and its probes. Prints nothing. */}}
+{{/*
+The address of metrics and health of a container of a DaemonSet, for its flag, its probes, and Prometheus. Prints nothing. [::] takes connections of
+IPv4 too, and so does 0.0.0.0, from the node itself.
+*/}}
 {{- define "multus-rs.pages" -}}
 {{- $address := .root.Values.metrics.address }}
-{{- $probed := get (dict "0.0.0.0" "127.0.0.1" "::" "::1") $address | default $address }}
+{{- $probed := ternary "127.0.0.1" $address (has $address (list "0.0.0.0" "::")) }}
 {{- $listen := printf (ternary "--listen=[%s]:%v" "--listen=%s:%v" (contains ":" $address)) $address .port }}
 {{- $args := list }}
 {{- range .container.args }}{{ $args = append $args (ternary $listen . (hasPrefix "--listen=" .)) }}{{ end }}
@@ -94,6 +97,11 @@ The pods see the node's folder of configurations at the same path below /host, b
 {{- range list .container.livenessProbe .container.readinessProbe }}
   {{- $_ := set .httpGet "host" $probed }}
   {{- $_ := set .httpGet "port" (int $.port) }}
+{{- end }}
+{{- if .root.Values.metrics.scrape }}
+  {{- $meta := .set.spec.template.metadata }}
+  {{- $scrape := dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString .port) "prometheus.io/path" "/metrics" }}
+  {{- $_ := set $meta "annotations" (merge $scrape ($meta.annotations | default dict)) }}
 {{- end }}
 {{- end }}
 
