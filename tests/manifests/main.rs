@@ -24,6 +24,11 @@ fn manifests() -> Vec<(String, Value)> {
 fn read_folder(folder: &Path, all: &mut Vec<(String, Value)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        // Templates and overlays, whose objects `tests/packages/render` compares with these.
+        let is_package = ["helm", "carvel"].iter().any(|name| path.ends_with(name));
+        if is_package {
+            continue;
+        }
         if path.is_dir() {
             read_folder(&path, all);
         } else if path.extension().is_some_and(|extension| extension == "yaml") {
