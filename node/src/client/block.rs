@@ -20,10 +20,26 @@ pub enum BlockOnError {
 /// # Errors
 /// [`BlockOnError`].
 pub fn block_on<T>(deadline: Deadline, work: impl Future<Output = T>) -> Result<T, BlockOnError> {
+    run_here(within(deadline, work))?
+}
+
+/// Runs `work`, which has deadlines of its own, on a runtime of this thread. For plugins.
+///
+/// # Errors
+/// [`BlockOnError::Runtime`].
+pub fn run_here<T>(work: impl Future<Output = T>) -> Result<T, BlockOnError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let limit = deadline.remaining();
-    let result = runtime.block_on(async { tokio::time::timeout(limit, work).await });
+    let result = runtime.block_on(work);
     // getaddrinfo(3) runs on a blocking thread and has no timeout. Dropping the runtime would wait for it, past the deadline.
     runtime.shutdown_background();
-    result.map_err(|_| BlockOnError::DeadlinePassed(limit))
+    Ok(result)
+}
+
+/// Runs `work` until `deadline` at most, and cancels it then.
+///
+/// # Errors
+/// [`BlockOnError::DeadlinePassed`].
+pub async fn within<T>(deadline: Deadline, work: impl Future<Output = T>) -> Result<T, BlockOnError> {
+    let limit = deadline.remaining();
+    tokio::time::timeout(limit, work).await.map_err(|_| BlockOnError::DeadlinePassed(limit))
 }

@@ -26,7 +26,7 @@ mod transport;
 mod watch;
 
 pub use api::{ApiClient, Timeouts};
-pub use block::{BlockOnError, block_on};
+pub use block::{BlockOnError, block_on, run_here, within};
 pub use connect::namespace_in;
 pub use credentials::{ConnectError, Person, Place};
 pub use error::{ApiError, Credentials, Denial};

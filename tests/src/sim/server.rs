@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::broken_rule::BrokenRule;
 use super::faults::{FaultPlan, Handling, Outcome, Reply, Verb};
-use super::history::{ClaimOwner, Event, History, OwnerKind};
+use super::history::{Attachment, ClaimOwner, Event, History, OwnerKind, Sender};
 
 /// The API server of a run. Clones share it.
 #[derive(Clone)]
@@ -40,6 +41,8 @@ struct State {
     /// The time and revision of each commit, in order.
     times: Arc<Mutex<Vec<(Duration, u64)>>>,
     traffic: Traffic,
+    /// Whether the client of the request that is being served is gone.
+    is_sender_gone: Arc<AtomicBool>,
 }
 
 /// Request counts of one run.
@@ -54,19 +57,28 @@ pub struct Traffic {
 /// The resource of claims: plural and group.
 pub const CLAIMS: &str = "overlappingrangeipreservations.whereabouts.cni.cncf.io";
 
+/// The resource of IPPools.
+pub const POOLS: &str = "ippools.whereabouts.cni.cncf.io";
+
+/// The resource of network definitions.
+pub const DEFINITIONS: &str = "network-attachment-definitions.k8s.cni.cncf.io";
+
 impl Server {
     /// A server with an empty store.
     pub fn new(faults: FaultPlan, rng: Rng, history: History, broken_rule: BrokenRule) -> Self {
         let times = Arc::new(Mutex::new(Vec::new()));
         let changed = Arc::new(Notify::new());
         let (commits, notified, log) = (times.clone(), changed.clone(), history.clone());
+        let is_sender_gone = Arc::new(AtomicBool::new(false));
+        let is_gone = is_sender_gone.clone();
         let observer = move |commit: &Commit| {
             commits.lock().unwrap().push((log.now(), commit.revision));
             notified.notify_waiters();
-            record_commit(&log, commit);
+            let sender = if is_gone.load(Ordering::Relaxed) { Sender::Gone } else { Sender::Waiting };
+            record_commit(&log, commit, sender);
         };
         let store = Store::new(Box::new(observer));
-        let state = State { store, rng, times, traffic: Traffic::default() };
+        let state = State { store, rng, times, traffic: Traffic::default(), is_sender_gone };
         let (state, faults) = (Arc::new(Mutex::new(state)), Arc::new(faults));
         Server { state, faults, history, broken_rule, changed }
     }
@@ -114,10 +126,13 @@ impl Server {
     }
 
     /// Executes a request on the store, without delay.
-    fn serve(&self, request: &Request, server: usize) -> Response {
+    fn serve(&self, request: &Request, server: usize, sender: Sender) -> Response {
         let mut state = self.state();
         let cached = self.cached(&state, server);
-        self.broken_rule.serve(&mut state.store, request, cached)
+        state.is_sender_gone.store(sender == Sender::Gone, Ordering::Relaxed);
+        let response = self.broken_rule.serve(&mut state.store, request, cached);
+        state.is_sender_gone.store(false, Ordering::Relaxed);
+        response
     }
 
     /// Decides the outcome of a request, and responds accordingly.
@@ -133,8 +148,9 @@ impl Server {
         // Its own task: a request that was sent reaches the server even if the client stops waiting.
         tokio::spawn(async move {
             tokio::time::sleep(outcome.request_delay).await;
+            let sender = if reply.is_closed() { Sender::Gone } else { Sender::Waiting };
             let response = match outcome.handling {
-                Handling::Served => Some((server.serve(&request, outcome.server), None)),
+                Handling::Served => Some((server.serve(&request, outcome.server, sender), None)),
                 Handling::Refused { code, reason, retry_after } => {
                     Some((Response::failure(code, reason, "try again"), retry_after))
                 }
@@ -322,10 +338,10 @@ fn connection_reset() -> io::Error {
 }
 
 /// Records a commit in the history, as far as the checker needs it.
-fn record_commit(history: &History, commit: &Commit) {
+fn record_commit(history: &History, commit: &Commit, sender: Sender) {
     if commit.key.kind == CLAIMS {
-        let (before, after) = (commit.before.as_ref().map(owner), commit.after.as_ref().map(owner));
-        history.record(Event::ClaimChanged { claim: commit.key.name.clone(), before, after });
+        let claim = format!("{}/{}", commit.key.namespace, commit.key.name);
+        history.record(Event::ClaimChanged { claim, after: commit.after.as_ref().map(owner), sender });
     } else {
         history.note(|| format!("revision {}: {:?}", commit.revision, commit.key));
     }
@@ -340,8 +356,13 @@ fn owner(claim: &Object) -> ClaimOwner {
         kind: if is_container { OwnerKind::Container } else { OwnerKind::Pod },
         podref: spec("podref").unwrap_or_default(),
         pod_uid: annotation("whereabouts.multus-rs/pod-uid"),
-        container: annotation("whereabouts.multus-rs/container-id")
-            .or_else(|| spec("containerid"))
-            .unwrap_or_default(),
+        attachment: Attachment {
+            container: annotation("whereabouts.multus-rs/container-id")
+                .or_else(|| spec("containerid"))
+                .unwrap_or_default(),
+            if_name: annotation("whereabouts.multus-rs/ifname")
+                .or_else(|| spec("ifname"))
+                .unwrap_or_default(),
+        },
     }
 }

@@ -128,9 +128,7 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
         loop {
             match self.cursor.next(self.pool, requested, &self.conflicts) {
                 // Checked before every create: a newer call for the same interface may own its claims already.
-                Ok(_) if self.cursor.is_superseded() => {
-                    return Err(ClaimError::Superseded { podref: self.claimant.podref.clone() });
-                }
+                Ok(_) if self.cursor.is_superseded() => return Err(self.superseded()),
                 Ok(candidate) => {
                     if let Some(claimed) = self.try_candidate(candidate, requested).await? {
                         return Ok(claimed);
@@ -264,7 +262,7 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
         let new = Reservation::new(name.as_str(), pool.reservation_owner(claimant));
         let reservation = if claimant.pod_uid.is_some() { new } else { new.owned_by_container() };
         let collection = claims.collection();
-        let mut origin = Origin::New;
+        let (mut origin, mut existing) = (Origin::New, existing);
         loop {
             let sent = AtomicU32::new(0);
             let create = || {
@@ -290,15 +288,24 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
             if !claimant.may_take(&present) {
                 return Ok(Attempt::Conflict(Some(present.spec.podref)));
             }
+            // The claim may be the newer call's.
+            if self.cursor.is_superseded() {
+                return Err(self.superseded());
+            }
             // Either this call made the claim and lost the response, or an earlier call for the interface held it.
             let made_by_this_call = present.container() == claimant.container_id && sent > 1;
             let origin_of_present = if made_by_this_call { origin } else { Origin::TakenOver };
             if let Some(claim) = claims.take_over(pool, claimant, ip, name, present).await? {
                 return Ok(Attempt::Held(Claimed { claim, origin: origin_of_present }));
             }
-            // The claim changed since the GET: begin again.
+            // The claim changed since the GET: begin again. This call itself may have changed it, if the response was lost.
             origin = Origin::TakenOver;
+            existing = Existing::MayBeCaller;
         }
+    }
+
+    fn superseded(&self) -> ClaimError {
+        ClaimError::Superseded { podref: self.claimant.podref.clone() }
     }
 
     /// Lists claims: which addresses of the pool are held, and which one the caller holds already.

@@ -25,7 +25,7 @@ pub enum ClaimError {
     /// No valid object name can be made for the claim.
     #[error(transparent)]
     Naming(#[from] NamingError),
-    /// A newer call for the same interface replaced this one.
+    /// A newer call for the same interface replaced this one, or a DEL.
     #[error("this call for pod {podref} was cancelled: a newer call for the same interface replaced it")]
     Superseded {
         /// The pod.

@@ -60,14 +60,14 @@ pub(crate) async fn drain(
     Ok(())
 }
 
-/// Lets the next search begin at the addresses of `record`, which are free now, and forgets them as the interface's previous addresses. If
-/// a newer sandbox took an address over, its hint is lost too; that costs one try.
+/// Lets the next search begin at the addresses of `record`, which are free now unless a newer sandbox took them over, and forgets them as the
+/// interface's previous addresses, unless a newer sandbox has noted them.
 pub(crate) fn update_hints(hints: &HintStore, record: &Record) {
     for claim in &record.claims {
         hints.lower_start(&claim.pool, claim.address.addr());
         // The record does not say which of the two the claim's owner was.
         for owner in [&record.podref, &record.container_id] {
-            hints.remove_previous(&claim.pool, owner, &record.if_name);
+            hints.remove_previous(&claim.pool, owner, &record.if_name, &record.container_id);
         }
     }
 }

@@ -20,13 +20,16 @@ mod tombstones;
 mod upkeep;
 pub mod upstream;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use node::client::{ApiClient, ConnectError, ResourceKind, Timeouts};
 use node::daemon::{self, Background, Pages, Readiness, Role};
 use node::lease::{Election, Leadership, Timing};
-use node::names::DnsSubdomain;
+use node::names::{DnsLabel, DnsSubdomain};
 use node::rpc::{self, BindError};
 use tokio::sync::watch;
 
@@ -75,20 +78,13 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
         Some(namespace) => namespace,
         None => namespace::of_client(&api)?,
     };
-    let (records, hints) = (Records::open(&options.state)?, NodeHints::open(&options.state));
-    records.remove_leftovers(SystemTime::now())?;
     let (metrics, registry) = Metrics::new();
-    let (caches, started) = PoolCaches::new(hints.of(&namespace), metrics.clone());
-    let caches = Arc::new(caches);
-    let service = Service::new(api.clone(), namespace.clone(), caches.clone(), metrics.clone());
+    let part = node_part(api.clone(), namespace.clone(), &options.state, &options.node, metrics.clone())?;
     let listener = rpc::bind(&options.socket)?;
     let lease = ResourceKind::LEASES.in_namespace(&namespace).object(&DnsSubdomain::new(LEASE)?);
 
     let mut background = Background::default();
-    let upkeep = ClaimUpkeep::new(service.clone(), records.clone(), options.node.clone());
-    background.spawn(upkeep.run(caches.deleted_claims()));
-    background.spawn(pool_cache::follow(caches, api.clone(), namespace.clone(), started));
-    background.spawn(TombstoneDrain { service: service.clone(), records, hints }.run());
+    part.tasks.into_iter().for_each(|task| background.spawn(task));
     let leadership = match options.candidacy {
         Candidacy::NeverLead => None,
         Candidacy::MayLead => {
@@ -105,11 +101,46 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     }
     tracing::info!(node = %options.node, %namespace, socket = %options.socket.display(), "serving");
     let answer = move |request| {
-        let service = service.clone();
+        let service = part.service.clone();
         async move { service.answer(request).await }
     };
     daemon::serve(listener, answer, background, ended(options.lifetime, shutdown)).await;
     Ok(())
+}
+
+/// What a daemon does for its node: it serves requests, and its tasks never end.
+pub struct NodePart {
+    /// Serves the plugins' requests.
+    pub service: Service,
+    /// Follows the pools in use, drains tombstones and keeps claims.
+    pub tasks: Vec<BoxFuture<'static, ()>>,
+}
+
+/// Makes what a daemon does for the node of this name, whose records and hints are below `state`.
+///
+/// # Errors
+/// [`RecordError`] if the records cannot be opened.
+pub fn node_part(
+    api: ApiClient,
+    namespace: DnsLabel,
+    state: &Path,
+    node: &str,
+    metrics: Metrics,
+) -> Result<NodePart, RecordError> {
+    let (records, hints) = (Records::open(state)?, NodeHints::open(state));
+    records.remove_leftovers(SystemTime::now())?;
+    let (caches, started) = PoolCaches::new(hints.of(&namespace), metrics.clone());
+    let caches = Arc::new(caches);
+    let deleted = caches.deleted_claims();
+    let service = Service::new(api.clone(), namespace.clone(), caches.clone(), metrics);
+    let upkeep = ClaimUpkeep::new(service.clone(), records.clone(), node.to_owned());
+    let drain = TombstoneDrain { service: service.clone(), records, hints };
+    let tasks = vec![
+        upkeep.run(deleted).boxed(),
+        pool_cache::follow(caches, api, namespace, started).boxed(),
+        drain.run().boxed(),
+    ];
+    Ok(NodePart { service, tasks })
 }
 
 async fn ended(lifetime: Lifetime, shutdown: impl Future<Output = ()>) {

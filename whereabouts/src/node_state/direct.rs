@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use node::client::ApiError;
 
 use super::concurrency::Slot;
-use super::hints::HintStore;
+use super::hints::{Calls, HintStore};
 use super::pins::Pin;
 use super::single_flight::single_flight;
 use crate::crd::ip_pool::ClaimNaming;
@@ -22,7 +22,8 @@ use crate::pool::search::{Hint, Search};
 pub struct DirectCursor {
     store: HintStore,
     pool: Pool,
-    owner: (String, String),
+    /// Owner, interface and container.
+    claimant: (String, String, String),
     start: Option<IpAddr>,
     search: Search,
     slot: Slot,
@@ -43,7 +44,7 @@ impl CandidateSource for HintStore {
         DirectCursor {
             store: self.clone(),
             pool: pool.clone(),
-            owner: (claimant.owner().to_owned(), claimant.if_name.clone()),
+            claimant: (claimant.owner().to_owned(), claimant.if_name.clone(), claimant.container_id.clone()),
             start: hints.start,
             search: Search::new(hints),
             slot: self.take_slot(name),
@@ -97,8 +98,8 @@ impl CandidateCursor for DirectCursor {
     }
 
     fn allocated(&mut self, ip: IpAddr) {
-        let (owner, if_name) = &self.owner;
-        self.store.set_previous(self.pool.name.as_str(), owner, if_name, ip);
+        let (owner, if_name, container) = &self.claimant;
+        self.store.set_previous(self.pool.name.as_str(), owner, if_name, ip, container);
         for hint in self.search.allocated(&self.pool, ip) {
             self.write_hint(hint);
         }
@@ -110,8 +111,11 @@ impl CandidateCursor for DirectCursor {
         self.search.may_be_callers(ip)
     }
 
+    /// Whether a DEL of the attachment has begun, which takes the record away: its caller was killed, and the pod's next sandbox may have the
+    /// address by now.
     fn is_superseded(&self) -> bool {
-        false
+        let (_, if_name, container) = &self.claimant;
+        self.store.calls == Calls::HaveRecords && !self.store.has_record(container, if_name)
     }
 
     fn wants_list(&self, conflicts: usize) -> bool {

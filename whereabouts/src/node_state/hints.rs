@@ -8,12 +8,14 @@
 //! | file | content |
 //! |---|---|
 //! | `start-POOL` | the address to start the search at |
-//! | `owner-HASH` | the address of one interface of one pod, so that it keeps it when its sandbox is made again |
+//! | `owner-HASH` | the address of one interface of one pod, so that it keeps it when its sandbox is made again, and its container |
 //! | `spread-POOL` | the window that a call needed a moment ago, because of conflicts with other callers |
 //! | `naming-POOL` | how the pool's claims are named |
 //! | `pin-POOL` | a claim of the node that counts, see `pins` |
 //! | `slots-POOL` | the slots of concurrent callers, see `concurrency` |
 //! | `reading-POOL` | the lock of the call that reads how the claims are named, see `single_flight` |
+//!
+//! The content of `spread` and `naming` ends with the time at which it was written.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use node::names::DnsLabel;
 
 use super::concurrency::Slot;
@@ -67,8 +70,18 @@ impl NodeHints {
             state: self.state.clone(),
             folder: self.state.join("hints").join(name),
             slots: Arc::default(),
+            calls: Calls::NeedNone,
         }
     }
+}
+
+/// Whether each call that allocates has a record of its attachment until a DEL takes it away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Calls {
+    /// Those of the plugin have.
+    HaveRecords,
+    /// Those of tests and benchmarks need none.
+    NeedNone,
 }
 
 /// The hint files of the pools of one namespace.
@@ -78,9 +91,16 @@ pub struct HintStore {
     folder: PathBuf,
     /// The slots that this call has locked and not yet used, by pool.
     slots: Arc<Mutex<BTreeMap<String, Slot>>>,
+    pub(super) calls: Calls,
 }
 
 impl HintStore {
+    /// The same for calls whose attachment has a record: one that has lost its record claims nothing more.
+    #[must_use]
+    pub(crate) fn of_recorded_calls(self) -> Self {
+        HintStore { calls: Calls::HaveRecords, ..self }
+    }
+
     /// The hints of a pool for this interface of this owner ([`crate::pool::request::Claimant::owner`]).
     pub(crate) fn pool_hints(&self, pool: &str, owner: &str, if_name: &str) -> PoolHints {
         PoolHints {
@@ -122,18 +142,25 @@ impl HintStore {
 
     /// The address that this interface of this pod has, or had in an earlier sandbox on this node.
     fn previous(&self, pool: &str, podref: &str, if_name: &str) -> Option<IpAddr> {
-        self.read_address(&owner_file(pool, podref, if_name))
+        let text = std::fs::read_to_string(self.file(&owner_file(pool, podref, if_name))).ok()?;
+        // A file of an earlier release has no container.
+        text.split(' ').next()?.trim().parse().ok()
     }
 
-    /// Notes the address of this interface of this pod.
-    pub(crate) fn set_previous(&self, pool: &str, podref: &str, if_name: &str, ip: IpAddr) {
-        self.replace(&owner_file(pool, podref, if_name), &ip.to_string());
+    /// Notes the address of this interface of this pod, in this container.
+    pub(crate) fn set_previous(&self, pool: &str, podref: &str, if_name: &str, ip: IpAddr, container: &str) {
+        self.replace(&owner_file(pool, podref, if_name), &format!("{ip} {container}"));
     }
 
-    /// Removes the note of this interface of this pod, after its address was released.
-    pub(crate) fn remove_previous(&self, pool: &str, podref: &str, if_name: &str) {
-        // A note that stays costs one try.
-        let _ = std::fs::remove_file(self.folder.join(owner_file(pool, podref, if_name)));
+    /// Removes the note of this interface of this pod, after the address of this container was released. The note of another container stays: the
+    /// DEL of a sandbox comes after the ADD of the next one, which has the address by then.
+    pub(crate) fn remove_previous(&self, pool: &str, podref: &str, if_name: &str, container: &str) {
+        let file = self.file(&owner_file(pool, podref, if_name));
+        let noted = std::fs::read_to_string(&file).unwrap_or_default();
+        if noted.split_once(' ').is_none_or(|(_, noted)| noted == container) {
+            // A note that stays costs one try.
+            let _ = std::fs::remove_file(file);
+        }
     }
 
     /// The window that a call needed less than [`SPREAD_LIFETIME`] ago, or 0.
@@ -143,7 +170,7 @@ impl HintStore {
     }
 
     fn set_spread(&self, pool: &str, spread: u32) {
-        self.replace(&spread_file(pool), &spread.to_string());
+        self.replace_dated(&spread_file(pool), &spread.to_string());
     }
 
     /// How the claims of a pool are named, if that was read less than [`NAMING_LIFETIME`] ago.
@@ -155,7 +182,7 @@ impl HintStore {
 
     /// Notes how the claims of a pool are named.
     pub(crate) fn set_naming(&self, pool: &str, naming: ClaimNaming) {
-        self.replace(&naming_file(pool), naming.text());
+        self.replace_dated(&naming_file(pool), naming.text());
     }
 
     /// Forgets how the claims of a pool are named.
@@ -204,13 +231,20 @@ impl HintStore {
         std::fs::read_to_string(self.folder.join(name)).ok()?.trim().parse().ok()
     }
 
-    /// The content of a file that was written less than `limit` ago.
+    /// The text of a file that [`HintStore::replace_dated`] wrote less than `limit` ago.
     fn read_young(&self, name: &str, limit: Duration) -> Option<String> {
-        let file = self.folder.join(name);
-        let modified = std::fs::metadata(&file).and_then(|metadata| metadata.modified()).ok()?;
-        // An error means that the clock was set back: the age is unknown.
-        let age = modified.elapsed().ok()?;
-        if age < limit { std::fs::read_to_string(file).ok() } else { None }
+        let content = std::fs::read_to_string(self.file(name)).ok()?;
+        let (text, written) = content.rsplit_once(' ')?;
+        let written = Timestamp::from_millisecond(written.parse().ok()?).ok()?;
+        // A time in the future means that the clock was set back: the age is unknown.
+        let age = Duration::try_from(node::clock::now().duration_since(written)).ok()?;
+        (age < limit).then(|| text.to_owned())
+    }
+
+    /// Writes the text and, after a space, the time in milliseconds since 1970. Not the file's own time: that is the kernel's, which is
+    /// another clock than the one that the reader asks, as in a simulation.
+    fn replace_dated(&self, name: &str, text: &str) {
+        self.replace(name, &format!("{text} {}", node::clock::now().as_millisecond()));
     }
 
     pub(super) fn replace(&self, name: &str, text: &str) {
@@ -247,6 +281,12 @@ mod tests {
 
     fn store(state: &tempfile::TempDir) -> HintStore {
         NodeHints::open(state.path()).of(&DnsLabel::new("kube-system").unwrap())
+    }
+
+    /// The content of a dated file of this age.
+    fn written_before(text: &str, age: Duration) -> String {
+        let written = std::time::SystemTime::now() - age;
+        format!("{text} {}", written.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis())
     }
 
     #[test]
@@ -312,12 +352,7 @@ mod tests {
         assert_eq!(hints.spread("p"), 0);
         hints.set_spread("p", 32);
         assert_eq!((hints.spread("p"), hints.spread("q")), (32, 0));
-        let old = std::time::SystemTime::now() - 2 * SPREAD_LIFETIME;
-        let file = std::fs::File::options()
-            .write(true)
-            .open(state.path().join("hints/in.kube-system/spread-p"))
-            .unwrap();
-        file.set_modified(old).unwrap();
+        hints.replace(&spread_file("p"), &written_before("32", 2 * SPREAD_LIFETIME));
         assert_eq!(hints.spread("p"), 0);
     }
 
@@ -330,9 +365,7 @@ mod tests {
             hints.set_naming("p", naming);
             assert_eq!((hints.recent_naming("p"), hints.recent_naming("q")), (Some(naming), None));
         }
-        let old = std::time::SystemTime::now() - NAMING_LIFETIME;
-        let file = std::fs::File::options().write(true).open(hints.file("naming-p")).unwrap();
-        file.set_modified(old).unwrap();
+        hints.replace(&naming_file("p"), &written_before("pool", NAMING_LIFETIME));
         assert_eq!(hints.recent_naming("p"), None);
         hints.set_naming("p", ClaimNaming::Pool);
         hints.remove_naming("p");
@@ -343,7 +376,9 @@ mod tests {
     fn a_damaged_naming_is_ignored() {
         let state = tempfile::tempdir().unwrap();
         let hints = store(&state);
-        for damaged in ["", "banana", "poo"] {
+        let (unknown, future) =
+            (written_before("poo", Duration::ZERO), format!("pool {}", 4_000_000_000_000_i64));
+        for damaged in ["", "banana", "pool", "pool x", &unknown, &future] {
             node::files::replace(&hints.file("naming-p"), damaged.as_bytes()).unwrap();
             assert_eq!(hints.recent_naming("p"), None, "{damaged:?}");
         }
@@ -353,13 +388,19 @@ mod tests {
     fn the_address_of_an_interface_is_noted_until_it_is_removed() {
         let state = tempfile::tempdir().unwrap();
         let hints = store(&state);
-        hints.set_previous("p", "a/b", "net1", ip("10.0.0.9"));
+        hints.set_previous("p", "a/b", "net1", ip("10.0.0.9"), "c2");
         assert_eq!(hints.previous("p", "a/b", "net1"), Some(ip("10.0.0.9")));
         for other in [("q", "a/b", "net1"), ("p", "a/c", "net1"), ("p", "a/b", "net2")] {
             assert_eq!(hints.previous(other.0, other.1, other.2), None);
         }
-        hints.remove_previous("p", "a/b", "net1");
-        hints.remove_previous("p", "a/b", "net1");
+        hints.remove_previous("p", "a/b", "net1", "c1");
+        assert_eq!(hints.previous("p", "a/b", "net1"), Some(ip("10.0.0.9")), "the next sandbox has it");
+        hints.remove_previous("p", "a/b", "net1", "c2");
+        hints.remove_previous("p", "a/b", "net1", "c2");
+        assert_eq!(hints.previous("p", "a/b", "net1"), None);
+        hints.replace(&owner_file("p", "a/b", "net1"), "10.0.0.9");
+        assert_eq!(hints.previous("p", "a/b", "net1"), Some(ip("10.0.0.9")), "of an earlier release");
+        hints.remove_previous("p", "a/b", "net1", "c2");
         assert_eq!(hints.previous("p", "a/b", "net1"), None);
     }
 }

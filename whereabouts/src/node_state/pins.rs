@@ -71,7 +71,12 @@ impl HintStore {
 
     /// Whether the pin's attachment still has its record.
     pub(super) fn is_recorded(&self, pin: &Pin) -> bool {
-        record::file_of(self.state(), &pin.container_id, &pin.if_name).exists()
+        self.has_record(&pin.container_id, &pin.if_name)
+    }
+
+    /// Whether an attachment has its record.
+    pub(super) fn has_record(&self, container_id: &str, if_name: &str) -> bool {
+        record::file_of(self.state(), container_id, if_name).exists()
     }
 
     /// Removes the pins that are claims of this record. Must succeed before a claim of the record is deleted.

@@ -1,6 +1,5 @@
 //! ADD and DEL.
 
-use cni::crash_point;
 use cni::env::{Attachment, Detachment};
 use cni::plugin::Call;
 use cni::result::{CniResult, Ip};
@@ -8,17 +7,15 @@ use ipnet::IpNet;
 
 use super::args::pod;
 use super::session::{
-    assignment, backend, conf, conf_for_removal, hints, kubeconfig_of_node, namespace, records, warn,
+    assignment, attachments, conf, conf_for_removal, kubeconfig_of_node, namespace, run, warn,
 };
-use crate::claims::error::Cleanup;
-use crate::claims::tombstones;
 use crate::conf::Conf;
 use crate::conf::files::node_name;
 use crate::conf::request::Assignment;
-use crate::node_state::record::{Record, Records, Stage};
+use crate::node_state::record::{Record, Stage};
 use crate::pool::request::{self, AllocationRequest, Claimant, PoolRequest};
 use crate::rpc::error::CallError;
-use crate::rpc::wire::{ADD_LIMIT, DEL_LIMIT, Release};
+use crate::rpc::wire::Release;
 
 /// Allocates an address in each range, all or none, and returns them with the routes and DNS settings of the configuration.
 pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CallError> {
@@ -26,7 +23,7 @@ pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, Cal
     conf.warnings.iter().for_each(|warning| warn(warning));
     let wanted = assignment(call, &conf)?;
     let (podref, pod_uid) = pod(&call.args).ok_or(CallError::NoPod)?;
-    let records = records()?;
+    let attachments = attachments()?;
     let node = node_name(conf.configuration_path.as_deref());
     let mut pools = pools(&conf, node.as_deref())?;
     pools.extend(request::outside_pools(&conf, &wanted.outside));
@@ -38,29 +35,8 @@ pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, Cal
         node,
     };
     let request = AllocationRequest::new(claimant, namespace(conf.kubeconfig.as_deref())?, pools, &wanted);
-    let mut record = record_of(&request, &conf);
-    // Before the first claim: if this process dies, DEL needs the record to find the claims.
-    records.write(&record)?;
-    crash_point!("add-after-record");
-    let allocated = match backend(&records, conf.kubeconfig.clone(), ADD_LIMIT).allocate(&request) {
-        Ok(allocated) => allocated,
-        Err(failure) => {
-            if failure.cleanup == Cleanup::NotNeeded {
-                // A record that stays costs the DEL one list request.
-                let _ = records.remove(&record.container_id, &record.if_name);
-            }
-            return Err(failure.error);
-        }
-    };
-    record.claims = allocated.claims.into_iter().map(|claimed| claimed.claim).collect();
-    record.stage = allocated.stage;
-    record.namespace = Some(allocated.namespace);
-    // Looked for after the claims were made, as a DEL looks for the claims after it took the record away: one of both sees the other.
-    if !records.has(&record) {
-        return Err(give_back(&records, &record));
-    }
-    records.update(&record)?;
-    crash_point!("add-after-claims");
+    let record = record_of(&request, &conf);
+    let record = run(attachments.attach(&request, record))?;
     let addresses: Vec<_> = record.claims.iter().map(|claim| claim.address).collect();
     Ok(CniResult {
         interfaces: Vec::new(),
@@ -68,20 +44,6 @@ pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, Cal
         routes: conf.routes,
         dns: conf.dns,
     })
-}
-
-/// Releases the addresses of an ADD after a DEL of its attachment, which the runtime sends when it has killed our caller.
-fn give_back(records: &Records, record: &Record) -> CallError {
-    let release = Release { record: record.clone(), upstream: Vec::new() };
-    if backend(records, record.kubeconfig.clone(), DEL_LIMIT).release(&release).is_err()
-        && let Err(error) = records.bury(record)
-    {
-        return error.into();
-    }
-    if let Some(namespace) = &record.namespace {
-        tombstones::update_hints(&hints().of(namespace), record);
-    }
-    CallError::Deleted { container_id: record.container_id.clone(), if_name: record.if_name.clone() }
 }
 
 /// The pools of a configuration.
@@ -112,30 +74,9 @@ fn record_of(request: &AllocationRequest, conf: &Conf) -> Record {
 /// Releases the addresses of an attachment. Needs only the attachment's record, not the configuration. If the API server cannot be reached,
 /// leaves a tombstone and succeeds.
 pub(super) fn del(detachment: &Detachment, call: &Call) -> Result<(), CallError> {
-    let records = records()?;
-    let release = match records.read(&detachment.container_id, &detachment.if_name) {
-        Ok(Some(record)) => {
-            if let Err(error) = records.begin_release(&record) {
-                warn(&format_args!("{error}; an ADD of {} that still runs is not noticed", record.podref));
-            }
-            Release { record, upstream: Vec::new() }
-        }
-        // Whereabouts made the attachment, or the record is lost: the claims are found by their container label, and Whereabouts'
-        // allocations by their container id.
-        Ok(None) | Err(_) => unrecorded(detachment, call),
-    };
-    let record = &release.record;
-    match backend(&records, record.kubeconfig.clone(), DEL_LIMIT).release(&release) {
-        Ok(()) => {}
-        Err(CallError::Record(error)) => return Err(error.into()),
-        // A DEL that fails keeps the pod in Terminating. The tombstone releases the addresses as soon as the API server is back.
-        Err(_) => return Ok(records.bury(record)?),
-    }
-    records.end_release(record)?;
-    if let Some(namespace) = &record.namespace {
-        tombstones::update_hints(&hints().of(namespace), record);
-    }
-    Ok(())
+    let Detachment { container_id, if_name, .. } = detachment;
+    let unrecorded = || unrecorded(detachment, call);
+    run(attachments()?.detach(container_id, if_name, unrecorded, |text| warn(&text)))
 }
 
 /// The release of an attachment without a record. Without a usable configuration the claims are still found by their container label, by the

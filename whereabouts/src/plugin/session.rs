@@ -1,20 +1,19 @@
-//! What one call of the plugin works with: its configuration, the node's records and hints, and the backend.
+//! What one call of the plugin works with: its configuration, and the attachments of its node.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use cni::plugin::Call;
-use node::deadline::Deadline;
+use node::client::run_here;
 use node::names::DnsLabel;
 
-use super::backend::Backend;
+use super::attachments::Attachments;
+use super::transport::Machine;
 use crate::conf::files::find_flat_file;
 use crate::conf::request::{Assignment, IpArgs, Requests};
 use crate::conf::{Conf, FlatFile, Network};
-use crate::node_state::hints::NodeHints;
 use crate::node_state::namespace;
-use crate::node_state::record::{Records, STATE};
+use crate::node_state::record::STATE;
 use crate::rpc::error::CallError;
 use crate::rpc::wire;
 
@@ -56,19 +55,15 @@ pub(super) fn assignment(call: &Call, conf: &Conf) -> Result<Assignment, CallErr
     Ok(Requests::gather(args, &call.conf.runtime_config, &call.conf.args_cni)?.assign(conf)?)
 }
 
-/// The node's records.
-pub(super) fn records() -> Result<Records, CallError> {
-    Ok(Records::open(Path::new(STATE))?)
+/// The attachments of this node.
+pub(super) fn attachments() -> Result<Attachments<Machine>, CallError> {
+    let machine = Machine { socket: wire::socket().to_owned() };
+    Ok(Attachments::open(Path::new(STATE), machine)?)
 }
 
-/// The node's hints.
-pub(super) fn hints() -> NodeHints {
-    NodeHints::open(Path::new(STATE))
-}
-
-/// The backend of a call, which must end within `limit`.
-pub(super) fn backend(records: &Records, kubeconfig: Option<PathBuf>, limit: Duration) -> Backend<'_> {
-    Backend { socket: wire::socket(), kubeconfig, deadline: Deadline::after(limit), records, hints: hints() }
+/// Runs the requests of a call.
+pub(super) fn run<R>(work: impl Future<Output = Result<R, CallError>>) -> Result<R, CallError> {
+    run_here(work)?
 }
 
 /// The namespace of the claims for this kubeconfig; `None`, for the daemon's namespace, without one. The rule is in [`mod@namespace`].

@@ -6,11 +6,11 @@ use cni::result::RawResult;
 use cni::{CniError, Code, Version};
 
 use super::attach;
-use super::session::{backend, conf, namespace, records};
+use super::session::{attachments, conf, namespace, run};
 use crate::conf::files::node_name;
 use crate::node_state::record::Record;
 use crate::rpc::error::CallError;
-use crate::rpc::wire::{DEL_LIMIT, Release, STATUS_LIMIT, StatusQuery};
+use crate::rpc::wire::StatusQuery;
 
 /// The plugin.
 #[derive(Clone, Copy, Debug)]
@@ -35,18 +35,16 @@ impl Plugin for Whereabouts {
 
     /// Checks that every claim of the attachment's record still names the attachment.
     fn check(&self, attachment: &Attachment, _call: &Call) -> Result<(), CniError> {
-        let read = records().and_then(|r| Ok(r.read(&attachment.container_id, &attachment.if_name)?));
-        let record = read.map_err(|e| e.to_cni())?.ok_or_else(|| {
+        let attachments = attachments().map_err(|e| e.to_cni())?;
+        let read = attachments.records().read(&attachment.container_id, &attachment.if_name);
+        let record = read.map_err(|e| CallError::from(e).to_cni())?.ok_or_else(|| {
             let (id, name) = (&attachment.container_id, &attachment.if_name);
             CniError::new(
                 Code::Internal,
                 format!("this node has no record of addresses for {name} of container {id}"),
             )
         })?;
-        let missing = records().and_then(|records| {
-            backend(&records, record.kubeconfig.clone(), DEL_LIMIT).first_missing(&record)
-        });
-        match missing {
+        match run(attachments.first_missing(&record)) {
             Ok(None) => Ok(()),
             Ok(Some(name)) => Err(CniError::new(
                 Code::Internal,
@@ -63,14 +61,15 @@ impl Plugin for Whereabouts {
     fn gc(&self, valid: Option<&[ValidAttachment]>, call: &Call) -> Result<(), CniError> {
         // Without a list of valid attachments nothing is known to be stale.
         let Some(valid) = valid else { return Ok(()) };
-        let recorded = records().and_then(|r| Ok(r.all()?)).map_err(|e| e.to_cni())?;
+        let attachments = attachments().map_err(|e| e.to_cni())?;
+        let recorded = attachments.records().all().map_err(|e| CallError::from(e).to_cni())?;
         let is_valid = |record: &Record| {
             valid.iter().any(|a| a.container_id == record.container_id && a.if_name == record.if_name)
         };
         let stale =
             recorded.iter().filter(|record| record.network == call.conf.name.as_str() && !is_valid(record));
-        let errors: Vec<String> =
-            stale.filter_map(|record| release_stale(record).err()).map(|e| e.to_string()).collect();
+        let release = |record| run(attachments.release_stale(record)).err();
+        let errors: Vec<String> = stale.filter_map(release).map(|e| e.to_string()).collect();
         if errors.is_empty() {
             return Ok(());
         }
@@ -83,17 +82,8 @@ impl Plugin for Whereabouts {
             let node = node_name(conf.configuration_path.as_deref());
             let pools = attach::pools(&conf, node.as_deref())?;
             let query = StatusQuery { namespace: namespace(conf.kubeconfig.as_deref())?, pools };
-            backend(&records()?, conf.kubeconfig, STATUS_LIMIT).status(&query)
+            run(attachments()?.status(&query, conf.kubeconfig))
         });
         status.map_err(|error| CniError { code: Code::NotAvailable, ..error.to_cni() })
     }
-}
-
-fn release_stale(record: &Record) -> Result<(), CallError> {
-    let records = records()?;
-    let release = Release { record: record.clone(), upstream: Vec::new() };
-    // As a DEL: the daemon makes missing claims of records again. If the release fails, a later call finds the tombstone.
-    records.begin_release(record)?;
-    backend(&records, record.kubeconfig.clone(), DEL_LIMIT).release(&release)?;
-    Ok(records.end_release(record)?)
 }

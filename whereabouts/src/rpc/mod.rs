@@ -1,4 +1,4 @@
 //! The protocol between the plugin and the node's daemon, and the errors of both.
 
-pub(crate) mod error;
+pub mod error;
 pub mod wire;

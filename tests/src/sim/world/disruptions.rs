@@ -1,4 +1,5 @@
-//! Disruptions of the cluster: power failures, daemon crashes, users who annotate claims and delete IPPools, an API server that compacts old revisions.
+//! Disruptions of the cluster: power failures, daemon crashes, users who annotate and delete claims and delete IPPools, an API server that
+//! compacts old revisions.
 
 use std::time::Duration;
 
@@ -8,24 +9,46 @@ use fastrand::Rng;
 use serde_json::json;
 use whereabouts::crd::ip_pool::CLAIM_NAMES;
 
-use super::layout::{INTERFACE, NAMESPACE, POOLS};
-use super::node::{Disk, Node};
+use super::networks::NAMESPACE;
+use super::node::{Disk, Node, attachment_of};
+use super::sandbox::del_on;
+use super::scenario::{Plugin, Scenario};
 use super::{CHURN, World};
 use crate::sim::history::Event;
-use crate::sim::server::CLAIMS;
+use crate::sim::server::{CLAIMS, POOLS};
 
 /// In this time before the end of the churn, power failures are short, so that every node runs again when the faults have ended.
 const SHORT_FAILURES: Duration = Duration::from_secs(80);
 
+/// What users delete that is not theirs. Not both in one run: who deletes the claims of running pods and the pool's object takes away all that
+/// says how the claims are named, which the manual warns of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deletions {
+    Nothing,
+    Pools,
+    Claims,
+}
+
 /// Starts all disruptions, in the background.
 pub fn spawn(world: &World, rng: &mut Rng) {
     for node in world.nodes.iter() {
-        tokio::spawn(fail_and_recover(world.clone(), node.clone(), rng.fork()));
         tokio::spawn(restart_daemon(world.clone(), node.clone(), rng.fork()));
     }
     tokio::spawn(annotate(world.clone(), rng.fork()));
     tokio::spawn(compact(world.clone(), rng.fork()));
-    tokio::spawn(delete_pools(world.clone(), rng.fork()));
+    if world.schedule.scenario != Scenario::Ours {
+        return;
+    }
+    for node in world.nodes.iter() {
+        tokio::spawn(fail_and_recover(world.clone(), node.clone(), rng.fork()));
+    }
+    let deletions =
+        [Deletions::Nothing, Deletions::Pools, Deletions::Pools, Deletions::Claims, Deletions::Claims];
+    match deletions[rng.usize(..deletions.len())] {
+        Deletions::Nothing => {}
+        Deletions::Pools => drop(tokio::spawn(delete_pools(world.clone(), rng.fork()))),
+        Deletions::Claims => drop(tokio::spawn(delete_claims(world.clone(), rng.fork()))),
+    }
 }
 
 /// Sleeps for a random time. `from` and `to` are in seconds.
@@ -49,19 +72,30 @@ async fn fail_and_recover(world: World, node: Node, mut rng: Rng) {
         let earlier = node.recover(disk);
         // The kubelet deletes the containers from before the failure first.
         for record in earlier {
-            world.history.record(Event::DelStarted { container: record.container_id.clone() });
-            let del = node.del(&record.container_id, INTERFACE, &record.podref, &[]);
-            if node.while_powered(del).await.is_some() {
-                world.history.record(Event::DelSucceeded { container: record.container_id });
-            }
+            let namespace = record.namespace.as_ref().map_or(NAMESPACE, |namespace| namespace.as_str());
+            del_on(&world, &node, &attachment_of(&record), &record.podref, namespace, &[]).await;
         }
     }
 }
 
-/// Crashes the daemon of a node and starts it again, until the churn ends. Then the daemon stays up.
+/// Starts the daemon of a node, and crashes it and starts it again, until the churn ends. Then the daemon stays up. It does not run while the
+/// node has Whereabouts' plugin.
 async fn restart_daemon(world: World, node: Node, mut rng: Rng) {
-    while world.is_churning() {
-        pause(&mut rng, 20, 200).await;
+    let mut absence = world.schedule.absence(node.number);
+    if world.plugin(&node) == Plugin::Ours {
+        node.start_daemon();
+    }
+    while world.is_churning() || absence.is_some() {
+        let until = tokio::time::Instant::now() + Duration::from_millis(rng.u64(20_000..200_000));
+        if let Some((from, to)) = absence.filter(|(from, _)| world.history.time_of(until) > *from) {
+            tokio::time::sleep(from.saturating_sub(world.history.now())).await;
+            node.stop_daemon();
+            tokio::time::sleep(to.saturating_sub(world.history.now())).await;
+            node.start_daemon();
+            absence = None;
+            continue;
+        }
+        tokio::time::sleep_until(until).await;
         if world.is_churning() {
             world.history.note(|| format!("the daemon of {} crashes", node.name));
             node.stop_daemon();
@@ -77,7 +111,7 @@ async fn annotate(world: World, mut rng: Rng) {
         pause(&mut rng, 1, 6).await;
         let patch = json!({ "metadata": { "annotations": { "someone/was-here": rng.u32(..).to_string() } } });
         world.server.with(|store| {
-            let claims = store.list_at(CLAIMS, Some(NAMESPACE), store.revision());
+            let claims = store.list_at(CLAIMS, None, store.revision());
             if let Some((key, _)) = rng.choice(claims) {
                 let _ = store.merge_patch(&key, Endpoint::Object, &patch);
             }
@@ -102,7 +136,7 @@ async fn delete_pools(world: World, mut rng: Rng) {
         pause(&mut rng, 1, longest).await;
         let whole = rng.u8(..4) > 0;
         let deleted = world.server.with(|store| {
-            let all = store.list_at(POOLS, Some(NAMESPACE), store.revision());
+            let all = store.list_at(POOLS, None, store.revision());
             let adopted =
                 all.into_iter().filter(|(_, pool)| pool["metadata"]["annotations"][CLAIM_NAMES].is_string());
             let (key, _) = rng.choice(adopted.collect::<Vec<_>>())?;
@@ -115,5 +149,26 @@ async fn delete_pools(world: World, mut rng: Rng) {
             Some(key)
         });
         world.history.note(|| format!("somebody deletes {deleted:?}, the object: {whole}"));
+    }
+}
+
+/// Deletes claims, as users do who clean up. Early enough that a daemon that does not watch the pool finds them missing before the run ends.
+async fn delete_claims(world: World, mut rng: Rng) {
+    let longest = [5, 15, 50][rng.usize(..3)];
+    while world.history.now() < world.schedule.end_of_meddling() {
+        pause(&mut rng, 1, longest).await;
+        let claim = world.server.with(|store| {
+            let all = store.list_at(CLAIMS, None, store.revision());
+            // Nobody makes a reservation without a pod again, nor a claim of Whereabouts that is not adopted yet.
+            let is_ours = |claim: &fake_api::store::Object| {
+                let has_pod = claim["spec"]["podref"].as_str().is_some_and(|podref| !podref.is_empty());
+                has_pod && claim["metadata"]["annotations"]["whereabouts.multus-rs/pod-uid"].is_string()
+            };
+            rng.choice(all.into_iter().filter(|(_, claim)| is_ours(claim)).collect::<Vec<_>>())
+        });
+        let Some((key, _)) = claim else { continue };
+        let claim = format!("{}/{}", key.namespace, key.name);
+        world.history.record(Event::ClaimDeletedByHand { claim });
+        let _ = world.server.with(|store| store.delete(&key, &Preconditions::default()));
     }
 }

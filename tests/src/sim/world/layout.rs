@@ -1,54 +1,37 @@
-//! Networks, pools and pods. Most pools have spare addresses; one has exactly one for each pod.
+//! Slots and pods, and what is there when a run begins. Most pools have spare addresses; one has exactly one for each interface.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use serde_json::{Map, json};
-use whereabouts::addr::range::RangeSpec;
-use whereabouts::conf::OverlappingRanges;
-use whereabouts::conf::request::Claim;
+use serde_json::{Map, Value, json};
 use whereabouts::crd::ip_pool::{CLAIM_NAMES, ClaimNaming};
-use whereabouts::pool::held_claim::HeldClaim;
-use whereabouts::pool::request::PoolRequest;
 
-use crate::sim::history::{Event, HeldAddress, History, PodId};
-use crate::sim::server::{CLAIMS, Server};
+use super::networks::{ELSEWHERE, MIXED_POOL, NAMESPACE, NETWORKS, Network, OLD_POOL, pool_scope};
+use super::scenario::Scenario;
+use crate::sim::history::{Attachment, Event, HeldAddress, History, PodId};
+use crate::sim::server::{CLAIMS, DEFINITIONS, POOLS, Server};
 
-/// The namespace of claims and pools.
-pub const NAMESPACE: &str = "kube-system";
+/// The name of the first interface.
+pub const NET1: &str = "net1";
 
-/// The name of the interface that pods get.
-pub const INTERFACE: &str = "net1";
+/// The name of the second interface, if a pod has two.
+pub const NET2: &str = "net2";
 
-const DEFINITIONS: &str = "network-attachment-definitions.k8s.cni.cncf.io";
-
-/// The resource of IPPools: plural and group.
-pub const POOLS: &str = "ippools.whereabouts.cni.cncf.io";
-
-/// The prefix of the claim names in the pool with exactly one address for each pod.
-pub const FULL_POOL_PREFIX: &str = "10.1.0.";
-
-/// The pool with allocations that Whereabouts made before the run.
-const OLD_POOL: &str = "10.3.0.0-26";
-
-/// The pool that networks use both with and without `enable_overlapping_ranges`.
-const MIXED_POOL: &str = "10.2.0.0-26";
-
-/// The networks and pods of a run.
+/// The slots of a run.
 pub struct Layout {
     /// The slots. In each, one pod at a time exists.
     pub slots: Vec<Slot>,
     /// The number of pods of [`Network::Old`] that exist when the run begins.
     old_pods: usize,
-    /// How the claims of [`MIXED_POOL`] are named when the run begins; `None` if the first request fixes it.
-    mixed_naming: Option<ClaimNaming>,
+    /// How the claims of [`MIXED_POOL`] are named when the run begins, in either namespace; `None` if the first request fixes it.
+    mixed_naming: [Option<ClaimNaming>; 2],
 }
 
 /// The size of a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// 3 or 4 nodes and 16 slots. Most seeds, because they run fast and still cause conflicts.
+    /// 3 or 4 nodes and 18 slots. Most seeds, because they run fast and still cause conflicts.
     Small,
-    /// 8 nodes and 60 slots.
+    /// 8 nodes and 58 slots.
     Large,
 }
 
@@ -57,8 +40,8 @@ pub enum Size {
 pub struct Slot {
     /// Its index in [`Layout::slots`].
     pub index: usize,
-    /// The network of its pods.
-    pub network: Network,
+    /// The networks of its pods: of the first interface, and of the second one if there is one.
+    networks: (Network, Option<Network>),
     /// How its pods are named.
     pub naming: Naming,
     /// The UID in the CNI arguments of its pods.
@@ -85,26 +68,6 @@ pub enum ReportedUid {
     None,
 }
 
-/// What addresses the pods of a slot request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
-    /// The pool with exactly one address for each pod.
-    Full,
-    /// A range.
-    Low,
-    /// The upper half of the range of [`Network::Low`].
-    High,
-    /// The range of [`Network::Low`] with `enable_overlapping_ranges: false`. The setting changes at random from one sandbox to the next.
-    Mixed,
-    /// A range with allocations by Whereabouts, mostly with `enable_overlapping_ranges: false`.
-    Old,
-    /// Two ranges: a request gets an address of each, or none.
-    Both,
-}
-
-const NETWORKS: [Network; 6] =
-    [Network::Full, Network::Both, Network::Low, Network::High, Network::Mixed, Network::Old];
-
 impl Size {
     /// A random size: one world in eight is large.
     pub fn random(rng: &mut fastrand::Rng) -> Self {
@@ -120,10 +83,10 @@ impl Size {
     }
 
     /// The slots of each network, in the order of [`NETWORKS`].
-    const fn slots_per_network(self) -> [usize; 6] {
+    const fn slots_per_network(self) -> [usize; 7] {
         match self {
-            Size::Small => [4, 2, 1, 2, 3, 4],
-            Size::Large => [16, 4, 8, 10, 12, 10],
+            Size::Small => [4, 2, 1, 2, 3, 4, 2],
+            Size::Large => [16, 4, 6, 8, 8, 10, 6],
         }
     }
 
@@ -138,109 +101,49 @@ impl Size {
 
 impl Layout {
     /// The layout of a world.
-    pub fn new(size: Size, rng: &mut fastrand::Rng) -> Self {
+    pub fn new(size: Size, scenario: Scenario, rng: &mut fastrand::Rng) -> Self {
         let networks = NETWORKS.into_iter().zip(size.slots_per_network());
         let networks = networks.into_iter().flat_map(|(network, count)| std::iter::repeat_n(network, count));
         let slots = networks.enumerate().map(|(index, network)| Slot {
             index,
-            network,
+            networks: (network, second_network(index, network, scenario)),
             naming: if index % 3 == 0 { Naming::StatefulSet } else { Naming::Deployment },
             reported_uid: match index % 16 {
                 3 => ReportedUid::StaticPod,
-                5 => ReportedUid::None,
+                6 => ReportedUid::None,
                 _ => ReportedUid::Object,
             },
         });
         let old_pods = size.slots_per_network()[5].div_ceil(2);
-        let mixed_naming = match rng.u8(..6) {
+        let mut naming = || match rng.u8(..6) {
             0 => Some(ClaimNaming::Address),
             1 => Some(ClaimNaming::Pool),
             2 => Some(ClaimNaming::Both),
             _ => None,
         };
+        let mixed_naming = [naming(), naming()];
         Layout { slots: slots.collect(), old_pods, mixed_naming }
     }
 
     /// The number of addresses in the full pool.
-    fn full_pool_size(&self) -> usize {
-        self.slots.iter().filter(|slot| matches!(slot.network, Network::Full | Network::Both)).count()
-    }
-
-    /// The pools of a network.
-    pub fn pools(&self, network: Network) -> Vec<PoolRequest> {
-        let pool = |range: &str, overlapping| {
-            let range = RangeSpec::parse(range, None, None, Vec::new()).unwrap();
-            PoolRequest { range, network: None, overlapping, slice: None }
-        };
-        let full = || {
-            pool(
-                &format!("{FULL_POOL_PREFIX}10-{FULL_POOL_PREFIX}{}/24", 9 + self.full_pool_size()),
-                OverlappingRanges::Protected,
-            )
-        };
-        let low = || pool("10.2.0.0/26", OverlappingRanges::Protected);
-        match network {
-            Network::Full => vec![full()],
-            Network::Low => vec![low()],
-            Network::High => vec![pool("10.2.0.32/27", OverlappingRanges::Protected)],
-            Network::Old => vec![pool("10.3.0.0/26", OverlappingRanges::Separate)],
-            Network::Mixed => vec![pool("10.2.0.0/26", OverlappingRanges::Separate)],
-            Network::Both => vec![full(), low()],
-        }
-    }
-
-    /// The pools of a network for one sandbox, where the network's setting can have changed since the last one.
-    pub fn pools_of_sandbox(&self, network: Network, rng: &mut fastrand::Rng) -> Vec<PoolRequest> {
-        let mut pools = self.pools(network);
-        let is_overlapping = match network {
-            Network::Mixed => rng.bool(),
-            Network::Old => rng.u8(..4) == 0,
-            Network::Full | Network::Low | Network::High | Network::Both => return pools,
-        };
-        if is_overlapping {
-            pools.iter_mut().for_each(|pool| pool.overlapping = OverlappingRanges::Protected);
-        }
-        pools
-    }
-
-    /// One claim for each pool.
-    pub fn claims(&self, network: Network) -> Vec<Claim> {
-        (0..self.pools(network).len()).map(|range| Claim { range, requested: None }).collect()
+    pub fn full_pool_size(&self) -> usize {
+        let networks = self.slots.iter().flat_map(|slot| slot.interfaces());
+        networks.filter(|(_, network)| matches!(network, Network::Full | Network::Both)).count()
     }
 
     /// Creates what Whereabouts, and people, left behind before the run.
     pub fn prepare(&self, server: &Server, history: &History) {
-        let mut allocations = Map::new();
-        let old = self.slots.iter().filter(|slot| slot.network == Network::Old).take(self.old_pods);
-        // Not from the lowest address on, so that the first new addresses are adjacent to these.
-        for (slot, offset) in old.zip(2_u8..) {
-            let (pod, container) = old_pod(slot.index, server, history);
-            let ip = IpAddr::V4(Ipv4Addr::new(10, 3, 0, offset));
-            allocations.insert(offset.to_string(), allocation(&container, &pod.podref));
-            history.record(Event::UpstreamAttachment { container, pod, scope: OLD_POOL.to_owned(), ip });
+        self.prepare_old_pool(server, history);
+        for (namespace, naming) in [NAMESPACE, ELSEWHERE].into_iter().zip(self.mixed_naming) {
+            let Some(naming) = naming else { continue };
+            let mut pool = ip_pool(MIXED_POOL, "10.2.0.0/26", Map::new());
+            pool["metadata"]["annotations"] = json!({ CLAIM_NAMES: naming.text() });
+            server.with(|store| store.create(POOLS, namespace, pool)).unwrap();
         }
-        for dead in 40..43 {
-            // Allocations of pods that do not exist: the leader must release their claims.
-            allocations.insert(
-                dead.to_string(),
-                allocation(&format!("dead{dead}"), &format!("default/dead-{dead}")),
-            );
+        for network in NETWORKS {
+            let definition = network.definition(self.full_pool_size());
+            server.with(|store| store.create(DEFINITIONS, "default", definition)).unwrap();
         }
-        let pool = json!({
-            "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-            "metadata": { "name": OLD_POOL },
-            "spec": { "range": "10.3.0.0/26", "allocations": allocations },
-        });
-        server.with(|store| store.create(POOLS, NAMESPACE, pool)).unwrap();
-        if let Some(naming) = self.mixed_naming {
-            let pool = json!({
-                "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-                "metadata": { "name": MIXED_POOL, "annotations": { CLAIM_NAMES: naming.text() } },
-                "spec": { "range": "10.2.0.0/26", "allocations": {} },
-            });
-            server.with(|store| store.create(POOLS, NAMESPACE, pool)).unwrap();
-        }
-        self.create_definitions(server);
         // A manual reservation: a claim without a pod.
         let reserved = json!({
             "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "OverlappingRangeIPReservation",
@@ -248,39 +151,58 @@ impl Layout {
         });
         server.with(|store| store.create(CLAIMS, NAMESPACE, reserved)).unwrap();
     }
-}
 
-impl Layout {
-    /// Creates the network definitions, from which the leader learns how the claims of each pool are named.
-    fn create_definitions(&self, server: &Server) {
-        for network in NETWORKS {
-            let pools = self.pools(network);
-            let ranges: Vec<_> = pools.iter().map(range_config).collect();
-            let shared = pools.iter().all(|pool| pool.overlapping == OverlappingRanges::Protected);
-            let config = json!({
-                "cniVersion": "1.0.0", "name": "simulated", "type": "macvlan",
-                "ipam": { "type": "whereabouts", "ipRanges": ranges, "enable_overlapping_ranges": shared },
-            });
-            let definition = json!({
-                "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
-                "metadata": { "name": format!("{network:?}").to_lowercase() },
-                "spec": { "config": config.to_string() },
-            });
-            server.with(|store| store.create(DEFINITIONS, "default", definition)).unwrap();
+    fn prepare_old_pool(&self, server: &Server, history: &History) {
+        let mut allocations = Map::new();
+        let old = self.slots.iter().filter(|slot| slot.networks.0 == Network::Old).take(self.old_pods);
+        // Not from the lowest address on, so that the first new addresses are adjacent to these.
+        for (slot, offset) in old.zip(2_u8..) {
+            let (pod, attachment) = old_pod(slot.index, server, history);
+            let ip = IpAddr::V4(Ipv4Addr::new(10, 3, 0, offset));
+            allocations.insert(offset.to_string(), allocation(&attachment.container, &pod.podref));
+            let scopes = vec![pool_scope(NAMESPACE, OLD_POOL)];
+            let addresses = vec![HeldAddress { scopes, ip, claim: String::new() }];
+            history.record(Event::UpstreamAttached { attachment, pod, addresses });
         }
+        for dead in 40..43 {
+            // Allocations of pods that do not exist: the leader must release their claims.
+            let entry = allocation(&format!("dead{dead}"), &format!("default/dead-{dead}"));
+            allocations.insert(dead.to_string(), entry);
+        }
+        let pool = ip_pool(OLD_POOL, "10.3.0.0/26", allocations);
+        server.with(|store| store.create(POOLS, NAMESPACE, pool)).unwrap();
     }
 }
 
-/// A range in the form of a network's configuration.
-fn range_config(pool: &PoolRequest) -> serde_json::Value {
-    let RangeSpec { net, start, end, .. } = &pool.range;
-    json!({ "range": net, "range_start": start, "range_end": end })
+/// An IPPool as Whereabouts makes it.
+pub fn ip_pool(name: &str, range: &str, allocations: Map<String, Value>) -> Value {
+    json!({
+        "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
+        "metadata": { "name": name }, "spec": { "range": range, "allocations": allocations },
+    })
+}
+
+/// One pod in four has a second interface in the network of the first one, one in eight in another network: but not where Whereabouts' plugin
+/// runs, which gives two interfaces of one pod the same address in overlapping pools. The pods that exist when the run begins have one.
+const fn second_network(index: usize, first: Network, scenario: Scenario) -> Option<Network> {
+    match (index % 8, first, scenario) {
+        (_, Network::Old, _) => None,
+        (1 | 5, first, _) => Some(first),
+        (3, _, Scenario::Ours) => Some(Network::Low),
+        _ => None,
+    }
 }
 
 impl Slot {
+    /// The interfaces of its pods, with their networks.
+    pub fn interfaces(&self) -> impl Iterator<Item = (&'static str, Network)> + use<> {
+        let (first, second) = self.networks;
+        std::iter::once((NET1, first)).chain(second.map(|network| (NET2, network)))
+    }
+
     /// The pod that this slot has when the run begins, and its container.
     pub fn initial_pod(&self, server: &Server) -> Option<(PodId, String)> {
-        if self.network != Network::Old {
+        if self.networks.0 != Network::Old {
             return None;
         }
         let name = format!("old-{}", self.index);
@@ -295,34 +217,16 @@ fn container(index: usize) -> String {
     format!("0ld{index:061}")
 }
 
-fn old_pod(index: usize, server: &Server, history: &History) -> (PodId, String) {
+fn old_pod(index: usize, server: &Server, history: &History) -> (PodId, Attachment) {
     let name = format!("old-{index}");
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name } });
     let object = server.with(|store| store.create("pods", "default", pod)).unwrap();
     let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
     let pod = PodId { podref: format!("default/{name}"), uid };
-    history.record(Event::PodCreated(pod.clone()));
-    (pod, container(index))
+    history.record(Event::PodCreated { pod: pod.clone(), interfaces: vec![NET1.to_owned()] });
+    (pod, Attachment { container: container(index), if_name: NET1.to_owned() })
 }
 
-fn allocation(container: &str, podref: &str) -> serde_json::Value {
-    json!({ "id": container, "podref": podref, "ifname": INTERFACE })
-}
-
-/// An allocated address, as the checker needs it: one item for each claim. No two claims of one pool may have the same address, whatever their
-/// names. A claim that is named by address alone also excludes the address in all other pools.
-pub fn held_addresses(claim: &HeldClaim) -> Vec<HeldAddress> {
-    let ip = claim.address.addr();
-    let mut held: Vec<HeldAddress> = Vec::new();
-    for (name, _) in claim.objects() {
-        let mut scopes = Vec::new();
-        if held.is_empty() {
-            scopes.push(claim.pool.clone());
-        }
-        if name.as_str() == ip.to_string() {
-            scopes.push("shared".to_owned());
-        }
-        held.push(HeldAddress { scopes, ip, claim: name.to_string() });
-    }
-    held
+fn allocation(container: &str, podref: &str) -> Value {
+    json!({ "id": container, "podref": podref, "ifname": NET1 })
 }

@@ -1,52 +1,57 @@
-//! A node: its disk, its plugin, and on most nodes its daemon, which may crash at any time. Plugin and daemon share `whereabouts::claims`.
-//! What only the plugin does (records, tombstones, the fallback without a daemon) is repeated here, in memory, after
-//! `whereabouts::plugin::attach` and `whereabouts::plugin::backend`.
+//! A node: its disk, its clock, its plugin, and on most nodes its daemon, which may crash at any time. The disk is a real directory. Plugin and
+//! daemon are the production code: [`Attachments`] over a [`NodeTransport`], and [`whereabouts::daemon::node_part`].
 
-use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use cni::names::{ContainerId, IfName};
 use fastrand::Rng;
 use futures::future::{Either, select};
-use node::client::ApiClient;
+use k8s_openapi::jiff::SignedDuration;
+use node::client::{ApiClient, ConnectError};
 use node::deadline::Deadline;
 use node::names::DnsLabel;
-use tokio::sync::Notify;
+use node::rpc::RpcError;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use whereabouts::claims::allocate;
-use whereabouts::claims::allocate::PriorAttempt;
-use whereabouts::claims::error::Cleanup;
-use whereabouts::claims::release;
-use whereabouts::claims::store::Claims;
-use whereabouts::daemon::pool_cache;
-use whereabouts::daemon::pool_cache::PoolCaches;
 use whereabouts::daemon::serve::Service;
+use whereabouts::daemon::{NodePart, node_part};
 use whereabouts::metrics::Metrics;
-use whereabouts::node_state::hints::NodeHints;
 use whereabouts::node_state::record::{Record, Stage};
-use whereabouts::pool::held_claim::Claimed;
-use whereabouts::pool::held_claim::HeldClaim;
-use whereabouts::pool::request::{AllocationRequest, Claimant, PoolRequest};
-use whereabouts::rpc::wire::{ADD_LIMIT, DEL_LIMIT};
-use whereabouts::rpc::wire::{Release, Request, Response};
+use whereabouts::plugin::attachments::Attachments;
+use whereabouts::plugin::transport::Transport;
+use whereabouts::pool::request::{AllocationRequest, PoolRequest};
+use whereabouts::rpc::error::CallError;
+use whereabouts::rpc::wire::{Release, Request, Response, SOCKET};
 
-use super::hints::SimulatedHints;
-use super::layout::NAMESPACE;
-use crate::sim::history::History;
+use super::clock::OnClock;
+use super::networks::{ELSEWHERE, NAMESPACE};
+use super::scenario::Scenario;
+use crate::sim::history::{Attachment, Event, History, Keeper};
 use crate::sim::server::Server;
 
-/// The time limit for the release of one tombstone.
-const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// The kubeconfig in the records. The simulation never reads it.
+const KUBECONFIG: &str = "/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig";
+
+/// How wrong a node's clock may be, in seconds.
+const WRONG_BY: i64 = 900;
 
 /// A node. Clones share it.
 #[derive(Clone)]
 pub struct Node {
     /// Its name.
     pub name: String,
+    /// Its number, from 0 on.
+    pub number: usize,
     api: ApiClient,
-    namespace: Arc<DnsLabel>,
-    /// Notified when the power changes. Wakes its waiters in request of arrival; tokio's watch channel does not promise an request.
+    /// The namespace that its daemon serves; `None` if it never has a daemon.
+    served: Option<&'static str>,
+    clock: SignedDuration,
+    /// The directory that has its disks: the first one, and one for each that was lost.
+    root: PathBuf,
+    /// Notified when the power changes. Wakes its waiters in order of arrival; tokio's watch channel does not promise an order.
     switched: Arc<Notify>,
     state: Arc<Mutex<State>>,
     history: History,
@@ -60,14 +65,18 @@ pub enum Power {
     Off,
 }
 
+/// What a power failure does to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Disk {
+    Kept,
+    Lost,
+}
+
 struct State {
     power: Power,
-    /// On disk, by file name.
-    records: BTreeMap<String, Record>,
-    /// On disk, by file name.
-    tombstones: BTreeMap<String, Record>,
-    /// On disk.
-    hints: SimulatedHints,
+    /// The number of disks that the node lost.
+    lost_disks: usize,
     daemon: Daemon,
 }
 
@@ -81,42 +90,61 @@ enum Daemon {
     Up(Box<Service>, JoinSet<()>),
 }
 
-/// Why an ADD failed.
-pub type AddError = String;
-
-/// The daemon did not respond in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the daemon did not respond in time")]
-struct DaemonTimeout;
-
 impl Node {
-    /// Starts a node. One in four has no daemon.
-    pub async fn start(number: usize, server: &Server, history: &History, rng: &mut Rng) -> Self {
-        let api = server.client(number).await;
-        let namespace = Arc::new(DnsLabel::new(NAMESPACE).unwrap());
-        let daemon = if rng.u8(..4) == 0 { Daemon::Never } else { Daemon::Down };
-        let state = State {
-            power: Power::On,
-            records: BTreeMap::new(),
-            tombstones: BTreeMap::new(),
-            hints: SimulatedHints::default(),
-            daemon,
+    /// Starts a node, whose disk is below `root`. The first one has no daemon and serves every namespace. Of the others one in four has none
+    /// either, and the last one may have a daemon of the namespace [`ELSEWHERE`].
+    pub async fn start(
+        number: usize,
+        scenario: Scenario,
+        root: &Path,
+        server: &Server,
+        history: &History,
+        rng: &mut Rng,
+    ) -> Self {
+        let served = match rng.u8(..8) {
+            _ if number == 0 => None,
+            0 | 1 if scenario == Scenario::Ours => None,
+            2 if number == 3 => Some(ELSEWHERE),
+            _ => Some(NAMESPACE),
         };
+        let daemon = if served.is_some() { Daemon::Down } else { Daemon::Never };
+        let clock = SignedDuration::from_secs(rng.i64(-WRONG_BY..=WRONG_BY));
         let node = Node {
             name: format!("n{number}"),
-            api,
-            namespace,
+            number,
+            api: server.client(number).await,
+            served,
+            clock,
+            root: root.join(format!("n{number}")),
             switched: Arc::new(Notify::new()),
-            state: Arc::new(Mutex::new(state)),
+            state: Arc::new(Mutex::new(State { power: Power::On, lost_disks: 0, daemon })),
             history: history.clone(),
         };
-        node.start_daemon();
-        tokio::spawn(drain(node.clone()));
+        history.note(|| format!("{} serves {served:?}, its clock is wrong by {clock:?}", node.name));
         node
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// Whether a request for claims in this namespace can be served here at all.
+    pub fn serves(&self, namespace: &str) -> bool {
+        self.served.is_none_or(|served| served == namespace)
+    }
+
+    /// Who keeps the claims of attachments on this node, if they name a pod UID.
+    pub const fn keeper(&self) -> Keeper {
+        if self.served.is_some() { Keeper::Daemon } else { Keeper::Nobody }
+    }
+
+    /// The directory of records, tombstones and hints.
+    fn disk(&self) -> PathBuf {
+        self.root.join(format!("disk{}", self.state().lost_disks))
+    }
+
+    fn attachments(&self) -> Attachments<NodeTransport> {
+        Attachments::open(&self.disk(), NodeTransport { node: self.clone() }).unwrap()
     }
 
     /// Whether the node runs.
@@ -137,10 +165,11 @@ impl Node {
         }
     }
 
-    /// Runs `work` on this node. `None` if the power fails first.
-    pub async fn while_powered<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// Runs `work` on this node, by its clock. `None` if the power fails first.
+    pub async fn while_powered<T>(&self, work: impl Future<Output = T> + Send) -> Option<T> {
+        let work = OnClock::new(self.clock, work);
         // The power is polled first: a node that just failed finishes nothing.
-        match select(std::pin::pin!(self.wait_for(Power::Off)), std::pin::pin!(work)).await {
+        match select(std::pin::pin!(self.wait_for(Power::Off)), work).await {
             Either::Left(_) => None,
             Either::Right((done, _)) => Some(done),
         }
@@ -151,19 +180,16 @@ impl Node {
         self.stop_daemon();
         self.state().power = Power::Off;
         self.switched.notify_waiters();
+        self.history.record(Event::ProcessesKilled);
     }
 
     /// Turns the power on again, and returns the records that are still on disk: the containers that ran before the failure.
     pub fn recover(&self, disk: Disk) -> Vec<Record> {
-        let mut state = self.state();
         if disk == Disk::Lost {
-            state.records.clear();
-            state.tombstones.clear();
-            state.hints = SimulatedHints::default();
+            self.state().lost_disks += 1;
         }
-        let earlier = state.records.values().cloned().collect();
-        state.power = Power::On;
-        drop(state);
+        let earlier = self.attachments().records().all().unwrap();
+        self.state().power = Power::On;
         self.switched.notify_waiters();
         self.start_daemon();
         earlier
@@ -171,21 +197,18 @@ impl Node {
 
     /// Starts the node's daemon, if it has one and it does not run.
     pub fn start_daemon(&self) {
+        let disk = self.disk();
         let mut state = self.state();
-        if !matches!(state.daemon, Daemon::Down) || state.power == Power::Off {
+        let (Daemon::Down, Power::On, Some(namespace)) = (&state.daemon, state.power, self.served) else {
             return;
-        }
+        };
         let (metrics, _) = Metrics::new();
-        // A directory that does not exist has no hints: the simulation must not touch the disk.
-        let (caches, started) = PoolCaches::new(
-            NodeHints::open(std::path::Path::new("/nonexistent")).of(&self.namespace),
-            metrics.clone(),
-        );
-        let caches = Arc::new(caches);
-        let (api, namespace) = (self.api.clone(), (*self.namespace).clone());
-        let mut tasks = JoinSet::new();
-        tasks.spawn(pool_cache::follow(caches.clone(), api.clone(), namespace.clone(), started));
-        state.daemon = Daemon::Up(Box::new(Service::new(api, namespace, caches, metrics)), tasks);
+        let namespace = DnsLabel::new(namespace).unwrap();
+        let part = node_part(self.api.clone(), namespace, &disk, &self.name, metrics).unwrap();
+        let NodePart { service, tasks } = part;
+        let mut running = JoinSet::new();
+        tasks.into_iter().for_each(|task| drop(running.spawn(OnClock::new(self.clock, task))));
+        state.daemon = Daemon::Up(Box::new(service), running);
     }
 
     /// Kills the node's daemon in the middle of its work.
@@ -193,171 +216,104 @@ impl Node {
         let mut state = self.state();
         if let Daemon::Up(..) = state.daemon {
             state.daemon = Daemon::Down;
+            self.history.record(Event::ProcessesKilled);
         }
     }
 
-    /// Sends a request to the daemon and waits for the response until `deadline`. The daemon completes the request even if nobody waits.
-    async fn ask_daemon(&self, request: Request, deadline: Deadline) -> Result<DaemonReply, DaemonTimeout> {
-        let (reply, response) = tokio::sync::oneshot::channel();
-        {
-            let mut state = self.state();
-            let Daemon::Up(service, tasks) = &mut state.daemon else { return Ok(DaemonReply::NoDaemon) };
-            let service = service.clone();
-            // Frees the results of finished requests.
-            while tasks.try_join_next().is_some() {}
-            tasks.spawn(async move {
-                let _ = reply.send(service.answer(request).await);
-            });
-        }
-        match tokio::time::timeout_at(Instant::from_std(deadline.instant()), response).await {
-            // The sender is dropped without a response when the daemon crashes.
-            Ok(response) => Ok(response.map_or(DaemonReply::Interrupted, DaemonReply::Response)),
-            Err(_elapsed) => Err(DaemonTimeout),
-        }
+    /// Runs an ADD on an interface, and returns the attachment's record.
+    pub async fn add(&self, request: &AllocationRequest) -> Result<Record, CallError> {
+        let claimant = &request.claimant;
+        let attachment =
+            Attachment { container: claimant.container_id.clone(), if_name: claimant.if_name.clone() };
+        let mut record = new_record(&attachment, &claimant.podref, request.namespace.clone());
+        record.pod_uid.clone_from(&claimant.pod_uid);
+        self.attachments().attach(request, record).await
     }
 
-    /// Runs an ADD, and returns the claims of the attachment.
-    pub async fn add(&self, request: &AllocationRequest) -> Result<Vec<HeldClaim>, AddError> {
-        let Claimant { container_id, if_name, podref, .. } = &request.claimant;
-        let mut record = new_record(container_id, if_name, podref);
-        let file = file_name(&record.container_id, &record.if_name);
-        self.state().records.insert(file.clone(), record.clone());
-        match self.allocate(request).await {
-            Ok((claimed, stage)) => {
-                record.claims = claimed.into_iter().map(|claimed| claimed.claim).collect();
-                record.stage = stage;
-                self.state().records.insert(file, record.clone());
-                Ok(record.claims)
-            }
-            Err((error, cleanup)) => {
-                if cleanup == Cleanup::NotNeeded {
-                    self.state().records.remove(&file);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    async fn allocate(
+    /// Runs a DEL. Without a record it releases what it finds in the namespace and in these pools.
+    pub async fn del(
         &self,
-        request: &AllocationRequest,
-    ) -> Result<(Vec<Claimed>, Stage), (AddError, Cleanup)> {
-        let deadline = Deadline::after(ADD_LIMIT);
-        let prior = match self.ask_daemon(Request::Claim(Box::new(request.clone())), deadline).await {
-            Ok(DaemonReply::Response(Response::Claimed(allocated))) => {
-                return Ok((allocated.claims, Stage::Held));
-            }
-            Ok(DaemonReply::Response(Response::Refused(refusal))) => {
-                return Err((refusal.text, refusal.cleanup));
-            }
-            Ok(DaemonReply::Response(other)) => return Err((format!("{other:?}"), Cleanup::Needed)),
-            Ok(DaemonReply::NoDaemon) => PriorAttempt::Absent,
-            Ok(DaemonReply::Interrupted) => PriorAttempt::Interrupted,
-            Err(timeout) => return Err((timeout.to_string(), Cleanup::Needed)),
+        attachment: &Attachment,
+        podref: &str,
+        namespace: &str,
+        pools: &[PoolRequest],
+    ) -> Result<(), CallError> {
+        let container = ContainerId::parse(&attachment.container).unwrap();
+        let if_name = IfName::parse(&attachment.if_name).unwrap();
+        let unrecorded = || Release {
+            record: new_record(attachment, podref, Some(DnsLabel::new(namespace).unwrap())),
+            upstream: pools.to_vec(),
         };
-        let hints = self.state().hints.clone();
-        let claims = Claims { api: &self.api, namespace: &self.namespace, deadline };
-        let served = allocate::serve(&claims, request, &hints, prior).await;
-        // A create of the crashed daemon may still reach the API server, so DEL must search by label too.
-        let stage = if prior == PriorAttempt::Absent { Stage::Held } else { Stage::Claiming };
-        served.map(|claimed| (claimed, stage)).map_err(|failure| (failure.error.to_string(), failure.cleanup))
+        let warn = |text: &str| self.history.note(|| format!("{attachment}: {text}"));
+        self.attachments().detach(&container, &if_name, unrecorded, warn).await
     }
 
-    /// Runs a DEL. It always succeeds. What it cannot release stays on the node as a tombstone.
-    pub async fn del(&self, container: &str, if_name: &str, podref: &str, pools: &[PoolRequest]) {
-        let file = file_name(container, if_name);
-        let record = self.state().records.get(&file).cloned();
-        let release = record.map_or_else(
-            || Release { record: new_record(container, if_name, podref), upstream: pools.to_vec() },
-            |record| Release { record, upstream: Vec::new() },
-        );
-        let released = self.release(&release).await;
-        // The lock is taken only now: a lock across `await` would block every other task of this thread.
-        let mut state = self.state();
-        state.records.remove(&file);
-        match released {
-            Ok(()) => {
-                let record = &release.record;
-                let newer = |other: &Record| other.podref == record.podref && other.if_name == record.if_name;
-                if !state.records.values().any(newer) {
-                    state.hints.forget(record);
-                }
-            }
-            Err(error) => {
-                self.history.note(|| format!("{container} leaves a tombstone: {error}"));
-                state.tombstones.insert(file, release.record);
-            }
+    /// The tombstones on this node, if only the next call drains them.
+    pub fn lasting_tombstones(&self) -> Vec<Attachment> {
+        if self.served.is_some() {
+            return Vec::new();
         }
-    }
-
-    async fn release(&self, release: &Release) -> Result<(), String> {
-        self.state().hints.remove_pins(&release.record);
-        let deadline = Deadline::after(DEL_LIMIT);
-        match self.ask_daemon(Request::Release(Box::new(release.clone())), deadline).await {
-            Ok(DaemonReply::Response(Response::Done)) => return Ok(()),
-            Ok(DaemonReply::Response(other)) => return Err(format!("{other:?}")),
-            Ok(DaemonReply::NoDaemon | DaemonReply::Interrupted) => {}
-            Err(timeout) => return Err(timeout.to_string()),
-        }
-        let claims = Claims { api: &self.api, namespace: &self.namespace, deadline };
-        let released = release::release(&claims, &release.record, &release.upstream).await;
-        released.map_err(|error| error.to_string())
-    }
-
-    async fn release_tombstone(&self, file: &str, tombstone: &Record) {
-        self.state().hints.remove_pins(tombstone);
-        let deadline = Deadline::after(DRAIN_LIMIT);
-        let claims = Claims { api: &self.api, namespace: &self.namespace, deadline };
-        if claims.release(tombstone).await.is_ok() {
-            self.state().tombstones.remove(file);
-        }
+        let tombstones = self.attachments().records().tombstones().unwrap();
+        tombstones.iter().map(attachment_of).collect()
     }
 }
 
-/// The result of a request to the daemon, see `whereabouts::plugin::backend`.
-enum DaemonReply {
-    Response(Response),
-    /// No daemon runs.
-    NoDaemon,
-    /// The daemon crashed before it responded. It may have done a part of the work.
-    Interrupted,
-}
-
-/// What a power failure does to the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Disk {
-    Kept,
-    Lost,
-}
-
-/// Releases the claims of tombstones every two seconds, while the node runs.
-async fn drain(node: Node) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        node.wait_for(Power::On).await;
-        let tombstones = node.state().tombstones.clone();
-        for (file, tombstone) in &tombstones {
-            node.while_powered(node.release_tombstone(file, tombstone)).await;
-        }
-    }
-}
-
-fn file_name(container: &str, if_name: &str) -> String {
-    format!("{container}@{if_name}")
+/// The attachment of a record.
+pub fn attachment_of(record: &Record) -> Attachment {
+    Attachment { container: record.container_id.clone(), if_name: record.if_name.clone() }
 }
 
 /// The record of an attachment before its first claim.
-fn new_record(container: &str, if_name: &str, podref: &str) -> Record {
+fn new_record(attachment: &Attachment, podref: &str, namespace: Option<DnsLabel>) -> Record {
     Record {
-        container_id: container.to_owned(),
-        if_name: if_name.to_owned(),
+        container_id: attachment.container.clone(),
+        if_name: attachment.if_name.clone(),
         podref: podref.to_owned(),
         network: "simulated".to_owned(),
-        kubeconfig: None,
-        namespace: None,
+        kubeconfig: Some(KUBECONFIG.into()),
+        namespace,
         pod_uid: None,
         stage: Stage::Claiming,
         claims: Vec::new(),
     }
 }
+
+/// The way of a node's plugin to its daemon and to the API server.
+#[derive(Clone)]
+pub struct NodeTransport {
+    node: Node,
+}
+
+impl Transport for NodeTransport {
+    /// The daemon completes the request even if nobody waits.
+    async fn ask(&self, request: &Request, deadline: Deadline) -> Result<Response, RpcError> {
+        let (reply, response) = oneshot::channel();
+        {
+            let mut state = self.node.state();
+            let Daemon::Up(service, tasks) = &mut state.daemon else {
+                let source = std::io::ErrorKind::ConnectionRefused.into();
+                return Err(RpcError::Absent { socket: SOCKET.into(), source });
+            };
+            // Frees the results of finished requests.
+            while tasks.try_join_next().is_some() {}
+            let (service, request) = (service.clone(), request.clone());
+            tasks.spawn(OnClock::new(self.node.clock, async move {
+                let _ = reply.send(service.answer(request).await);
+            }));
+        }
+        let waited = deadline.remaining();
+        match tokio::time::timeout_at(Instant::from_std(deadline.instant()), response).await {
+            Ok(Ok(response)) => Ok(response),
+            // The sender is dropped without a response when the daemon crashes.
+            Ok(Err(_)) => Err(RpcError::Broken { socket: SOCKET.into(), reason: "it crashed".to_owned() }),
+            Err(_elapsed) => Err(RpcError::TimedOut { socket: SOCKET.into(), waited }),
+        }
+    }
+
+    async fn connect(&self, _kubeconfig: &Path) -> Result<ApiClient, ConnectError> {
+        Ok(self.node.api.clone())
+    }
+}
+
+/// The longest time that an ADD or DEL may take before it counts as one that never ends.
+pub const FOR_EVER: Duration = Duration::from_secs(120);

@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use fake_api::{Key, Preconditions};
 use fastrand::Rng;
-use node::deadline::Deadline;
 use serde_json::json;
-use tokio::time::Instant;
-use whereabouts::pool::request::{AllocationRequest, Claimant};
-use whereabouts::rpc::wire::ADD_LIMIT;
 
-use super::layout::{INTERFACE, Naming, Network, ReportedUid, Slot, held_addresses};
+use super::layout::{NET1, Naming, ReportedUid, Slot};
+use super::networks::Network;
 use super::node::{Node, Power};
+use super::sandbox::{Add, AddOutcome, Del, Fate, Interface, Sandbox};
+use super::scenario::Scenario;
 use super::{CHURN, RETRY_PAUSE, WIND_DOWN, World};
-use crate::sim::history::{Event, PodId};
+use crate::sim::history::{Attachment, Event, Keeper, PodId};
 
 /// Runs the pods of a slot until the run ends.
 pub async fn run_slot(world: World, slot: usize, rng: Rng) {
@@ -22,7 +21,9 @@ pub async fn run_slot(world: World, slot: usize, rng: Rng) {
         Some((pod, container)) => {
             let node = runner.any_node();
             let pod = Pod { object: pod.clone(), reported_uid: Some(pod.uid.clone()), node, id: pod };
-            runner.run_sandboxes(&pod, Some(container)).await;
+            let interface = runner.interface(&container, NET1, Network::Old);
+            let sandbox = Sandbox { container, interfaces: vec![interface] };
+            runner.run_sandboxes(&pod, Some(sandbox)).await;
         }
         None => runner.pause(20.0).await,
     }
@@ -47,14 +48,15 @@ struct SlotRunner {
 
 /// A pod that exists.
 #[derive(Clone)]
-struct Pod {
+pub struct Pod {
     /// Its object's name and UID.
-    object: PodId,
+    pub object: PodId,
     /// The UID in the CNI arguments.
-    reported_uid: Option<String>,
+    pub reported_uid: Option<String>,
     /// Its identity in claims.
-    id: PodId,
-    node: Node,
+    pub id: PodId,
+    /// Where it runs.
+    pub node: Node,
 }
 
 /// How a sandbox that has its addresses ends.
@@ -62,12 +64,21 @@ struct Pod {
 enum SandboxEnd {
     /// The container dies, and the kubelet makes a new sandbox. The DEL of the old one comes late.
     Recreated,
+    /// As [`SandboxEnd::Recreated`], after a power failure.
+    Rebooted,
     /// The pod is deleted in the regular way: DEL, then the object is removed, or the object first.
     Deleted,
     /// The object is removed at once. The container ends a little later, perhaps without a DEL.
     ForceDeleted,
     /// Object and container vanish at once. No DEL follows.
     Vanished,
+}
+
+/// What happens to a pod after a power failure of its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AfterFailure {
+    Recovered,
+    Evicted,
 }
 
 impl SlotRunner {
@@ -81,17 +92,26 @@ impl SlotRunner {
     }
 
     fn any_node(&mut self) -> Node {
-        let nodes = &self.world.nodes;
-        let up: Vec<&Node> = nodes.iter().filter(|node| node.power() == Power::On).collect();
+        let serves =
+            |node: &&Node| self.slot.interfaces().all(|(_, network)| node.serves(network.namespace()));
+        let able: Vec<&Node> = self.world.nodes.iter().filter(serves).collect();
+        let up: Vec<&&Node> = able.iter().filter(|node| node.power() == Power::On).collect();
         match up.as_slice() {
-            [] => nodes[0].clone(),
-            up => up[self.rng.usize(..up.len())].clone(),
+            [] => able[0].clone(),
+            up => (*up[self.rng.usize(..up.len())]).clone(),
         }
     }
 
     fn container(&mut self) -> String {
         self.containers += 1;
         format!("{:04x}{:060x}", self.slot.index, self.containers)
+    }
+
+    fn interface(&mut self, container: &str, if_name: &str, network: Network) -> Interface {
+        let full = self.world.layout.full_pool_size();
+        let pools = network.pools_of_sandbox(full, self.world.schedule.scenario, &mut self.rng);
+        let attachment = Attachment { container: container.to_owned(), if_name: if_name.to_owned() };
+        Interface { attachment, network, pools }
     }
 
     /// Runs one pod from creation to deletion.
@@ -125,7 +145,8 @@ impl SlotRunner {
         };
         let uid = reported_uid.clone().unwrap_or_else(|| object.uid.clone());
         let id = PodId { podref: object.podref.clone(), uid };
-        self.world.history.record(Event::PodCreated(id.clone()));
+        let interfaces = self.slot.interfaces().map(|(if_name, _)| if_name.to_owned()).collect();
+        self.world.history.record(Event::PodCreated { pod: id.clone(), interfaces });
         Pod { object, reported_uid, id, node }
     }
 
@@ -138,20 +159,20 @@ impl SlotRunner {
         }
     }
 
-    /// Runs the pod's sandboxes until the pod is gone. `attached` is its first container, if that has its addresses already.
-    async fn run_sandboxes(&mut self, pod: &Pod, mut attached: Option<String>) {
+    /// Runs the pod's sandboxes until the pod is gone. `attached` is its first one, if that has its addresses already.
+    async fn run_sandboxes(&mut self, pod: &Pod, mut attached: Option<Sandbox>) {
+        let mut earlier = None;
         loop {
-            let container = match attached.take() {
-                Some(container) => Some(container),
-                None => self.new_sandbox(pod).await,
+            let sandbox = match attached.take() {
+                Some(sandbox) => Some(sandbox),
+                None => self.new_sandbox(pod, earlier.take()).await,
             };
-            match container {
-                Some(container) => {
-                    if self.run_sandbox(pod, &container).await == SandboxEnd::Recreated {
-                        continue;
-                    }
-                    return;
-                }
+            match sandbox {
+                Some(sandbox) => match self.run_sandbox(pod, &sandbox).await {
+                    SandboxEnd::Recreated => earlier = Some(sandbox),
+                    SandboxEnd::Rebooted => {}
+                    SandboxEnd::Deleted | SandboxEnd::ForceDeleted | SandboxEnd::Vanished => return,
+                },
                 None if pod.node.power() == Power::Off => {
                     if self.wait_for_power(pod).await == AfterFailure::Evicted {
                         return;
@@ -164,81 +185,63 @@ impl SlotRunner {
         }
     }
 
-    /// Runs an ADD for a new sandbox, and cleans up if it fails. Returns the container if it has its addresses.
-    async fn new_sandbox(&mut self, pod: &Pod) -> Option<String> {
+    /// Runs the ADDs of a new sandbox, and cleans up if one fails. Returns the sandbox if it has its addresses.
+    async fn new_sandbox(&mut self, pod: &Pod, earlier: Option<Sandbox>) -> Option<Sandbox> {
+        self.world.next_start().await;
         let container = self.container();
-        let kill_after = (self.world.is_churning() && self.rng.u8(..10) == 0)
-            .then(|| self.seconds(3.0).mul_f64(self.rng.f64()));
-        let request = self.request(pod, &container);
-        let added = self.add(pod, &request, kill_after);
-        if pod.node.while_powered(added).await.unwrap_or(AddOutcome::Failed) == AddOutcome::Attached {
-            if pod.node.power() == Power::On {
-                return Some(container);
+        let mut sandbox = Sandbox { container, interfaces: Vec::new() };
+        let (mut outcome, mut has_orphan) = (AddOutcome::Attached, false);
+        for (if_name, network) in self.slot.interfaces() {
+            let interface = self.interface(&sandbox.container, if_name, network);
+            sandbox.interfaces.push(interface.clone());
+            let earlier = self.kept(pod, earlier.as_ref(), &interface);
+            let add = Add { world: &self.world, pod, interface: &interface, earlier };
+            let (fate, rng) = (fate(&self.world, &mut self.rng), self.rng.fork());
+            outcome = add.run(fate, rng).await;
+            has_orphan |= matches!(fate, Fate::Orphaned(_));
+            if outcome == AddOutcome::Failed || pod.node.power() == Power::Off {
+                break;
             }
-            self.world.history.record(Event::ContainerLost { container });
-            return None;
         }
         if pod.node.power() == Power::Off {
+            self.record_loss(&sandbox);
             return None;
         }
-        // Most runtimes call DEL at once after a failed ADD; some only when they collect garbage.
-        if self.world.is_churning() && self.rng.u8(..10) == 0 {
-            self.run_del_later(pod, &container, 30.0);
+        if outcome == AddOutcome::Attached {
+            return Some(sandbox);
+        }
+        // Most runtimes call DEL at once after a failed ADD; some only when they collect garbage. But then no plugin of the ADD still runs.
+        if self.world.is_churning() && self.rng.u8(..10) == 0 && !has_orphan {
+            // No container runs in a sandbox without all of its networks.
+            self.record_loss(&sandbox);
+            self.run_del_later(pod, &sandbox, 30.0);
         } else {
-            self.run_del(pod, &container).await;
+            self.run_del(pod, &sandbox).await;
         }
         None
     }
 
-    /// Runs an ADD. The plugin's process is killed after `kill_after`.
-    async fn add(&self, pod: &Pod, request: &AllocationRequest, kill_after: Option<Duration>) -> AddOutcome {
-        let history = &self.world.history;
-        let deadline = Deadline::after(ADD_LIMIT);
-        let (name, id) = (|| request.claimant.container_id.clone(), pod.id.clone());
-        let at = history.time_of(Instant::from_std(deadline.instant()));
-        history.record(Event::AddStarted { container: name(), pod: id.clone(), deadline: at });
-        // Far beyond the deadline: an ADD that does not end by itself must show up as late.
-        let limit = kill_after.unwrap_or(ADD_LIMIT * 4);
-        match tokio::time::timeout(limit, pod.node.add(request)).await {
-            Ok(Ok(claims)) => {
-                let addresses = claims.iter().flat_map(held_addresses).collect();
-                history.record(Event::AddSucceeded { container: name(), pod: id, addresses });
-                AddOutcome::Attached
-            }
-            Ok(Err(error)) => {
-                history.record(Event::AddFailed { container: name(), error });
-                AddOutcome::Failed
-            }
-            Err(_elapsed) => {
-                history.record(Event::AddKilled { container: name() });
-                AddOutcome::Failed
-            }
-        }
-    }
-
-    fn request(&mut self, pod: &Pod, container: &str) -> AllocationRequest {
-        let layout = &self.world.layout;
-        let claimant = Claimant {
-            podref: pod.id.podref.clone(),
-            pod_uid: pod.reported_uid.clone(),
-            if_name: INTERFACE.to_owned(),
-            container_id: container.to_owned(),
-            node: Some(pod.node.name.clone()),
-        };
-        let network = self.slot.network;
-        let pools = layout.pools_of_sandbox(network, &mut self.rng);
-        AllocationRequest { claimant, namespace: None, pools, wanted: layout.claims(network) }
+    /// The attachment of the earlier sandbox whose addresses the new one must get. Promised only where the node's own files remember them, and
+    /// the network asks for the same names.
+    fn kept(&self, pod: &Pod, earlier: Option<&Sandbox>, interface: &Interface) -> Option<Attachment> {
+        let is_promised = self.world.schedule.scenario == Scenario::Ours
+            && pod.node.keeper() == Keeper::Nobody
+            && pod.reported_uid.is_some()
+            && interface.network.is_constant();
+        let is_same = |other: &&Interface| other.attachment.if_name == interface.attachment.if_name;
+        let earlier = earlier?.interfaces.iter().find(is_same)?;
+        is_promised.then(|| earlier.attachment.clone())
     }
 
     /// Runs a sandbox that has its addresses until it ends.
-    async fn run_sandbox(&mut self, pod: &Pod, container: &str) -> SandboxEnd {
+    async fn run_sandbox(&mut self, pod: &Pod, sandbox: &Sandbox) -> SandboxEnd {
         let lifetime = self.seconds(40.0);
         let left = CHURN.saturating_sub(self.world.history.now());
         let node = pod.node.clone();
         if node.while_powered(tokio::time::sleep(lifetime.min(left))).await.is_none() {
-            self.record_loss(container);
+            self.record_loss(sandbox);
             return match self.wait_for_power(pod).await {
-                AfterFailure::Recovered => SandboxEnd::Recreated,
+                AfterFailure::Recovered => SandboxEnd::Rebooted,
                 AfterFailure::Evicted => SandboxEnd::Vanished,
             };
         }
@@ -248,17 +251,22 @@ impl SlotRunner {
             return std::future::pending().await;
         }
         let end = self.random_end();
+        self.end_sandbox(pod, sandbox, end).await;
+        end
+    }
+
+    async fn end_sandbox(&mut self, pod: &Pod, sandbox: &Sandbox, end: SandboxEnd) {
         match end {
-            SandboxEnd::Recreated => {
-                self.record_loss(container);
-                self.run_del_later(pod, container, 60.0);
+            SandboxEnd::Recreated | SandboxEnd::Rebooted => {
+                self.record_loss(sandbox);
+                self.run_del_later(pod, sandbox, 60.0);
             }
             SandboxEnd::Deleted => {
                 let is_del_first = self.rng.bool();
                 if !is_del_first {
                     self.delete_object(pod);
                 }
-                self.run_del(pod, container).await;
+                self.run_del(pod, sandbox).await;
                 self.delete_object(pod);
             }
             SandboxEnd::ForceDeleted => {
@@ -266,20 +274,19 @@ impl SlotRunner {
                 if self.slot.naming == Naming::Deployment {
                     // The kubelet sees the deletion late, but within the grace period (60 s), or the leader would release a live address.
                     let delay = self.seconds(45.0);
-                    node.while_powered(tokio::time::sleep(delay)).await;
+                    pod.node.while_powered(tokio::time::sleep(delay)).await;
                 }
                 // A StatefulSet's successor takes the claim over at once, so its container is gone first.
-                self.record_loss(container);
+                self.record_loss(sandbox);
                 if self.rng.bool() {
-                    self.run_del_later(pod, container, 60.0);
+                    self.run_del_later(pod, sandbox, 60.0);
                 }
             }
             SandboxEnd::Vanished => {
-                self.record_loss(container);
+                self.record_loss(sandbox);
                 self.delete_object(pod);
             }
         }
-        end
     }
 
     fn random_end(&mut self) -> SandboxEnd {
@@ -293,8 +300,10 @@ impl SlotRunner {
         }
     }
 
-    fn record_loss(&self, container: &str) {
-        self.world.history.record(Event::ContainerLost { container: container.to_owned() });
+    fn record_loss(&self, sandbox: &Sandbox) {
+        for interface in &sandbox.interfaces {
+            self.world.history.record(Event::ContainerLost { attachment: interface.attachment.clone() });
+        }
     }
 
     /// Waits for the node's power. If that takes too long, the pod is evicted: its object is deleted.
@@ -308,8 +317,8 @@ impl SlotRunner {
     }
 
     /// Runs a DEL, which may be killed and repeated.
-    async fn run_del(&mut self, pod: &Pod, container: &str) {
-        let del = Del::new(self, pod, container);
+    async fn run_del(&mut self, pod: &Pod, sandbox: &Sandbox) {
+        let mut del = Del::new(&self.world, pod, sandbox, self.rng.fork());
         if self.world.is_churning() && self.rng.u8(..10) == 0 {
             let kill_after = self.seconds(1.0);
             let _ = tokio::time::timeout(kill_after, del.run()).await;
@@ -321,8 +330,8 @@ impl SlotRunner {
     }
 
     /// Runs a DEL after a random time, in the background.
-    fn run_del_later(&mut self, pod: &Pod, container: &str, most: f64) {
-        let del = Del::new(self, pod, container);
+    fn run_del_later(&mut self, pod: &Pod, sandbox: &Sandbox, most: f64) {
+        let mut del = Del::new(&self.world, pod, sandbox, self.rng.fork());
         let pause = self.seconds(most);
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
@@ -331,52 +340,12 @@ impl SlotRunner {
     }
 }
 
-/// What happens to a pod after a power failure of its node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AfterFailure {
-    Recovered,
-    Evicted,
-}
-
-/// The end of an ADD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AddOutcome {
-    Attached,
-    Failed,
-}
-
-/// A DEL to run.
-struct Del {
-    world: World,
-    node: Node,
-    container: String,
-    podref: String,
-    network: Network,
-}
-
-impl Del {
-    fn new(runner: &SlotRunner, pod: &Pod, container: &str) -> Self {
-        Del {
-            world: runner.world.clone(),
-            node: pod.node.clone(),
-            container: container.to_owned(),
-            podref: pod.id.podref.clone(),
-            network: runner.slot.network,
-        }
-    }
-
-    /// Runs it, if the node has power.
-    async fn run(&self) {
-        let history = &self.world.history;
-        if self.node.power() == Power::Off {
-            // The kubelet repeats it when the node is back, if the disk survived.
-            return history.record(Event::ContainerLost { container: self.container.clone() });
-        }
-        history.record(Event::DelStarted { container: self.container.clone() });
-        let pools = self.world.layout.pools(self.network);
-        let del = self.node.del(&self.container, INTERFACE, &self.podref, &pools);
-        if self.node.while_powered(del).await.is_some() {
-            history.record(Event::DelSucceeded { container: self.container.clone() });
-        }
+/// What becomes of the processes of an ADD: mostly nothing.
+fn fate(world: &World, rng: &mut Rng) -> Fate {
+    let after = Duration::from_secs_f64(3.0 * rng.f64() * rng.f64());
+    match rng.u8(..20) {
+        0 | 1 if world.is_churning() => Fate::Killed(after),
+        2 if world.is_churning() => Fate::Orphaned(after),
+        _ => Fate::Run,
     }
 }

@@ -135,6 +135,40 @@ fn record(name: &str) -> Record {
     }
 }
 
+// Found by the simulation: the plugin's caller was killed, and its pod's next sandbox has the address.
+#[tokio::test]
+async fn a_call_whose_record_a_del_took_away_takes_no_claim_over() {
+    let node = Node::new().await;
+    let records = Records::open(node.state.path()).unwrap();
+    let request = |container: &str| AllocationRequest {
+        claimant: Claimant {
+            podref: "default/p".into(),
+            pod_uid: Some("u".into()),
+            if_name: "net1".into(),
+            container_id: container.into(),
+            node: None,
+        },
+        namespace: None,
+        pools: vec![pool_of(&range("10.61.32.0/24", None, &[]))],
+        wanted: vec![Claim { range: 0, requested: None }],
+    };
+    let hints = node.hints().of_recorded_calls();
+    let (old, new) = (record("old"), record("new"));
+    records.write(&old).unwrap();
+    records.begin_release(&old).unwrap();
+    records.write(&new).unwrap();
+    let (claims, absent) = (node.claims(), PriorAttempt::Absent);
+    assert_eq!(serve(&claims, &request("new"), &hints, absent).await.unwrap().len(), 1);
+    let failure = serve(&claims, &request("old"), &hints, absent).await.unwrap_err();
+    assert!(
+        matches!(failure.error, AllocateError::Claim(ClaimError::Superseded { .. })),
+        "{}",
+        failure.error
+    );
+    let claim = node.server.get(CLAIMS, "kube-system", "10.61.32.1").unwrap();
+    assert_eq!(claim["spec"]["containerid"], "new");
+}
+
 #[tokio::test]
 async fn overlapping_ranges_of_one_network_give_different_addresses() {
     let node = Node::new().await;

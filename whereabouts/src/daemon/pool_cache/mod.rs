@@ -231,7 +231,7 @@ async fn watch_until_pause(
             Change::Synced => listing = false,
             Change::Gone(claim) => {
                 let (name, if_name) = (claim.name.clone(), claim.ifname.clone());
-                // Nobody listens in a simulation and in tests.
+                // Nobody listens in tests.
                 let _ = deleted.send(DeletedClaim { name, container: claim.container.to_string(), if_name });
             }
             Change::Put(_) => {}
