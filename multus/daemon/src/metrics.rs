@@ -77,6 +77,7 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ChangeLabels {
     change: &'static str,
     outcome: &'static str,
@@ -94,7 +95,8 @@ pub(crate) enum RequestKind {
 }
 
 impl RequestKind {
-    const ALL: [Self; 5] = [Self::Pod, Self::Definitions, Self::Status, Self::Events, Self::Ended];
+    const ALL: [Self; 6] =
+        [Self::Pod, Self::Definitions, Self::Status, Self::Events, Self::Ended, Self::Changes];
 
     const fn labels(self) -> (&'static str, &'static str) {
         match self {

@@ -3,6 +3,7 @@
 use nad::PodIdentity;
 
 use super::cached::{CachedAllocation, CachedReservation, Via};
+use super::ip_pool;
 
 /// What an allocation needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +40,6 @@ pub fn allocation_state(
     current_pod: Option<&PodIdentity>,
     remover: Remover,
 ) -> AllocationState {
-    // Whereabouts gave an allocation of ours to a new container: it changed `id` and kept `via`.
-    let upstream_changed_it = matches!(allocation.via, Via::Other(_));
     let is_ours = allocation.via == Via::OfId;
     let is_same_interface = claim.is_some_and(|claim| {
         claim.belongs_to(&allocation.podref, &allocation.ifname)
@@ -68,7 +67,14 @@ pub fn allocation_state(
     // The claim belongs to an earlier pod of this name, and Whereabouts made the allocation for the current one.
     let is_of_earlier_pod =
         claim.pod_uid.as_ref().zip(current_pod).is_some_and(|(uid, current)| !current.is(&uid.to_string()));
-    if upstream_changed_it || (!is_ours && is_of_earlier_pod) {
+    // Whereabouts gave an allocation of ours to the pod's next sandbox: it changed `id` and kept `via`, which names the claim's container. A
+    // claim of a third container may be newer than both: then it stays, because a late DEL of the container in `id` would free it.
+    let upstream_changed_it = match &allocation.via {
+        Via::Other(via) => **via == *ip_pool::via(&claim.container.to_string()),
+        Via::Absent | Via::OfId => false,
+    };
+    let is_upstreams = allocation.via == Via::Absent;
+    if upstream_changed_it || (is_upstreams && is_of_earlier_pod) {
         AllocationState::ClaimOutdated
     } else {
         AllocationState::InSync

@@ -113,6 +113,7 @@ fn an_allocation_tells_who_wrote_it_last() {
     // Whereabouts changed the container of an entry of ours.
     let refreshed = entry(NEXT, "a/b", Some("claim:89abcdef"));
     let (own_claim, successor) = (claim("10.0.0.1", "a/b", ID), claim("10.0.0.1", "a/b", NEXT));
+    let third = claim("10.0.0.1", "a/b", "00000000aaaaaaaa");
     let (other_pod, bare) = (claim("10.0.0.1", "x/y", NEXT), bare_claim("a/b"));
     type Case<'a> =
         (&'a str, &'a Allocation, Option<&'a CachedReservation>, Option<&'a str>, [AllocationState; 3]);
@@ -144,6 +145,13 @@ fn an_allocation_tells_who_wrote_it_last() {
             [Released, Released, Disputed],
         ),
         ("ours, refreshed by upstream", &refreshed, Some(&own_claim), Some("u1"), [ClaimOutdated; 3]),
+        (
+            "ours, refreshed, then our plugin took the claim over",
+            &refreshed,
+            Some(&third),
+            Some("u1"),
+            [InSync; 3],
+        ),
         ("ours, refreshed and released", &refreshed, None, Some("u1"), [NeedsClaim, Released, NeedsClaim]),
         ("ours, refreshed, claim updated", &refreshed, Some(&successor), Some("u1"), [InSync; 3]),
         (
