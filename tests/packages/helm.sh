@@ -33,6 +33,9 @@ chart_renders_what_kustomize_renders() {
         template --set "cni.preset=$overlay" >"$work/helm.yaml"
         same "cni.preset=$overlay" "$work/kustomize.yaml" "$work/helm.yaml"
     done
+    "$KUBECTL" kustomize deploy/overlays/hotplug >"$work/kustomize.yaml"
+    template --set hotplug.enabled=true >"$work/helm.yaml"
+    same "hotplug.enabled=true" "$work/kustomize.yaml" "$work/helm.yaml"
     "$KUBECTL" kustomize deploy/overlays/monitoring >"$work/kustomize.yaml"
     template --set metrics.address=::,metrics.scrape=true >"$work/helm.yaml"
     same "metrics.address=::,metrics.scrape=true" "$work/kustomize.yaml" "$work/helm.yaml"
@@ -61,10 +64,12 @@ chart_refuses_unknown_keys() {
     for key in nope image.nope image.pullSecrets[0].nope crds.nope cni.nope apiServer.nope tolerations[0].nope affinity.nope \
         seLinuxOptions.nope rollingUpdate.nope metrics.nope multus.nope multus.config.nope multus.resources.nope \
         multus.resources.daemon.nope multus.resources.daemon.limits.nope whereabouts.nope whereabouts.resources.nope nodeLimits.nope \
-        nodeLimits.leader.nope nodeLimits.leader.tolerations[0].nope test.nope; do
+        nodeLimits.leader.nope nodeLimits.leader.tolerations[0].nope hotplug.nope test.nope; do
         refused "additional properties 'nope' not allowed" template --set "$key=1"
     done
     refused "multus.config.capabilities needs multus.mode=daemon" template --set multus.mode=thin,multus.config.capabilities.ips=true
+    refused "hotplug.enabled needs multus.mode=daemon" template --set hotplug.enabled=true,multus.mode=thin
+    refused "hotplug.enabled needs the node's folders" template --set hotplug.enabled=true,cni.preset=k3s
     refused "multus/mode" template --set multus.mode=thick
     refused "cni/preset" template --set cni.preset=eks
 }

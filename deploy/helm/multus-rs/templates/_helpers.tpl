@@ -48,8 +48,8 @@
 {{- end }}
 
 {{/*
-Changes a DaemonSet of deploy/daemons by the values that are for both. It prints nothing: objects are changed in place.
-The pods see the node's folder of configurations at the same path below /host, because multus and whereabouts derive the path on the node from it.
+Changes a DaemonSet by the values that are for all of them. It prints nothing: objects are changed in place. With "folders" of "standard" the node's
+folders stay; else they are those of the values. The pods see the node's folder of configurations at the same path below /host, because multus and whereabouts derive the path on the node from it.
 */}}
 {{- define "multus-rs.daemon-set" -}}
 {{- $values := .root.Values }}
@@ -65,18 +65,18 @@ The pods see the node's folder of configurations at the same path below /host, b
 {{- $_ := set $meta "labels" (merge $meta.labels $values.podLabels) }}
 {{- with $values.podAnnotations }}{{ $_ := set $meta "annotations" (merge (dict) ($meta.annotations | default dict) .) }}{{ end }}
 {{- $_ := set .set.spec.updateStrategy.rollingUpdate "maxSurge" $values.rollingUpdate.maxSurge }}
-{{- range $pod.volumes }}
+{{- range ternary list $pod.volumes (eq .folders "standard") }}
   {{- if eq .name "programs" }}{{ $_ := set .hostPath "path" (include "multus-rs.bin-dir" $.root) }}{{ end }}
   {{- if eq .name "configurations" }}{{ $_ := set .hostPath "path" $conf }}{{ end }}
 {{- end }}
-{{- range concat $pod.initContainers $pod.containers }}
+{{- range concat ($pod.initContainers | default list) $pod.containers }}
   {{- if $values.image.pullPolicy }}{{ $_ := set . "imagePullPolicy" $values.image.pullPolicy }}{{ end }}
   {{- $resources := get $.resources .name }}
   {{- if $resources }}{{ $_ := set . "resources" $resources }}{{ end }}
   {{- $env := .env | default list }}
   {{- with $values.apiServer.host }}{{ $env = append $env (dict "name" "KUBERNETES_SERVICE_HOST" "value" .) }}{{ end }}
   {{- with $values.apiServer.port }}{{ $env = append $env (dict "name" "KUBERNETES_SERVICE_PORT" "value" (toString .)) }}{{ end }}
-  {{- range .volumeMounts }}
+  {{- range ternary list .volumeMounts (eq $.folders "standard") }}
     {{- if eq .name "configurations" }}{{ $_ := set . "mountPath" (printf "/host%s" $conf) }}{{ end }}
   {{- end }}
   {{- if $env }}{{ $_ := set . "env" $env }}{{ end }}
