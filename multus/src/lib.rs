@@ -18,8 +18,9 @@
 //! | `error` | what can fail, and which CNI code is it? |
 //! | `run` | how are plugins run for a sandbox: attach, detach, check, collect |
 //! | `plugin` | how do the verbs of the CNI spec use all of this, with blocking calls? |
+//! | [`hotplug`] | how do running pods get the networks that their annotation requests now? |
 //!
-//! `request`, `device`, `plan` and `report` decide by values alone. Only `network`, `record`, `kubelet` and `run` read or write files, only
+//! `request`, `device`, `plan` and `report` decide by values alone. Only `network`, `record`, `kubelet`, `run` and `hotplug` read or write files, only
 //! `run` runs plugins, and only `source` and `kubelet` send requests. Those to the daemon block; the others are async, and `plugin` has the
 //! runtime that waits for them.
 
@@ -27,6 +28,7 @@ mod conf;
 mod device;
 mod error;
 pub mod explain;
+pub mod hotplug;
 mod kubelet;
 pub mod network;
 pub mod plan;

@@ -1,5 +1,5 @@
 //! The CNI plugin `multus`, which may also be installed as `multus-shim`. Installed as `passthru` it is the plugin of that name. With
-//! the argument `explain` it says what this node knows about a pod.
+//! the argument `explain` it says what this node knows about a pod, with `hotplug` it changes the networks of running pods.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -18,6 +18,11 @@ fn main() -> ExitCode {
     // Runtimes call a plugin without arguments.
     if args.next_if(|first| first == "explain").is_some() {
         return multus::explain::main(args);
+    }
+    if args.next_if(|first| first == "hotplug").is_some() {
+        node::rng::seed_from_kernel();
+        cni::exec::prepare_with(netlink::end_with_caller);
+        return multus::hotplug::main(args);
     }
     if args.any(|arg| matches!(arg.to_str(), Some("-v" | "--version" | "-version" | "--v"))) {
         return print_version(name);

@@ -42,6 +42,11 @@ impl PodIdentity {
         &self.uid
     }
 
+    /// The UID that a static pod has on its node.
+    pub fn uid_on_node(&self) -> Option<&str> {
+        self.uid_on_node.as_deref()
+    }
+
     /// Whether a plugin that received `uid` was called for this pod.
     pub fn is(&self, uid: &str) -> bool {
         *self.uid == *uid || self.uid_on_node.as_deref() == Some(uid)

@@ -5,6 +5,7 @@
 //! | module | question it answers |
 //! |---|---|
 //! | `annotation` | which annotations does the spec define? |
+//! | `changes` | what does a program learn that changes the networks of running pods? |
 //! | `definition` | what is in a NetworkAttachmentDefinition, and which one is meant? |
 //! | `identity` | is the pod behind a name the one that a plugin was called for? |
 //! | `pod` | which pod is meant? |
@@ -14,6 +15,7 @@
 
 mod annotation;
 pub mod api;
+mod changes;
 mod definition;
 mod identity;
 mod pod;
@@ -21,6 +23,7 @@ pub mod rpc;
 mod status;
 
 pub use annotation::{DEFAULT_NETWORK, NETWORK_STATUS, NETWORKS};
+pub use changes::{Changes, ChangesQuery, Counts, Life, RunningPod};
 pub use definition::{Annotations, Definitions, Lookup, Metadata, NadRef, NetworkAttachmentDefinition, Spec};
 pub use identity::{MIRROR_POD, PodIdentity};
 pub use pod::{Pod, PodRef, PodRefError};

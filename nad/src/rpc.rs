@@ -11,6 +11,7 @@ use node::client::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::api::SourceError;
+use crate::changes::{Changes, ChangesQuery};
 use crate::definition::{Lookup, NadRef};
 use crate::pod::{Pod, PodRef};
 
@@ -45,6 +46,8 @@ pub enum Request {
     Events(Vec<Event>),
     /// This call of the runtime has ended. For the daemon's metrics: the plugin itself lives too short to be asked.
     Ended(EndedCall),
+    /// Which pods of the node changed? The response does not wait for a change.
+    Changes(ChangesQuery),
 }
 
 /// How a call of the runtime ended.
@@ -97,6 +100,8 @@ pub enum Response {
     Pod(Pod),
     /// The definitions, each with its answer.
     Definitions(Vec<(NadRef, Lookup)>),
+    /// The pods that changed.
+    Changes(Changes),
     /// The status is written, the events are queued, or the call is counted.
     Done,
     /// The request failed.

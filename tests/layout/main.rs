@@ -55,14 +55,14 @@ const FOLDERS: &[(&str, &[&str])] = &[
         "multus",
         &[
             "network", "conf", "request", "device", "plan", "record", "report", "explain", "kubelet",
-            "source", "error", "run", "plugin",
+            "source", "error", "run", "plugin", "hotplug",
         ],
     ),
     (
         "multus/daemon",
         &[
-            "primary", "install", "config", "options", "rights", "metrics", "cache", "removal", "events",
-            "status", "serve", "run",
+            "primary", "install", "config", "options", "rights", "metrics", "cache", "changes", "removal",
+            "events", "status", "serve", "run",
         ],
     ),
     (

@@ -13,6 +13,9 @@ use rbac::Granted;
 use serde_json::Value;
 use tests::place;
 
+/// The program for running pods: its account, DaemonSet and container. It runs plugins, so it has what no other container has.
+const HOTPLUG: &str = "multus-hotplug";
+
 /// Every object of the manifests, with its file.
 fn manifests() -> Vec<(String, Value)> {
     let mut all = Vec::new();
@@ -77,6 +80,8 @@ fn no_other_account_gets_a_right() {
     let accounts = manifests.iter().filter(|(_, object)| object["kind"] == "ServiceAccount");
     let accounts: BTreeSet<String> =
         accounts.map(|(_, object)| object["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+    // That of the program for running pods has no right, and its pod no token.
+    let known = known.into_iter().chain([HOTPLUG.to_owned()]).collect::<BTreeSet<_>>();
     assert_eq!(accounts, known);
 }
 
@@ -99,7 +104,8 @@ fn containers(pod: &Value) -> Vec<&Value> {
 fn pods_run_as_these_accounts() {
     let of = |(_, pod): &(String, Value)| pod["serviceAccountName"].as_str().unwrap().to_owned();
     let found: BTreeSet<String> = pods().iter().map(of).collect();
-    assert_eq!(found, ["multus-daemon", "whereabouts", "whereabouts-leader"].map(str::to_owned).into());
+    let known = ["multus-daemon", HOTPLUG, "whereabouts", "whereabouts-leader"];
+    assert_eq!(found, known.map(str::to_owned).into());
 }
 
 #[test]
@@ -118,7 +124,9 @@ fn every_container_is_confined() {
         }
         for container in containers(&pod) {
             let name = &container["name"];
-            assert_eq!(container["securityContext"], wanted, "{file}: {name}");
+            if name != HOTPLUG {
+                assert_eq!(container["securityContext"], wanted, "{file}: {name}");
+            }
             assert!(
                 container["resources"]["requests"]["memory"].is_string(),
                 "{file}: {name} requests no memory"
@@ -128,12 +136,51 @@ fn every_container_is_confined() {
     }
 }
 
+/// The pod of the program for running pods.
+fn hotplug() -> Value {
+    let mut found = pods().into_iter().map(|(_, pod)| pod).filter(|pod| pod["serviceAccountName"] == HOTPLUG);
+    let pod = found.next().unwrap();
+    assert!(found.next().is_none() && containers(&pod).len() == 1);
+    pod
+}
+
+/// The one container that runs plugins has the capabilities for that, and nothing else: no credential, no device, no host process.
+#[test]
+fn the_container_for_running_pods_has_what_plugins_need_and_no_more() {
+    let pod = hotplug();
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    let wanted = serde_json::json!({
+        "runAsUser": 0,
+        "privileged": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW", "SYS_ADMIN"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+        "appArmorProfile": {"type": "Unconfined"},
+    });
+    let container = containers(&pod).remove(0).clone();
+    assert_eq!(container["securityContext"], wanted);
+    let mut writable = Vec::new();
+    for mount in container["volumeMounts"].as_array().unwrap() {
+        let volume = pod["volumes"].as_array().unwrap().iter().find(|v| v["name"] == mount["name"]).unwrap();
+        let (on_node, here) = (&volume["hostPath"]["path"], mount["mountPath"].as_str().unwrap());
+        // The plugins get the node's paths.
+        assert!(on_node == here || format!("/var{}", on_node.as_str().unwrap()) == here, "{mount}");
+        if mount["readOnly"] != true {
+            writable.push(here.to_owned());
+        }
+        if here.ends_with("/netns") {
+            assert_eq!(mount["mountPropagation"], "HostToContainer", "namespaces of later pods are seen too");
+        }
+    }
+    assert_eq!(writable, ["/var/lib/cni"]);
+}
+
 /// Programs of the node run as root there. What stays could be taken over; what ends cannot.
 #[test]
 fn only_containers_that_end_see_the_nodes_programs() {
     let folders = ["/etc/cni/net.d", "/run/multus", "/run/whereabouts", "/var/lib/cni/whereabouts"];
     let mut installing = 0;
-    for (file, pod) in pods() {
+    for (file, pod) in pods().into_iter().filter(|(_, pod)| pod["serviceAccountName"] != HOTPLUG) {
         let volumes = pod["volumes"].as_array().cloned().unwrap_or_default();
         for (key, list) in [("initContainers", true), ("containers", false)] {
             for mount in pod[key]
@@ -159,7 +206,7 @@ fn only_containers_that_end_see_the_nodes_programs() {
 #[test]
 fn daemon_sets_run_everywhere_and_start_the_new_pod_first() {
     let sets: Vec<_> = manifests().into_iter().filter(|(_, object)| object["kind"] == "DaemonSet").collect();
-    assert_eq!(sets.len(), 2);
+    assert_eq!(sets.len(), 3);
     for (file, set) in sets {
         let update = &set["spec"]["updateStrategy"]["rollingUpdate"];
         assert_eq!((&update["maxUnavailable"], &update["maxSurge"]), (&0.into(), &"25%".into()), "{file}");
@@ -192,7 +239,7 @@ fn containers_start_programs_of_the_one_image() {
 /// kustomize does not notice a file that no list names.
 #[test]
 fn every_manifest_is_in_a_kustomization() {
-    for folder in ["crds", "rbac", "daemons"] {
+    for folder in ["crds", "rbac", "daemons", "hotplug"] {
         let path = place::root().join("deploy").join(folder);
         let text = std::fs::read_to_string(path.join("Kustomization")).unwrap();
         let list: Value = serde_saphyr::from_str(&text).unwrap();

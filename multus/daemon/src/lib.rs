@@ -14,6 +14,7 @@
 //! | `rights` | what does the daemon need of the API server? |
 //! | `metrics` | what does Prometheus see? |
 //! | `cache` | which pods has this node, and which definitions has the cluster? |
+//! | `changes` | which pods have other annotations than a program on the node last saw? |
 //! | `removal` | is multus removed from the cluster, or only restarted? |
 //! | `events` | which events are still to be sent? |
 //! | `status` | how does network-status get into a pod, and stay there? |
@@ -21,6 +22,7 @@
 //! | `run` | how does all of this start and stop? |
 
 mod cache;
+mod changes;
 pub mod config;
 mod events;
 pub mod install;

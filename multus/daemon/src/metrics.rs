@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nad::Counts;
 use nad::rpc::{CallOutcome, CallVerb, EndedCall};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -76,6 +77,12 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChangeLabels {
+    change: &'static str,
+    outcome: &'static str,
+}
+
 /// The kind of a plugin's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
@@ -84,10 +91,12 @@ pub(crate) enum RequestKind {
     Status,
     Events,
     Ended,
+    Changes,
 }
 
 impl RequestKind {
-    const ALL: [Self; 5] = [Self::Pod, Self::Definitions, Self::Status, Self::Events, Self::Ended];
+    const ALL: [Self; 6] =
+        [Self::Pod, Self::Definitions, Self::Status, Self::Events, Self::Ended, Self::Changes];
 
     const fn labels(self) -> (&'static str, &'static str) {
         match self {
@@ -96,6 +105,7 @@ impl RequestKind {
             Self::Status => ("status", "/status"),
             Self::Events => ("events", "/events"),
             Self::Ended => ("ended", "/ended"),
+            Self::Changes => ("changes", "/changes"),
         }
     }
 }
@@ -181,6 +191,7 @@ pub(crate) struct Metrics {
     reported: Family<ReasonLabel, Counter>,
     calls: Family<CallLabels, Counter>,
     call_seconds: Family<VerbLabel, Histogram, fn() -> Histogram>,
+    hotplug: Family<ChangeLabels, Counter>,
 }
 
 impl Metrics {
@@ -199,6 +210,7 @@ impl Metrics {
             reported: Family::default(),
             calls: Family::default(),
             call_seconds: Family::new_with_constructor(|| Histogram::new(CALL_SECONDS)),
+            hotplug: Family::default(),
         };
         metrics.begin_at_zero();
         let mut registry = Registry::with_prefix("multus");
@@ -243,6 +255,7 @@ impl Metrics {
         registry.register("daemon_reported_events", "Events that plugins reported, by reason", m.reported);
         registry.register("daemon_calls", "ADDs and DELs of this node's pods, by how they ended", m.calls);
         registry.register("daemon_call_seconds", "Time of whole ADDs and DELs", m.call_seconds);
+        registry.register("hotplug_changes", "Interfaces added to and removed from running pods", m.hotplug);
     }
 
     /// Counts a plugin's request that took `took`.
@@ -291,6 +304,22 @@ impl Metrics {
         self.call_seconds.get_or_create(&VerbLabel { verb }).observe(call.took.as_secs_f64());
     }
 
+    /// Counts changes of running pods.
+    pub(crate) fn hotplug(&self, counts: Counts) {
+        let Counts { attached, attach_failed, detached, detach_failed } = counts;
+        for (change, outcome, count) in [
+            ("attach", Outcome::Done, attached),
+            ("attach", Outcome::Failed, attach_failed),
+            ("detach", Outcome::Done, detached),
+            ("detach", Outcome::Failed, detach_failed),
+        ] {
+            if count > 0 {
+                let labels = ChangeLabels { change, outcome: outcome.label() };
+                self.hotplug.get_or_create(&labels).inc_by(count.into());
+            }
+        }
+    }
+
     /// Counts events.
     pub(crate) fn events(&self, outcome: Outcome, count: usize) {
         let label = OutcomeLabel { outcome: outcome.label() };
@@ -333,6 +362,7 @@ mod tests {
         }
         let took = Duration::from_secs(2);
         metrics.ended(EndedCall { verb: CallVerb::Add, outcome: CallOutcome::Later, took });
+        metrics.hotplug(Counts { attached: 2, detach_failed: 1, ..Counts::default() });
         let text = metrics_text(&registry);
         for line in [
             "multus_server_request_total{handler=\"/pod\",code=\"200\",method=\"post\"} 1",
@@ -347,6 +377,8 @@ mod tests {
             "multus_daemon_reported_events_total{reason=\"other\"} 2",
             "multus_daemon_calls_total{verb=\"add\",outcome=\"later\"} 1",
             "multus_daemon_call_seconds_bucket{le=\"3.0\",verb=\"add\"} 1",
+            "multus_hotplug_changes_total{change=\"attach\",outcome=\"done\"} 2",
+            "multus_hotplug_changes_total{change=\"detach\",outcome=\"failed\"} 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -11,6 +11,7 @@ use node::deadline::Deadline;
 use node::rpc::{self, BindError};
 
 use crate::cache::{Cache, Contact, follow_definitions, follow_pods};
+use crate::changes::Changed;
 use crate::events::Events;
 use crate::install::{InPlace, Plan, Upkeep, Watch};
 use crate::metrics::Metrics;
@@ -97,17 +98,21 @@ fn service(options: &Options, api: ApiClient, metrics: Metrics) -> Service {
     let cache = Arc::new(Cache::new(metrics.clone()));
     let statuses = Arc::new(Statuses::new(api.clone(), cache.clone(), metrics.clone()));
     let events = Arc::new(Events::new(api.clone(), metrics.clone()));
-    Service { api, node: options.node.clone(), cache, statuses, events, metrics }
+    let changed = Arc::<Changed>::default();
+    Service { api, node: options.node.clone(), cache, statuses, events, changed, metrics }
 }
 
 /// Starts what keeps the answers to plugins up to date, and sends what they report.
 fn background(service: &Service) -> Background {
-    let Service { api, node, cache, statuses, events, .. } = service.clone();
+    let Service { api, node, cache, statuses, events, changed, .. } = service.clone();
     let mut background = Background::default();
     background.spawn(follow_definitions(cache.clone(), api.clone()));
     if let Some(node) = node {
         let observer = statuses.clone();
-        background.spawn(follow_pods(cache, api, node, move |seen| observer.observe(seen)));
+        background.spawn(follow_pods(cache, api, node, move |seen| {
+            changed.observe(&seen);
+            observer.observe(seen);
+        }));
     } else {
         tracing::warn!(
             "the name of this node is unknown, so each pod is read when a plugin asks for it: set MULTUS_NODE_NAME, or give --node"

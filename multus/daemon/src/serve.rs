@@ -11,6 +11,7 @@ use node::names::DnsSubdomain;
 use tokio::time::Instant;
 
 use crate::cache::{Cache, PodName};
+use crate::changes::Changed;
 use crate::events::Events;
 use crate::metrics::{From, Kind, Metrics, Outcome, RequestKind};
 use crate::status::Statuses;
@@ -28,6 +29,8 @@ pub(crate) struct Service {
     pub(crate) statuses: Arc<Statuses>,
     /// The events that wait.
     pub(crate) events: Arc<Events>,
+    /// Which pods changed.
+    pub(crate) changed: Arc<Changed>,
     /// The daemon's metrics.
     pub(crate) metrics: Metrics,
 }
@@ -54,6 +57,11 @@ impl Service {
             Request::Ended(call) => {
                 self.metrics.ended(call);
                 (RequestKind::Ended, Ok(Response::Done))
+            }
+            Request::Changes(query) => {
+                self.metrics.hotplug(query.counts);
+                let changes = self.changed.after(query.after, self.node.as_ref());
+                (RequestKind::Changes, Ok(Response::Changes(changes)))
             }
         };
         self.metrics.answered(kind, Outcome::of(&result), began.elapsed());

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use crate::cache::{Cache, follow_definitions, follow_pods};
+use crate::changes::Changed;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::rights::RIGHTS;
@@ -91,7 +92,8 @@ impl Node {
         let cache = Arc::new(Cache::new(metrics.clone()));
         let statuses = Arc::new(Statuses::new(api.clone(), cache.clone(), metrics.clone()));
         let events = Arc::new(Events::new(api.clone(), metrics.clone()));
-        Service { api, node: Some(DnsSubdomain::new("n1").unwrap()), cache, statuses, events, metrics }
+        let (node, changed) = (Some(DnsSubdomain::new("n1").unwrap()), Arc::<Changed>::default());
+        Service { api, node, cache, statuses, events, changed, metrics }
     }
 
     /// The daemon's service, with all background tasks, after they have seen what there is.
@@ -102,7 +104,11 @@ impl Node {
         tokio::spawn(follow_definitions(cache.clone(), api.clone()));
         let (observer, merger, sender) =
             (service.statuses.clone(), service.statuses.clone(), service.events.clone());
-        tokio::spawn(follow_pods(cache, api, node, move |seen| observer.observe(seen)));
+        let changed = service.changed.clone();
+        tokio::spawn(follow_pods(cache, api, node, move |seen| {
+            changed.observe(&seen);
+            observer.observe(seen);
+        }));
         tokio::spawn(async move { merger.run_merges().await });
         tokio::spawn(async move { sender.run().await });
         settle().await;

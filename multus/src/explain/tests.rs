@@ -136,8 +136,12 @@ fn other_pods_are_not_shown_and_unreadable_files_are_named() {
 #[test]
 fn what_a_deleted_sandbox_left_is_shown() {
     let folder = tempfile::tempdir().unwrap();
-    let recorded =
-        Recorded { network: network("macvlan", "1.0.0"), if_name: name("net1"), capability_args: Map::new() };
+    let recorded = Recorded {
+        network: network("macvlan", "1.0.0"),
+        if_name: name("net1"),
+        capability_args: Map::new(),
+        requested: None,
+    };
     let left = tombstone::LeftNetwork { recorded, plugins: vec![0], reason: "no answer".to_owned() };
     let args = CniArgs::parse("K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web-0").unwrap();
     tombstone::write(folder.path(), &id("c3"), &tombstone::Tombstone { args, networks: vec![left] }).unwrap();

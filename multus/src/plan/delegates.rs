@@ -123,29 +123,58 @@ pub fn plan(
     let edits = routes::edits(&gateways)?;
     let mut delegates = Vec::with_capacity(networks.len());
     for (at, ((network, request), mut route_edit)) in networks.into_iter().zip(edits).enumerate() {
-        // The cached result, by libcni's rule; see `cni::cache`.
         let if_name = interface(at, request.interface.as_ref(), runtime.if_name)?;
-        check_file_name(&network, &format!("{}-{}-{if_name}", network.list.name, runtime.container_id))?;
         let role = if at == 0 { Role::Default } else { Role::Additional };
         if role == Role::Default {
             route_edit = route_edit.keeping(runtime.cluster_cidrs);
         }
-        let mut capability_args = match role {
+        let of_runtime = match role {
             Role::Default => runtime.runtime_config.clone(),
             Role::Additional => Map::new(),
         };
-        capability_args.extend(capabilities(&request));
-        // Upstream names the file only with a device, though the capability could be declared without one.
-        if request.device_id.is_some() {
-            let file = device_file(&network.label, runtime.container_id, &if_name);
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            check_file_name(&network, &name)?;
-            capability_args.insert("CNIDeviceInfoFile".to_owned(), file.to_string_lossy().into());
-        }
+        let capability_args =
+            capability_args(of_runtime, runtime.container_id, &if_name, &network, &request)?;
         delegates.push(Delegate { network, role, if_name, request, capability_args, route_edit });
     }
     check_interfaces(&delegates)?;
     Ok(delegates)
+}
+
+/// Plans one more network of a pod that runs. It changes no route of another attachment.
+pub(crate) fn plan_additional(
+    container_id: &ContainerId,
+    if_name: IfName,
+    network: Network,
+    request: AttachmentRequest,
+) -> Result<Delegate, PlanError> {
+    let capability_args = capability_args(Map::new(), container_id, &if_name, &network, &request)?;
+    // The record has the name for upstream, which else counts.
+    let request = AttachmentRequest { interface: Some(if_name.clone()), ..request };
+    let (role, route_edit) = (Role::Additional, RouteEdit::default());
+    Ok(Delegate { network, role, if_name, request, capability_args, route_edit })
+}
+
+/// The capability arguments of a network: those of the runtime, and what the pod requests. Refuses a network whose files would have too long
+/// names.
+fn capability_args(
+    of_runtime: Map<String, Value>,
+    container_id: &ContainerId,
+    if_name: &IfName,
+    network: &Network,
+    request: &AttachmentRequest,
+) -> Result<Map<String, Value>, PlanError> {
+    // The cached result, by libcni's rule; see `cni::cache`.
+    check_file_name(network, &format!("{}-{container_id}-{if_name}", network.list.name))?;
+    let mut args = of_runtime;
+    args.extend(capabilities(request));
+    // Upstream names the file only with a device, though the capability could be declared without one.
+    if request.device_id.is_some() {
+        let file = device_file(&network.label, container_id, if_name);
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        check_file_name(network, &name)?;
+        args.insert("CNIDeviceInfoFile".to_owned(), file.to_string_lossy().into());
+    }
+    Ok(args)
 }
 
 /// Returns the interface of the network at place `at`, from 0: the requested one, `first` for the default network, or `net<at>`. Records

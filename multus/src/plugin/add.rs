@@ -14,7 +14,7 @@ use crate::kubelet::Kubelet;
 use crate::plan::{self, Delegate, Divided, LeftToAntrea, RuntimeRequest};
 use crate::report;
 use crate::request::{self, AttachmentRequest, Definitions, NetworkRequest, Pod, RequestError};
-use crate::run::{Attach, Attached};
+use crate::run::{Attach, Attached, AttachedAll};
 
 /// One ADD.
 #[derive(Debug)]
@@ -45,7 +45,8 @@ impl Add<'_> {
             _ => None,
         };
         let Planned { delegates, claimed, left } = self.plan(defaults, api.as_deref_mut(), pod.as_ref())?;
-        let attached = self.attach.run(&delegates)?;
+        // The journal locks the sandbox until the status is written: a change of the running pod writes it too.
+        let AttachedAll { networks: attached, journal: _journal } = self.attach.run(&delegates)?;
         if let (Some(api), Some(pod)) = (api, &pod) {
             // A pod without network-status does not know its addresses, so this failure undoes the networks.
             if let Err(error) = self.write_status(api, pod, &delegates, &attached) {

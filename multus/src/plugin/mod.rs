@@ -20,8 +20,7 @@ use netlink::Runner;
 use node::deadline::Deadline;
 
 pub(crate) use self::add::Add;
-pub(crate) use self::api::Api;
-use self::api::HandOver;
+pub(crate) use self::api::{Api, HandOver};
 pub(crate) use self::cluster::OnDemand;
 use self::default_network::default_network;
 pub use self::passthru::Passthru;

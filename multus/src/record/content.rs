@@ -24,6 +24,9 @@ pub struct Recorded {
     pub if_name: IfName,
     /// The capability arguments of ADD. Empty in a record of upstream, which keeps them in the result cache only.
     pub capability_args: Map<String, Value>,
+    /// What an annotation of the pod requested of it, without the interface. `None` for a network that the configuration gives to every pod,
+    /// for the default network, and in a record of upstream.
+    pub requested: Option<Map<String, Value>>,
 }
 
 /// For whom a record was written.

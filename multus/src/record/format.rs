@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::content::{Owner, Record, Recorded};
 use crate::network::Network;
-use crate::plan::{self, Delegate};
+use crate::plan::{self, Delegate, Role};
+use crate::request::Requester;
 
 /// The key for what upstream does not record.
 pub(super) const OWN: &str = "multusRs";
@@ -65,6 +66,8 @@ struct Own {
     pod_uid: Option<PodUid>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     capability_args: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    requested: Option<Map<String, Value>>,
 }
 
 /// The record of these networks as it is on disk.
@@ -114,8 +117,38 @@ fn wire<'a>(owner: &Owner, delegate: &'a Delegate) -> Wire<'a> {
             pod_name: pod.map(|p| p.name.clone()),
             pod_uid: pod.and_then(|p| p.uid.clone()),
             capability_args: capability_args.clone(),
+            requested: requested(delegate),
         },
     }
+}
+
+/// What the pod requests of the network, if it is a network of the pod's own.
+fn requested(delegate: &Delegate) -> Option<Map<String, Value>> {
+    match (delegate.role, delegate.request.requester) {
+        (Role::Additional, Requester::Pod) => Some(delegate.request.arguments()),
+        (Role::Default, _) | (_, Requester::Configuration) => None,
+    }
+}
+
+/// The record with one more network at its end. The others stay as they are written.
+pub(super) fn with_network(bytes: &[u8], owner: &Owner, delegate: &Delegate) -> Result<Vec<u8>, String> {
+    let mut items: Vec<Value> = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    items.push(serde_json::to_value(wire(owner, delegate)).map_err(|e| e.to_string())?);
+    serde_json::to_vec(&items).map_err(|e| e.to_string())
+}
+
+/// The record without the network at place `at`. Those behind it keep their interfaces, also for upstream, which counts them unless they have a
+/// requested name.
+pub(super) fn without_network(bytes: &[u8], at: usize) -> Result<Vec<u8>, String> {
+    let mut items: Vec<Map<String, Value>> = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    for item in items.iter_mut().skip(at) {
+        let if_name = item.get(OWN).and_then(|own| own.get("ifName")).cloned();
+        item.extend(if_name.map(|name| ("ifnameRequest".to_owned(), name)));
+    }
+    if at < items.len() {
+        items.remove(at);
+    }
+    serde_json::to_vec(&items).map_err(|e| e.to_string())
 }
 
 /// The configuration with an explicit version. Without one, upstream rewrites a list at DEL and drops unknown keys of its plugins.
@@ -178,10 +211,11 @@ fn recorded(
     let own: Option<Own> =
         item.get(OWN).cloned().map(serde_json::from_value).transpose().map_err(|e| wrong(OWN, &e))?;
     // Our key has the final name. Upstream records only a requested one.
-    let requested = Some(own.as_ref().map_or_else(|| text("ifnameRequest"), |own| &own.if_name))
+    let name = Some(own.as_ref().map_or_else(|| text("ifnameRequest"), |own| &own.if_name))
         .filter(|name| !name.is_empty());
-    let requested = requested.map(IfName::parse).transpose().map_err(|e| wrong("interface", &e))?;
-    let if_name = plan::interface(at, requested.as_ref(), first).map_err(|e| wrong("interface", &e))?;
+    let name = name.map(IfName::parse).transpose().map_err(|e| wrong("interface", &e))?;
+    let if_name = plan::interface(at, name.as_ref(), first).map_err(|e| wrong("interface", &e))?;
+    let requested = own.as_ref().and_then(|own| own.requested.clone());
     let (capability_args, owner) = match own {
         None => (Map::new(), None),
         Some(own) => {
@@ -191,7 +225,7 @@ fn recorded(
             (own.capability_args, Some(Owner { network, pod }))
         }
     };
-    Ok((Recorded { network, if_name, capability_args }, owner))
+    Ok((Recorded { network, if_name, capability_args, requested }, owner))
 }
 
 /// A list as Multus 4.2.1 to 4.3.0 ran it. Its `Bytes` have lost the keys that upstream does not know, such as the ranges of `host-local`; the plugins in

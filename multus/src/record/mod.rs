@@ -13,8 +13,10 @@ pub(crate) mod tombstone;
 pub use content::{Owner, Record, Recorded};
 pub use error::RecordError;
 pub(crate) use moment::Moment;
-pub(crate) use progress::{Journal, Progress, Reached, Words};
-pub(crate) use store::{all, exists, remove};
+pub(crate) use progress::{
+    DelLock, Detached, Journal, LockError, Progress, Reached, Resumed, Words, lock_for_del,
+};
+pub(crate) use store::{add_network, all, exists, remove, remove_network};
 pub use store::{read, write};
 
 #[cfg(test)]

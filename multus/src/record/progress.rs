@@ -1,9 +1,13 @@
 //! How far the ADD of a sandbox came, for each plugin: the file `<cniDir>/multus-rs/progress/<container id>`, beside the record. It also
 //! notes the first DEL. One JSON object a line; each line is one appending write. The lines are not flushed to the disk: they count only
 //! in the boot in which they were written, and without them a plugin counts as "maybe begun".
+//!
+//! Whoever changes the networks of a sandbox (ADD, DEL, or a change of a running pod) holds a lock on this file (flock(2)), which ends with its
+//! process. DEL notes itself before it waits for the lock, and a change that sees the note starts no further plugin.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -12,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use cni::chain::AddObserver;
 use cni::names::{ContainerId, IfName};
 use cni::{CniError, Code};
+use node::deadline::Deadline;
 use node::files::{Dir, FileError, read_bounded};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +25,12 @@ use super::moment::Moment;
 
 /// The most characters of a plugin's message that are kept.
 const MAX_WORDS: usize = 4096;
+
+/// The time between two attempts to get the lock.
+const LOCK_POLL: Duration = Duration::from_millis(20);
+
+/// How long an ADD waits for the lock of its own new file. Nobody holds it longer than it takes to read the file.
+const START_LIMIT: Duration = Duration::from_secs(5);
 
 /// How far the ADD of one plugin came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +71,17 @@ pub(crate) struct Progress {
     plugins: Option<BTreeMap<(String, usize), Reached>>,
     /// The time of the first DEL since boot, if it was in this boot.
     pub(crate) first_del: Option<Duration>,
+    /// What was detached from the running pod, oldest first.
+    pub(crate) detached: Vec<Detached>,
+}
+
+/// An attachment that was removed from a running pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Detached {
+    /// The label of the network.
+    pub(crate) network: String,
+    /// Its interface.
+    pub(crate) if_name: String,
 }
 
 /// One line of the file.
@@ -84,6 +106,11 @@ enum Line {
         interface: String,
         plugin: usize,
     },
+    /// The network was removed from the running pod.
+    Detached {
+        interface: String,
+        network: String,
+    },
     /// The runtime's first DEL. It has a boot id of its own, because the ADD may have been in an earlier boot.
     FirstDel {
         boot_id: String,
@@ -103,7 +130,7 @@ impl Progress {
     /// Reads the lines of a file.
     fn parse(text: &str, now: &Moment) -> Progress {
         let is_now = |boot_id: &str| !boot_id.is_empty() && boot_id == now.boot_id;
-        let (mut plugins, mut first_del) = (None, None);
+        let (mut plugins, mut first_del, mut detached) = (None, None, Vec::new());
         let mut is_whole = true;
         for (at, line) in text.lines().filter(|line| !line.is_empty()).enumerate() {
             let known: Option<&mut BTreeMap<_, _>> = plugins.as_mut();
@@ -125,11 +152,20 @@ impl Progress {
                 (Ok(Line::Done { interface, plugin }), Some(known)) => {
                     known.insert((interface, plugin), Reached::Done);
                 }
+                (Ok(Line::Detached { interface, network }), Some(known)) => {
+                    known.retain(|(of, _), _| *of != interface);
+                    detached.push(Detached { network, if_name: interface });
+                }
                 // A torn line, or one of another boot.
                 _ => is_whole = false,
             }
         }
-        Progress { plugins: plugins.filter(|_| is_whole), first_del }
+        Progress { plugins: plugins.filter(|_| is_whole), first_del, detached }
+    }
+
+    /// Whether the file is whole and of this boot.
+    pub(crate) fn is_known(&self) -> bool {
+        self.plugins.is_some()
     }
 
     /// How far the first `plugins` plugins of the network on this interface came.
@@ -142,11 +178,39 @@ impl Progress {
     }
 }
 
-/// The progress file of a running ADD.
+/// The progress file of a running ADD, or of a change of a running pod, with its lock.
 #[derive(Debug)]
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
+    /// The bytes that the file has without those of others.
+    length: Cell<u64>,
+}
+
+/// What a change of a running pod finds.
+#[derive(Debug)]
+pub(crate) enum Resumed {
+    /// The sandbox may be changed.
+    Held(Journal),
+    /// An ADD, a DEL or another change runs.
+    Busy,
+    /// There is no file, it is of an earlier boot, or a DEL has begun.
+    Over,
+}
+
+/// The lock of a DEL.
+#[derive(Debug)]
+pub(crate) struct DelLock(#[allow(dead_code)] File);
+
+/// A DEL does not get the lock.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LockError {
+    /// The file cannot be opened or locked.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Another process changes the sandbox.
+    #[error("another process changes the networks of the sandbox at this moment")]
+    Busy,
 }
 
 impl Journal {
@@ -160,9 +224,54 @@ impl Journal {
         let path = Dir::open(folder(cni_dir))?.path().join(container_id.as_str());
         let opened = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
         let file = opened.map_err(|source| FileError::Io { action: "create", path: path.clone(), source })?;
-        let journal = Journal { path, file };
+        // Whoever looks at a new file sees no finished ADD in it, and lets go.
+        if !wait_for_lock(&file, &path, Deadline::after(START_LIMIT))? {
+            let source = ErrorKind::WouldBlock.into();
+            return Err(FileError::Io { action: "lock", path, source });
+        }
+        let journal = Journal { path, file, length: Cell::new(0) };
         journal.append(&Line::Add { boot_id: now.boot_id.clone() })?;
         Ok(journal)
+    }
+
+    /// Continues the file of a sandbox whose ADD has ended, to change its networks. Does not wait.
+    pub(crate) fn resume(
+        cni_dir: &Path,
+        container_id: &ContainerId,
+        now: &Moment,
+    ) -> Result<Resumed, FileError> {
+        let path = file(cni_dir, container_id);
+        let failed = |action| {
+            let path = path.clone();
+            move |source| FileError::Io { action, path, source }
+        };
+        let file = match OpenOptions::new().append(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Resumed::Over),
+            Err(source) => return Err(failed("open")(source)),
+        };
+        if !try_lock(&file, &path)? {
+            return Ok(Resumed::Busy);
+        }
+        // Before it is read: what a DEL appends later counts as foreign.
+        let length = file.metadata().map_err(failed("look at"))?.len();
+        let progress = Progress::read(cni_dir, container_id, now);
+        let journal = Journal { path, file, length: Cell::new(length) };
+        if !progress.is_known() || progress.first_del.is_some() || journal.is_over() {
+            return Ok(Resumed::Over);
+        }
+        Ok(Resumed::Held(journal))
+    }
+
+    /// Whether a DEL of the sandbox has begun, or has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        let found = self.file.metadata();
+        found.map_or(true, |found| found.nlink() == 0 || found.len() > self.length.get())
+    }
+
+    /// Notes that a network was removed from the running pod.
+    pub(crate) fn detached(&self, network: &str, if_name: &IfName) -> Result<(), FileError> {
+        self.append(&Line::Detached { interface: if_name.to_string(), network: network.to_owned() })
     }
 
     /// The observer of the network on this interface.
@@ -171,7 +280,52 @@ impl Journal {
     }
 
     fn append(&self, line: &Line) -> Result<(), FileError> {
-        append(&self.file, &self.path, line)
+        let written = append(&self.file, &self.path, line)?;
+        self.length.set(self.length.get().saturating_add(written));
+        Ok(())
+    }
+}
+
+/// Begins the DEL of a sandbox: notes it, unless an earlier one did, and waits for the lock. `None` without a progress file: then no change of
+/// the sandbox can run.
+pub(crate) fn lock_for_del(
+    cni_dir: &Path,
+    container_id: &ContainerId,
+    now: &Moment,
+    deadline: Deadline,
+) -> Result<Option<DelLock>, LockError> {
+    let path = file(cni_dir, container_id);
+    let file = match OpenOptions::new().append(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(FileError::Io { action: "open", path, source }.into()),
+    };
+    if Progress::read(cni_dir, container_id, now).first_del.is_none() {
+        append(&file, &path, &first_del(now))?;
+    }
+    if wait_for_lock(&file, &path, deadline)? { Ok(Some(DelLock(file))) } else { Err(LockError::Busy) }
+}
+
+/// Waits for the lock of a file. False if another process has it at the deadline. A blocking flock(2) would have no deadline.
+fn wait_for_lock(file: &File, path: &Path, deadline: Deadline) -> Result<bool, FileError> {
+    loop {
+        if try_lock(file, path)? {
+            return Ok(true);
+        }
+        if deadline.expired() {
+            return Ok(false);
+        }
+        std::thread::sleep(LOCK_POLL.min(deadline.remaining()));
+    }
+}
+
+fn try_lock(file: &File, path: &Path) -> Result<bool, FileError> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(source)) => {
+            Err(FileError::Io { action: "lock", path: path.to_owned(), source })
+        }
     }
 }
 
@@ -188,8 +342,9 @@ impl AddObserver for NetworkJournal<'_> {
         // A plugin that runs unrecorded would get no DEL.
         let begun = Line::Begun { interface: self.if_name.to_string(), plugin };
         self.journal.append(&begun).map_err(|e| failed(&e))?;
-        // A runtime that gave up on this ADD has sent DEL, which removed the file. What the plugin makes would stay for ever.
-        if self.journal.file.metadata().map_err(|e| failed(&e))?.nlink() == 0 {
+        // A runtime that gave up on this ADD has sent DEL, which noted itself in the file, or has removed it. What the plugin makes would stay
+        // for ever.
+        if self.journal.is_over() {
             let msg = "the sandbox was deleted during its ADD";
             return Err(CniError::new(Code::TryAgainLater, msg));
         }
@@ -217,8 +372,12 @@ pub(crate) fn note_first_del(
     let path = Dir::open(folder(cni_dir))?.path().join(container_id.as_str());
     let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
     let file = opened.map_err(|source| FileError::Io { action: "open", path: path.clone(), source })?;
+    append(&file, &path, &first_del(now)).map(drop)
+}
+
+fn first_del(now: &Moment) -> Line {
     let since_boot_ms = u64::try_from(now.since_boot.as_millis()).unwrap_or(u64::MAX);
-    append(&file, &path, &Line::FirstDel { boot_id: now.boot_id.clone(), since_boot_ms })
+    Line::FirstDel { boot_id: now.boot_id.clone(), since_boot_ms }
 }
 
 /// Removes the progress of a sandbox, if there is one. Not flushed to the disk: after a power cut the file is of another boot.
@@ -242,12 +401,15 @@ pub(crate) fn older_than(cni_dir: &Path, age: Duration, now: SystemTime) -> Vec<
     entries.filter(old).filter_map(|entry| ContainerId::parse(entry.file_name().to_str()?).ok()).collect()
 }
 
-fn append(mut file: &File, path: &Path, line: &Line) -> Result<(), FileError> {
+/// Appends a line. Returns the number of bytes.
+fn append(mut file: &File, path: &Path, line: &Line) -> Result<u64, FileError> {
     let failed =
         |source: std::io::Error| FileError::Io { action: "append to", path: path.to_owned(), source };
     let text = serde_json::to_string(line).map_err(|e| failed(e.into()))?;
     // The newline in front separates it from a torn line.
-    file.write_all(format!("\n{text}\n").as_bytes()).map_err(failed)
+    let line = format!("\n{text}\n");
+    file.write_all(line.as_bytes()).map_err(failed)?;
+    Ok(u64::try_from(line.len()).unwrap_or(u64::MAX))
 }
 
 /// A folder below `cniDir`: upstream takes every file of `cniDir` itself for a record.

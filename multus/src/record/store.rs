@@ -32,6 +32,44 @@ pub fn write(
     Ok(Dir::open(cni_dir)?.write(container_id.as_str(), &bytes)?)
 }
 
+/// Adds a network to the record of a sandbox, at its end. The caller holds the sandbox's journal.
+pub(crate) fn add_network(
+    cni_dir: &Path,
+    container_id: &ContainerId,
+    owner: &Owner,
+    delegate: &Delegate,
+) -> Result<(), RecordError> {
+    let path = file(cni_dir, container_id);
+    let bytes = read_bounded(&path, MAX_RECORD as u64)?;
+    let unreadable = |reason| RecordError::Unreadable { reason };
+    let bytes = format::with_network(&bytes, owner, delegate).map_err(unreadable)?;
+    if bytes.len() > MAX_RECORD {
+        return Err(RecordError::TooLarge { size: bytes.len() });
+    }
+    let record = format::from_bytes(&bytes, &delegate.if_name).map_err(unreadable)?;
+    if record.delegates.last().is_none_or(|last| last.if_name != delegate.if_name) {
+        return Err(unreadable("it names other interfaces than the plan".to_owned()));
+    }
+    Ok(Dir::open(cni_dir)?.write(container_id.as_str(), &bytes)?)
+}
+
+/// Takes the network on this interface out of the record of a sandbox, if it is there and not the default network. The caller holds the
+/// sandbox's journal.
+pub(crate) fn remove_network(
+    cni_dir: &Path,
+    container_id: &ContainerId,
+    if_name: &IfName,
+) -> Result<(), RecordError> {
+    let path = file(cni_dir, container_id);
+    let bytes = read_bounded(&path, MAX_RECORD as u64)?;
+    let damaged = |reason| RecordError::Damaged { path: path.clone(), reason };
+    let record = format::from_bytes(&bytes, if_name).map_err(damaged)?;
+    let at = record.delegates.iter().skip(1).position(|recorded| recorded.if_name == *if_name);
+    let Some(at) = at.map(|at| at.saturating_add(1)) else { return Ok(()) };
+    let bytes = format::without_network(&bytes, at).map_err(damaged)?;
+    Ok(Dir::open(cni_dir)?.write(container_id.as_str(), &bytes)?)
+}
+
 /// Parses a record as DEL will, and compares the interfaces. The error is what is wrong with it.
 fn check_readable(bytes: &[u8], delegates: &[Delegate]) -> Result<(), String> {
     let Some(first) = delegates.first() else { return Err("it has no network".to_owned()) };

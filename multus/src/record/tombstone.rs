@@ -130,6 +130,7 @@ fn from_bytes(bytes: &[u8]) -> Result<Tombstone, String> {
             network: Network::from_object(object(&wire.config)?, label).map_err(|e| e.to_string())?,
             if_name: IfName::parse(&wire.interface).map_err(|e| e.to_string())?,
             capability_args: object(&wire.capability_args)?,
+            requested: None,
         };
         Ok(LeftNetwork { recorded, plugins: wire.plugins, reason: wire.reason })
     };
@@ -152,6 +153,7 @@ mod tests {
             network: crate::testing::network("a", "1.0.0"),
             if_name: IfName::parse("net1").unwrap(),
             capability_args: json!({"ips": ["10.0.0.1"]}).as_object().unwrap().clone(),
+            requested: None,
         };
         let left = LeftNetwork { recorded, plugins: vec![0], reason: "no DEL".to_owned() };
         Tombstone { args: CniArgs::parse("K8S_POD_NAME=pod0;EXTRA=e").unwrap(), networks: vec![left] }

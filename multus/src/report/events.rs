@@ -53,7 +53,7 @@ pub(crate) fn network_not_deleted(pod: &PodRef, what: &str, now: Timestamp) -> E
     about_pod(&pod.clone().into(), Severity::Warning, "NetworkNotDeleted", what, reporter, now)
 }
 
-fn event(pod: &Pod, severity: Severity, reason: &str, message: &str, now: Timestamp) -> Event {
+pub(super) fn event(pod: &Pod, severity: Severity, reason: &str, message: &str, now: Timestamp) -> Event {
     let reporter = Reporter { component: "multus", host: pod.node.as_deref().unwrap_or_default() };
     about_pod(&pod.pod_ref.clone().into(), severity, reason, message, reporter, now)
 }

@@ -53,8 +53,17 @@ pub(crate) struct Attached {
     pub(crate) device_info: Option<Map<String, Value>>,
 }
 
+/// All networks of a sandbox. The journal keeps others from changing them.
+#[derive(Debug)]
+pub(crate) struct AttachedAll {
+    /// The networks in their order.
+    pub(crate) networks: Vec<Attached>,
+    /// The lock, until the ADD has reported what it attached.
+    pub(crate) journal: Journal,
+}
+
 /// Where an attachment failed.
-enum Failure {
+pub(super) enum Failure {
     /// Before the plugins of this network ran, so that there is nothing to undo.
     Before(Error),
     /// In the plugins, or after them.
@@ -63,7 +72,7 @@ enum Failure {
 
 impl Attach<'_> {
     /// Attaches these networks. On failure nothing stays attached, or the record stays for DEL.
-    pub(crate) fn run(&self, delegates: &[Delegate]) -> Result<Vec<Attached>, Error> {
+    pub(crate) fn run(&self, delegates: &[Delegate]) -> Result<AttachedAll, Error> {
         // A wrong namespace fails here, before anything is recorded.
         let netns = Netns::open(&self.attachment.netns).map_err(netlink::Error::from)?;
         let socket = Socket::in_netns(&netns)?;
@@ -78,9 +87,9 @@ impl Attach<'_> {
             return Err(error.into());
         }
         crash_point!("multus-recorded");
-        let attached = self.attach_all(delegates, &socket, &journal)?;
+        let networks = self.attach_all(delegates, &socket, &journal)?;
         crash_point!("multus-attached");
-        Ok(attached)
+        Ok(AttachedAll { networks, journal })
     }
 
     /// Detaches what an earlier ADD of this sandbox left. A record for another `CNI_IFNAME` is an attachment in use, and an error.
@@ -129,7 +138,8 @@ impl Attach<'_> {
         Ok(attached)
     }
 
-    fn attach_one(
+    /// Attaches one network, which the record has.
+    pub(super) fn attach_one(
         &self,
         sandbox: &Sandbox<'_>,
         delegate: &Delegate,
@@ -197,11 +207,11 @@ impl Attach<'_> {
         }
     }
 
-    fn sandbox<'s>(&'s self, netns: &'s str) -> Sandbox<'s> {
+    pub(super) fn sandbox<'s>(&'s self, netns: &'s str) -> Sandbox<'s> {
         Sandbox::new(self.conf, &self.attachment.container_id, netns, self.pod, self.args)
     }
 
-    fn netns(&self) -> String {
+    pub(super) fn netns(&self) -> String {
         self.attachment.netns.to_string_lossy().into_owned()
     }
 }

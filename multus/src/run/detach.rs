@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use cni::CniError;
 use cni::args::CniArgs;
 use cni::cache::Cache;
 use cni::crash_point;
 use cni::names::{ContainerId, IfName};
+use cni::{CniError, Code};
 use nad::PodRef;
 use node::deadline::Deadline;
 
@@ -19,8 +19,14 @@ use super::sandbox::{self, DelegateRef, Left, Removal, Sandbox};
 use super::tombstones;
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::record::{self, Moment, Progress, Reached, Record, RecordError, Recorded, progress};
+use crate::record::{
+    self, DelLock, LockError, Moment, Progress, Reached, Record, RecordError, Recorded, lock_for_del,
+    progress,
+};
 use crate::request::pod::pod_of_del;
+
+/// Longest time for waiting until a change of the running pod ends. It starts no plugin any more; one that runs may take this long.
+const LOCK_LIMIT: Duration = Duration::from_secs(60);
 
 /// The detachment of one sandbox.
 #[derive(Clone, Copy)]
@@ -82,6 +88,7 @@ impl Target {
 impl Detach<'_> {
     /// Detaches all networks of the sandbox. The record stays until all of them are gone or let go, so that the next DEL finds it.
     pub(crate) fn run(&self) -> Result<(), Error> {
+        let _lock = self.lock()?;
         let progress = Progress::read(&self.conf.cni_dir, self.container_id, self.now);
         let found = self.read_record(&progress)?;
         let pod = self.pod(&found);
@@ -105,6 +112,27 @@ impl Detach<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Keeps others from changing the networks of the sandbox. A change that runs starts no further plugin, and ends soon. A sandbox that is let
+    /// go does not wait for it.
+    fn lock(&self) -> Result<Option<DelLock>, Error> {
+        let Detach { conf, container_id, now, deadline, .. } = *self;
+        let error = match lock_for_del(&conf.cni_dir, container_id, now, deadline.child(LOCK_LIMIT)) {
+            Ok(lock) => return Ok(lock),
+            Err(error) => error,
+        };
+        let first_del = Progress::read(&conf.cni_dir, container_id, now).first_del;
+        match (error, rule::patience(first_del, now)) {
+            (error, Patience::LetGo) => warn(&format_args!("sandbox {container_id}: {error}")),
+            (LockError::Busy, Patience::Wait) => {
+                let msg = format!("sandbox {container_id}: {}", LockError::Busy);
+                return Err(CniError::new(Code::TryAgainLater, msg).into());
+            }
+            // As the record, the file may be on a broken disk. DEL goes on with what can be read.
+            (LockError::File(error), Patience::Wait) => warn(&error),
+        }
+        Ok(None)
     }
 
     /// Removes the record, and the progress beside it.

@@ -43,7 +43,8 @@ fn cached_network(cache: &Cache, key: Key) -> Result<Option<Recorded>, FileError
         ));
         return Ok(None);
     };
-    Ok(Some(Recorded { network, if_name: key.if_name, capability_args: entry.capability_args }))
+    let (if_name, capability_args) = (key.if_name, entry.capability_args);
+    Ok(Some(Recorded { network, if_name, capability_args, requested: None }))
 }
 
 fn runs_multus(object: &Map<String, Value>) -> bool {
@@ -82,7 +83,7 @@ pub(super) fn networks_of_pod(
     if let Ok(Some(network)) = auxiliary_network(conf)
         && let Ok(if_name) = plan::interface(requests.len(), None, if_name)
     {
-        networks.push(Recorded { network, if_name, capability_args: Map::new() });
+        networks.push(Recorded { network, if_name, capability_args: Map::new(), requested: None });
     }
     networks
 }
@@ -101,7 +102,7 @@ fn recorded(
         // As in the plan of ADD: only the default network gets the capability arguments of the runtime.
         let mut capability_args = if at == 0 { conf.runtime_config.clone() } else { Map::new() };
         capability_args.extend(plan::capabilities(&request.attachment));
-        Some(Recorded { network, if_name, capability_args })
+        Some(Recorded { network, if_name, capability_args, requested: None })
     };
     // The place in the whole list makes the name of the interface.
     requests.iter().enumerate().filter(|(_, request)| wanted(request)).filter_map(network).collect()

@@ -78,7 +78,7 @@ impl<'a> From<&'a Delegate> for DelegateRef<'a> {
 
 impl<'a> From<&'a Recorded> for DelegateRef<'a> {
     fn from(recorded: &'a Recorded) -> Self {
-        let Recorded { network, if_name, capability_args } = recorded;
+        let Recorded { network, if_name, capability_args, .. } = recorded;
         DelegateRef { list: &network.list, label: &network.label, if_name, capability_args }
     }
 }

@@ -47,7 +47,9 @@ fn left_network(recorded: &Recorded, at: usize, left: &[Left]) -> Option<LeftNet
     let here: Vec<&Left> = left.iter().filter(|one| one.network == at).collect();
     let plugins: Vec<usize> = here.iter().filter_map(|one| one.plugin).collect();
     let reasons: Vec<String> = here.iter().map(|one| one.error.to_string()).collect();
-    let network = LeftNetwork { recorded: recorded.clone(), plugins, reason: reasons.join(" / ") };
+    // What the pod requested does not matter any more.
+    let recorded = Recorded { requested: None, ..recorded.clone() };
+    let network = LeftNetwork { recorded, plugins, reason: reasons.join(" / ") };
     Some(network).filter(|network| !network.plugins.is_empty())
 }
 

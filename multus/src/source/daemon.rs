@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1::Event;
 use nad::api::SourceError;
 use nad::rpc::{EndedCall, Failure, Request, Response, StatusWrite, WAIT_LIMIT};
-use nad::{Definitions, NadRef, Pod, PodRef};
+use nad::{Changes, ChangesQuery, Definitions, NadRef, Pod, PodRef};
 use node::deadline::Deadline;
 use node::rpc;
 
@@ -88,6 +88,14 @@ impl Daemon {
     /// Tells the daemon how a call ended. Without a daemon nobody counts it, and nothing depends on it.
     pub(crate) fn report(&self, ended: EndedCall, deadline: Deadline) {
         let _ = self.call(&Request::Ended(ended), deadline);
+    }
+
+    /// The pods of the node that changed.
+    pub(crate) fn changes(&self, query: &ChangesQuery, deadline: Deadline) -> Result<Changes, Unanswered> {
+        match self.call(&Request::Changes(query.clone()), deadline)? {
+            Response::Changes(changes) => Ok(changes),
+            other => Err(unexpected(other, None)),
+        }
     }
 
     fn call(&self, request: &Request, deadline: Deadline) -> Result<Response, Unanswered> {

@@ -1,8 +1,9 @@
 //! What the daemon keeps of a pod: enough to say which networks it requests, and whose pod it is.
 
-use nad::{Pod, PodIdentity, PodRef};
+use nad::{Life, Pod, PodIdentity, PodRef};
 use node::names::{DnsLabel, DnsSubdomain, NameError, PodUid};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// The namespace and name of a pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +33,8 @@ pub(crate) struct CachedPod {
     pub(crate) networks: Option<Box<str>>,
     /// The annotation [`nad::DEFAULT_NETWORK`].
     pub(crate) default_network: Option<Box<str>>,
+    /// Whether it is being deleted.
+    pub(crate) life: Life,
 }
 
 impl CachedPod {
@@ -65,6 +68,8 @@ struct Metadata {
     namespace: String,
     name: String,
     uid: String,
+    #[serde(rename = "deletionTimestamp")]
+    deletion_timestamp: Option<IgnoredAny>,
     annotations: Option<Annotations>,
 }
 
@@ -110,13 +115,14 @@ impl TryFrom<PodObject> for Seen {
     type Error = NameError;
 
     fn try_from(object: PodObject) -> Result<Self, NameError> {
-        let Metadata { namespace, name, uid, annotations } = object.metadata;
+        let Metadata { namespace, name, uid, deletion_timestamp, annotations } = object.metadata;
         let Annotations { networks, default_network, status, mirror } = annotations.unwrap_or_default();
         let name = PodName { namespace: DnsLabel::new(namespace)?, name: DnsSubdomain::new(name)? };
         let identity = PodIdentity::new(&uid, mirror.as_deref());
         let bytes: usize = [&networks, &default_network].into_iter().flatten().map(|text| text.len()).sum();
         let size = if bytes <= MAX_CACHED { Size::Fits } else { Size::TooLarge };
-        Ok(Seen { name, pod: CachedPod { identity, networks, default_network }, size, status })
+        let life = if deletion_timestamp.is_some() { Life::Ends } else { Life::Runs };
+        Ok(Seen { name, pod: CachedPod { identity, networks, default_network, life }, size, status })
     }
 }
 

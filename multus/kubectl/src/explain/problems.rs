@@ -109,7 +109,7 @@ fn missing(facts: &Facts, asked: &[Asked]) -> Vec<Problem> {
         format!(
             "{names}: not attached, though other networks are: the annotation {NETWORKS} was changed after the pod started"
         ),
-        "create the pod again",
+        "create the pod again; where multus-hotplug runs, the events of the pod say what it waits for",
     )]
 }
 
@@ -121,9 +121,11 @@ fn has_claim(facts: &Facts, asked: &Asked) -> bool {
 }
 
 fn has_event(facts: &Facts, asked: &Asked) -> bool {
-    // "Add net1 [10.1.1.11/24] from default/macvlan-conf"
-    let from = format!(" from {}", asked.network);
-    facts.events.iter().flatten().any(|event| event.reason == ATTACHED && event.message.ends_with(&from))
+    // "Add net1 [10.1.1.11/24] from default/macvlan-conf", or of multus-hotplug "pod [default/web-0]: added interface net1 to network:
+    // default/macvlan-conf(ips: [10.1.1.11/24])"
+    let (from, to) = (format!(" from {}", asked.network), format!(" to network: {}(", asked.network));
+    let is_of = |message: &str| message.ends_with(&from) || message.contains(&to);
+    facts.events.iter().flatten().any(|event| event.reason == ATTACHED && is_of(&event.message))
 }
 
 /// Addresses of whereabouts networks that no claim protects.

@@ -213,6 +213,9 @@ fn a_network_status_that_antrea_removed_is_told_from_networks_that_are_missing()
     removed.events =
         Ok(vec![event("AddedInterface", "Add net1 [10.1.0.1/24] from ns/a", "2026-11-28T10:01:00Z")]);
     assert!(problems(&removed)[0].contains("somebody has removed"));
+    let by_hotplug = "pod [ns/pod0]: added interface net1 to network: ns/a(ips: [10.1.0.1/24])";
+    removed.events = Ok(vec![event("AddedInterface", by_hotplug, "2026-11-28T10:01:00Z")]);
+    assert!(problems(&removed)[0].contains("somebody has removed"));
 
     let vlan = r#"{"cniVersion":"0.3.0","type":"antrea","networkType":"vlan","ipam":{"type":"antrea"}}"#;
     let left = explain(&facts(pod("Running", "v", &Value::Null), &[("ns/v", vlan)]), now());

@@ -102,7 +102,7 @@ fn a_line_after_a_torn_one_is_still_read() {
 fn a_plugin_that_cannot_be_recorded_does_not_begin() {
     let folder = written();
     let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
-    let journal = Journal { path: path(&folder), file: full };
+    let journal = Journal { path: path(&folder), file: full, length: Cell::new(0) };
     let error = journal.of_network(&net1()).begins(0).unwrap_err();
     assert_eq!(error.code, Code::Io);
 }
@@ -115,6 +115,87 @@ fn no_plugin_begins_after_a_del_of_the_sandbox() {
     remove(folder.path(), &id()).unwrap();
     let error = journal.of_network(&net1()).begins(1).unwrap_err();
     assert_eq!(error.msg, "the sandbox was deleted during its ADD");
+}
+
+/// The lock of a DEL that does not wait.
+fn del(folder: &tempfile::TempDir, seconds: u64) -> Result<Option<DelLock>, LockError> {
+    lock_for_del(folder.path(), &id(), &at("b", seconds), Deadline::after(Duration::ZERO))
+}
+
+fn resume(folder: &tempfile::TempDir) -> Resumed {
+    Journal::resume(folder.path(), &id(), &at("b", 9)).unwrap()
+}
+
+/// Waits for the lock: a child that a test beside this one starts has our descriptors until it runs its program.
+fn held(folder: &tempfile::TempDir) -> Journal {
+    for _ in 0..500 {
+        match resume(folder) {
+            Resumed::Held(journal) => return journal,
+            Resumed::Busy => std::thread::sleep(Duration::from_millis(10)),
+            Resumed::Over => panic!("a DEL has begun"),
+        }
+    }
+    panic!("it stays locked")
+}
+
+/// The lock of a DEL that waits.
+fn waiting_del(folder: &tempfile::TempDir, seconds: u64) -> DelLock {
+    let deadline = Deadline::after(Duration::from_secs(10));
+    lock_for_del(folder.path(), &id(), &at("b", seconds), deadline).unwrap().unwrap()
+}
+
+#[test]
+fn an_add_a_change_and_a_del_of_a_sandbox_exclude_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(resume(&folder), Resumed::Over));
+    assert!(matches!(del(&folder, 5), Ok(None)));
+    let add = Journal::start(folder.path(), &id(), &at("b", 5)).unwrap();
+    assert!(matches!(resume(&folder), Resumed::Busy));
+    drop(add);
+    let change = held(&folder);
+    assert!(!change.is_over());
+    assert!(matches!(resume(&folder), Resumed::Busy));
+    assert!(matches!(del(&folder, 7), Err(LockError::Busy)));
+    drop(change);
+    // The DEL that had to wait has noted itself: no change comes before it.
+    assert!(matches!(resume(&folder), Resumed::Over));
+    let lock = waiting_del(&folder, 8);
+    assert!(matches!(del(&folder, 8), Err(LockError::Busy)));
+    drop(lock);
+    assert_eq!(Progress::read(folder.path(), &id(), &at("b", 9)).first_del, Some(Duration::from_secs(7)));
+}
+
+#[test]
+fn a_change_starts_no_plugin_once_a_del_has_begun() {
+    let folder = written();
+    let change = held(&folder);
+    let net2 = IfName::parse("net2").unwrap();
+    change.of_network(&net2).begins(0).unwrap();
+    change.of_network(&net2).done(0);
+    assert!(!change.is_over());
+    assert!(del(&folder, 7).is_err());
+    assert!(change.is_over());
+    assert_eq!(change.of_network(&net2).begins(1).unwrap_err().msg, "the sandbox was deleted during its ADD");
+}
+
+#[test]
+fn a_sandbox_of_an_earlier_boot_is_not_changed() {
+    let folder = written();
+    let resumed = Journal::resume(folder.path(), &id(), &at("other", 9)).unwrap();
+    assert!(matches!(resumed, Resumed::Over));
+}
+
+#[test]
+fn what_was_detached_is_forgotten_and_remembered_as_detached() {
+    let folder = written();
+    let change = held(&folder);
+    change.detached("default/a", &net1()).unwrap();
+    let progress = Progress::read(folder.path(), &id(), &at("b", 9));
+    assert_eq!(progress.of_network(&net1(), 3), vec![Reached::NotBegun; 3]);
+    assert_eq!(progress.detached, [Detached { network: "default/a".into(), if_name: "net1".into() }]);
+    change.of_network(&net1()).begins(0).unwrap();
+    let progress = Progress::read(folder.path(), &id(), &at("b", 9));
+    assert_eq!(progress.of_network(&net1(), 2), [Reached::Begun, Reached::NotBegun]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use cni::names::IfName;
 use node::names::{DnsLabel, DnsSubdomain};
 
-use super::element::{AttachmentRequest, Element};
+use super::element::{AttachmentRequest, Element, Requester};
 use super::error::{SelectionError, within_limit};
 
 /// Reads the whole annotation. `pod_namespace` is the namespace of items that name none.
@@ -41,5 +41,6 @@ fn item(text: &str, pod_namespace: &DnsLabel) -> Result<Element, SelectionError>
         "" => None,
         text => Some(IfName::parse(text).map_err(|_| SelectionError::Interface { name: text.to_owned() })?),
     };
-    Ok(Element { namespace, name, request: AttachmentRequest { interface, ..AttachmentRequest::default() } })
+    let request = AttachmentRequest { requester: Requester::Pod, interface, ..AttachmentRequest::default() };
+    Ok(Element { namespace, name, request })
 }

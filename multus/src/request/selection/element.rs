@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use cni::names::IfName;
 use node::names::{DnsLabel, DnsSubdomain};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// One network of an annotation.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,9 +18,21 @@ pub struct Element {
     pub request: AttachmentRequest,
 }
 
+/// Who requests a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Requester {
+    /// The configuration of the node. Every pod has the network.
+    #[default]
+    Configuration,
+    /// An annotation of the pod.
+    Pod,
+}
+
 /// What a pod requests of one attachment. Every field is optional.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AttachmentRequest {
+    /// Who requests it.
+    pub requester: Requester,
     /// `interface`, or the older `interfaceRequest`: the name of the interface in the pod.
     pub interface: Option<IfName>,
     /// `ips`: addresses, with or without a prefix length.
@@ -39,6 +51,24 @@ pub struct AttachmentRequest {
     pub cni_args: Map<String, Value>,
     /// `default-route`: the pod's gateways on this network. An empty list has a meaning of its own; see `plan::routes`.
     pub default_route: Option<Vec<IpAddr>>,
+}
+
+impl AttachmentRequest {
+    /// The arguments of the attachment by their names in the annotation, without the interface: to see later whether they changed.
+    pub(crate) fn arguments(&self) -> Map<String, Value> {
+        let mut arguments = Map::new();
+        let mut add = |key: &str, value: Option<Value>| {
+            arguments.extend(value.map(|value| (key.to_owned(), value)));
+        };
+        add("ips", (!self.ips.is_empty()).then(|| json!(self.ips)));
+        add("mac", self.mac.as_ref().map(|mac| json!(mac)));
+        add("infiniband-guid", self.infiniband_guid.as_ref().map(|guid| json!(guid)));
+        add("portMappings", (!self.port_mappings.is_empty()).then(|| json!(self.port_mappings)));
+        add("bandwidth", self.bandwidth.map(|bandwidth| json!(bandwidth)));
+        add("cni-args", (!self.cni_args.is_empty()).then(|| json!(self.cni_args)));
+        add("default-route", self.default_route.as_ref().map(|gateways| json!(gateways)));
+        arguments
+    }
 }
 
 /// One entry of `portMappings`.

@@ -9,7 +9,7 @@ use node::names::{DnsLabel, DnsSubdomain};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::element::{AttachmentRequest, Bandwidth, Element, PortMapping};
+use super::element::{AttachmentRequest, Bandwidth, Element, PortMapping, Requester};
 use super::error::{SelectionError, shown_long, within_limit};
 use super::mac::is_hardware_address;
 
@@ -95,6 +95,7 @@ fn element(
     // `interfaceRequest` is an older name of this key, which upstream still reads.
     let interface = Some(wire.interface).filter(|i| !i.is_empty()).unwrap_or(wire.interface_request);
     let request = AttachmentRequest {
+        requester: Requester::Pod,
         interface: given(interface).map(|name| interface_name(at, name)).transpose()?,
         mac: hardware_address(wire.mac, |text| SelectionError::Mac { text })?,
         infiniband_guid: hardware_address(wire.infiniband_guid, |text| SelectionError::Guid { text })?,

@@ -10,7 +10,7 @@ mod mac;
 
 use node::names::DnsLabel;
 
-pub use element::{AttachmentRequest, Bandwidth, Element, PortMapping};
+pub use element::{AttachmentRequest, Bandwidth, Element, PortMapping, Requester};
 use error::MAX_TEXT;
 pub use error::{MAX_NETWORKS, SelectionError};
 

@@ -115,6 +115,7 @@ fn the_json_form_has_every_key_in_any_case() {
         "default-route": ["10.0.0.254", "fd00::fe"], "ipam-claim-reference": "unread"}),
     );
     let want = AttachmentRequest {
+        requester: Requester::Pod,
         interface: Some(IfName::parse("x").unwrap()),
         ips: vec!["10.0.0.1".into(), "fd00::1/64".into()],
         mac: Some("02:00:00:00:00:01".into()),

@@ -70,6 +70,7 @@ fn is_label(text: &str) -> bool {
 
 fn json_form(element: &Element) -> Value {
     let AttachmentRequest {
+        requester: _,
         interface,
         ips,
         mac,

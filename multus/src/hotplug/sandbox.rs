@@ -1,0 +1,89 @@
+//! A sandbox as its files say it is, and what to do with it.
+
+use cni::args::CniArgs;
+use cni::env::Attachment;
+use cni::names::{ContainerId, IfName};
+use netlink::{Netns, NetnsError};
+
+use super::decide::{Decision, Extent, Stage, decide, order};
+use super::status::{Entries, Whose};
+use crate::conf::Conf;
+use crate::plan::{Delegate, Role, RouteEdit};
+use crate::record::{self, Owner, Record, RecordError};
+use crate::report;
+use crate::request::{AttachmentRequest, NetworkRequest};
+use crate::run::{Results, results};
+
+/// The interface of the default network, which records of upstream do not have.
+const FIRST: &str = "eth0";
+
+/// A sandbox whose ADD is complete.
+#[derive(Debug)]
+pub(super) struct Sandbox {
+    /// The sandbox, with the interface of its default network.
+    pub(super) attachment: Attachment,
+    /// `CNI_ARGS` of its ADD.
+    pub(super) args: CniArgs,
+    /// For whom its record was written.
+    pub(super) owner: Owner,
+    /// Its record.
+    pub(super) record: Record,
+    results: Results,
+}
+
+impl Sandbox {
+    /// Reads a sandbox. `None` if it has no record, none with an owner, no complete ADD, or no network namespace any more.
+    pub(super) fn read(conf: &Conf, container_id: &ContainerId) -> Result<Option<Sandbox>, RecordError> {
+        let Ok(first) = IfName::parse(FIRST) else { return Ok(None) };
+        let Some(record) = record::read(&conf.cni_dir, container_id, &first)? else { return Ok(None) };
+        let Some(owner) = record.owner.clone().filter(|owner| owner.network == conf.name) else {
+            return Ok(None);
+        };
+        let Some(results) = results(conf, container_id, &record) else { return Ok(None) };
+        let is_gone = |netns: &str| {
+            matches!(
+                Netns::open(netns.as_ref()),
+                Err(NetnsError::NotFound { .. } | NetnsError::NotANetns { .. })
+            )
+        };
+        let Some(if_name) = record.delegates.first().map(|recorded| recorded.if_name.clone()) else {
+            return Ok(None);
+        };
+        if results.netns.is_empty() || is_gone(&results.netns) {
+            return Ok(None);
+        }
+        let netns = results.netns.clone().into();
+        let attachment = Attachment { container_id: container_id.clone(), if_name, netns };
+        let args = results.args.clone();
+        Ok(Some(Sandbox { attachment, args, owner, record, results }))
+    }
+
+    /// What to do, if the pod requests this.
+    pub(super) fn decide(&self, requests: &[NetworkRequest], stage: Stage) -> Decision {
+        let extent = |result: &Option<_>| if result.is_some() { Extent::Whole } else { Extent::Partial };
+        let extents: Vec<Extent> = self.results.networks.iter().map(extent).collect();
+        decide(&self.record.delegates, &extents, requests, stage)
+    }
+
+    /// The entries of network-status, in its order.
+    pub(super) fn entries(&self, requests: &[NetworkRequest]) -> Vec<Entries> {
+        let entries = |at: usize| -> Option<Entries> {
+            let recorded = self.record.delegates.get(at)?;
+            let found = self.results.networks.get(at)?.as_ref()?;
+            let role = if at == 0 { Role::Default } else { Role::Additional };
+            let is_own = role == Role::Additional && recorded.requested.is_some();
+            let delegate = Delegate {
+                network: recorded.network.clone(),
+                role,
+                if_name: recorded.if_name.clone(),
+                request: AttachmentRequest::default(),
+                capability_args: recorded.capability_args.clone(),
+                // The cached result has the routes after the change.
+                route_edit: RouteEdit::default(),
+            };
+            let entries = report::entries(&delegate, &found.result, found.device_info.clone());
+            Some(Entries { whose: if is_own { Whose::Pods } else { Whose::Everybodys }, entries })
+        };
+        order(&self.record.delegates, requests).into_iter().filter_map(entries).collect()
+    }
+}
