@@ -221,7 +221,7 @@ fn new_sandbox(cluster: &Cluster) {
     let before = status(cluster, "twice");
     // The pause container ends: the kubelet makes a new sandbox.
     let sandbox = cluster.sh("node1", "ctr -n k8s.io containers ls | grep pause | awk '{print $1}' | while read -r id; do \
-        ctr -n k8s.io containers info $id | grep -q '\"io.kubernetes.pod.name\": \"twice\"' && echo $id; done");
+        ctr -n k8s.io containers info $id | grep -q '\"io.kubernetes.pod.name\": \"twice\"' && echo $id; done; true");
     cluster.sh("node1", &format!("ctr -n k8s.io tasks kill -s KILL {sandbox}"));
     let restarts =
         || cluster.get(&["pod", "twice"])["status"]["containerStatuses"][0]["restartCount"].as_u64();

@@ -1,5 +1,7 @@
 //! A sandbox as its files say it is, and what to do with it.
 
+use std::collections::BTreeSet;
+
 use cni::args::CniArgs;
 use cni::env::Attachment;
 use cni::names::{ContainerId, IfName};
@@ -9,7 +11,7 @@ use super::decide::{Decision, Extent, Stage, decide, order};
 use super::status::{Entries, Whose};
 use crate::conf::Conf;
 use crate::plan::{Delegate, Role, RouteEdit};
-use crate::record::{self, Owner, Record, RecordError};
+use crate::record::{self, Moment, Owner, Progress, Record, RecordError, Recorded};
 use crate::report;
 use crate::request::{AttachmentRequest, NetworkRequest};
 use crate::run::{Results, results};
@@ -29,6 +31,8 @@ pub(super) struct Sandbox {
     /// Its record.
     pub(super) record: Record,
     results: Results,
+    /// The interfaces of networks whose removal did not end.
+    detaching: BTreeSet<String>,
 }
 
 impl Sandbox {
@@ -55,13 +59,18 @@ impl Sandbox {
         let netns = results.netns.clone().into();
         let attachment = Attachment { container_id: container_id.clone(), if_name, netns };
         let args = results.args.clone();
-        Ok(Some(Sandbox { attachment, args, owner, record, results }))
+        let detaching = Progress::read(&conf.cni_dir, container_id, &Moment::now()).detaching;
+        Ok(Some(Sandbox { attachment, args, owner, record, results, detaching }))
     }
 
     /// What to do, if the pod requests this.
     pub(super) fn decide(&self, requests: &[NetworkRequest], stage: Stage) -> Decision {
-        let extent = |result: &Option<_>| if result.is_some() { Extent::Whole } else { Extent::Partial };
-        let extents: Vec<Extent> = self.results.networks.iter().map(extent).collect();
+        let extent = |(recorded, result): (&Recorded, &Option<_>)| match result {
+            Some(_) if !self.detaching.contains(recorded.if_name.as_str()) => Extent::Whole,
+            Some(_) | None => Extent::Partial,
+        };
+        let networks = self.record.delegates.iter().zip(&self.results.networks);
+        let extents: Vec<Extent> = networks.map(extent).collect();
         decide(&self.record.delegates, &extents, requests, stage)
     }
 

@@ -6,7 +6,7 @@
 //! process. DEL notes itself before it waits for the lock, and a change that sees the note starts no further plugin.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -73,6 +73,8 @@ pub(crate) struct Progress {
     pub(crate) first_del: Option<Duration>,
     /// What was detached from the running pod, oldest first.
     pub(crate) detached: Vec<Detached>,
+    /// The interfaces of networks whose removal from the running pod began and did not end.
+    pub(crate) detaching: BTreeSet<String>,
 }
 
 /// An attachment that was removed from a running pod.
@@ -106,6 +108,10 @@ enum Line {
         interface: String,
         plugin: usize,
     },
+    /// The network is about to be removed from the running pod.
+    Detaching {
+        interface: String,
+    },
     /// The network was removed from the running pod.
     Detached {
         interface: String,
@@ -131,6 +137,7 @@ impl Progress {
     fn parse(text: &str, now: &Moment) -> Progress {
         let is_now = |boot_id: &str| !boot_id.is_empty() && boot_id == now.boot_id;
         let (mut plugins, mut first_del, mut detached) = (None, None, Vec::new());
+        let mut detaching = BTreeSet::new();
         let mut is_whole = true;
         for (at, line) in text.lines().filter(|line| !line.is_empty()).enumerate() {
             let known: Option<&mut BTreeMap<_, _>> = plugins.as_mut();
@@ -152,7 +159,11 @@ impl Progress {
                 (Ok(Line::Done { interface, plugin }), Some(known)) => {
                     known.insert((interface, plugin), Reached::Done);
                 }
+                (Ok(Line::Detaching { interface }), Some(_)) => {
+                    detaching.insert(interface);
+                }
                 (Ok(Line::Detached { interface, network }), Some(known)) => {
+                    detaching.remove(&interface);
                     known.retain(|(of, _), _| *of != interface);
                     detached.push(Detached { network, if_name: interface });
                 }
@@ -160,7 +171,7 @@ impl Progress {
                 _ => is_whole = false,
             }
         }
-        Progress { plugins: plugins.filter(|_| is_whole), first_del, detached }
+        Progress { plugins: plugins.filter(|_| is_whole), first_del, detached, detaching }
     }
 
     /// Whether the file is whole and of this boot.
@@ -267,6 +278,11 @@ impl Journal {
     pub(crate) fn is_over(&self) -> bool {
         let found = self.file.metadata();
         found.map_or(true, |found| found.nlink() == 0 || found.len() > self.length.get())
+    }
+
+    /// Notes that a network is about to be removed from the running pod: from now on it counts as half there, whatever its cached result says.
+    pub(crate) fn detaching(&self, if_name: &IfName) -> Result<(), FileError> {
+        self.append(&Line::Detaching { interface: if_name.to_string() })
     }
 
     /// Notes that a network was removed from the running pod.

@@ -73,6 +73,8 @@ impl Change<'_> {
 
     fn remove(&self, delegate: DelegateRef<'_>, label: &str) -> Result<(), Error> {
         let (cni_dir, container_id) = (&self.conf.cni_dir, &self.attachment.container_id);
+        // Before its first plugin: a program that is killed among them leaves the cached result, and a network without an address.
+        self.journal.detaching(delegate.if_name).map_err(RecordError::from)?;
         let progress = Progress::read(cni_dir, container_id, self.now);
         let reached: Vec<Reached> = progress.of_network(delegate.if_name, delegate.list.plugins.len());
         let attach = self.plugins(DETACH_LIMIT);

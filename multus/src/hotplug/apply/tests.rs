@@ -345,6 +345,20 @@ fn what_a_killed_program_left_half_made_is_made_again() {
     assert_eq!(node.delete(), ["a DEL net1", "main DEL eth0"]);
 }
 
+/// Its address is released, but its result is still cached.
+#[test]
+fn a_network_whose_removal_was_killed_is_not_taken_for_attached() {
+    let mut node = Node::new("a");
+    {
+        let journal = journal(&node);
+        journal.detaching(&IfName::parse("net1").unwrap()).unwrap();
+    }
+    // Meanwhile the annotation requests it again.
+    assert_eq!(node.change(), Outcome::Settled);
+    assert_eq!(node.bench.verbs(), ["a DEL net1", "a ADD net1"]);
+    assert_eq!(node.delete(), ["a DEL net1", "main DEL eth0"]);
+}
+
 fn nad_object(plugin: &str) -> serde_json::Map<String, Value> {
     let mut conf = nad(plugin);
     conf["name"] = plugin.into();
