@@ -11,6 +11,7 @@
     clippy::print_stderr
 )]
 
+mod bad_configurations;
 mod crash;
 mod endurance;
 mod ipvlan;
