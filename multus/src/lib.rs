@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`network`] | which plugins make a network: inline, from a file, from a NetworkAttachmentDefinition |
 //! | `conf` | what does the node's configuration say? |
+//! | `log` | what does the log of a call say, and where is it? |
 //! | [`request`] | whose sandbox is this, and which networks does its pod request? |
 //! | `device` | which device does each network get? |
 //! | [`plan`] | which plugins run in which order, for which interface, with which arguments and routes? |
@@ -20,8 +21,8 @@
 //! | `plugin` | how do the verbs of the CNI spec use all of this, with blocking calls? |
 //! | [`hotplug`] | how do running pods get the networks that their annotation requests now? |
 //!
-//! `request`, `device`, `plan` and `report` decide by values alone. Only `network`, `record`, `kubelet`, `run` and `hotplug` read or write files, only
-//! `run` runs plugins, and only `source` and `kubelet` send requests. Those to the daemon block; the others are async, and `plugin` has the
+//! `request`, `device`, `plan` and `report` decide by values alone. Only `network`, `log`, `record`, `kubelet`, `run` and `hotplug` read or write
+//! files, only `run` runs plugins, and only `source` and `kubelet` send requests. Those to the daemon block; the others are async, and `plugin` has the
 //! runtime that waits for them.
 
 mod conf;
@@ -30,6 +31,7 @@ mod error;
 pub mod explain;
 pub mod hotplug;
 mod kubelet;
+mod log;
 pub mod network;
 pub mod plan;
 mod plugin;

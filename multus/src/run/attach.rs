@@ -18,6 +18,7 @@ use super::sandbox::{Removal, Sandbox};
 use super::{device_info, edit};
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::log;
 use crate::plan::{Delegate, Role, add_args, device_file, device_plugin_file};
 use crate::record::{self, Journal, Moment, Owner, Progress, Reached, RecordError, progress};
 use crate::report::with_failed_undo;
@@ -125,6 +126,7 @@ impl Attach<'_> {
         for (at, delegate) in delegates.iter().enumerate() {
             let (started, error) = match self.attach_one(&sandbox, delegate, socket, journal) {
                 Ok(one) => {
+                    log::verbose(|| sandbox.describe("Add", delegate.into(), Some(&one.raw)));
                     attached.push(one);
                     crash_point!("multus-delegate-attached");
                     continue;
