@@ -12,6 +12,7 @@
 )]
 
 mod bad_configurations;
+mod choices;
 mod crash;
 mod endurance;
 mod ipvlan;

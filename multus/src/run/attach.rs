@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::detach::Detach;
 use super::failures::{join, warn};
 use super::sandbox::{Removal, Sandbox};
-use super::{device_info, edit};
+use super::{choice, device_info, edit};
 use crate::conf::Conf;
 use crate::error::Error;
 use crate::log;
@@ -165,6 +165,7 @@ impl Attach<'_> {
         let raw = chain.add_observed(&journal.of_network(if_name)).map_err(within)?;
         let unusable = |e: ResultError| within(CniError::new(Code::Decoding, e.to_string()));
         let result = raw.parse().map_err(unusable)?;
+        choice::check(request, &result).map_err(within)?;
         if delegate.role == Role::Default {
             // The runtime gets this result in the version of its own configuration. A result that cannot be converted must fail here,
             // where it can still be undone.

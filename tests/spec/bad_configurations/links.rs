@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::host_local;
-use super::row::{Row, row, run};
+use super::row::{row, run};
 use super::world::Plugins;
 
 fn link(kind: &str, more: Value) -> Value {
@@ -52,6 +52,13 @@ fn a_macvlan_link_of_debians_that_is_refused_leaves_at_most_the_link() {
         vec![
             refused("a master that is not there", json!({"master": "gone0"}), &["Link not found"]),
             refused("a mode that is none", json!({"mode": "bright"}), &["mode", "bright"]),
+            refused(
+                "a capability that it ignores",
+                json!({"capabilities": {"routes": true}}),
+                &["10.8.0.0/16", "\"routes\""],
+            )
+            .code(7)
+            .requested(json!({"routes": [{"dst": "10.8.0.0/16"}]})),
             refused("a mode that is a number", json!({"mode": 7}), &["mode", "number"]),
             refused("an MTU above the master's", json!({"mtu": 9000}), &["MTU", "9000"]),
             refused("an MTU below zero", json!({"mtu": -1}), &["MTU", "-1"]),

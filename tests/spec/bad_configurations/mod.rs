@@ -13,7 +13,7 @@ mod links;
 mod requests;
 mod row;
 mod whereabouts_ranges;
-mod world;
+pub mod world;
 
 use serde_json::{Value, json};
 

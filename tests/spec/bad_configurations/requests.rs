@@ -19,6 +19,21 @@ fn a_request_that_is_refused_leaves_nothing() {
     run(
         Plugins::Ours,
         vec![
+            asking(
+                "a route that the network does not let it choose",
+                json!({"routes": [{"dst": "10.9.0.0/16"}]}),
+                &["routes", "capability"],
+            ),
+            asking(
+                "a family that the network does not let it choose",
+                json!({"ipFamilies": ["IPv4"]}),
+                &["ipFamilies", "capability"],
+            ),
+            asking(
+                "a default route among the routes",
+                json!({"routes": [{"dst": "0.0.0.0/0"}]}),
+                &["0.0.0.0/0", "default-route"],
+            ),
             asking("an address that is none", json!({"ips": ["west"]}), &["west"]),
             asking("addresses that are no list", json!({"ips": "10.1.2.3"}), &["ips"]),
             asking("a MAC address that is none", json!({"mac": "banana"}), &["banana"]),

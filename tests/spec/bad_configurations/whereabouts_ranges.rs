@@ -8,7 +8,7 @@ use super::world::Plugins;
 fn refused(what: &'static str, more: Value, words: &'static [&'static str]) -> Row {
     let ipam = tests::driver::merged(&json!({"type": "whereabouts", "range": "10.66.0.0/24"}), more);
     let conf = json!({"cniVersion": "0.3.1", "name": "bad", "type": "macvlan", "master": "mst0",
-        "capabilities": {"ips": true}, "ipam": ipam});
+        "capabilities": {"ips": true, "ipFamilies": true}, "ipam": ipam});
     row(what, conf, words).code(7)
 }
 
@@ -17,6 +17,10 @@ fn a_range_of_whereabouts_that_is_refused_leaves_nothing() {
     let twice = json!([{"range": "10.66.0.0/24"}, {"range": 7}]);
     let asking = |what, ip: &str, words| {
         refused(what, json!({"gateway": "10.66.0.1"}), words).requested(json!({"ips": [ip]}))
+    };
+    let choosing = |what, key: &str, value: Value, words| {
+        let declared = json!({"range": "10.66.0.0/24"});
+        refused(what, declared, words).requested(json!({ key: value }))
     };
     run(
         Plugins::Ours,
@@ -46,6 +50,12 @@ fn a_range_of_whereabouts_that_is_refused_leaves_nothing() {
             )
             .code(6),
             asking("the gateway", "10.66.0.1", &["10.66.0.1"]),
+            choosing(
+                "a family that the network lacks",
+                "ipFamilies",
+                json!(["IPv6"]),
+                &["IPv6", "ipFamilies"],
+            ),
             asking("loopback's address", "127.0.0.1", &["127.0.0.1"]),
         ],
     );

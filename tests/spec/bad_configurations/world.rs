@@ -1,11 +1,13 @@
 //! A node whose files, network and API server are the test's own.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use fake_api::{ApiServer, Key};
+use netlink::Socket;
 use netlink::test_util::{NamedNetns, Testbed, create_bridge};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -33,6 +35,15 @@ pub enum Plugins {
     Debians,
 }
 
+/// Where multus gets what the API server knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// From its kubeconfig, or from the daemon while there is one.
+    Own,
+    /// From the daemon only.
+    Daemon,
+}
+
 /// A node, with an API server that has one pod and one definition.
 pub struct Node {
     lab: Testbed,
@@ -40,7 +51,7 @@ pub struct Node {
     api: ApiServer,
     plugins: Plugins,
     /// How many sandboxes there were.
-    sandboxes: Cell<u32>,
+    sandboxes: AtomicU32,
 }
 
 /// What sandboxes leave on a node: interfaces, files and claims, each by its name.
@@ -67,7 +78,8 @@ impl Node {
         create_bridge(&lab.host.socket().unwrap(), BRIDGE).unwrap();
         let api = ApiServer::default();
         let address = lab.host.netns().run(|| api.listen()).unwrap();
-        let node = Node { lab, folder: tempfile::tempdir().unwrap(), api, plugins, sandboxes: Cell::new(0) };
+        let node =
+            Node { lab, folder: tempfile::tempdir().unwrap(), api, plugins, sandboxes: AtomicU32::new(0) };
         let folder = Path::new(KUBECONFIG).parent().unwrap();
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).unwrap();
         let kubeconfig = fake_api::kubeconfig(&format!("http://{address}"));
@@ -95,9 +107,32 @@ impl Node {
 
     /// A new sandbox of the pod.
     pub fn sandbox(&self) -> Sandbox<'_> {
-        self.sandboxes.set(self.sandboxes.get() + 1);
-        let id = format!("c{}", self.sandboxes.get());
+        let id = format!("c{}", self.sandboxes.fetch_add(1, Ordering::Relaxed));
         Sandbox { node: self, id, netns: NamedNetns::new().unwrap() }
+    }
+
+    /// Writes a plugin that is a shell script.
+    pub fn script(&self, name: &str, body: &str) {
+        write_script(&self.folder.path().join(name), body);
+    }
+
+    /// The API server.
+    pub fn api(&self) -> &ApiServer {
+        &self.api
+    }
+
+    /// The folder of the daemon's socket.
+    pub fn socket_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts the daemon of multus, as the kubelet does.
+    #[allow(clippy::disallowed_methods)] // a test takes the place of the kubelet
+    pub fn start_daemon(&self) -> Child {
+        let mut command = Command::new(place::binaries().join("multus-daemon"));
+        command.args(["--kubeconfig", KUBECONFIG, "--node", "n1", "--socket-dir"]).arg(self.socket_folder());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.lab.host.netns().run(|| command.spawn()).unwrap().unwrap()
     }
 
     /// What there is on the node: interfaces, files and claims.
@@ -116,21 +151,30 @@ impl Node {
         node::files::write_atomic(&file, text.as_bytes(), 0o600).unwrap();
     }
 
-    fn conf(&self) -> Value {
+    fn conf(&self, access: Access) -> Value {
         let main = json!({"cniVersion": "0.3.1", "name": "main", "type": "main"});
         let folder = match self.plugins {
             Plugins::Ours => place::binaries(),
             Plugins::Debians => place::go_plugins(),
         };
         // No daemon of this machine listens in that folder.
-        json!({"cniVersion": "0.3.1", "name": "multus-cni-network", "type": "multus", "kubeconfig": KUBECONFIG, "binDir": folder,
-            "daemonSocketDir": self.folder.path(), "delegates": [main]})
+        let mut conf = json!({"cniVersion": "0.3.1", "name": "multus-cni-network", "type": "multus", "binDir": folder,
+            "daemonSocketDir": self.socket_folder(), "delegates": [main]});
+        if access == Access::Own {
+            conf["kubeconfig"] = json!(KUBECONFIG);
+        }
+        conf
     }
 }
 
 impl Sandbox<'_> {
-    /// Runs multus as a runtime does.
+    /// Runs multus as a runtime does, with its own access to the API server.
     pub fn call(&self, verb: &str) -> Answer {
+        self.call_with(verb, Access::Own)
+    }
+
+    /// The same, with this access.
+    pub fn call_with(&self, verb: &str, access: Access) -> Answer {
         let path: Vec<PathBuf> = vec![self.node.folder.path().to_owned(), place::go_plugins()];
         let path = std::env::join_paths(path).unwrap().into_string().unwrap();
         let args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod0;K8S_POD_UID=u-1";
@@ -142,14 +186,19 @@ impl Sandbox<'_> {
             ("CNI_ARGS", args.to_owned()),
             ("CNI_PATH", path),
         ];
-        let conf = self.node.conf().to_string();
+        let conf = self.node.conf(access).to_string();
         let host = self.node.lab.host.netns();
         Answer { output: run_in(host, &place::binaries().join("multus"), &variables, conf.as_bytes()) }
     }
 
+    /// A socket in the sandbox.
+    pub fn socket(&self) -> Socket {
+        self.netns.socket().unwrap()
+    }
+
     /// The interfaces in the sandbox, but for its loopback.
     pub fn links(&self) -> Vec<String> {
-        let links = self.netns.socket().unwrap().links().unwrap();
+        let links = self.socket().links().unwrap();
         links.into_iter().map(|link| link.name).filter(|name| name != "lo").collect()
     }
 }
