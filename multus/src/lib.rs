@@ -13,7 +13,7 @@
 //! | [`plan`] | which plugins run in which order, for which interface, with which arguments and routes? |
 //! | [`record`] | what must DEL know, whatever happens? |
 //! | `report` | what do `network-status` and the events of the pod say? |
-//! | `kubelet` | which devices did the kubelet give to the pod? |
+//! | [`kubelet`] | which devices did the kubelet give to the pod? |
 //! | [`explain`] | what does a person read about the networks of a pod? |
 //! | `source` | which daemon or API server answers about pods and definitions, and takes reports? |
 //! | `error` | what can fail, and which CNI code is it? |
@@ -21,16 +21,16 @@
 //! | `plugin` | how do the verbs of the CNI spec use all of this, with blocking calls? |
 //! | [`hotplug`] | how do running pods get the networks that their annotation requests now? |
 //!
-//! `request`, `device`, `plan` and `report` decide by values alone. Only `network`, `log`, `record`, `kubelet`, `run` and `hotplug` read or write
-//! files, only `run` runs plugins, and only `source` and `kubelet` send requests. Those to the daemon block; the others are async, and `plugin` has the
-//! runtime that waits for them.
+//! `request`, `device`, `plan` and `report` decide by values alone. Only `network`, `log`, `record`, `kubelet`, `run` and `hotplug` read or
+//! write files, only `run` runs plugins, and only `source` and `kubelet` send requests. Those to the daemon block; the others are async, and
+//! `plugin` has the runtime that waits for them.
 
 mod conf;
 mod device;
 mod error;
 pub mod explain;
 pub mod hotplug;
-mod kubelet;
+pub mod kubelet;
 mod log;
 pub mod network;
 pub mod plan;
