@@ -18,4 +18,5 @@ mod endurance;
 mod ipvlan;
 mod macvlan;
 mod protocol;
+mod restarts;
 mod support;

@@ -9,6 +9,7 @@ mod addresses;
 mod bridge;
 mod chained;
 mod definitions;
+mod hostile;
 mod links;
 mod requests;
 mod row;
