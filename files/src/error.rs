@@ -36,6 +36,13 @@ pub enum FileError {
         /// The first 64 characters of the name.
         name: String,
     },
+    /// The path of a log file names something that lines must not be appended to: a symbolic link, no regular file, a file of another user, or one
+    /// that has a second name.
+    #[error("{path} is not a log file of this program (a link, no regular file, or another user's): remove it, or name another path", path = path.display())]
+    NotALog {
+        /// The path.
+        path: PathBuf,
+    },
     /// The directory is a link, or another user owns it, or others may write to it: they could plant files.
     #[error("{path} must be a directory of user {uid} that nobody else may write to (mode 0700): remove it or fix its owner and mode", path = path.display())]
     NotPrivate {

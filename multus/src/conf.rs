@@ -1,5 +1,6 @@
 //! The configuration that multus receives from the runtime.
 
+mod log;
 mod without_effect;
 
 use std::path::{Path, PathBuf};
@@ -15,8 +16,10 @@ use serde_json::{Map, Value};
 
 use crate::network::Network;
 
-/// The keys with an effect. They match in any case, as in Go. Other keys are ignored, because configurations have keys of other programs,
-/// with a warning for those that [`without_effect`] lists.
+pub use self::log::{LogLevel, LogSettings, Stderr};
+
+/// The keys with an effect, but for those of [`mod@log`]. They match in any case, as in Go. Other keys are ignored, because configurations
+/// have keys of other programs, with a warning for those that [`without_effect`] lists.
 const KNOWN: &[&str] = &[
     "auxiliaryCNIChainName",
     "binDir",
@@ -65,7 +68,9 @@ pub struct Conf {
     default: Written,
     cluster_cidrs: Vec<String>,
     auxiliary_chain: String,
-    /// Warnings about keys without effect, for the log of the runtime.
+    /// What is logged, and where.
+    pub log: LogSettings,
+    /// Warnings about keys without effect, for the log.
     pub warnings: Vec<String>,
 }
 
@@ -163,6 +168,9 @@ impl Conf {
             true => Isolation::Except(global_namespaces(&wire.global_namespaces)),
             false => Isolation::Off,
         };
+        let (log, log_warnings) = log::read(call.conf.object());
+        let mut warnings = without_effect::warnings(call.conf.object());
+        warnings.extend(log_warnings);
         Ok(Conf {
             name: call.conf.name.clone(),
             cni_version: call.conf.cni_version,
@@ -183,7 +191,8 @@ impl Conf {
             runtime_config: call.conf.runtime_config.clone(),
             auxiliary_chain: wire.auxiliary_chain,
             cluster_cidrs: wire.cluster_cidrs,
-            warnings: without_effect::warnings(call.conf.object()),
+            log,
+            warnings,
             // As upstream: with a clusterNetwork, delegates are not even checked.
             default: if !wire.cluster_network.is_empty() {
                 Written::Cluster { network: wire.cluster_network, others: wire.default_networks }

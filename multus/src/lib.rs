@@ -7,12 +7,13 @@
 //! |---|---|
 //! | [`network`] | which plugins make a network: inline, from a file, from a NetworkAttachmentDefinition |
 //! | `conf` | what does the node's configuration say? |
+//! | `log` | what does the log of a call say, and where is it? |
 //! | [`request`] | whose sandbox is this, and which networks does its pod request? |
 //! | `device` | which device does each network get? |
 //! | [`plan`] | which plugins run in which order, for which interface, with which arguments and routes? |
 //! | [`record`] | what must DEL know, whatever happens? |
 //! | `report` | what do `network-status` and the events of the pod say? |
-//! | `kubelet` | which devices did the kubelet give to the pod? |
+//! | [`kubelet`] | which devices did the kubelet give to the pod? |
 //! | [`explain`] | what does a person read about the networks of a pod? |
 //! | `source` | which daemon or API server answers about pods and definitions, and takes reports? |
 //! | `error` | what can fail, and which CNI code is it? |
@@ -20,16 +21,17 @@
 //! | `plugin` | how do the verbs of the CNI spec use all of this, with blocking calls? |
 //! | [`hotplug`] | how do running pods get the networks that their annotation requests now? |
 //!
-//! `request`, `device`, `plan` and `report` decide by values alone. Only `network`, `record`, `kubelet`, `run` and `hotplug` read or write files, only
-//! `run` runs plugins, and only `source` and `kubelet` send requests. Those to the daemon block; the others are async, and `plugin` has the
-//! runtime that waits for them.
+//! `request`, `device`, `plan` and `report` decide by values alone. Only `network`, `log`, `record`, `kubelet`, `run` and `hotplug` read or
+//! write files, only `run` runs plugins, and only `source` and `kubelet` send requests. Those to the daemon block; the others are async, and
+//! `plugin` has the runtime that waits for them.
 
 mod conf;
 mod device;
 mod error;
 pub mod explain;
 pub mod hotplug;
-mod kubelet;
+pub mod kubelet;
+mod log;
 pub mod network;
 pub mod plan;
 mod plugin;

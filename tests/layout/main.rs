@@ -54,7 +54,7 @@ const FOLDERS: &[(&str, &[&str])] = &[
     (
         "multus",
         &[
-            "network", "conf", "request", "device", "plan", "record", "report", "explain", "kubelet",
+            "network", "conf", "log", "request", "device", "plan", "record", "report", "explain", "kubelet",
             "source", "error", "run", "plugin", "hotplug",
         ],
     ),

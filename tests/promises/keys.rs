@@ -49,7 +49,7 @@ const READERS: &[Reader] = &[
         ],
     },
     Reader {
-        lists: &[("multus/src/conf.rs", "KNOWN")],
+        lists: &[("multus/src/conf.rs", "KNOWN"), ("multus/src/conf/log.rs", "KEYS")],
         manual: "docs/multus.md",
         heading: "## Configuration",
         of_others: &["cniVersion", "name", "runtimeConfig", "capabilities"],

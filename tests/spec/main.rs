@@ -11,9 +11,12 @@
     clippy::print_stderr
 )]
 
+mod bad_configurations;
+mod choices;
 mod crash;
 mod endurance;
 mod ipvlan;
 mod macvlan;
 mod protocol;
+mod restarts;
 mod support;

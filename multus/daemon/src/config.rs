@@ -8,7 +8,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use cni::json::{decode, fold_keys, parse_object};
-use node::files::{self, FileError};
+use node::daemon::LogTarget;
+use node::files::{self, FileError, LogFile, Rotation};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -31,6 +32,9 @@ const DAEMON_KEYS: &[&str] = &[
     "perNodeCertificate",
     "socketDir",
 ];
+
+/// The keys of `logOptions`.
+const LOG_OPTIONS: &[&str] = &["compress", "maxAge", "maxBackups", "maxSize"];
 
 /// The keys of the program that installs the plugin's configuration.
 pub const INSTALL_KEYS: &[&str] = &[
@@ -81,6 +85,8 @@ pub struct DaemonConfig {
     pub connection_limit: Option<NonZeroUsize>,
     /// `logLevel`: how much the daemon logs.
     pub log_level: LogLevel,
+    /// `logFile`, `logOptions` and `logToStderr`: where it logs. The file is in the namespace of this process.
+    pub log_target: LogTarget,
     /// The keys of [`INSTALL_KEYS`] that the file has, spelled as there, unchecked.
     pub install: Map<String, Value>,
     /// The keys of [`CONF_KEYS`] that the file has, spelled as there, unchecked.
@@ -125,6 +131,7 @@ impl Default for DaemonConfig {
             metrics_port: None,
             connection_limit: None,
             log_level: LogLevel::default(),
+            log_target: LogTarget::Stderr,
             install: Map::new(),
             conf: Map::new(),
             warnings: Vec::new(),
@@ -158,6 +165,9 @@ impl DaemonConfig {
         let mut object = parse_object(bytes).map_err(|error| format!("it is no JSON object: {error}"))?;
         let known: Vec<&str> = [DAEMON_KEYS, INSTALL_KEYS, CONF_KEYS].concat();
         fold_keys(&mut object, &known);
+        if let Some(Value::Object(options)) = object.get_mut("logOptions") {
+            fold_keys(options, LOG_OPTIONS);
+        }
         let wire: Wire = decode(&object, &known).map_err(|error| error.to_string())?;
         let only = |keys: &[&str]| -> Map<String, Value> {
             let mut chosen = object.clone();
@@ -165,6 +175,7 @@ impl DaemonConfig {
             chosen
         };
         let default = Self::default();
+        let log_target = wire.log_target();
         let (log_level, level_warning) = level(wire.log_level.as_deref());
         let unknown = object.keys().filter(|key| !known.contains(&key.as_str()));
         let unknown = unknown.map(|key| format!("key {key:?} is unknown and has no effect: remove it"));
@@ -177,6 +188,7 @@ impl DaemonConfig {
             metrics_port: wire.metrics_port,
             connection_limit: wire.connection_limit,
             log_level,
+            log_target,
             install: only(INSTALL_KEYS),
             conf: only(CONF_KEYS),
             warnings,
@@ -192,10 +204,28 @@ struct Wire {
     enable_pprof: bool,
     log_file: String,
     log_level: Option<String>,
+    log_options: Option<LogOptions>,
     log_to_stderr: Option<bool>,
     metrics_port: Option<u16>,
     per_node_certificate: PerNodeCertificate,
     socket_dir: Option<PathBuf>,
+}
+
+/// A number below zero counts as absent, as everything else that lumberjack does not know.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct LogOptions {
+    compress: bool,
+    max_age: Option<i64>,
+    max_backups: Option<i64>,
+    max_size: Option<i64>,
+}
+
+impl LogOptions {
+    fn rotation(self) -> Rotation {
+        let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+        Rotation::of_options(number(self.max_size), number(self.max_backups), number(self.max_age))
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -205,15 +235,29 @@ struct PerNodeCertificate {
 }
 
 impl Wire {
+    fn log_target(&self) -> LogTarget {
+        if self.log_file.is_empty() {
+            return LogTarget::Stderr;
+        }
+        let rotation = self.log_options.unwrap_or_default().rotation();
+        let file = LogFile { path: self.log_file.clone().into(), rotation };
+        // Without the key upstream's daemon writes to the file alone. `kubectl logs` is where people look first.
+        if self.log_to_stderr == Some(false) { LogTarget::File(file) } else { LogTarget::Both(file) }
+    }
+
     /// The warnings about keys that ask for something that does not happen. None about `chrootDir`: the plugins run on the host itself.
     fn without_effect(&self) -> impl Iterator<Item = String> {
         let set = [
             (
-                !self.log_file.is_empty(),
-                "logFile",
-                "the daemon logs to standard error, which kubectl logs shows",
+                self.log_to_stderr == Some(false) && self.log_file.is_empty(),
+                "logToStderr",
+                "without logFile the daemon logs to standard error",
             ),
-            (self.log_to_stderr == Some(false), "logToStderr", "the daemon always logs to standard error"),
+            (
+                self.log_options.is_some_and(|options| options.compress),
+                "logOptions.compress",
+                "rotated files stay as they are",
+            ),
             (self.enable_pprof, "enablePprof", "it shows the profile of a Go program"),
             (
                 self.per_node_certificate.enabled,
@@ -294,15 +338,39 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_causes_a_warning_that_names_the_key() {
-        let file = json!({"logFile": "/x", "logToStderr": false, "enablePprof": true, "logLevel": "loud",
+        let file = json!({"logToStderr": false, "logOptions": {"compress": true}, "enablePprof": true, "logLevel": "loud",
             "perNodeCertificate": {"enabled": true, "certDir": "/c"}, "unheardOf": 1});
         let warnings = parse(file).warnings;
-        let keys = ["logFile", "logToStderr", "enablePprof", "perNodeCertificate", "logLevel", "unheardOf"];
+        let keys = [
+            "logToStderr",
+            "logOptions.compress",
+            "enablePprof",
+            "perNodeCertificate",
+            "logLevel",
+            "unheardOf",
+        ];
         assert_eq!(warnings.len(), keys.len(), "{warnings:?}");
         for (warning, key) in warnings.iter().zip(keys) {
             assert!(warning.starts_with(&format!("key {key:?} ")), "{warning}");
         }
         assert!(parse(json!({"perNodeCertificate": {"enabled": false}, "logFile": ""})).warnings.is_empty());
+    }
+
+    #[test]
+    fn a_log_file_takes_the_place_of_standard_error_only_if_that_is_asked_for() {
+        let file = |rotation| LogFile { path: "/var/log/multus.log".into(), rotation };
+        let target = |more: Value| {
+            let mut config = json!({"logFile": "/var/log/multus.log"});
+            config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            parse(config).log_target
+        };
+        let default = Rotation::of_options(None, None, None);
+        assert_eq!(target(json!({})), LogTarget::Both(file(default)));
+        assert_eq!(target(json!({"logToStderr": false})), LogTarget::File(file(default)));
+        let options = json!({"MAXSIZE": 1, "maxBackups": 2, "maxAge": -3});
+        let rotation = Rotation::of_options(Some(1), Some(2), None);
+        assert_eq!(target(json!({ "logOptions": options })), LogTarget::Both(file(rotation)));
+        assert_eq!(parse(json!({"logFile": "", "logToStderr": false})).log_target, LogTarget::Stderr);
     }
 
     #[test]

@@ -11,5 +11,5 @@ fn main() -> anyhow::Result<()> {
         return Ok(entry.run(args)?);
     }
     let command = parse(std::env::args_os().skip(1), Environment::of_process())?;
-    Ok(run_with_log(&PROGRAM, command, |options| options.log_level.into(), daemon::run)?)
+    Ok(run_with_log(&PROGRAM, command, |options| options.log.clone(), daemon::run)?)
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use lexopt::Arg::{Long, Short};
 use lexopt::ValueExt as _;
 use node::client::Credentials;
-use node::daemon::Command;
+use node::daemon::{Command, Log};
 use node::names::{DnsSubdomain, NameError};
 
 use crate::config::{ConfigError, DaemonConfig, LogLevel};
@@ -45,8 +45,8 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
     /// The number of requests that are served at the same time.
     pub connections: NonZeroUsize,
-    /// How much is logged.
-    pub log_level: LogLevel,
+    /// What is logged, and where.
+    pub log: Log,
     /// What the configuration file asks for and does not get.
     pub warnings: Vec<String>,
     /// The plugin's configuration and kubeconfig, if the file asks for them.
@@ -125,7 +125,7 @@ pub fn parse(
         node: node.map(|name| DnsSubdomain::new(name.trim())).transpose()?,
         listen: listen.or(metrics),
         connections: connections.or(config.connection_limit).unwrap_or(CONNECTIONS),
-        log_level: config.log_level,
+        log: Log { level: config.log_level.into(), target: config.log_target },
         warnings: config.warnings,
         upkeep,
     }))
@@ -195,7 +195,7 @@ mod tests {
         let options = run(&["--config", &path], Some("n1\n")).unwrap();
         assert_eq!(options.socket.to_str(), Some("/s/multus.sock"));
         assert_eq!(options.listen, Some("[::]:9091".parse().unwrap()));
-        assert_eq!((options.connections.get(), options.log_level), (4, LogLevel::Debug));
+        assert_eq!((options.connections.get(), options.log.level), (4, tracing::Level::DEBUG));
         assert_eq!((options.node.unwrap().as_str(), options.warnings.len()), ("n1", 1));
         let args = ["--config", &path, "--socket-dir=/t", "--listen", "127.0.0.1:1", "--connections", "9"];
         let options =

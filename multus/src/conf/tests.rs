@@ -89,11 +89,11 @@ fn an_auxiliary_chain_without_a_path_beside_it_is_refused() {
 
 #[test]
 fn a_key_without_effect_causes_a_warning() {
-    let conf = read(json!({"name": "n", "clusterNetwork": "c", "LogFile": "/x"})).unwrap();
+    let conf = read(json!({"name": "n", "clusterNetwork": "c", "MetricsPort": 9091})).unwrap();
     assert!(conf.default_networks().is_ok());
     assert!(conf.check_keys().is_ok());
     let [warning] = &conf.warnings[..] else { panic!("{:?}", conf.warnings) };
-    assert!(warning.starts_with("key \"logFile\" has no effect here"), "{warning}");
+    assert!(warning.starts_with("key \"metricsPort\" has no effect here"), "{warning}");
 }
 
 #[test]

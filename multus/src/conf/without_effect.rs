@@ -4,14 +4,11 @@
 use cni::json::fold_keys;
 use serde_json::{Map, Value};
 
-/// What such a key needs that is not there.
-const NO_LOG_FILE: &str = "warnings go to standard error, which the runtime logs, and there is no log file";
+/// Why a key of the daemon has none.
 const DAEMONS_OWN: &str = "it is a key of the daemon's own file";
 
 /// The key, and why it has no effect. Those of the node daemon are for its own file, but its generator copies some into the network's.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("logFile", NO_LOG_FILE),
-    ("logOptions", NO_LOG_FILE),
     ("socketDir", DAEMONS_OWN),
     ("chrootDir", DAEMONS_OWN),
     ("perNodeCertificate", DAEMONS_OWN),
@@ -29,9 +26,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ),
 ];
 
-/// The values of `logLevel`. Every level has our warnings, and no level has more.
-const LOG_LEVELS: &[&str] = &["debug", "verbose", "error", "panic"];
-
 /// The warnings about the keys of `object` that have no effect, each naming the key. Keys match in any case.
 ///
 /// They are no errors: a node changes over from Multus without a change of its configuration, and no pod depends on these keys.
@@ -40,23 +34,11 @@ const LOG_LEVELS: &[&str] = &["debug", "verbose", "error", "panic"];
 /// because DEL always keeps the record until it ends.
 pub(super) fn warnings(object: &Map<String, Value>) -> Vec<String> {
     let mut object = object.clone();
-    let keys: Vec<&str> =
-        WITHOUT_EFFECT.iter().map(|(key, _)| *key).chain(["logLevel", "logToStderr"]).collect();
+    let keys: Vec<&str> = WITHOUT_EFFECT.iter().map(|(key, _)| *key).collect();
     fold_keys(&mut object, &keys);
     let is_set = |key: &str| object.get(key).is_some_and(|value| !is_zero(value));
     let set = WITHOUT_EFFECT.iter().filter(|(key, _)| is_set(key));
-    let mut warnings: Vec<String> =
-        set.map(|(key, why)| format!("key {key:?} has no effect here, because {why}: remove it")).collect();
-    if let Some(other) = object.get("logToStderr").filter(|value| **value != Value::Bool(true)) {
-        warnings.push(format!(
-            "key \"logToStderr\" is always true, not {other}, because {NO_LOG_FILE}: remove it"
-        ));
-    }
-    let is_level = |text: &str| text.is_empty() || LOG_LEVELS.iter().any(|l| l.eq_ignore_ascii_case(text));
-    if let Some(wrong) = object.get("logLevel").filter(|value| !value.as_str().is_some_and(is_level)) {
-        warnings.push(format!("key \"logLevel\" must be one of {}, not {wrong}", LOG_LEVELS.join(", ")));
-    }
-    warnings
+    set.map(|(key, why)| format!("key {key:?} has no effect here, because {why}: remove it")).collect()
 }
 
 /// Whether Go would read the value like an absent key.
@@ -89,33 +71,12 @@ mod tests {
                 assert!(text.starts_with(&format!("key {key:?} has no effect here, because ")), "{text}");
             }
         }
-        assert_eq!(
-            warned(json!({"logFile": "/var/log/multus.log"})).remove(0),
-            "key \"logFile\" has no effect here, because warnings go to standard error, which the runtime logs, and there is no log file: \
-             remove it"
-        );
-    }
-
-    #[test]
-    fn a_log_setting_that_is_what_happens_causes_no_warning() {
-        for level in ["debug", "Verbose", "error", "PANIC", ""] {
-            assert!(warned(json!({"logLevel": level, "logToStderr": true})).is_empty());
-        }
-        let text = warned(json!({"logToStderr": false})).remove(0);
-        assert!(text.starts_with("key \"logToStderr\" is always true, not false, because "), "{text}");
-        for wrong in [json!("loud"), json!(3)] {
-            let text = warned(json!({"logLevel": wrong})).remove(0);
-            assert_eq!(
-                text,
-                format!("key \"logLevel\" must be one of debug, verbose, error, panic, not {wrong}")
-            );
-        }
     }
 
     #[test]
     fn a_value_that_go_reads_like_an_absent_key_causes_no_warning() {
         for zero in [json!(null), json!(""), json!({}), json!([]), json!(false), json!(0)] {
-            assert!(warned(json!({"logFile": zero})).is_empty(), "{zero}");
+            assert!(warned(json!({"metricsPort": zero})).is_empty(), "{zero}");
         }
     }
 

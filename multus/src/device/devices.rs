@@ -50,6 +50,12 @@ impl Devices {
         }
     }
 
+    /// The ids of each resource, in their order.
+    pub(crate) fn ids_by_resource(&self) -> BTreeMap<String, Vec<String>> {
+        let ids = |devices: &VecDeque<Device>| devices.iter().map(|device| device.id.clone()).collect();
+        self.0.iter().map(|(resource, devices)| (resource.clone(), ids(devices))).collect()
+    }
+
     /// How many devices of this resource are there.
     pub(super) fn count(&self, resource: &str) -> usize {
         self.0.get(resource).map_or(0, VecDeque::len)

@@ -39,7 +39,7 @@ const UNAVAILABLE: &str = "14";
 
 /// Why one attempt failed.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("{0}")]
     Connect(#[from] io::Error),
     #[error("{0}")]
@@ -147,7 +147,7 @@ fn message(content: &impl prost::Message) -> Bytes {
 }
 
 /// Reads the only message of an answer.
-fn decode(mut bytes: Bytes) -> Result<ListResponse, Failure> {
+pub(super) fn decode(mut bytes: Bytes) -> Result<ListResponse, Failure> {
     let malformed = |what: &str| Failure::Malformed(what.to_owned());
     if bytes.len() < PREFIX {
         return Err(malformed("it is shorter than the prefix of a message"));

@@ -6,12 +6,14 @@ mod checkpoint;
 mod error;
 pub(crate) mod pod_resources;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nad::PodRef;
 use node::deadline::Deadline;
 use node::files::read_bounded;
+use prost::bytes::Bytes;
 
 pub(crate) use error::KubeletError;
 
@@ -59,6 +61,18 @@ impl Kubelet {
         let answer = call::list(&self.socket, deadline.child(LIMIT)).await?;
         Ok(pod_resources::devices(&answer, pod))
     }
+}
+
+/// The ids of a pod's devices, by resource, as a message of the kubelet's `List` gives them: gRPC's prefix and the protobuf. The error says why it is
+/// no such message. For the fuzzer, which has no socket.
+pub fn ids_in_message(bytes: &[u8], pod: &PodRef) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let answer = call::decode(Bytes::copy_from_slice(bytes)).map_err(|failure| failure.to_string())?;
+    Ok(pod_resources::devices(&answer, pod).ids_by_resource())
+}
+
+/// The same of a checkpoint file.
+pub fn ids_in_checkpoint(bytes: &[u8], pod: &PodRef) -> Result<BTreeMap<String, Vec<String>>, String> {
+    Ok(checkpoint::devices(bytes, pod)?.ids_by_resource())
 }
 
 #[cfg(test)]

@@ -17,6 +17,10 @@ use crate::request::AttachmentRequest;
 /// The longest name of a file in bytes, which the kernel and every file system of a node have (NAME_MAX of limits.h).
 const MAX_FILE_NAME: usize = 255;
 
+/// Keys of the annotation that are capabilities of our plugins. Multus has neither.
+const ROUTES: &str = "routes";
+const FAMILIES: &str = "ipFamilies";
+
 /// One network of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delegate {
@@ -89,6 +93,17 @@ pub enum PlanError {
     WithoutAntrea {
         /// The label of the network.
         network: String,
+    },
+    /// The pod chooses what the owner of the network does not let it choose. Without the capability no plugin would do it.
+    #[error(
+        "network {network} does not let a pod choose {key:?}: no plugin of it declares the capability. Remove the key from the annotation, or \
+         add {key:?}: true to the \"capabilities\" of a macvlan or ipvlan plugin of multus-rs"
+    )]
+    NotDeclared {
+        /// The label of the network.
+        network: String,
+        /// The key of the annotation, which is that of the capability.
+        key: &'static str,
     },
     /// The generated name of an interface is not valid.
     #[error("interface {at}: {source}")]
@@ -163,6 +178,7 @@ fn capability_args(
     network: &Network,
     request: &AttachmentRequest,
 ) -> Result<Map<String, Value>, PlanError> {
+    check_declared(network, request)?;
     // The cached result, by libcni's rule; see `cni::cache`.
     check_file_name(network, &format!("{}-{container_id}-{if_name}", network.list.name))?;
     let mut args = of_runtime;
@@ -188,6 +204,19 @@ pub(crate) fn interface(at: usize, requested: Option<&IfName>, first: &IfName) -
             IfName::parse(&format!("net{at}")).map_err(|source| PlanError::Interface { at, source })
         }
     }
+}
+
+/// Refuses a choice of the pod that no plugin of the network declares. Only for keys that Multus does not have: its own are left out without a
+/// word, as in Multus.
+fn check_declared(network: &Network, request: &AttachmentRequest) -> Result<(), PlanError> {
+    let is_declared =
+        |key: &str| network.list.plugins.iter().any(|p| p.capabilities.iter().any(|c| c == key));
+    for (key, is_chosen) in [(ROUTES, !request.routes.is_empty()), (FAMILIES, !request.families.is_empty())] {
+        if is_chosen && !is_declared(key) {
+            return Err(PlanError::NotDeclared { network: network.label.clone(), key });
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a network whose file cannot have this name, before a plugin makes something that cannot be recorded.
@@ -224,6 +253,8 @@ pub(crate) fn capabilities(request: &AttachmentRequest) -> Map<String, Value> {
     add("mac", request.mac.as_ref().map(|m| json!(m)));
     add("infinibandGUID", request.infiniband_guid.as_ref().map(|g| json!(g)));
     add("deviceID", request.device_id.as_ref().map(|d| json!(d)));
+    add(ROUTES, (!request.routes.is_empty()).then(|| json!(request.routes)));
+    add(FAMILIES, (!request.families.is_empty()).then(|| json!(request.families)));
     args
 }
 
@@ -335,6 +366,24 @@ mod tests {
             "portMappings": [{"hostPort": 80, "containerPort": 90}], "deviceID": "0000:01:00.0",
             "CNIDeviceInfoFile": "/var/run/k8s.cni.cncf.io/devinfo/cni/x-c1_net1"});
         assert_eq!(Value::Object(plan[1].capability_args.clone()), want);
+    }
+
+    #[test]
+    fn routes_and_families_of_the_pod_need_a_plugin_that_declares_them() {
+        let chosen = |key: &str| {
+            let value = if key == "routes" { json!([{"dst": "10.9.0.0/16"}]) } else { json!(["IPv4"]) };
+            request(json!({"name": "x", key: value}))
+        };
+        for (key, want) in [("routes", json!([{"dst": "10.9.0.0/16"}])), ("ipFamilies", json!(["IPv4"]))] {
+            let undeclared = planned(json!({}), vec![any("a"), (network("x", "1.0.0"), chosen(key))]);
+            let undeclared = undeclared.unwrap_err().to_string();
+            assert!(undeclared.contains(key) && undeclared.contains("network x"), "{undeclared}");
+            let conf =
+                json!({"cniVersion": "1.0.0", "name": "x", "type": "macvlan", "capabilities": {key: true}});
+            let declared = Network::from_object(conf.as_object().unwrap().clone(), None).unwrap();
+            let plan = planned(json!({}), vec![any("a"), (declared, chosen(key))]).unwrap();
+            assert_eq!(plan[1].capability_args[key], want);
+        }
     }
 
     #[test]

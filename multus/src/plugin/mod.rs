@@ -28,6 +28,7 @@ use self::readiness::{check_ready, wait_until_ready};
 use crate::conf::Conf;
 use crate::error::Error;
 use crate::kubelet::Kubelet;
+use crate::log;
 use crate::record::Moment;
 use crate::request::pod::pod_of_add;
 use crate::run::{Attach, Detach, Gc, check, gc, retry_tombstones};
@@ -112,56 +113,89 @@ impl Plugin for Multus {
     }
 
     fn add(&self, attachment: &Attachment, call: &Call) -> Result<RawResult, CniError> {
-        let conf = Conf::read(call)?;
         let mut api = self.api.borrow_mut();
-        self.measure(CallVerb::Add, &conf, || {
-            add(&conf, attachment, call, &mut api, Deadline::after(VERB_LIMIT)).map_err(|e| e.to_cni())
+        logged("ADD", || {
+            let conf = begin(call)?;
+            let deadline = Deadline::after(VERB_LIMIT);
+            let attach = || add(&conf, attachment, call, &mut api, deadline).map_err(|e| e.to_cni());
+            self.measure(CallVerb::Add, &conf, attach)
         })
     }
 
     fn del(&self, detachment: &Detachment, call: &Call) -> Result<(), CniError> {
-        let conf = Conf::read(call)?;
+        logged("DEL", || self.delete(detachment, &begin(call)?, call))
+    }
+
+    fn check(&self, attachment: &Attachment, call: &Call) -> Result<(), CniError> {
+        logged("CHECK", || {
+            let conf = begin(call)?;
+            check(&conf, attachment, call, Deadline::after(VERB_LIMIT)).map_err(|e| e.to_cni())
+        })
+    }
+
+    fn gc(&self, valid: Option<&[ValidAttachment]>, call: &Call) -> Result<(), CniError> {
+        logged("GC", || self.collect(valid, &begin(call)?))
+    }
+
+    fn status(&self, call: &Call) -> Result<(), CniError> {
+        logged("STATUS", || status(&begin(call)?))
+    }
+}
+
+impl Multus {
+    fn delete(&self, detachment: &Detachment, conf: &Conf, call: &Call) -> Result<(), CniError> {
         let netns = detachment.netns.as_ref().map(|path| path.to_string_lossy()).unwrap_or_default();
         let Detachment { container_id, if_name, .. } = detachment;
         let deadline = Deadline::after(VERB_LIMIT);
-        let (now, on_demand) = (&Moment::now(), on_demand(&conf));
+        let (now, on_demand) = (&Moment::now(), on_demand(conf));
         let (args, cluster) = (&call.args, &on_demand);
-        let detach =
-            Detach { conf: &conf, container_id, if_name, netns: &netns, args, now, cluster, deadline };
-        let detached = self.measure(CallVerb::Del, &conf, || detach.run().map_err(|e| e.to_cni()));
-        retry_tombstones(&conf, SystemTime::now(), deadline.child(RETRY_LIMIT));
+        let detach = Detach { conf, container_id, if_name, netns: &netns, args, now, cluster, deadline };
+        let detached = self.measure(CallVerb::Del, conf, || detach.run().map_err(|e| e.to_cni()));
+        retry_tombstones(conf, SystemTime::now(), deadline.child(RETRY_LIMIT));
         self.api.replace(on_demand.into_api());
         detached
     }
 
-    fn check(&self, attachment: &Attachment, call: &Call) -> Result<(), CniError> {
-        let conf = Conf::read(call)?;
-        check(&conf, attachment, call, Deadline::after(VERB_LIMIT)).map_err(|e| e.to_cni())
-    }
-
-    fn gc(&self, valid: Option<&[ValidAttachment]>, call: &Call) -> Result<(), CniError> {
-        let conf = Conf::read(call)?;
+    fn collect(&self, valid: Option<&[ValidAttachment]>, conf: &Conf) -> Result<(), CniError> {
         // Without the list every attachment would look stale.
         let Some(valid) = valid else { return Ok(()) };
         let deadline = Deadline::after(VERB_LIMIT);
-        let default = default_network(&conf, &environment, deadline).map_err(|e| e.to_cni())?;
-        let (now, since_boot, on_demand) = (SystemTime::now(), &Moment::now(), on_demand(&conf));
+        let default = default_network(conf, &environment, deadline).map_err(|e| e.to_cni())?;
+        let (now, since_boot, on_demand) = (SystemTime::now(), &Moment::now(), on_demand(conf));
         let cluster = &on_demand;
-        let collected = gc(Gc { conf: &conf, default: &default, valid, now, since_boot, cluster, deadline });
-        retry_tombstones(&conf, SystemTime::now(), deadline.child(GC_RETRY_LIMIT));
+        let collected = gc(Gc { conf, default: &default, valid, now, since_boot, cluster, deadline });
+        retry_tombstones(conf, SystemTime::now(), deadline.child(GC_RETRY_LIMIT));
         self.api.replace(on_demand.into_api());
         collected.map_err(|e| e.to_cni())
     }
+}
 
-    fn status(&self, call: &Call) -> Result<(), CniError> {
-        let conf = Conf::read(call)?;
-        conf.check_keys()?;
-        check_ready(&conf)?;
-        let deadline = Deadline::after(STATUS_LIMIT);
-        let default = default_network(&conf, &environment, deadline).map_err(|e| e.to_cni())?;
-        // The default network alone: other networks must not keep the node from being ready.
-        cni::chain::status(&default.list, &conf.path, deadline.instant())
+/// STATUS.
+fn status(conf: &Conf) -> Result<(), CniError> {
+    conf.check_keys()?;
+    check_ready(conf)?;
+    let deadline = Deadline::after(STATUS_LIMIT);
+    let default = default_network(conf, &environment, deadline).map_err(|e| e.to_cni())?;
+    // The default network alone: other networks must not keep the node from being ready.
+    cni::chain::status(&default.list, &conf.path, deadline.instant())
+}
+
+/// Reads the configuration, and begins the log.
+fn begin(call: &Call) -> Result<Conf, CniError> {
+    let conf = Conf::read(call)?;
+    log::start(&conf.log);
+    Ok(conf)
+}
+
+/// Runs a verb, and logs the error that it answers.
+fn logged<T>(verb: &str, run: impl FnOnce() -> Result<T, CniError>) -> Result<T, CniError> {
+    let begin = Instant::now();
+    let answer = run();
+    if let Err(error) = &answer {
+        log::answered(&format_args!("{verb}: {error}"));
     }
+    log::debug(|| format!("{verb} took {} ms", begin.elapsed().as_millis()));
+    answer
 }
 
 /// ADD. `api` gets the connection, also if this fails.

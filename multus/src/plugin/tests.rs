@@ -199,7 +199,7 @@ fn an_auxiliary_chain_that_cannot_be_read_attaches_nothing() {
 #[test]
 fn a_key_without_effect_keeps_no_pod_from_its_networks() {
     let mut bench = bench("1.1.0");
-    bench.conf["logFile"] = "/var/log/multus.log".into();
+    bench.conf["metricsPort"] = 9091.into();
     for verb in ["STATUS", "ADD", "DEL"] {
         run(&bench, verb).unwrap();
     }

@@ -13,8 +13,8 @@ pub(crate) use nad::{Definitions, Pod};
 pub(crate) use network_request::{NetworkRequest, Origin, network_requests};
 pub(crate) use resolve::{auxiliary_network, needed_definitions, resolve};
 pub use selection::{
-    AttachmentRequest, Bandwidth, Element, MAX_NETWORKS, PortMapping, Requester, SelectionError, parse,
-    parse_default,
+    AttachmentRequest, Bandwidth, Element, Family, MAX_NETWORKS, PodRoute, PortMapping, Requester,
+    SelectionError, parse, parse_default,
 };
 
 #[cfg(test)]

@@ -15,9 +15,10 @@ use serde_json::{Map, Value};
 use super::detach::Detach;
 use super::failures::{join, warn};
 use super::sandbox::{Removal, Sandbox};
-use super::{device_info, edit};
+use super::{choice, device_info, edit};
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::log;
 use crate::plan::{Delegate, Role, add_args, device_file, device_plugin_file};
 use crate::record::{self, Journal, Moment, Owner, Progress, Reached, RecordError, progress};
 use crate::report::with_failed_undo;
@@ -125,6 +126,7 @@ impl Attach<'_> {
         for (at, delegate) in delegates.iter().enumerate() {
             let (started, error) = match self.attach_one(&sandbox, delegate, socket, journal) {
                 Ok(one) => {
+                    log::verbose(|| sandbox.describe("Add", delegate.into(), Some(&one.raw)));
                     attached.push(one);
                     crash_point!("multus-delegate-attached");
                     continue;
@@ -163,6 +165,7 @@ impl Attach<'_> {
         let raw = chain.add_observed(&journal.of_network(if_name)).map_err(within)?;
         let unusable = |e: ResultError| within(CniError::new(Code::Decoding, e.to_string()));
         let result = raw.parse().map_err(unusable)?;
+        choice::check(request, &result).map_err(within)?;
         if delegate.role == Role::Default {
             // The runtime gets this result in the version of its own configuration. A result that cannot be converted must fail here,
             // where it can still be undone.

@@ -3,6 +3,7 @@
 mod attach;
 mod change;
 mod check;
+mod choice;
 mod cluster;
 mod detach;
 mod device_info;

@@ -14,6 +14,12 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// or hold an address.
 const INSIDE_ONLY: &[&str] = &["loopback", "sbr", "tuning", "vrf"];
 
+/// Plugins of the CNI project that move an interface, and whose DEL releases its address before it looks for the interface.
+const ADDRESS_FIRST: &[&str] = &["host-device"];
+
+/// What the errors of Go's plugins say of an interface that is not there.
+const NO_INTERFACE: &str = "Link not found";
+
 /// What the errors of a lost connection say, in lower case. Plugins that know no code 11 send them with code 999.
 const TRANSIENT: &[&str] = &["deadline exceeded", "timeout", "timed out", "time limit exceeded"];
 
@@ -35,6 +41,8 @@ pub(super) enum Done {
     Unknown,
     /// All that it made was in the namespace, and ended with it.
     WithNamespace,
+    /// It made nothing outside of the pod's interface, which is not there.
+    WithInterface,
 }
 
 impl Done {
@@ -46,6 +54,7 @@ impl Done {
             }
             Done::Unknown => "the plugin does not know the container, so there is nothing to delete",
             Done::WithNamespace => "what the plugin made ended with the network namespace",
+            Done::WithInterface => "the plugin changes nothing but the interface, which is not there",
         }
     }
 }
@@ -68,8 +77,19 @@ pub(super) fn counts_as_done(
         }
         _ if cause.code == Code::UnknownContainer => Some(Done::Unknown),
         _ if namespace == Namespace::Gone && INSIDE_ONLY.contains(&plugin_type) => Some(Done::WithNamespace),
+        _ if lacks_interface(reached, plugin_type, cause) => Some(Done::WithInterface),
         _ => None,
     }
+}
+
+/// Whether a plugin failed only because the pod's interface is not there: it never was, or the pod has deleted it. What the plugin then leaves, such
+/// as a rule for routes, ends with the namespace. A device that `host-device` has moved may have another name now, so it counts only if its ADD was
+/// refused.
+fn lacks_interface(reached: &Reached, plugin_type: &str, cause: &CniError) -> bool {
+    let was_refused = matches!(reached, Reached::Refused(_));
+    let changes_it_only =
+        INSIDE_ONLY.contains(&plugin_type) || (was_refused && ADDRESS_FIRST.contains(&plugin_type));
+    changes_it_only && cause.msg.contains(NO_INTERFACE)
 }
 
 /// Whether an error may come from a lost connection. It is no refusal: the ADD may have sent its request before.
@@ -145,7 +165,17 @@ mod tests {
             (Reached::Done, "a", MayExist, error(3, "which container?"), Some(Done::Unknown)),
             (Reached::Done, "sbr", Gone, error(999, "unknown FS magic"), Some(Done::WithNamespace)),
             (Reached::Unknown, "sbr", Gone, error(999, "unknown FS magic"), Some(Done::WithNamespace)),
-            (Reached::Done, "sbr", MayExist, error(999, "Link not found"), None),
+            (Reached::Done, "sbr", MayExist, error(999, "Link not found"), Some(Done::WithInterface)),
+            (Reached::Done, "tuning", MayExist, error(999, "permission denied"), None),
+            (
+                refused(7, "bad"),
+                "host-device",
+                MayExist,
+                error(999, "Link not found"),
+                Some(Done::WithInterface),
+            ),
+            (Reached::Done, "host-device", MayExist, error(999, "Link not found"), None),
+            (refused(7, "bad"), "another", MayExist, error(999, "Link not found"), None),
             (Reached::Done, "portmap", Gone, error(999, "unknown FS magic"), None),
             (Reached::Done, "macvlan", Gone, error(999, "unknown FS magic"), None),
         ] {

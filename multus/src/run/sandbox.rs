@@ -7,6 +7,7 @@ use cni::chain::{Chain, DelFailure};
 use cni::exec::SearchPath;
 use cni::list::NetworkList;
 use cni::names::{ContainerId, IfName};
+use cni::result::RawResult;
 use nad::PodRef;
 use netlink::Netns;
 use node::deadline::Deadline;
@@ -16,6 +17,7 @@ use super::device_info;
 use super::failures::warn;
 use super::rule::{self, Namespace};
 use crate::conf::Conf;
+use crate::log;
 use crate::plan::{Delegate, delegate_args, device_file};
 use crate::record::{Reached, Recorded};
 
@@ -129,6 +131,7 @@ impl<'a> Sandbox<'a> {
             // One that hangs must leave time for the others.
             let remaining = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(1);
             let share = deadline.child(deadline.remaining() / remaining);
+            log::verbose(|| self.describe("Del", removal.delegate, None));
             left.extend(self.remove_one(*removal, share).into_iter().map(|(plugin, error)| {
                 let what = "error removing container from network";
                 let error = error.context(self.prefix(removal.delegate.list, what));
@@ -160,6 +163,19 @@ impl<'a> Sandbox<'a> {
             left.extend(chain.forget().err().map(|error| (None, error)));
         }
         left
+    }
+
+    /// The line of the log about one network, as upstream has it: `<what>: <namespace>:<pod>:<uid>:<label>(<name>):<interface> <result>`.
+    pub(super) fn describe(
+        &self,
+        what: &str,
+        delegate: DelegateRef<'_>,
+        result: Option<&RawResult>,
+    ) -> String {
+        let pod = self.pod.map(|pod| pod.with_uid().to_string().replace('/', ":")).unwrap_or_default();
+        let (label, name, if_name) = (delegate.label, &delegate.list.name, delegate.if_name);
+        let result = result.map(|result| format!(" {}", result.value())).unwrap_or_default();
+        format!("{what}: {pod}:{label}({name}):{if_name}{result}")
     }
 
     /// The beginning of a message about one network, as upstream has it: `[<pod>:<network>]: <what> "<network>"`.

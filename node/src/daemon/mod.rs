@@ -30,5 +30,5 @@ mod text_format;
 
 pub use http::{HttpBindError, Pages, Readiness, bind_http, metrics_text, serve_http, serve_http_at};
 pub use lead::{Role, while_leading};
-pub use program::{Command, Program, RunError, Shutdown, run, run_with_log};
+pub use program::{Command, Log, LogTarget, Program, RunError, Shutdown, run, run_with_log};
 pub use serve::{Background, serve};

@@ -2,11 +2,14 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::BoxFuture;
+use k8s_openapi::jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::Level;
 
+use crate::files::LogFile;
 use crate::rng;
 
 /// The constants of a program.
@@ -18,6 +21,26 @@ pub struct Program {
     pub version: &'static str,
     /// The text for `--help`, with a line end.
     pub usage: &'static str,
+}
+
+/// What a program logs, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// How much.
+    pub level: Level,
+    /// Where.
+    pub target: LogTarget,
+}
+
+/// Where a program logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// To standard error.
+    Stderr,
+    /// To standard error and to this file.
+    Both(LogFile),
+    /// To this file. To standard error if it cannot be written.
+    File(LogFile),
 }
 
 /// What the command line requests.
@@ -69,20 +92,20 @@ where
     E: std::error::Error + 'static,
     F: Future<Output = Result<(), E>>,
 {
-    run_with_log(program, command, |_| Level::INFO, daemon)
+    run_with_log(program, command, |_| Log { level: Level::INFO, target: LogTarget::Stderr }, daemon)
 }
 
 /// Runs a program: prints what `command` requests, or runs `daemon` with its options and the [`Shutdown`] until it returns.
 ///
-/// Logs go to standard error, at the level that `level` returns for the options, or at DEBUG if the environment variable `DEBUG` is set, to any
-/// value. The daemon runs on one thread. Call this once per process.
+/// It logs as `log` says for the options, but at the level DEBUG if the environment variable `DEBUG` is set, to any value. The daemon runs on
+/// one thread. Call this once per process.
 ///
 /// # Errors
 /// [`RunError`].
 pub fn run_with_log<O, E, F>(
     program: &Program,
     command: Command<O>,
-    level: impl FnOnce(&O) -> Level,
+    log: impl FnOnce(&O) -> Log,
     daemon: impl FnOnce(O, Shutdown) -> F,
 ) -> Result<(), RunError<E>>
 where
@@ -94,9 +117,50 @@ where
         return Ok(());
     };
     rng::seed_from_kernel();
-    let level = log_level(level(&options), std::env::var_os("DEBUG").as_deref());
-    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).init();
+    let Log { level, target } = log(&options);
+    let level = log_level(level, std::env::var_os("DEBUG").as_deref());
+    let writer = LogWriter { target, is_broken: AtomicBool::new(false) };
+    tracing_subscriber::fmt().with_writer(std::sync::Arc::new(writer)).with_max_level(level).init();
     until_signal(options, daemon)
+}
+
+/// Writes each event, which `fmt` formats as a whole, to its places.
+struct LogWriter {
+    target: LogTarget,
+    /// Whether the file could not be written. It is tried once.
+    is_broken: AtomicBool,
+}
+
+impl Write for &LogWriter {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let is_in_file = match &self.target {
+            LogTarget::Stderr => false,
+            LogTarget::Both(file) | LogTarget::File(file) => self.append(file, event),
+        };
+        if !is_in_file || matches!(self.target, LogTarget::Both(_)) {
+            io::stderr().write_all(event)?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl LogWriter {
+    /// Whether the event is in the file now.
+    fn append(&self, file: &LogFile, event: &[u8]) -> bool {
+        if self.is_broken.load(Ordering::Relaxed) {
+            return false;
+        }
+        let appended = file.append(&String::from_utf8_lossy(event), Timestamp::now());
+        if let Err(error) = &appended {
+            self.is_broken.store(true, Ordering::Relaxed);
+            let _ = writeln!(io::stderr(), "logFile: {error}");
+        }
+        appended.is_ok()
+    }
 }
 
 /// The options to run with, or `None` after printing the usage or the version.

@@ -18,7 +18,8 @@
 //! | [`watch`] | which events does a watch send? |
 //! | `received`, `access` | which request did the server receive, and which right does it need? |
 //! | `server` | how does a test reach it, see its requests and make them fail? |
-//! | `loopback` | how does a program that a test starts reach a server? |
+//! | `port` | how does a program that a test starts reach this server? |
+//! | `loopback` | how does such a program reach a server whose answers the test chooses? |
 
 // Test support: a broken fixture fails the test by panicking.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -26,6 +27,7 @@
 mod access;
 mod loopback;
 mod patch;
+mod port;
 mod received;
 pub mod request;
 pub mod response;
@@ -36,7 +38,7 @@ pub mod store;
 pub mod watch;
 
 pub use access::{Access, Reach, used_by_tests};
-pub use loopback::{Asked, Loopback};
+pub use loopback::{Asked, Loopback, kubeconfig};
 pub use received::Received;
 pub use server::{ApiServer, Fault};
 pub use store::{Key, Preconditions, Store};

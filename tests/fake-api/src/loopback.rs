@@ -41,12 +41,16 @@ impl Loopback {
 
     /// A kubeconfig for this server.
     pub fn kubeconfig(&self) -> String {
-        format!(
-            "current-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
-             clusters: [{{name: k, cluster: {{server: \"{}\"}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n",
-            self.url
-        )
+        kubeconfig(&self.url)
     }
+}
+
+/// A kubeconfig for the server at `url`.
+pub fn kubeconfig(url: &str) -> String {
+    format!(
+        "current-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
+         clusters: [{{name: k, cluster: {{server: \"{url}\"}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n"
+    )
 }
 
 /// Serves one connection, until the client closes it.

@@ -38,9 +38,13 @@ targets! {
     cni_list
     cni_prev_result
     cni_result
+    daemon_request
+    daemon_response
     ipvlan_conf
     kubeconfig
     kubectl_check
+    kubelet_checkpoint
+    kubelet_message
     macvlan_conf
     multus_nad
     multus_networks

@@ -106,6 +106,14 @@ pub enum ConfError {
         "ipam has neither \"range\" nor \"ipRanges\" nor \"addresses\", so a pod gets no address; add \"range\", for example \"10.0.0.0/24\""
     )]
     NoRange,
+    /// The network has no range of the families that the pod chooses.
+    #[error(
+        "the pod chooses the address family {wanted} (ipFamilies), but no range of the network has it; choose another, or none for all"
+    )]
+    NoSuchFamily {
+        /// The family.
+        wanted: &'static str,
+    },
     /// An invalid `GATEWAY` in `CNI_ARGS`.
     #[error("invalid gateway address: {0}")]
     RequestedGateway(String),

@@ -11,6 +11,7 @@
 //! - An ignored `range_start` or `range_end` is reported in [`Conf::warnings`].
 
 mod error;
+pub(crate) mod families;
 pub(crate) mod files;
 mod network;
 mod raw;

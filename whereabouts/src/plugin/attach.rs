@@ -10,6 +10,7 @@ use super::session::{
     assignment, attachments, conf, conf_for_removal, kubeconfig_of_node, namespace, run, warn,
 };
 use crate::conf::Conf;
+use crate::conf::families::Families;
 use crate::conf::files::node_name;
 use crate::conf::request::Assignment;
 use crate::node_state::record::{Record, Stage};
@@ -19,7 +20,7 @@ use crate::rpc::wire::Release;
 
 /// Allocates an address in each range, all or none, and returns them with the routes and DNS settings of the configuration.
 pub(super) fn add(attachment: &Attachment, call: &Call) -> Result<CniResult, CallError> {
-    let conf = conf(call)?;
+    let conf = conf(call)?.of_families(Families::of(&call.conf.runtime_config)?)?;
     conf.warnings.iter().for_each(|warning| warn(warning));
     let wanted = assignment(call, &conf)?;
     let (podref, pod_uid) = pod(&call.args).ok_or(CallError::NoPod)?;

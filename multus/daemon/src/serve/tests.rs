@@ -13,9 +13,9 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::config::LogLevel;
 use crate::options::Options;
 use crate::testing::{Node, event, nad, pod, settle};
+use node::daemon::{Log, LogTarget};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const DEFINITIONS: &str = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions";
@@ -153,7 +153,7 @@ async fn start(node: &Node, folder: &Path, connections: usize) -> Running {
         node: Some(DnsSubdomain::new("n1").unwrap()),
         listen: None,
         connections: NonZeroUsize::new(connections).unwrap(),
-        log_level: LogLevel::Error,
+        log: Log { level: tracing::Level::ERROR, target: LogTarget::Stderr },
         warnings: Vec::new(),
     };
     let (stop, stopped) = oneshot::channel();

@@ -220,6 +220,11 @@ fn requests(request: &AttachmentRequest) -> Vec<String> {
         .as_ref()
         .map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
     add("default-route", gateways);
+    let routes: Vec<String> = request.routes.iter().map(|route| route.dst.to_string()).collect();
+    add("routes", list(&routes));
+    let families: Vec<String> =
+        request.families.iter().map(|family| format!("IP{family:?}").to_lowercase()).collect();
+    add("ipFamilies", list(&families));
     add("portMappings", (!request.port_mappings.is_empty()).then(|| request.port_mappings.len().to_string()));
     add("bandwidth", request.bandwidth.map(|rates| format!("{}/{}", rates.ingress_rate, rates.egress_rate)));
     add(

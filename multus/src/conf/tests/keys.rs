@@ -76,10 +76,18 @@ fn of_networks() -> Vec<(&'static str, Value, Does)> {
                 c.daemon.socket == Path::new("/d/multus.sock") && c.daemon.need == DaemonNeed::Required
             }),
         ),
-        ("logFile", json!({"logFile": "/l"}), Warn),
-        ("logLevel", json!({"logLevel": "verbose"}), Nothing),
-        ("logToStderr", json!({"logToStderr": false}), Warn),
-        ("logOptions", json!({"logOptions": {"maxAge": 5}}), Warn),
+        ("logFile", json!({"logFile": "/l"}), Effect(|c| c.log.file.is_some())),
+        ("logLevel", json!({"logLevel": "verbose"}), Effect(|c| c.log.level == LogLevel::Verbose)),
+        (
+            "logToStderr",
+            json!({"logFile": "/l", "logToStderr": false}),
+            Effect(|c| c.log.stderr == Stderr::Instead),
+        ),
+        (
+            "logOptions",
+            json!({"logFile": "/l", "logOptions": {"maxBackups": 7}}),
+            Effect(|c| c.log.file.as_ref().is_some_and(|file| file.rotation.backups == Some(7))),
+        ),
         (
             "runtimeConfig",
             json!({"runtimeConfig": {"portMappings": [{"hostPort": 1}], "own": 1}}),

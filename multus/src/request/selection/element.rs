@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use cni::names::IfName;
+use ipnet::IpNet;
 use node::names::{DnsLabel, DnsSubdomain};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// One network of an annotation.
@@ -51,6 +52,38 @@ pub struct AttachmentRequest {
     pub cni_args: Map<String, Value>,
     /// `default-route`: the pod's gateways on this network. An empty list has a meaning of its own; see `plan::routes`.
     pub default_route: Option<Vec<IpAddr>>,
+    /// `routes`: routes that the pod adds to those of the network. Not in Multus.
+    pub routes: Vec<PodRoute>,
+    /// `ipFamilies`: the families of its addresses; empty for all of the network. Not in Multus.
+    pub families: Vec<Family>,
+}
+
+/// One entry of `routes`. It is no default route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PodRoute {
+    /// The destination.
+    pub dst: IpNet,
+    /// The gateway, of the same family; without it that of the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gw: Option<IpAddr>,
+}
+
+/// One entry of `ipFamilies`, with Kubernetes' names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Family {
+    /// `IPv4`.
+    #[serde(rename = "IPv4")]
+    V4,
+    /// `IPv6`.
+    #[serde(rename = "IPv6")]
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Family {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
 }
 
 impl AttachmentRequest {
@@ -67,6 +100,8 @@ impl AttachmentRequest {
         add("bandwidth", self.bandwidth.map(|bandwidth| json!(bandwidth)));
         add("cni-args", (!self.cni_args.is_empty()).then(|| json!(self.cni_args)));
         add("default-route", self.default_route.as_ref().map(|gateways| json!(gateways)));
+        add("routes", (!self.routes.is_empty()).then(|| json!(self.routes)));
+        add("ipFamilies", (!self.families.is_empty()).then(|| json!(self.families)));
         arguments
     }
 }

@@ -73,6 +73,16 @@ pub enum SelectionError {
         /// `namespace`.
         own: String,
     },
+    /// An entry of `routes` that cannot be a route of the pod's.
+    #[error("parsePodNetworkAnnotation: network {at}: \"routes\" has {dst}, which is refused: {reason}")]
+    Route {
+        /// The place in the list, from 0.
+        at: usize,
+        /// The destination.
+        dst: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// An interface name that Linux does not allow, in the JSON form.
     #[error("parsePodNetworkAnnotation: network {at}: {reason}: '{}'", shown(.name))]
     JsonInterface {

@@ -9,7 +9,7 @@ use node::names::{DnsLabel, DnsSubdomain};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::element::{AttachmentRequest, Bandwidth, Element, PortMapping, Requester};
+use super::element::{AttachmentRequest, Bandwidth, Element, Family, PodRoute, PortMapping, Requester};
 use super::error::{SelectionError, shown_long, within_limit};
 use super::mac::is_hardware_address;
 
@@ -27,6 +27,8 @@ const KNOWN: &[&str] = &[
     "deviceID",
     "cni-args",
     "default-route",
+    "routes",
+    "ipFamilies",
 ];
 
 /// An element as written. Keys of inner objects match in any case too, so those objects are decoded on their own.
@@ -49,6 +51,15 @@ struct Wire {
     cni_args: Map<String, Value>,
     #[serde(rename = "default-route")]
     default_route: Option<Vec<IpAddr>>,
+    routes: Vec<WireRoute>,
+    ip_families: Vec<Family>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireRoute {
+    dst: IpNet,
+    gw: Option<IpAddr>,
 }
 
 #[derive(Deserialize, Default)]
@@ -105,6 +116,8 @@ fn element(
         ips: wire.ips,
         cni_args: wire.cni_args,
         default_route: wire.default_route,
+        routes: wire.routes.iter().map(|route| pod_route(at, route)).collect::<Result<_, _>>()?,
+        families: wire.ip_families,
     };
     Ok(Element { namespace, name, request })
 }
@@ -142,6 +155,20 @@ fn hardware_address(
         Some(text) if !is_hardware_address(&text) => Err(error(text)),
         address => Ok(address),
     }
+}
+
+fn pod_route(at: usize, wire: &WireRoute) -> Result<PodRoute, SelectionError> {
+    let (dst, gw) = (wire.dst, wire.gw);
+    let reason = if dst.prefix_len() == 0 {
+        "request a default route by \"default-route\""
+    } else if dst != dst.trunc() {
+        "the destination has bits after its prefix length"
+    } else if gw.is_some_and(|gw| gw.is_ipv4() != dst.addr().is_ipv4()) {
+        "the gateway is of the other family"
+    } else {
+        return Ok(PodRoute { dst, gw });
+    };
+    Err(SelectionError::Route { at, dst: dst.to_string(), reason })
 }
 
 fn port_mapping(at: usize, item: &Map<String, Value>) -> Result<PortMapping, SelectionError> {

@@ -10,7 +10,7 @@ mod mac;
 
 use node::names::DnsLabel;
 
-pub use element::{AttachmentRequest, Bandwidth, Element, PortMapping, Requester};
+pub use element::{AttachmentRequest, Bandwidth, Element, Family, PodRoute, PortMapping, Requester};
 use error::MAX_TEXT;
 pub use error::{MAX_NETWORKS, SelectionError};
 

@@ -112,7 +112,8 @@ fn the_json_form_has_every_key_in_any_case() {
         "infiniband-guid": "02:00:00:00:00:00:00:01", "interface": "x", "interfaceRequest": "y", "deviceID": "0000:01:00.0",
         "portMappings": [{"hostport": 80, "containerPort": 8080, "protocol": "tcp", "hostIP": "1.2.3.4", "other": 1}],
         "bandwidth": {"IngressRate": 1, "ingressBurst": 2, "egressRate": 3, "egressBurst": 4}, "cni-args": {"k": [1]},
-        "default-route": ["10.0.0.254", "fd00::fe"], "ipam-claim-reference": "unread"}),
+        "default-route": ["10.0.0.254", "fd00::fe"], "ipFAMILIES": ["IPv6"], "Routes": [{"dst": "10.9.0.0/16", "gw": "10.0.0.1"}],
+        "ipam-claim-reference": "unread"}),
     );
     let want = AttachmentRequest {
         requester: Requester::Pod,
@@ -130,9 +131,31 @@ fn the_json_form_has_every_key_in_any_case() {
         device_id: Some("0000:01:00.0".into()),
         cni_args: json!({"k": [1]}).as_object().unwrap().clone(),
         default_route: Some(vec!["10.0.0.254".parse().unwrap(), "fd00::fe".parse().unwrap()]),
+        routes: vec![PodRoute { dst: "10.9.0.0/16".parse().unwrap(), gw: Some("10.0.0.1".parse().unwrap()) }],
+        families: vec![Family::V6],
     };
     assert_eq!(request, want);
     assert_eq!(names(r#"[{"name":"a.b","namespace":"other"},{"name":"c"}]"#), ["other/a.b", "pod-ns/c"]);
+}
+
+#[test]
+fn a_route_that_the_pod_cannot_have_is_refused_and_named() {
+    for (route, words) in [
+        (json!({"dst": "0.0.0.0/0", "gw": "10.0.0.1"}), "default-route"),
+        (json!({"dst": "::/0"}), "default-route"),
+        (json!({"dst": "10.9.1.0/16"}), "10.9.1.0/16"),
+        (json!({"dst": "10.9.0.0/16", "gw": "fd00::1"}), "other family"),
+        (json!({"dst": "10.9.0.0/33"}), "10.9.0.0/33"),
+        (json!({"dst": "10.9.0.0/16", "gw": "west"}), "west"),
+        (json!({"gw": "10.0.0.1"}), "dst"),
+        (json!({"dst": "10.9.0.0/16", "metric": 1}), "metric"),
+    ] {
+        let text = json!([{"name": "a", "routes": [route]}]).to_string();
+        let error = refusal(&text).to_string();
+        assert!(error.contains("routes") && error.contains(words), "{route}: {error}");
+    }
+    let families = refusal(r#"[{"name":"a","ipFamilies":["ipv4"]}]"#).to_string();
+    assert!(families.contains("ipFamilies") && families.contains("ipv4"), "{families}");
 }
 
 #[test]

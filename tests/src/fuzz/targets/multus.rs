@@ -80,10 +80,12 @@ fn json_form(element: &Element) -> Value {
         device_id,
         cni_args,
         default_route,
+        routes,
+        families,
     } = &element.request;
     let mut object = json!({ "namespace": element.namespace, "name": element.name, "ips": ips, "cni-args": cni_args,
         "portMappings": port_mappings, "bandwidth": bandwidth, "mac": mac, "infiniband-guid": infiniband_guid,
-        "interface": interface.as_ref().map(IfName::as_str), "deviceID": device_id });
+        "routes": routes, "ipFamilies": families, "interface": interface.as_ref().map(IfName::as_str), "deviceID": device_id });
     if let Some(gateways) = default_route {
         object["default-route"] = json!(gateways);
     }
