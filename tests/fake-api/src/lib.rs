@@ -25,7 +25,7 @@
 
 mod access;
 mod loopback;
-mod patch;
+pub mod patch;
 mod received;
 pub mod request;
 pub mod response;
