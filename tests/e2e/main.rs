@@ -20,6 +20,7 @@ mod outage;
 mod pools;
 mod reclaim;
 mod refused;
+mod rights;
 mod served;
 
 use std::sync::Arc;
@@ -34,7 +35,7 @@ fn main() {
     // All tests share the cluster, and each starts from one without pods.
     arguments.test_threads = Some(1);
     // A test's name begins with the name of its file.
-    let modules: [(&str, &[Test]); 9] = [
+    let modules: [(&str, &[Test]); 10] = [
         ("served", served::TESTS),
         ("refused", refused::TESTS),
         ("by_hand", by_hand::TESTS),
@@ -45,12 +46,13 @@ fn main() {
         ("pools", pools::TESTS),
         ("reclaim", reclaim::TESTS),
         ("outage", outage::TESTS),
+        ("rights", rights::TESTS),
     ];
     let half = match std::env::var("MRS_E2E_ONLY").as_deref() {
         Ok("plugins") => 0..5,
-        Ok("daemons") => 5..9,
+        Ok("daemons") => 5..10,
         Ok(other) => panic!("MRS_E2E_ONLY={other:?}: expected plugins or daemons"),
-        Err(_) => 0..9,
+        Err(_) => 0..10,
     };
     let tests = modules[half].iter().flat_map(|(module, tests)| {
         tests.iter().map(move |(name, test)| (format!("{module}::{name}"), *test))
