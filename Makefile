@@ -6,7 +6,7 @@ export CARGO_TERM_COLOR ?= auto
 # The scripts look for the binaries in target/.
 unexport CARGO_TARGET_DIR
 
-.PHONY: help build image demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling unit audit fuzz bench manifests migration clean
+.PHONY: help build image demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling unit audit fuzz bench manifests migration overlays clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -64,6 +64,10 @@ manifests: ## Upstream's own manifests of many releases, with our image, on real
 
 migration: ## From Multus and Whereabouts to ours and back, under running pods, on a real cluster
 	@tests/upstream/migration
+	@tests/upstream/migrate
+
+overlays: ## deploy/overlays on real clusters: what they deny and allow
+	@tests/overlays/run
 
 clean: ## Remove build output and clusters; keep the cache with Kubernetes and tools
 	-tests/cluster/down demo
