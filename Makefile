@@ -6,7 +6,7 @@ export CARGO_TERM_COLOR ?= auto
 # The scripts look for the binaries in target/.
 unexport CARGO_TARGET_DIR
 
-.PHONY: help build image demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling lint-workflows monitoring release unit audit fuzz mutants bench manifests migration packages clean
+.PHONY: help build image demo demo-down test lint lint-format lint-clippy lint-doc lint-shell lint-spelling lint-workflows monitoring release unit audit fuzz mutants bench manifests migration overlays packages clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -78,6 +78,10 @@ manifests: ## Upstream's own manifests of many releases, with our image, on real
 
 migration: ## From Multus and Whereabouts to ours and back, under running pods, on a real cluster
 	@tests/upstream/migration
+	@tests/upstream/migrate
+
+overlays: ## deploy/overlays on real clusters: what they deny and allow
+	@tests/overlays/run
 
 packages: ## The Helm chart and the Carvel packages, with their tools, on real clusters
 	@tests/packages/render

@@ -21,6 +21,7 @@ mod outage;
 mod pools;
 mod reclaim;
 mod refused;
+mod rights;
 mod served;
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ fn main() {
         ("pools", pools::TESTS),
         ("reclaim", reclaim::TESTS),
         ("outage", outage::TESTS),
+        ("rights", rights::TESTS),
         // The tests below start the program for running pods.
         ("hotplug", hotplug::TESTS),
     ];

@@ -94,6 +94,8 @@ const FOLDERS: &[(&str, &[&str])] = &[
             "age",
             "pools",
             "explain",
+            "migrate",
+            "write",
             "run",
         ],
     ),

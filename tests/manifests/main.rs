@@ -2,6 +2,8 @@
 //! crate's unit tests compare with the requests that its code sends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod lint;
+mod overlays;
 mod rbac;
 mod versions;
 
@@ -76,6 +78,32 @@ fn each_account_has_the_rights_that_its_code_uses_and_no_others() {
     }
 }
 
+/// What the tests of RBAC cannot see: that they would fail. Each verb of each rule is taken away once.
+#[test]
+fn taking_any_verb_of_any_rule_away_is_noticed() {
+    let accounts = ["multus", "multus-daemon", "whereabouts", "whereabouts-leader"];
+    let whole = manifests();
+    let granted = |manifests: &[(String, Value)]| accounts.map(|account| rbac::granted(manifests, account));
+    let all = granted(&whole);
+    let mut taken = 0;
+    for (at, (file, object)) in whole.iter().enumerate() {
+        for (rule, value) in object["rules"].as_array().into_iter().flatten().enumerate() {
+            for verb in 0..value["verbs"].as_array().unwrap().len() {
+                let mut without = whole.clone();
+                let verbs = &mut without[at].1["rules"][rule]["verbs"];
+                let verb = verbs.as_array_mut().unwrap().remove(verb);
+                assert_ne!(
+                    granted(&without),
+                    all,
+                    "{file}: {verb} of {value} is granted twice, or to nobody"
+                );
+                taken += 1;
+            }
+        }
+    }
+    assert!(taken > 30, "{taken}");
+}
+
 #[test]
 fn no_other_account_gets_a_right() {
     let manifests = manifests();
@@ -111,34 +139,6 @@ fn pods_run_as_these_accounts() {
     let found: BTreeSet<String> = pods().iter().map(of).collect();
     let known = ["multus-daemon", HOTPLUG, "whereabouts", "whereabouts-leader"];
     assert_eq!(found, known.map(str::to_owned).into());
-}
-
-#[test]
-fn every_container_is_confined() {
-    let wanted = serde_json::json!({
-        "runAsUser": 0,
-        "privileged": false,
-        "allowPrivilegeEscalation": false,
-        "readOnlyRootFilesystem": true,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    });
-    for (file, pod) in pods() {
-        for key in ["hostPID", "hostIPC", "shareProcessNamespace"] {
-            assert!(pod[key].is_null(), "{file}: {key}");
-        }
-        for container in containers(&pod) {
-            let name = &container["name"];
-            if name != HOTPLUG {
-                assert_eq!(container["securityContext"], wanted, "{file}: {name}");
-            }
-            assert!(
-                container["resources"]["requests"]["memory"].is_string(),
-                "{file}: {name} requests no memory"
-            );
-            assert!(container["resources"]["limits"]["memory"].is_string(), "{file}: {name} has no limit");
-        }
-    }
 }
 
 /// The pod of the program for running pods.
@@ -244,7 +244,7 @@ fn containers_start_programs_of_the_one_image() {
 /// kustomize does not notice a file that no list names.
 #[test]
 fn every_manifest_is_in_a_kustomization() {
-    for folder in ["crds", "rbac", "daemons", "hotplug"] {
+    for folder in ["crds", "rbac", "daemons", "hotplug", "node-limits"] {
         let path = place::root().join("deploy").join(folder);
         let text = std::fs::read_to_string(path.join("Kustomization")).unwrap();
         let list: Value = serde_saphyr::from_str(&text).unwrap();
@@ -264,7 +264,7 @@ fn every_policy_denies_and_fails_closed() {
         manifests.iter().map(|(_, object)| object).filter(|object| object["kind"] == kind).collect()
     };
     let policies = of_kind("ValidatingAdmissionPolicy");
-    assert_eq!(policies.len(), 3);
+    assert_eq!(policies.len(), 4);
     for policy in policies {
         let name = &policy["metadata"]["name"];
         assert_eq!(policy["spec"]["failurePolicy"], "Fail", "{name}");
@@ -273,6 +273,13 @@ fn every_policy_denies_and_fails_closed() {
         assert_eq!(bound["spec"]["validationActions"], serde_json::json!(["Deny"]), "{name}");
         assert!(bound["spec"]["matchResources"].is_null(), "{name} must apply everywhere");
     }
+}
+
+#[test]
+fn the_policy_for_antreas_agent_keeps_the_annotation_of_the_code() {
+    let file = place::root().join("deploy/overlays/antrea/keep-network-status.yaml");
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(&format!("\"'{}'\"", nad::NETWORK_STATUS)));
 }
 
 /// The policies name an annotation, a label, a lease and a flag as texts.

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use nad::{NadRef, NetworkAttachmentDefinition, PodRef};
 use node::client::{
-    ApiClient, ApiError, Collection, Freshness, ListPage, ListQuery, OnUnknown, Parts, ResourceKind,
-    RetryPolicy, retry,
+    ApiClient, ApiError, Collection, Freshness, ListPage, ListQuery, MetadataOnly, ObjectPath, OnUnknown,
+    Parts, ResourceKind, RetryPolicy, retry,
 };
 use node::deadline::Deadline;
 use node::names::{DnsLabel, DnsSubdomain};
@@ -57,8 +57,7 @@ impl Cluster<'_> {
         &self,
         nad_ref: &NadRef,
     ) -> Result<Option<NetworkAttachmentDefinition>, ApiError> {
-        let object = nad_ref.object();
-        found(retry(self.deadline, policy(), || self.client.get(&object, self.deadline)).await)
+        self.object(&nad_ref.object()).await
     }
 
     /// The nodes.
@@ -68,8 +67,7 @@ impl Cluster<'_> {
 
     /// A pod; `None` if it does not exist.
     pub async fn pod(&self, pod: &PodRef) -> Result<Option<Pod>, ApiError> {
-        let object = pod.object();
-        found(retry(self.deadline, policy(), || self.client.get(&object, self.deadline)).await)
+        self.object(&pod.object()).await
     }
 
     /// The events about a pod of this name.
@@ -93,6 +91,28 @@ impl Cluster<'_> {
         self.list(POOLS, namespace, None).await
     }
 
+    /// All objects of a kind; none if the API server does not know the kind.
+    pub async fn all<T: DeserializeOwned>(&self, kind: ResourceKind) -> Result<Vec<T>, ApiError> {
+        Ok(found(self.list(kind, None, None).await)?.unwrap_or_default())
+    }
+
+    /// The metadata of all pods.
+    pub async fn pod_metadata(&self) -> Result<Vec<MetadataOnly>, ApiError> {
+        let query = ListQuery::all(Freshness::Latest);
+        self.pages(&ResourceKind::PODS.in_cluster(), &query, Parts::Metadata).await
+    }
+
+    /// The pods of a namespace with these labels.
+    pub async fn pods_with(&self, namespace: &DnsLabel, labels: &str) -> Result<Vec<Pod>, ApiError> {
+        let query = ListQuery { freshness: Freshness::Latest, labels: Some(labels.to_owned()), fields: None };
+        self.pages(&ResourceKind::PODS.in_namespace(namespace), &query, Parts::Whole).await
+    }
+
+    /// One object of any kind; `None` if it, or its kind, does not exist.
+    pub async fn object<T: DeserializeOwned>(&self, object: &ObjectPath) -> Result<Option<T>, ApiError> {
+        found(retry(self.deadline, policy(), || self.client.get(object, self.deadline)).await)
+    }
+
     async fn list<T: DeserializeOwned>(
         &self,
         kind: ResourceKind,
@@ -104,10 +124,19 @@ impl Cluster<'_> {
             None => kind.in_cluster(),
         };
         let query = ListQuery { freshness: Freshness::Latest, labels: None, fields };
-        let mut page = ListPage { limit: PAGE, token: None, parts: Parts::Whole };
+        self.pages(&collection, &query, Parts::Whole).await
+    }
+
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        collection: &Collection,
+        query: &ListQuery,
+        parts: Parts,
+    ) -> Result<Vec<T>, ApiError> {
+        let mut page = ListPage { limit: PAGE, token: None, parts };
         let mut all = Vec::new();
         loop {
-            let read = || self.client.list_page::<T>(&collection, &query, &page, self.deadline);
+            let read = || self.client.list_page::<T>(collection, query, &page, self.deadline);
             let list = match retry(self.deadline, policy(), read).await {
                 // The version of the first page is too old by now: begin again.
                 Err(ApiError::Gone { .. }) if page.token.is_some() => {

@@ -42,6 +42,18 @@ pub enum Failure {
         /// The name.
         name: String,
     },
+    /// `--accept` with a code that nothing has.
+    #[error("--accept {code:?}: \"kubectl multus migrate\" shows the codes in brackets, as [definitions]")]
+    UnknownCode {
+        /// The code.
+        code: String,
+    },
+    /// A step of `migrate` did not come to its end.
+    #[error("{0}")]
+    Fault(String),
+    /// A name from the cluster that the API server would not have accepted.
+    #[error("{0}")]
+    Name(#[from] node::names::NameError),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),

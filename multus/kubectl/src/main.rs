@@ -13,7 +13,8 @@ fn main() -> ExitCode {
     };
     node::rng::seed_from_kernel();
     let args = std::env::args_os().skip(1);
-    match kubectl::main(args, &environment, &mut std::io::stdin(), &mut std::io::stdout()) {
+    let (stdin, stdout, stderr) = (&mut std::io::stdin(), &mut std::io::stdout(), &mut std::io::stderr());
+    match kubectl::main(args, &environment, stdin, stdout, stderr) {
         Ok(outcome) => outcome.exit_code(),
         // `kubectl multus pools | head` has read enough.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,

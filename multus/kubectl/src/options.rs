@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt as _;
@@ -9,12 +10,13 @@ use node::names::{DnsLabel, DnsSubdomain, NameError};
 
 /// The text of `--help`.
 pub const USAGE: &str = "\
-kubectl multus: says what the networks of pods are, and what is wrong with them. It changes nothing.
+kubectl multus: says what the networks of pods are, and what is wrong with them. Only migrate --apply and --back change anything.
 
   kubectl multus check                  what would go wrong with the cluster's NetworkAttachmentDefinitions
   kubectl multus check -f FILE          the same for those in a file, before they are applied; \"-\" is standard input
   kubectl multus explain POD            what a pod asked for, what it got, and why anything is missing
   kubectl multus pools [POOL]...        how full the address pools are
+  kubectl multus migrate                what changing over from Multus and Whereabouts would do, and what blocks it
 
 check:
   -f, --filename FILE    a YAML or JSON file; may be given several times
@@ -24,6 +26,12 @@ explain:
   POD                    NAME (with -n, or in the context's namespace) or NAMESPACE/NAME
 pools:
       --holders          show who holds each address
+migrate:
+      --apply            change over: set our image in the workloads of Multus and Whereabouts, one after the other
+      --back             go back to the images that were there before
+      --image IMAGE      our image; default: that of this version
+      --accept CODE      go on although this blocks, as \"definitions\"; may be given several times
+      --timeout SECONDS  the longest time of one step; default: 900
 
   -n, --namespace NAME   check: only its definitions; explain: the pod's namespace; pools: only its IPPools
   -A, --all-namespaces   check and pools: all namespaces, which is the default
@@ -33,8 +41,17 @@ pools:
   -h, --help
   -V, --version
 
-Exit code: 0; 1 if check found an error, or if the command failed.
+Exit code: 0; 1 if check found an error, if something blocks migrate, or if the command failed.
 ";
+
+/// The flags of `migrate`.
+const MIGRATE: &[&str] = &["--apply", "--back", "--image", "--accept", "--timeout"];
+
+/// Our image of this version.
+const DEFAULT_IMAGE: &str = concat!("ghcr.io/multus-rs/multus-rs:v", env!("CARGO_PKG_VERSION"));
+
+/// The longest time of one step of `migrate`: a DaemonSet replaces the pods of many nodes one after the other.
+const DEFAULT_STEP: Duration = Duration::from_secs(900);
 
 /// What the command line requests.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +103,32 @@ pub enum Command {
         /// Whether the holder of each address is shown.
         holders: Holders,
     },
+    /// Change over from Multus and Whereabouts, or back.
+    Migrate(Migrate),
+}
+
+/// How to change over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migrate {
+    /// What to do.
+    pub act: Act,
+    /// Our image.
+    pub image: String,
+    /// What may block without effect.
+    pub accepted: Vec<String>,
+    /// The longest time of one step.
+    pub timeout: Duration,
+}
+
+/// What `migrate` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Say what would be done.
+    Show,
+    /// Change over.
+    Apply,
+    /// Go back.
+    Back,
 }
 
 /// Where the definitions to check are.
@@ -136,10 +179,12 @@ pub enum OptionsError {
     #[error("{0}; \"kubectl multus --help\" shows the flags")]
     Flag(#[from] lexopt::Error),
     /// There is no command.
-    #[error("say what to do: check, explain or pools; \"kubectl multus --help\" shows more")]
+    #[error("say what to do: check, explain, pools or migrate; \"kubectl multus --help\" shows more")]
     NoCommand,
     /// Nobody knows the command.
-    #[error("unknown command {0:?}: use check, explain or pools; \"kubectl multus --help\" shows more")]
+    #[error(
+        "unknown command {0:?}: use check, explain, pools or migrate; \"kubectl multus --help\" shows more"
+    )]
     UnknownCommand(String),
     /// A flag that the command does not have.
     #[error("{flag} is no flag of {command}; \"kubectl multus --help\" shows the flags")]
@@ -174,6 +219,15 @@ pub enum OptionsError {
         /// The namespace of the argument.
         argument: DnsLabel,
     },
+    /// `--apply` and `--back`.
+    #[error("--apply and --back exclude each other: give one of them")]
+    BothWays,
+    /// `--timeout` without a number of seconds.
+    #[error("--timeout {0:?}: use a number of seconds from 1 to 86400")]
+    Timeout(String),
+    /// `--image` without a repository and a tag or digest.
+    #[error("--image {0:?}: use REGISTRY/REPOSITORY:TAG")]
+    Image(String),
     /// An invalid name.
     #[error("{what}: {source}")]
     Name {
@@ -197,6 +251,11 @@ struct Given {
     format: Option<String>,
     kubeconfig: Option<PathBuf>,
     context: Option<String>,
+    apply: bool,
+    back: bool,
+    image: Option<String>,
+    accepted: Vec<String>,
+    timeout: Option<String>,
 }
 
 /// Parses the arguments after the program's name.
@@ -221,6 +280,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Option
             Short('o') | Long("output") => given.format = Some(parser.value()?.string()?),
             Long("kubeconfig") => given.kubeconfig = Some(parser.value()?.into()),
             Long("context") => given.context = Some(parser.value()?.string()?),
+            Long("apply") => given.apply = true,
+            Long("back") => given.back = true,
+            Long("image") => given.image = Some(parser.value()?.string()?),
+            Long("accept") => given.accepted.push(parser.value()?.string()?),
+            Long("timeout") => given.timeout = Some(parser.value()?.string()?),
             Short('h') | Long("help") => return Ok(Request::Help),
             Short('V') | Long("version") => return Ok(Request::Version),
             other => return Err(other.unexpected().into()),
@@ -242,6 +306,7 @@ impl Given {
             "check" => self.check()?,
             "explain" => self.explain()?,
             "pools" => self.pools()?,
+            "migrate" => self.migrate()?,
             other => return Err(OptionsError::UnknownCommand(other.to_owned())),
         };
         if self.namespace.is_some() && self.all_namespaces {
@@ -299,6 +364,35 @@ impl Given {
         Ok(Command::Pools { names: std::mem::take(&mut self.arguments), holders })
     }
 
+    fn migrate(&mut self) -> Result<Command, OptionsError> {
+        self.refuse_flags_of_others("migrate", MIGRATE)?;
+        if let Some(argument) = self.arguments.first() {
+            return Err(OptionsError::ForeignArgument { argument: argument.clone(), command: "migrate" });
+        }
+        if self.namespace.is_some() {
+            return Err(OptionsError::ForeignFlag { flag: "-n", command: "migrate" });
+        }
+        let act = match (self.apply, self.back) {
+            (true, true) => return Err(OptionsError::BothWays),
+            (true, false) => Act::Apply,
+            (false, true) => Act::Back,
+            (false, false) => Act::Show,
+        };
+        let image = self.image.take().unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
+        let is_plain = image.chars().all(|c| c.is_ascii_graphic() && !"'\"\\$`".contains(c));
+        if !is_plain || !image.rsplit('/').next().unwrap_or_default().contains([':', '@']) {
+            return Err(OptionsError::Image(image));
+        }
+        let timeout = match self.timeout.take() {
+            None => DEFAULT_STEP,
+            Some(text) => match text.parse() {
+                Ok(seconds @ 1..=86_400) => Duration::from_secs(seconds),
+                _ => return Err(OptionsError::Timeout(text)),
+            },
+        };
+        Ok(Command::Migrate(Migrate { act, image, accepted: std::mem::take(&mut self.accepted), timeout }))
+    }
+
     fn refuse_flags_of_others(&self, command: &'static str, own: &[&str]) -> Result<(), OptionsError> {
         let given = [
             ("-f", !self.files.is_empty()),
@@ -306,6 +400,11 @@ impl Given {
             ("--links", self.links.is_some()),
             ("--holders", self.holders),
             ("-A", self.all_namespaces),
+            ("--apply", self.apply),
+            ("--back", self.back),
+            ("--image", self.image.is_some()),
+            ("--accept", !self.accepted.is_empty()),
+            ("--timeout", self.timeout.is_some()),
         ];
         match given.into_iter().find(|(flag, is_given)| *is_given && !own.contains(flag)) {
             Some((flag, _)) => Err(OptionsError::ForeignFlag { flag, command }),
@@ -315,71 +414,4 @@ impl Given {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(args: &[&str]) -> Result<Options, OptionsError> {
-        match parse(args.iter().map(OsString::from))? {
-            Request::Run(options) => Ok(options),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn each_command_has_its_flags() {
-        let check = run(&[
-            "check",
-            "-f",
-            "a.yaml",
-            "-f",
-            "-",
-            "--against-cluster",
-            "--links",
-            "eth0, eth1",
-            "-o",
-            "json",
-        ])
-        .unwrap();
-        let source = Source::Files { paths: vec!["a.yaml".into(), "-".into()], against: Against::Cluster };
-        let links = Some(vec!["eth0".to_owned(), "eth1".to_owned()]);
-        assert_eq!((check.command, check.format), (Command::Check { source, links }, Format::Json));
-        let explain = run(&["--context=c", "explain", "ns/web-0", "--kubeconfig", "/k"]).unwrap();
-        let (namespace, pod) = (DnsLabel::new("ns").ok(), DnsSubdomain::new("web-0").unwrap());
-        assert_eq!(explain.command, Command::Explain { namespace, pod });
-        assert_eq!((explain.context.as_deref(), explain.kubeconfig), (Some("c"), Some("/k".into())));
-        let pools = run(&["pools", "10.0.0.0-8", "--holders", "-n", "kube-system"]).unwrap();
-        assert_eq!(
-            pools.command,
-            Command::Pools { names: vec!["10.0.0.0-8".to_owned()], holders: Holders::Listed }
-        );
-        assert_eq!(pools.namespace.unwrap().as_str(), "kube-system");
-        assert!(run(&["check", "-A"]).is_ok() && run(&["explain", "a/b", "-n", "a"]).is_ok());
-        assert_eq!(parse([OsString::from("--help")]).unwrap(), Request::Help);
-        assert_eq!(parse(["check", "-V"].map(OsString::from)).unwrap(), Request::Version);
-    }
-
-    #[test]
-    fn what_is_not_understood_is_refused_by_its_name() {
-        for (args, want) in [
-            (&[][..], "say what to do"),
-            (&["checks"], "\"checks\""),
-            (&["check", "--banana"], "--banana"),
-            (&["check", "x.yaml"], "takes no argument \"x.yaml\""),
-            (&["check", "--holders"], "--holders is no flag of check"),
-            (&["check", "--against-cluster"], "check without -f"),
-            (&["explain"], "one pod"),
-            (&["explain", "a", "b"], "one pod"),
-            (&["explain", "../x"], "namespace"),
-            (&["explain", "a/b/c"], "the pod's name"),
-            (&["explain", "a/b", "-n", "c"], "--namespace is c, but the argument says namespace a"),
-            (&["explain", "a", "-A"], "-A is no flag of explain"),
-            (&["pools", "-f", "x"], "-f is no flag of pools"),
-            (&["pools", "-o", "yaml"], "use table or json"),
-            (&["pools", "-n", "a", "-A"], "exclude each other"),
-            (&["pools", "-n"], "-n"),
-        ] {
-            let error = run(args).unwrap_err().to_string();
-            assert!(error.contains(want), "{args:?}: {error}");
-        }
-    }
-}
+mod tests;

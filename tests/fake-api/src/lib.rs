@@ -26,7 +26,7 @@
 
 mod access;
 mod loopback;
-mod patch;
+pub mod patch;
 mod port;
 mod received;
 pub mod request;

@@ -5,6 +5,7 @@ mod model;
 mod render;
 
 pub use gather::gather;
+pub use model::{HeldBy, PoolUse};
 pub use render::render;
 
 #[cfg(test)]

@@ -9,12 +9,13 @@ use node::client::{ApiClient, Credentials, Person, Timeouts, block_on};
 use node::deadline::Deadline;
 
 use super::answer::{Answer, Outcome};
-use super::{check, explain, pools};
+use super::pace::{PACE, limit};
+use super::{check, explain, migrate, pools};
 use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::options::{Command, Options, Request, USAGE, parse};
 
-/// The longest time of one command.
+/// The longest time of one command, but for `migrate`.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The environment of this process.
@@ -26,7 +27,8 @@ pub struct Environment {
     pub home: Option<PathBuf>,
 }
 
-/// Runs the command line `args`, without the program's name, and prints its answer.
+/// Runs the command line `args`, without the program's name, and prints its answer on `stdout`. `progress` gets a line for each step of a
+/// command that takes long.
 ///
 /// # Errors
 /// [`Failure`].
@@ -35,29 +37,39 @@ pub fn main(
     environment: &Environment,
     stdin: &mut dyn Read,
     stdout: &mut dyn Write,
+    progress: &mut dyn Write,
 ) -> Result<Outcome, Failure> {
     let answer = match parse(args)? {
         Request::Help => Answer::right(USAGE.to_owned()),
         Request::Version => {
             Answer::right(format!("kubectl-multus, multus-rs v{}\n", env!("CARGO_PKG_VERSION")))
         }
-        Request::Run(options) => answer(&options, environment, stdin)?,
+        Request::Run(options) => answer(&options, environment, stdin, progress)?,
     };
     stdout.write_all(answer.text.as_bytes())?;
     stdout.flush()?;
     Ok(answer.outcome)
 }
 
-fn answer(options: &Options, environment: &Environment, stdin: &mut dyn Read) -> Result<Answer, Failure> {
+fn answer(
+    options: &Options,
+    environment: &Environment,
+    stdin: &mut dyn Read,
+    progress: &mut dyn Write,
+) -> Result<Answer, Failure> {
     if let Command::Check { source, links } = &options.command
         && let Some(answer) = check::without_cluster(options, source, links.as_deref(), stdin)?
     {
         return Ok(answer);
     }
-    let deadline = Deadline::after(LIMIT);
+    let longest = match &options.command {
+        Command::Migrate(request) => limit(request.timeout),
+        Command::Check { .. } | Command::Explain { .. } | Command::Pools { .. } => LIMIT,
+    };
+    let deadline = Deadline::after(longest);
     block_on(deadline, async {
         let client = connect(options, environment).await?;
-        with_client(options, &client, deadline, stdin).await
+        with_client(options, &client, deadline, stdin, progress).await
     })?
 }
 
@@ -81,6 +93,7 @@ pub(super) async fn with_client(
     client: &ApiClient,
     deadline: Deadline,
     stdin: &mut dyn Read,
+    progress: &mut dyn Write,
 ) -> Result<Answer, Failure> {
     let cluster = Cluster { client, deadline };
     match &options.command {
@@ -88,6 +101,7 @@ pub(super) async fn with_client(
             check::with_cluster(options, source, links.as_deref(), cluster, stdin).await
         }
         Command::Explain { namespace, pod } => explain::pod(options, namespace.as_ref(), pod, cluster).await,
+        Command::Migrate(request) => migrate::migrate(options, request, cluster, PACE, progress).await,
         Command::Pools { names, holders } => pools::pools(options, names, *holders, cluster).await,
     }
 }

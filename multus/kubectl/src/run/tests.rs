@@ -59,7 +59,7 @@ fn run_with(api: &ApiServer, args: &[&str], stdin: &str) -> Result<Answer, Failu
     let mut stdin = stdin.as_bytes();
     block_on(deadline, async {
         let client = ApiClient::from_service(api.clone(), Timeouts::default()).await;
-        with_client(&options, &client, deadline, &mut stdin).await
+        with_client(&options, &client, deadline, &mut stdin, &mut Vec::new()).await
     })
     .unwrap()
 }
@@ -107,7 +107,8 @@ fn check_of_a_file_is_wrong_with_an_error_and_may_be_compared_with_the_cluster()
     assert!(findings.contains("their network_name differs"), "{findings}");
     let args = ["check", "-f", "-", "--links", "eth0"].map(OsString::from);
     let mut out = Vec::new();
-    let outcome = main(args, &Environment::default(), &mut file(NET).as_bytes(), &mut out).unwrap();
+    let outcome =
+        main(args, &Environment::default(), &mut file(NET).as_bytes(), &mut out, &mut Vec::new()).unwrap();
     assert_eq!(outcome, Outcome::Wrong);
     let text = String::from_utf8(out).unwrap();
     assert!(
@@ -119,8 +120,9 @@ fn check_of_a_file_is_wrong_with_an_error_and_may_be_compared_with_the_cluster()
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
     let args = ["check", "-f", "/nowhere.yaml"].map(OsString::from);
-    let error =
-        main(args, &Environment::default(), &mut "".as_bytes(), &mut Vec::new()).unwrap_err().to_string();
+    let error = main(args, &Environment::default(), &mut "".as_bytes(), &mut Vec::new(), &mut Vec::new())
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("cannot read /nowhere.yaml: "), "{error}");
 }
 
@@ -185,7 +187,8 @@ fn usage_and_version_need_no_cluster() {
         [("--help", "kubectl multus: says what"), ("--version", "kubectl-multus, multus-rs v")]
     {
         let mut out = Vec::new();
-        main([OsString::from(flag)], &Environment::default(), &mut "".as_bytes(), &mut out).unwrap();
+        main([OsString::from(flag)], &Environment::default(), &mut "".as_bytes(), &mut out, &mut Vec::new())
+            .unwrap();
         assert!(String::from_utf8(out).unwrap().starts_with(want));
     }
 }

@@ -11,7 +11,7 @@ pub fn kubectl_check(bytes: &[u8]) {
         let args = ["check", "-f", "-", "--links", "eth0", "-o", format].map(OsString::from);
         let mut out = Vec::new();
         // A file that is no YAML is refused.
-        if kubectl::main(args, &Environment::default(), &mut &*bytes, &mut out).is_err() {
+        if kubectl::main(args, &Environment::default(), &mut &*bytes, &mut out, &mut Vec::new()).is_err() {
             continue;
         }
         let is_plain = |byte: &u8| *byte == b'\n' || *byte == b' ' || byte.is_ascii_graphic();
