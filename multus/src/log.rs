@@ -49,14 +49,14 @@ pub(crate) fn debug(text: impl FnOnce() -> String) {
 /// Logs an error that the call returns, at the level `error`. Not to standard error: the runtime logs the answer.
 pub(crate) fn answered(error: &dyn Display) {
     if let Some(log) = LOG.get() {
-        log.append(LogLevel::Error, &error.to_string(), Timestamp::now(), &mut std::io::stderr());
+        log.append(LogLevel::Error, &error.to_string(), node::clock::now(), &mut std::io::stderr());
     }
 }
 
 fn write(level: LogLevel, text: impl FnOnce() -> String) {
     let without = Log::default();
     let log = LOG.get().unwrap_or(&without);
-    log.write(level, text, Timestamp::now(), &mut std::io::stderr());
+    log.write(level, text, node::clock::now(), &mut std::io::stderr());
 }
 
 impl Log {

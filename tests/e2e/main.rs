@@ -36,7 +36,7 @@ fn main() {
     // All tests share the cluster, and each starts from one without pods.
     arguments.test_threads = Some(1);
     // A test's name begins with the name of its file.
-    let modules: [(&str, &[Test]); 10] = [
+    let modules: [(&str, &[Test]); 11] = [
         ("served", served::TESTS),
         ("refused", refused::TESTS),
         ("by_hand", by_hand::TESTS),
@@ -53,9 +53,9 @@ fn main() {
     ];
     let half = match std::env::var("MRS_E2E_ONLY").as_deref() {
         Ok("plugins") => 0..5,
-        Ok("daemons") => 5..10,
+        Ok("daemons") => 5..11,
         Ok(other) => panic!("MRS_E2E_ONLY={other:?}: expected plugins or daemons"),
-        Err(_) => 0..10,
+        Err(_) => 0..11,
     };
     let tests = modules[half].iter().flat_map(|(module, tests)| {
         tests.iter().map(move |(name, test)| (format!("{module}::{name}"), *test))

@@ -19,14 +19,21 @@ pub fn all() -> Vec<(String, Vec<Value>)> {
 
 /// The objects of a folder with a kustomization.
 pub fn of_folder(folder: &Path) -> Vec<Value> {
+    let mut objects = Vec::new();
+    build(folder, &mut objects);
+    objects
+}
+
+/// Adds the objects of a folder to those that are there, and changes all of them by its patches. A component's patches change those of the
+/// folder that names it.
+fn build(folder: &Path, objects: &mut Vec<Value>) {
     let names = ["kustomization.yaml", "Kustomization"];
     let path = names.map(|name| folder.join(name)).into_iter().find(|path| path.exists()).unwrap();
     let kustomization: Value = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-    let known = ["apiVersion", "kind", "resources", "patches"];
+    let known = ["apiVersion", "kind", "resources", "components", "patches"];
     for key in kustomization.as_object().unwrap().keys() {
         assert!(known.contains(&key.as_str()), "{}: this test does not know {key}", path.display());
     }
-    let mut objects = Vec::new();
     for resource in list(&kustomization["resources"]) {
         let resource: PathBuf = folder.join(resource.as_str().unwrap()).canonicalize().unwrap();
         if resource.is_dir() {
@@ -37,10 +44,12 @@ pub fn of_folder(folder: &Path) -> Vec<Value> {
             objects.extend(documents);
         }
     }
-    for patch in list(&kustomization["patches"]) {
-        apply(patch, &mut objects, &path.display().to_string());
+    for component in list(&kustomization["components"]) {
+        build(&folder.join(component.as_str().unwrap()), objects);
     }
-    objects
+    for patch in list(&kustomization["patches"]) {
+        apply(patch, objects, &path.display().to_string());
+    }
 }
 
 fn apply(patch: &Value, objects: &mut Vec<Value>, file: &str) {

@@ -33,8 +33,9 @@ fn every_definition_in_the_documents_is_one_that_check_finds_nothing_wrong_with(
             found += 1;
             // The nodes of the examples have these.
             let args = ["check", "-f", "-", "--links", "eth0,eth1", "-o", "json"].map(OsString::from);
-            let mut out = Vec::new();
-            if kubectl::main(args, &Environment::default(), &mut yaml.as_bytes(), &mut out).is_err() {
+            let (mut out, mut progress) = (Vec::new(), Vec::new());
+            let environment = Environment::default();
+            if kubectl::main(args, &environment, &mut yaml.as_bytes(), &mut out, &mut progress).is_err() {
                 wrong.push(format!("{document}: cannot be read: {yaml}"));
             }
             let text = String::from_utf8(out).unwrap();

@@ -12,7 +12,7 @@
 //! | `MRS_SCENARIO=between` | with `MRS_SEED`: ours, then Whereabouts, then ours again |
 //! | `MRS_SCENARIO=beside` | with `MRS_SEED`: nodes change from Whereabouts to ours one by one |
 //!
-//! `-- --include-ignored` runs the scenario of a return to Whereabouts and back, too.
+//! `MRS_SCENARIO=between` and `beside` choose a scenario with Whereabouts for one seed.
 //!
 //! For thousands of seeds, use the faster profile: `MRS_SEEDS=10000 cargo test -p tests --test simulation --profile simulation`.
 #![allow(
@@ -61,11 +61,9 @@ fn main() -> ExitCode {
         Trial::test("whereabouts_on_some_nodes_does_no_harm", || {
             seeds(Scenario::WhereaboutsBeside, SECONDS_WITH_WHEREABOUTS)
         }),
-        // Not by default: it finds that the leader gives the claim of a new sandbox to the container of an older entry of Whereabouts'.
         Trial::test("a_return_to_whereabouts_and_back_does_no_harm", || {
             seeds(Scenario::WhereaboutsBetween, SECONDS_WITH_WHEREABOUTS)
-        })
-        .with_ignored_flag(true),
+        }),
         Trial::test("a_seed_repeats_exactly", same_seed_twice),
     ];
     for rule in broken_rule::ALL {

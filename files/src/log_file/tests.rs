@@ -58,7 +58,8 @@ fn lines_of_many_writers_are_each_there_once_whatever_is_rotated() {
             scope.spawn(move || {
                 for line in 0..250 {
                     let log = log(folder, 512, None);
-                    log.append(&format!("writer {writer} line {line}\n"), Timestamp::now()).unwrap();
+                    let now = Timestamp::from_millisecond(i64::from(writer) * 1_000 + line).unwrap();
+                    log.append(&format!("writer {writer} line {line}\n"), now).unwrap();
                 }
             });
         }

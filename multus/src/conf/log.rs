@@ -1,6 +1,6 @@
 //! The keys of a configuration that say what is logged: `logFile`, `logLevel`, `logOptions`, `logToStderr`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cni::json::fold_keys;
 use node::files::{LogFile, Rotation};
@@ -49,7 +49,7 @@ pub(super) fn read(conf: &Map<String, Value>) -> (LogSettings, Vec<String>) {
     let mut warnings = Vec::new();
     let file = path(conf.get("logFile"), &mut warnings);
     let level = level(conf.get("logLevel"), &mut warnings);
-    let stderr = stderr(conf.get("logToStderr"), file.is_some(), &mut warnings);
+    let stderr = stderr(conf.get("logToStderr"), file.as_deref(), &mut warnings);
     let rotation = rotation(conf.get("logOptions"), &mut warnings);
     (LogSettings { file: file.map(|path| LogFile { path, rotation }), level, stderr }, warnings)
 }
@@ -80,10 +80,10 @@ fn level(value: Option<&Value>, warnings: &mut Vec<String>) -> LogLevel {
     }
 }
 
-fn stderr(value: Option<&Value>, has_file: bool, warnings: &mut Vec<String>) -> Stderr {
+fn stderr(value: Option<&Value>, file: Option<&Path>, warnings: &mut Vec<String>) -> Stderr {
     match value {
         None | Some(Value::Null | Value::Bool(true)) => Stderr::Also,
-        Some(Value::Bool(false)) if has_file => Stderr::Instead,
+        Some(Value::Bool(false)) if file.is_some() => Stderr::Instead,
         Some(Value::Bool(false)) => {
             warnings.push(
                 "key \"logToStderr\" has no effect without \"logFile\": warnings must have a place"

@@ -116,7 +116,7 @@ mod tests {
     fn a_change_adds_and_removes_entries_in_order() {
         let (a, b) = (own("default/a", "net1", "10.1.0.1"), own("default/b", "net2", "10.2.0.1"));
         let ours = [eth0(), b.clone(), a.clone()];
-        let current = text(&[eth0(), a.clone()]);
+        let current = text(&[eth0(), a]);
         assert_eq!(status(Some(&current), &ours, &[], Occasion::Change), Some(text(&ours)));
         let rest = [eth0(), b];
         let left = status(Some(&text(&ours)), &rest, &[gone("default/a", "net1")], Occasion::Change);

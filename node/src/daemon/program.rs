@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::BoxFuture;
-use k8s_openapi::jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::Level;
 
@@ -154,7 +153,7 @@ impl LogWriter {
         if self.is_broken.load(Ordering::Relaxed) {
             return false;
         }
-        let appended = file.append(&String::from_utf8_lossy(event), Timestamp::now());
+        let appended = file.append(&String::from_utf8_lossy(event), crate::clock::now());
         if let Err(error) = &appended {
             self.is_broken.store(true, Ordering::Relaxed);
             let _ = writeln!(io::stderr(), "logFile: {error}");

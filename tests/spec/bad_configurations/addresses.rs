@@ -69,7 +69,7 @@ fn ranges_of_host_local_that_are_refused_leave_nothing() {
                 ranges(json!([[one.clone()], [one.clone()]])),
                 &["overlap"],
             ),
-            row("both families in a set", ranges(json!([[one.clone(), other]])), &["mixed"]),
+            row("both families in a set", ranges(json!([[one, other]])), &["mixed"]),
             local("a folder that is a file", json!({"dataDir": "/dev/null"}), &["/dev/null"]),
             local("no such resolv.conf", json!({"resolvConf": "/nonexistent"}), &["/nonexistent"]),
             row("a type that is a number", with(json!({"type": 7})), &["type"]),

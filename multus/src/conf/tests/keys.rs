@@ -19,7 +19,10 @@ use Does::{Effect, Nothing, Warn};
 
 /// The key, a configuration with it, and what it does.
 fn keys() -> Vec<(&'static str, Value, Does)> {
-    [of_every_plugin(), of_the_node(), of_networks(), of_installers()].into_iter().flatten().collect()
+    [of_every_plugin(), of_the_node(), of_networks(), of_logs(), of_installers()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn of_every_plugin() -> Vec<(&'static str, Value, Does)> {
@@ -76,18 +79,6 @@ fn of_networks() -> Vec<(&'static str, Value, Does)> {
                 c.daemon.socket == Path::new("/d/multus.sock") && c.daemon.need == DaemonNeed::Required
             }),
         ),
-        ("logFile", json!({"logFile": "/l"}), Effect(|c| c.log.file.is_some())),
-        ("logLevel", json!({"logLevel": "verbose"}), Effect(|c| c.log.level == LogLevel::Verbose)),
-        (
-            "logToStderr",
-            json!({"logFile": "/l", "logToStderr": false}),
-            Effect(|c| c.log.stderr == Stderr::Instead),
-        ),
-        (
-            "logOptions",
-            json!({"logFile": "/l", "logOptions": {"maxBackups": 7}}),
-            Effect(|c| c.log.file.as_ref().is_some_and(|file| file.rotation.backups == Some(7))),
-        ),
         (
             "runtimeConfig",
             json!({"runtimeConfig": {"portMappings": [{"hostPort": 1}], "own": 1}}),
@@ -116,6 +107,23 @@ fn of_networks() -> Vec<(&'static str, Value, Does)> {
         ("systemNamespaces", json!({"systemNamespaces": ["s"]}), Effect(|c| c.system_namespaces == ["s"])),
         ("multusNamespace", json!({"multusNamespace": "m"}), Effect(|c| c.multus_namespace.as_str() == "m")),
         ("retryDeleteOnError", json!({"retryDeleteOnError": true}), Nothing),
+    ]
+}
+
+fn of_logs() -> Vec<(&'static str, Value, Does)> {
+    vec![
+        ("logFile", json!({"logFile": "/l"}), Effect(|c| c.log.file.is_some())),
+        ("logLevel", json!({"logLevel": "verbose"}), Effect(|c| c.log.level == LogLevel::Verbose)),
+        (
+            "logToStderr",
+            json!({"logFile": "/l", "logToStderr": false}),
+            Effect(|c| c.log.stderr == Stderr::Instead),
+        ),
+        (
+            "logOptions",
+            json!({"logFile": "/l", "logOptions": {"maxBackups": 7}}),
+            Effect(|c| c.log.file.as_ref().is_some_and(|file| file.rotation.backups == Some(7))),
+        ),
     ]
 }
 

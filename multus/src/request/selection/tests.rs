@@ -154,7 +154,7 @@ fn a_route_that_the_pod_cannot_have_is_refused_and_named() {
         let error = refusal(&text).to_string();
         assert!(error.contains("routes") && error.contains(words), "{route}: {error}");
     }
-    let families = refusal(r#"[{"name":"a","ipFamilies":["ipv4"]}]"#).to_string();
+    let families = refusal(r#"[{"name":"a","ipFamilies":["ipv4"]}]"#);
     assert!(families.contains("ipFamilies") && families.contains("ipv4"), "{families}");
 }
 

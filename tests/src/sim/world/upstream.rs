@@ -90,7 +90,7 @@ impl Call<'_> {
                 }
             }
             self.request().await;
-            if !self.write_entry(pool, &object, ip, own.is_some()) {
+            if !self.write_entry(pool, &object, ip, own.as_deref()) {
                 continue;
             }
             if pool.overlapping == OverlappingRanges::Protected && reservation.is_none() {
@@ -133,14 +133,17 @@ impl Call<'_> {
         Some(object["spec"]["podref"].as_str().unwrap_or_default().to_owned())
     }
 
-    fn write_entry(&self, pool: &PoolRequest, object: &Value, ip: IpAddr, is_present: bool) -> bool {
-        let path = format!("/spec/allocations/{}", offset(pool, ip));
+    fn write_entry(&self, pool: &PoolRequest, object: &Value, ip: IpAddr, own: Option<&str>) -> bool {
         let Attachment { container, if_name } = self.attachment;
-        let change = if is_present {
-            json!({ "op": "replace", "path": format!("{path}/id"), "value": container })
-        } else {
-            let entry = json!({ "id": container, "podref": self.podref, "ifname": if_name });
-            json!({ "op": "add", "path": path, "value": entry })
+        let change = match own {
+            Some(key) => {
+                json!({ "op": "replace", "path": format!("/spec/allocations/{key}/id"), "value": container })
+            }
+            None => {
+                let path = format!("/spec/allocations/{}", offset(pool, ip));
+                let entry = json!({ "id": container, "podref": self.podref, "ifname": if_name });
+                json!({ "op": "add", "path": path, "value": entry })
+            }
         };
         self.patch(pool, object, change)
     }
