@@ -12,8 +12,6 @@
 //! | `MRS_SCENARIO=between` | with `MRS_SEED`: ours, then Whereabouts, then ours again |
 //! | `MRS_SCENARIO=beside` | with `MRS_SEED`: nodes change from Whereabouts to ours one by one |
 //!
-//! `MRS_SCENARIO=between` and `beside` choose a scenario with Whereabouts for one seed.
-//!
 //! For thousands of seeds, use the faster profile: `MRS_SEEDS=10000 cargo test -p tests --test simulation --profile simulation`.
 #![allow(
     clippy::unwrap_used,

@@ -79,15 +79,18 @@ impl Conf {
 mod tests {
     use serde_json::json;
 
+    use std::path::Path;
+
     use super::*;
-    use crate::conf::Network;
+    use crate::conf::{FlatFile, Network};
 
     fn limited(ranges: &[&str], families: Value) -> Result<Conf, ConfError> {
         let ranges: Vec<Value> = ranges.iter().map(|range| json!({ "range": range })).collect();
         let routes = json!([{"dst": "10.9.0.0/16"}, {"dst": "fd09::/64"}]);
         let conf = json!({"cniVersion": "1.0.0", "name": "n", "ipam": {"type": "whereabouts", "ipRanges": ranges, "routes": routes,
             "gateway": "10.1.0.1", "kubernetes": {"kubeconfig": "/etc/cni/net.d/x"}}});
-        let conf = Network::parse(conf.as_object().unwrap()).unwrap().complete(None).unwrap();
+        let flat = FlatFile { path: Path::new("/flat"), bytes: b"{}" };
+        let conf = Network::parse(conf.as_object().unwrap()).unwrap().complete(Some(flat)).unwrap();
         let runtime_config = json!({ "ipFamilies": families });
         conf.of_families(Families::of(runtime_config.as_object().unwrap())?)
     }
