@@ -8,7 +8,7 @@ use std::time::Duration;
 use node::client::{ApiClient, ConnectError, Timeouts};
 use node::daemon::{self, Background, Pages, Readiness};
 use node::deadline::Deadline;
-use node::rpc::{self, BindError};
+use node::rpc::{self, BindError, OwnSocket};
 
 use crate::cache::{Cache, Contact, follow_definitions, follow_pods};
 use crate::changes::Changed;
@@ -59,7 +59,7 @@ pub(crate) async fn serve(
     let service = service(&options, api, metrics);
     let mut background = background(&service);
     let plan = options.upkeep.clone();
-    let conf = keep_conf(options.upkeep, &mut background);
+    let conf = keep_conf(options.upkeep, listener.socket(), &mut background);
     if let Some(address) = options.listen {
         let cache = service.cache.clone();
         let pages = Pages { metrics: registry, ready: Box::new(move || readiness(&cache, &conf)) };
@@ -125,11 +125,11 @@ fn background(service: &Service) -> Background {
 }
 
 /// Keeps the plugin's configuration and kubeconfig up to date, if the daemon's file asks for it.
-fn keep_conf(plan: Option<Plan>, background: &mut Background) -> Conf {
+fn keep_conf(plan: Option<Plan>, socket: OwnSocket, background: &mut Background) -> Conf {
     let Some(plan) = plan else { return Conf::OfAnother };
     let upkeep = Upkeep::new(plan.credentials, plan.settings, Watch::Follow);
     let in_place = upkeep.in_place();
-    background.spawn(upkeep.run());
+    background.spawn(upkeep.run(move || socket.is_replaced()));
     Conf::Kept(in_place)
 }
 

@@ -13,7 +13,7 @@ mod serve;
 mod wire;
 
 pub use call::{RpcError, call};
-pub use serve::{BindError, Listener, bind, serve};
+pub use serve::{BindError, Listener, OwnSocket, bind, serve};
 
 #[cfg(test)]
 mod tests;

@@ -71,9 +71,30 @@ pub struct Listener {
     uid: u32,
     /// The most connections served at the same time.
     connections: usize,
+    socket: OwnSocket,
+}
+
+/// The socket of a daemon, while it lives: its inode is not used again as long as the listener is open.
+#[derive(Clone, Debug)]
+pub struct OwnSocket {
+    path: PathBuf,
+    /// Device and inode.
+    id: (u64, u64),
+}
+
+impl OwnSocket {
+    /// Whether a newer daemon listens at the path: this one is about to end. A path that is missing or cannot be read proves nothing.
+    pub fn is_replaced(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) != self.id)
+    }
 }
 
 impl Listener {
+    /// Its socket.
+    pub fn socket(&self) -> OwnSocket {
+        self.socket.clone()
+    }
+
     /// Limits the connections that are served at the same time. More wait in the socket's accept queue.
     #[must_use]
     pub fn limit(self, connections: NonZeroUsize) -> Self {
@@ -108,8 +129,10 @@ pub fn bind(path: &Path) -> Result<Listener, BindError> {
     }
     let listener = UnixListener::bind(&new).map_err(failed("listen on", &new))?;
     std::fs::set_permissions(&new, Permissions::from_mode(0o600)).map_err(failed("set the mode of", &new))?;
+    let found = std::fs::symlink_metadata(&new).map_err(failed("examine", &new))?;
     std::fs::rename(&new, path).map_err(failed("replace", path))?;
-    Ok(Listener { listener, uid, connections: MAX_CONNECTIONS })
+    let socket = OwnSocket { path: path.to_owned(), id: (found.dev(), found.ino()) };
+    Ok(Listener { listener, uid, connections: MAX_CONNECTIONS, socket })
 }
 
 #[derive(Debug, PartialEq, Eq)]

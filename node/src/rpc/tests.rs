@@ -426,6 +426,18 @@ async fn a_shutdown_waits_no_longer_than_its_drain_time() {
 }
 
 #[tokio::test]
+async fn a_daemon_knows_when_a_newer_one_has_its_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.sock");
+    let older = bind(&path).unwrap();
+    assert!(!older.socket().is_replaced());
+    let newer = bind(&path).unwrap();
+    assert!(older.socket().is_replaced() && !newer.socket().is_replaced());
+    std::fs::remove_file(&path).unwrap();
+    assert!(!older.socket().is_replaced(), "a path that is missing proves nothing");
+}
+
+#[tokio::test]
 async fn a_stale_socket_is_replaced_and_other_files_are_not() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");

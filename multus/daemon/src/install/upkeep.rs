@@ -132,9 +132,14 @@ impl Upkeep {
     }
 
     /// Rounds for ever, for a program that has other work too: a failure at the start is logged as well, and tried again.
-    pub async fn run(mut self) {
+    ///
+    /// No round while `is_replaced`: during a rolling update two daemons run on the node, perhaps with different settings. Each would write what
+    /// the other one has just replaced, and neither would become ready.
+    pub async fn run(mut self, is_replaced: impl Fn() -> bool) {
         loop {
-            if let Err(error) = self.round() {
+            if is_replaced() {
+                self.say("a newer daemon of this node keeps 00-multus.conf and the kubeconfig".to_owned());
+            } else if let Err(error) = self.round() {
                 self.say(error.to_string());
             }
             tokio::time::sleep(PERIOD).await;
@@ -190,7 +195,7 @@ mod tests {
     async fn a_daemon_goes_on_until_token_and_default_network_are_there() {
         let (folder, upkeep) = node();
         let (in_place, conf) = (upkeep.in_place(), folder.path().join("00-multus.conf"));
-        let task = tokio::spawn(upkeep.run());
+        let task = tokio::spawn(upkeep.run(|| false));
         tokio::time::sleep(2 * PERIOD).await;
         write(&folder, "token", "t");
         tokio::time::sleep(2 * PERIOD).await;
@@ -198,6 +203,26 @@ mod tests {
         write(&folder, "10-p.conf", r#"{"cniVersion":"0.3.1","name":"p","type":"t"}"#);
         tokio::time::sleep(2 * PERIOD).await;
         assert!(conf.exists() && in_place.is_true());
+        task.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_a_newer_one_replaced_writes_nothing_more() {
+        let (folder, upkeep) = node();
+        let conf = folder.path().join("00-multus.conf");
+        write(&folder, "token", "t");
+        write(&folder, "10-p.conf", r#"{"cniVersion":"0.3.1","name":"p","type":"t"}"#);
+        let replaced = Arc::<AtomicBool>::default();
+        let seen = replaced.clone();
+        let task = tokio::spawn(upkeep.run(move || seen.load(Ordering::Relaxed)));
+        tokio::time::sleep(2 * PERIOD).await;
+        std::fs::remove_file(&conf).unwrap();
+        tokio::time::sleep(2 * PERIOD).await;
+        assert!(conf.exists(), "alone, it writes the file again");
+        replaced.store(true, Ordering::Relaxed);
+        write(&folder, "00-multus.conf", "of the newer daemon");
+        tokio::time::sleep(3 * PERIOD).await;
+        assert_eq!(std::fs::read_to_string(&conf).unwrap(), "of the newer daemon");
         task.abort();
     }
 
