@@ -95,12 +95,18 @@ impl Network {
         rng: &mut fastrand::Rng,
     ) -> Vec<PoolRequest> {
         let mut pools = self.pools(full);
-        let is_overlapping = match self {
+        let by_chance = match self {
             Network::Mixed | Network::Elsewhere => rng.bool(),
             Network::Old => rng.u8(..4) == 0,
             Network::Full | Network::Low | Network::High | Network::Both => return pools,
         };
-        if is_overlapping || scenario == Scenario::WhereaboutsBeside {
+        let is_overlapping = match scenario {
+            Scenario::Ours => by_chance,
+            // All networks of a range have one setting: other networks of the first range have `true`.
+            Scenario::WhereaboutsBetween => self == Network::Mixed,
+            Scenario::WhereaboutsBeside => true,
+        };
+        if is_overlapping {
             pools.iter_mut().for_each(|pool| pool.overlapping = OverlappingRanges::Protected);
         }
         pools

@@ -13,7 +13,8 @@ pub enum Scenario {
     #[default]
     Ours,
     /// Ours, then Whereabouts while none of our processes runs, then ours again, without faults of the API server. Between two of them the
-    /// kubelets start nothing for some seconds, as when nodes are drained, so that the leader's views are complete.
+    /// kubelets start nothing for some seconds, as when nodes are drained, so that the leader's views are complete. All
+    /// networks of a range have the same `enable_overlapping_ranges`, which the manual asks for while old plugins remain.
     WhereaboutsBetween,
     /// Each node changes from Whereabouts to ours at its own time, while our leaders run; without faults of the API server. All networks have
     /// `enable_overlapping_ranges: true`, which the manual asks for while old plugins remain.
