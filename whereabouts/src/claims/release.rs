@@ -17,10 +17,12 @@ use crate::pool::request::{Claimant, PoolRequest};
 
 /// Deletes every claim of a record, and the allocations that Whereabouts wrote for its container in the pools `upstream`.
 pub async fn release(claims: &Claims<'_>, record: &Record, upstream: &[PoolRequest]) -> Result<(), ApiError> {
+    // The claims first: while a claim is there, the leader writes its entry again.
+    claims.release(record).await?;
     for pool in nameable_pools(claims, upstream).await? {
         upstream::remove_allocations(claims, &pool, record).await?;
     }
-    claims.release(record).await
+    Ok(())
 }
 
 /// The pools of a configuration whose names can be formed: no address was allocated from the others. The names depend on the ranges only, so

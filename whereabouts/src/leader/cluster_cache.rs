@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 
 use crate::crd::cached::{CachedObject, CachedPool, CachedReservation};
 use crate::crd::interner::Interner;
-use crate::crd::ip_pool::{self, POOLS};
+use crate::crd::ip_pool::POOLS;
 use crate::crd::node_slice_pool::{NODE_SLICE_POOLS, NodeSlicePool};
-use crate::crd::packed::{Decimal, Hex};
+use crate::crd::packed::Hex;
 use crate::crd::reservation::RESERVATIONS;
 use crate::metrics::Metrics;
 use crate::pool::claim_reader::ClaimNameReader;
@@ -60,7 +60,7 @@ pub struct ClusterCache {
     pub slice_pools: Store<String, NodeSlicePool>,
     /// The names of each pool's claims.
     members: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
-    /// The entries of each pool's object whose claim was deleted, with their container.
+    /// The addresses of each pool whose claim was deleted, with its container: at most one for each address.
     deleted_claims: BTreeMap<Arc<str>, BTreeMap<IpAddr, Hex<32>>>,
     /// Strings that many claims have in common.
     interner: Interner,
@@ -142,10 +142,10 @@ impl ClusterCache {
 
     /// Updates the members of the claim's old and new pool, and marks both pools.
     fn claim_changed(&mut self, name: &Arc<str>, was: Option<Arc<CachedReservation>>) {
-        if let Some(was) = &was
-            && !self.claims.content().contains_key(name)
-        {
-            self.remember_deleted(was);
+        match (self.claims.content().get(name).cloned(), &was) {
+            (Some(claim), _) => self.forget_deleted(&claim),
+            (None, Some(was)) => self.remember_deleted(was),
+            (None, None) => {}
         }
         let old = was.and_then(|was| was.pool.clone());
         let new = self.claims.content().get(name).and_then(|claim| claim.pool.clone());
@@ -161,31 +161,20 @@ impl ClusterCache {
         }
     }
 
-    /// Remembers the container of a deleted claim, if the pool's object has its entry.
+    /// Remembers the container of a deleted claim until the address has another one. An entry that shows it may come to the cache later: the
+    /// leader's own write, which was decided while the claim was there.
     fn remember_deleted(&mut self, claim: &CachedReservation) {
-        let Some((pool, range)) = claim.pool.as_ref().zip(claim.range) else { return };
-        let Some(object) = self.pools.content().get(pool) else { return };
-        let Some(address) = ClaimNameReader::of(pool, &range).address(&claim.name) else { return };
-        let key = ip_pool::entry_key(&range, address).map(Decimal::from);
-        let entry = key.and_then(|key| object.entry(&key));
-        if entry.is_some_and(|entry| entry.id == claim.container) {
-            let deleted = self.deleted_claims.entry(pool.clone()).or_default();
-            deleted.insert(address, claim.container.clone());
+        if let Some((pool, address)) = place(claim) {
+            self.deleted_claims.entry(pool).or_default().insert(address, claim.container.clone());
         }
     }
 
-    /// Forgets the deleted claims whose entries are gone from a pool's object.
-    fn forget_deleted(&mut self, pool: &Arc<str>) {
-        let Some(deleted) = self.deleted_claims.get_mut(pool) else { return };
-        let object = self.pools.content().get(pool);
-        let has_entry = |ip: &IpAddr, container: &Hex<32>| {
-            let key = object.and_then(|object| ip_pool::entry_key(&object.range?, *ip)).map(Decimal::from);
-            let entry = key.and_then(|key| object?.entry(&key));
-            entry.is_some_and(|entry| entry.id == *container)
-        };
-        deleted.retain(|ip, container| has_entry(ip, container));
-        if deleted.is_empty() {
-            self.deleted_claims.remove(pool);
+    /// Forgets the deleted claim of an address that has a claim now.
+    fn forget_deleted(&mut self, claim: &CachedReservation) {
+        if let Some((pool, address)) = place(claim)
+            && let Some(deleted) = self.deleted_claims.get_mut(&pool)
+        {
+            deleted.remove(&address);
         }
     }
 
@@ -210,7 +199,9 @@ impl ClusterCache {
     }
 
     fn pool_changed(&mut self, name: Arc<str>) {
-        self.forget_deleted(&name);
+        if !self.pools.content().contains_key(&name) {
+            self.deleted_claims.remove(&name);
+        }
         self.mark(name);
     }
 
@@ -252,6 +243,12 @@ impl ClusterCache {
         self.to_adopt.insert(pool.clone());
         self.stale_views.insert(pool);
     }
+}
+
+/// The pool and the address of a claim.
+fn place(claim: &CachedReservation) -> Option<(Arc<str>, IpAddr)> {
+    let (pool, range) = claim.pool.as_ref().zip(claim.range)?;
+    Some((pool.clone(), ClaimNameReader::of(pool, &range).address(&claim.name)?))
 }
 
 /// Keeps the cache up to date. Never returns.
