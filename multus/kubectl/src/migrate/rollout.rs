@@ -49,11 +49,11 @@ const HOPELESS: [&str; 5] = [
     "CreateContainerError",
 ];
 
-/// The first of these pods that waiting does not help.
-pub fn stuck(pods: &[Pod]) -> Option<Stuck> {
+/// The first of these pods that waiting does not help. `images` are the containers of the step, each with its new image.
+pub fn stuck(pods: &[Pod], images: &[(&str, &str)]) -> Option<Stuck> {
     pods.iter().find_map(|pod| {
-        // A pod that ends belongs to the earlier image.
-        if pod.metadata.deletion_timestamp.is_some() {
+        // A pod that ends, or has another image, is about to be replaced.
+        if pod.metadata.deletion_timestamp.is_some() || !has_images(pod, images) {
             return None;
         }
         let status = pod.status.as_ref()?;
@@ -65,6 +65,14 @@ pub fn stuck(pods: &[Pod]) -> Option<Stuck> {
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
             why,
         })
+    })
+}
+
+fn has_images(pod: &Pod, images: &[(&str, &str)]) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let all = || spec.init_containers.iter().flatten().chain(&spec.containers);
+    images.iter().all(|(name, image)| {
+        all().filter(|container| container.name == *name).all(|found| found.image.as_deref() == Some(*image))
     })
 }
 

@@ -409,15 +409,18 @@ fn old_schemas_are_noted_by_the_fields_that_they_lack() {
 #[test]
 fn pods_that_waiting_does_not_help_are_named() {
     let pod = |reason: &str| -> k8s_openapi::api::core::v1::Pod {
-        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": []}, "status": {"containerStatuses": [
+        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": OURS}]}, "status": {"containerStatuses": [
             {"name": "c", "image": OURS, "imageID": "", "ready": false, "restartCount": 0, "state": {"waiting": {"reason": reason, "message": "pull failed"}}}]}})).unwrap()
     };
-    let found = stuck(&[pod("ContainerCreating"), pod("ImagePullBackOff")]).unwrap();
+    let new = [("c", OURS)];
+    let found = stuck(&[pod("ContainerCreating"), pod("ImagePullBackOff")], &new).unwrap();
     assert_eq!(
         (found.node.as_str(), found.why),
         ("n1", format!("container c with image {OURS}: ImagePullBackOff: pull failed"))
     );
-    assert_eq!(stuck(&[pod("ErrImagePull")]), None, "the kubelet tries again");
+    assert_eq!(stuck(&[pod("ErrImagePull")], &new), None, "the kubelet tries again");
+    let earlier = [("c", "registry/of/another:image")];
+    assert_eq!(stuck(&[pod("ImagePullBackOff")], &earlier), None, "it is about to be replaced");
 }
 
 #[test]

@@ -115,7 +115,9 @@ impl Walk<'_> {
             if !workload.selector.is_empty() {
                 let namespace = DnsLabel::new(step.namespace.as_str())?;
                 let pods = self.cluster.pods_with(&namespace, &workload.selector).await?;
-                if let Some(stuck) = stuck(&pods) {
+                let images: Vec<(&str, &str)> =
+                    step.changes.iter().map(|change| (&*change.container, &*change.to)).collect();
+                if let Some(stuck) = stuck(&pods, &images) {
                     return Err(Failure::Fault(format!(
                         "pod {} on node {}: {}",
                         stuck.pod, stuck.node, stuck.why
