@@ -28,7 +28,7 @@
 //! | as before, but the daemon crashed in between, so that the plugin went on by itself | `OwnerChanged` |
 //! | after a return to Whereabouts and back an ADD does not see the entries that Whereabouts wrote (before ADD wrote entries) | `Duplicate` |
 //! | after a return to Whereabouts and back the leader gives the claim of a new sandbox to the container of an older entry (seed 1) | `OwnerChanged` |
-//! | after a return the pod's next sandbox takes over a claim whose address Whereabouts gave to another pod (seed 6) | `Duplicate` |
+//! | after a return the pod's next sandbox takes over a claim whose address Whereabouts gave to another pod, where networks of one range differ in their setting | `Duplicate` |
 //! | a DEL that comes a minute late, after a return, deletes a claim that Whereabouts left to the pod's later sandbox (not repaired: seed 12) | `Duplicate` |
 
 #![allow(clippy::result_large_err)] // a violation ends the run, so its size costs nothing

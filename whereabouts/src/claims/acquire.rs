@@ -28,7 +28,6 @@ use node::names::DnsSubdomain;
 use super::error::ClaimError;
 use super::pool_entry::EntryWrite;
 use super::store::{ClaimSink, Claims, POLICY};
-use crate::crd::ip_pool;
 use crate::crd::reservation::{LABEL_POOL, Reservation, label};
 use crate::pool::candidates::{CandidateCursor, Listing};
 use crate::pool::choose::{CONFLICTS_BEFORE_LIST, NoCandidate};
@@ -192,15 +191,9 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
 
     async fn attempt(&self, ip: IpAddr, existing: Existing) -> Result<Attempt, ClaimError> {
         let attempt = self.create_names(ip, existing).await?;
-        let Attempt::Held(claimed) = attempt else { return Ok(attempt) };
-        // A claim that this call did not create may be older than a return to Whereabouts, which gave the address away meanwhile.
-        let key = match claimed.origin {
-            Origin::New => self.pool.entry_to_write(ip),
-            Origin::TakenOver => ip_pool::entry_key(&self.pool.range.net, ip),
-        };
-        match key {
-            Some(key) => self.write_entry(ip, claimed, key).await,
-            None => Ok(Attempt::Held(claimed)),
+        match (attempt, self.pool.entry_to_write(ip)) {
+            (Attempt::Held(claimed), Some(key)) => self.write_entry(ip, claimed, key).await,
+            (attempt, _) => Ok(attempt),
         }
     }
 
