@@ -16,9 +16,7 @@ use super::naming;
 use super::store::{Claims, POLICY};
 use crate::crd::ip_pool::{self, Allocation, ENTRIES, POOLS, has_counts_only};
 use crate::crd::reservation::Reservation;
-use crate::node_state::record::Record;
 use crate::pool::claim_reader::ClaimNameReader;
-use crate::pool::held_claim::HeldClaim;
 use crate::pool::range_pool::{NamedPool, Pool};
 use crate::pool::request::Claimant;
 
@@ -117,33 +115,6 @@ impl Claims<'_> {
         let key = address.and_then(|address| ip_pool::entry_key(&range, address));
         let (Some(key), Ok(pool)) = (key, DnsSubdomain::new(pool)) else { return Ok(()) };
         self.remove_entry(&pool, key, claim.container()).await
-    }
-
-    /// The claims of a tombstone that no later sandbox of its pod has by an entry of Whereabouts. A tombstone may be older than a return to
-    /// Whereabouts, which gives an address again to the same interface of the same pod, and leaves the claim as it is. The leader writes the
-    /// new container into such a claim.
-    pub(super) async fn not_given_on(&self, tombstone: &Record) -> Result<Vec<HeldClaim>, ApiError> {
-        let mut own = Vec::new();
-        for claim in &tombstone.claims {
-            let Ok(pool) = DnsSubdomain::new(claim.pool.as_str()) else { continue };
-            let path = POOLS.in_namespace(self.namespace).object(&pool);
-            let get = || self.api.get::<ip_pool::Pool>(&path, self.deadline);
-            let object = match retry(self.deadline, POLICY, get).await {
-                Ok(object) => object,
-                Err(ApiError::NotFound { .. }) => ip_pool::Pool::default(),
-                Err(error) => return Err(error),
-            };
-            let is_later = |entry: &Allocation| {
-                entry.podref == tombstone.podref && entry.id != tombstone.container_id && !entry.id.is_empty()
-            };
-            let address = claim.address.addr();
-            let given_on =
-                object.entries().into_iter().any(|(_, ip, entry)| ip == address && is_later(entry));
-            if !given_on {
-                own.push(claim.clone());
-            }
-        }
-        Ok(own)
     }
 
     /// Patches a pool's object. Tries again after a conflict with other writers.

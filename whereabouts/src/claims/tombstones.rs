@@ -53,10 +53,7 @@ pub(crate) async fn drain(
     hints.remove_pins(tombstone)?;
     // Not in the namespace of the call that drains it: the network of the tombstone may have another one.
     let namespace = tombstone.namespace.as_ref().unwrap_or(claims.namespace);
-    let claims = Claims { namespace, ..claims.clone() };
-    let mut own = tombstone.clone();
-    own.claims = claims.not_given_on(tombstone).await?;
-    claims.release(&own).await?;
+    Claims { namespace, ..claims.clone() }.release(tombstone).await?;
     // If the file cannot be removed, the next pass releases again, which changes nothing.
     let _ = records.remove_tombstone(tombstone);
     update_hints(&hints.of(namespace), tombstone);

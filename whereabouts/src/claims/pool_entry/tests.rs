@@ -10,12 +10,12 @@ use tempfile::TempDir;
 use super::*;
 use crate::addr::range::RangeSpec;
 use crate::claims::allocate::{PriorAttempt, serve};
-use crate::claims::{release, tombstones};
+use crate::claims::release;
 use crate::conf::OverlappingRanges::{self, Protected, Separate};
 use crate::conf::request::Claim;
 use crate::leader::tests::server::Server;
 use crate::node_state::hints::{HintStore, NodeHints};
-use crate::node_state::record::{Record, Records, Stage};
+use crate::node_state::record::{Record, Stage};
 use crate::pool::held_claim::Claimed;
 use crate::pool::request::{AllocationRequest, PoolRequest};
 
@@ -208,38 +208,6 @@ async fn a_claim_of_the_pods_earlier_sandbox_does_not_count_where_another_pod_ha
         let of_first = world.claim_names().into_iter().filter(|name| name.ends_with("10.0.0.1")).count();
         assert_eq!(of_first, 0, "the void claim is deleted");
     }
-}
-
-/// Found by the simulation: the DEL left a tombstone before a return to Whereabouts.
-#[tokio::test]
-async fn a_tombstone_does_not_release_what_whereabouts_gave_to_the_pods_next_sandbox() {
-    let world = World::new().await;
-    world.pool("address", json!({}));
-    let held = world.add("a", "sandbox-1", Protected, None).await.unwrap();
-    let records = Records::open(world.state.path()).unwrap();
-    let tombstone = Record {
-        podref: "default/a".into(),
-        container_id: "sandbox-1".into(),
-        if_name: "net1".into(),
-        network: "n".into(),
-        kubeconfig: None,
-        namespace: None,
-        pod_uid: None,
-        stage: Stage::Held,
-        claims: vec![held[0].claim.clone()],
-    };
-    let drain = async || {
-        records.bury(&tombstone).unwrap();
-        let hints = NodeHints::open(world.state.path());
-        tombstones::drain(&world.claims(), &records, &hints, &tombstone).await.unwrap();
-        assert!(records.tombstones().unwrap().is_empty());
-    };
-    world.pool("address", json!({"1": entry("sandbox-2", "default/a")}));
-    drain().await;
-    assert_eq!(world.claim_names(), ["10.0.0.1"]);
-    world.pool("address", json!({"1": entry("sandbox-1", "default/a")}));
-    drain().await;
-    assert_eq!(world.claim_names(), Vec::<String>::new());
 }
 
 #[tokio::test]
