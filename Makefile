@@ -24,7 +24,7 @@ demo: ## A real two-node cluster, three pods, net1 on each
 demo-down: ## Remove what make demo made
 	@tests/cluster/down demo
 
-test: ## Everything that CI runs: lints, all tests, a virtual machine, two real clusters; needs root
+test: ## What CI runs for each change: lints, all tests, a virtual machine, real clusters; needs root
 	@tests/run
 
 lint: lint-format lint-clippy lint-doc lint-shell lint-spelling lint-workflows ## Format, lints, links in documentation, shell scripts, spelling, workflows
@@ -67,7 +67,7 @@ audit: ## For nights and releases: licences, sources, duplicates and advisories 
 fuzz: ## Every reader of untrusted bytes under libFuzzer, FUZZ_SECONDS=60 each; failing inputs go into tests/corpus
 	@tests/fuzz/run
 
-mutants: ## For nights: small changes of the code that decides, of which the unit tests must find each (MUTANTS_SHARD=0/4)
+mutants: ## For nights: changes the code that decides in small ways; the unit tests must find each change (MUTANTS_SHARD=0/4)
 	@tests/mutants/run
 
 bench: ## What calls, addresses and whole pods cost; writes docs/benchmarks.md (BENCH_QUICK=1, AGAINST=folder of other plugins)

@@ -11,6 +11,7 @@ use crate::objects::{claims, ip_pool, nothing_is_left, pod, ranged};
 
 pub const TESTS: &[crate::Test] = &[
     ("whereabouts_killed_at_any_point_of_add_or_del_leaves_nothing_after_del", whereabouts_killed),
+    ("whereabouts_killed_between_claim_and_entry_leaves_nothing_after_del", entries_killed),
     ("multus_killed_at_any_point_of_add_or_del_leaves_nothing_after_del", multus_killed),
     ("a_daemon_killed_while_it_serves_a_request_leaks_no_address", daemon_killed),
     ("the_next_leader_completes_the_work_of_one_killed_at_any_point", leader_killed),
@@ -54,6 +55,36 @@ fn whereabouts_killed(cluster: &Cluster) {
     assert_eq!(claims(cluster), ["192.168.54.1"]);
     Call::new(cluster, "DEL", "c2").run("whereabouts", &stdin).unwrap();
     nothing_is_left(cluster);
+}
+
+/// With `enable_overlapping_ranges: false` a call writes the pool's entry too.
+fn entries_killed(cluster: &Cluster) {
+    // A range of one address: the next caller gets the same.
+    let ipam = json!({"type": "whereabouts", "range": "192.168.58.1/32", "enable_overlapping_ranges": false});
+    let stdin =
+        json!({"cniVersion": "1.0.0", "name": "by-hand", "type": "macvlan", "master": "eth0", "ipam": ipam})
+            .to_string();
+    let entries = || {
+        let pool = cluster.get(&["ippools", "-n", "kube-system", "192.168.58.1-32"]);
+        pool["spec"]["allocations"].as_object().map_or(0, serde_json::Map::len)
+    };
+    dies(&Call::new(cluster, "ADD", "c1"), "whereabouts", "add-before-entry", &stdin);
+    assert_eq!((claims(cluster).len(), entries()), (1, 0));
+    Call::new(cluster, "DEL", "c1").run("whereabouts", &stdin).unwrap();
+    nothing_is_left(cluster);
+
+    Call::new(cluster, "ADD", "c1").run("whereabouts", &stdin).unwrap();
+    dies(&Call::new(cluster, "DEL", "c1"), "whereabouts", "release-after-delete", &stdin);
+    assert_eq!((claims(cluster).len(), entries()), (0, 1));
+    // The entry is a part of the lock: until the runtime repeats the DEL, nobody gets the address.
+    let other = Call { pod: "other", ..Call::new(cluster, "ADD", "c2") };
+    assert!(other.run("whereabouts", &stdin).is_err());
+    Call::new(cluster, "DEL", "c1").run("whereabouts", &stdin).unwrap();
+    assert_eq!(entries(), 0);
+    other.run("whereabouts", &stdin).unwrap();
+    Call::new(cluster, "DEL", "c2").run("whereabouts", &stdin).unwrap();
+    nothing_is_left(cluster);
+    assert_eq!(entries(), 0);
 }
 
 /// A daemon on node1, outside any pod; stopped on drop.

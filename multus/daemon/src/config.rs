@@ -52,6 +52,7 @@ pub const CONF_KEYS: &[&str] = &[
     "auxiliaryCNIChainName",
     "binDir",
     "capabilities",
+    "clusterCIDRs",
     "clusterNetwork",
     "cniDir",
     "cniVersion",

@@ -17,8 +17,17 @@ const SECONDS: [f64; 12] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 
 /// Seconds of a whole ADD or DEL: from the fastest one to the time that the plugin has for it (110 s).
 const CALL_SECONDS: [f64; 11] = [0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0, 30.0, 60.0, 110.0];
 
-/// The reasons of events that the plugin reports. Any other one is counted as `other`: a label must not have endless values.
-const REASONS: [&str; 4] = ["AddedInterface", "NoNetworkFound", "LeftToAntrea", "NetworkNotDeleted"];
+/// The reasons of events that the plugin and `multus hotplug` report. Any other one is counted as `other`: a label must not have endless values.
+const REASONS: [&str; 8] = [
+    "AddedInterface",
+    "NoNetworkFound",
+    "LeftToAntrea",
+    "NetworkNotDeleted",
+    "RemovedInterface",
+    "FailedAddingInterface",
+    "FailedRemovingInterface",
+    "InterfaceNotChanged",
+];
 
 /// The labels of upstream's metric.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

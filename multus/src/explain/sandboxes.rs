@@ -13,9 +13,6 @@ use serde::Serialize;
 use crate::record::{self, Moment, Progress, Reached, Record, RecordError, Recorded, tombstone};
 use crate::request::pod::pod_of_del;
 
-/// The interface of the default network, which records of upstream do not have.
-const FIRST_INTERFACE: &str = "eth0";
-
 /// What the node knows about a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct OnNode {
@@ -111,8 +108,8 @@ pub(super) fn read(cni_dir: &Path, pod: &PodRef, now: &Moment) -> Result<OnNode,
     let cache = Cache::new(&cni_dir.join("results"));
     let mut found =
         OnNode { pod: pod.to_string(), sandboxes: Vec::new(), left: Vec::new(), unreadable: Vec::new() };
-    let first =
-        IfName::parse(FIRST_INTERFACE).map_err(|e| RecordError::Unreadable { reason: e.to_string() })?;
+    let first = IfName::parse(record::FIRST_INTERFACE)
+        .map_err(|e| RecordError::Unreadable { reason: e.to_string() })?;
     for (container_id, _) in record::all(cni_dir)? {
         match record::read(cni_dir, &container_id, &first) {
             Ok(Some(record)) if is_of(&record, pod, &cache, &container_id) => {

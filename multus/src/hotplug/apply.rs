@@ -43,10 +43,19 @@ pub(super) enum Outcome {
 /// What is remembered of a sandbox between two changes, so that nothing is said or written twice.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// The last event about each interface that was no success.
-    said: BTreeMap<String, String>,
+    /// The reason of the last event about each of these that was no success.
+    said: BTreeMap<About, String>,
     /// The status that was written last.
     written: Option<Written>,
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum About {
+    Annotation,
+    Interface(IfName),
+    /// A network that requests the interface of another one.
+    Taken(String, IfName),
 }
 
 /// A status that was written.
@@ -84,7 +93,6 @@ enum Prepared {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Done,
-    LeftToAntrea,
     Failed,
 }
 
@@ -106,11 +114,11 @@ impl Apply<'_> {
                 // An annotation that is not understood is no reason to remove anything.
                 let now = node::clock::now();
                 let event = report::change_refused(&self.running.pod, &error.to_string(), now);
-                self.say_once("annotation", error.to_string(), event);
+                self.say_once(About::Annotation, error.to_string(), event);
                 return Outcome::Failed;
             }
         };
-        self.memory.said.remove("annotation");
+        self.memory.said.remove(&About::Annotation);
         match self.change(&requests) {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -223,7 +231,7 @@ impl Apply<'_> {
                 self.counts.detach_failed = self.counts.detach_failed.saturating_add(1);
                 let reason = error.to_string();
                 let event = report::removing_failed(self.of(label, if_name), &reason, node::clock::now());
-                self.say_once(if_name.as_str(), reason, event);
+                self.say_once(About::Interface(if_name.clone()), reason, event);
                 Step::Failed
             }
         }
@@ -236,14 +244,14 @@ impl Apply<'_> {
         requests: &[NetworkRequest],
         definitions: &Definitions,
     ) -> Step {
-        let Some(nad_ref) = definition_of(requests, addition) else { return Step::LeftToAntrea };
+        let Some(nad_ref) = definition_of(requests, addition) else { return Step::Done };
         if !definitions.contains_key(nad_ref) {
             // The sandbox changed since the definitions were read. The next attempt reads this one.
             return Step::Failed;
         }
         let label = nad_ref.to_string();
         let attached = match self.prepare(locked.sandbox, addition, requests, definitions) {
-            Ok(Prepared::Antreas) => return Step::LeftToAntrea,
+            Ok(Prepared::Antreas) => return Step::Done,
             Ok(Prepared::Ours(delegate)) => {
                 self.with(locked, |change| change.attach(&delegate)).map_err(AttachError::from)
             }
@@ -261,7 +269,7 @@ impl Apply<'_> {
                 self.counts.attach_failed = self.counts.attach_failed.saturating_add(1);
                 let (of, reason) = (self.of(&label, &addition.if_name), error.to_string());
                 let event = report::adding_failed(of, &reason, node::clock::now());
-                self.say_once(addition.if_name.as_str(), reason, event);
+                self.say_once(About::Interface(addition.if_name.clone()), reason, event);
                 Step::Failed
             }
         }
@@ -334,26 +342,27 @@ impl Apply<'_> {
     /// Reports a success.
     fn done(&mut self, if_name: &IfName, event: Event) {
         log(Level::Info, &event.message.as_deref().unwrap_or_default());
-        self.memory.said.remove(if_name.as_str());
+        self.memory.said.remove(&About::Interface(if_name.clone()));
         self.api.keep_events([event]);
     }
 
     /// Reports something about an interface, unless it was the last that was said about it.
-    fn say_once(&mut self, about: &str, reason: String, event: Event) {
-        if self.memory.said.get(about) == Some(&reason) {
+    fn say_once(&mut self, about: About, reason: String, event: Event) {
+        if self.memory.said.get(&about) == Some(&reason) {
             return;
         }
         log(Level::Warn, &event.message.as_deref().unwrap_or_default());
-        self.memory.said.insert(about.to_owned(), reason);
+        self.memory.said.insert(about, reason);
         self.api.keep_events([event]);
     }
 
     fn report_ignored(&mut self, sandbox: &Sandbox, decision: &Decision) {
-        for recorded in decision.changed.iter().filter_map(|at| sandbox.record.delegates.get(*at)) {
+        for changed in &decision.changed {
+            let Some(recorded) = sandbox.record.delegates.get(changed.recorded) else { continue };
             let (label, if_name) = (&recorded.network.label, &recorded.if_name);
             let event = report::interface_not_changed(self.of(label, if_name), node::clock::now());
-            let annotation = self.running.pod.networks.clone().unwrap_or_default();
-            self.say_once(if_name.as_str(), annotation, event);
+            let requested = serde_json::Value::Object(changed.arguments.clone()).to_string();
+            self.say_once(About::Interface(if_name.clone()), requested, event);
         }
     }
 
@@ -365,7 +374,7 @@ impl Apply<'_> {
             let of = self.of(&label, &addition.if_name);
             let event = report::adding_failed(of, &reason, node::clock::now());
             self.counts.attach_failed = self.counts.attach_failed.saturating_add(1);
-            self.say_once(&format!("{label} {}", addition.if_name), reason, event);
+            self.say_once(About::Taken(label, addition.if_name.clone()), reason, event);
         }
         decision.taken.len()
     }

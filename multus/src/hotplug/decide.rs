@@ -38,8 +38,17 @@ pub(super) struct Decision {
     pub(super) attach: Vec<Addition>,
     /// Networks whose interface another network has.
     pub(super) taken: Vec<Addition>,
-    /// Attached networks whose arguments changed in the annotation, by their places in the record.
-    pub(super) changed: Vec<usize>,
+    /// Attached networks whose arguments changed in the annotation.
+    pub(super) changed: Vec<Changed>,
+}
+
+/// An attached network whose arguments changed in the annotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Changed {
+    /// Its place in the record.
+    pub(super) recorded: usize,
+    /// The arguments that are requested now.
+    pub(super) arguments: Map<String, Value>,
 }
 
 /// A network to add.
@@ -85,7 +94,8 @@ pub(super) fn decide(
     let changed = |found: &Match| {
         let at = found.recorded?;
         let recorded = record.get(at)?.requested.as_ref()?;
-        (*recorded != found.arguments).then_some(at)
+        let is_changed = *recorded != found.arguments;
+        is_changed.then(|| Changed { recorded: at, arguments: found.arguments.clone() })
     };
     decision.changed = matches.iter().filter_map(changed).collect();
     decision

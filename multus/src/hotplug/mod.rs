@@ -1,7 +1,7 @@
 //! `multus hotplug`: gives running pods the networks that their annotation requests now.
 //!
-//! It is the plugin's own code, run by a program that stays: policy, plan, record, progress and the rules of DEL are the same. It has no access to
-//! the API server: the node's daemon tells it what changed, and writes what it reports. All that it must remember is in the record and the progress
+//! It is the plugin's own code, run by a program that stays: policy, plan, record, progress and the rules of DEL are the same. It asks only
+//! the node's daemon, which tells it what changed, and writes what it reports. It uses no credentials. All that it must remember is in the record and the progress
 //! file, so it may be killed at any moment.
 
 mod apply;

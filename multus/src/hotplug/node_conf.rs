@@ -12,7 +12,7 @@ use node::files::read_bounded;
 use serde_json::{Map, Value};
 
 use crate::conf::Conf;
-use crate::network::is_self;
+use crate::network::{OnDiskError, files_of, is_self};
 
 /// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 8 << 20;
@@ -24,13 +24,8 @@ const PLUGINS: &str = "/opt/cni/bin";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NodeConfError {
     /// The folder cannot be read.
-    #[error("cannot list {}: {source}", folder.display())]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Folder(#[from] OnDiskError),
     /// No file of the folder has a plugin of type multus.
     #[error("no file in {} has a plugin of type multus: is multus installed on this node?", folder.display())]
     Missing {
@@ -49,14 +44,7 @@ pub(super) enum NodeConfError {
 
 /// Reads the configuration from the first file with a plugin of type multus, in the order in which a runtime reads them.
 pub(super) fn read(folder: &Path) -> Result<Conf, NodeConfError> {
-    let listed = |source| NodeConfError::Folder { folder: folder.to_owned(), source };
-    let entries = std::fs::read_dir(folder).map_err(listed)?;
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| {
-        path.extension().is_some_and(|e| ["conf", "conflist", "json"].iter().any(|known| e == *known))
-    });
-    paths.sort();
-    for path in paths {
+    for path in files_of(folder)? {
         // A file of another program that cannot be read is none of ours.
         let Some(object) = multus_object(&path) else { continue };
         return conf(&object).map_err(|source| NodeConfError::Invalid { path, source });
@@ -76,8 +64,10 @@ fn conf(object: &Map<String, Value>) -> Result<Conf, CniError> {
     let stdin = serde_json::to_vec(object).map_err(|e| CniError::new(Code::Decoding, e.to_string()))?;
     let conf = NetConf::parse(&stdin)?;
     let call = Call { conf, stdin, args: CniArgs::default(), path: SearchPath::parse(PLUGINS) };
-    let conf = Conf::read(&call)?;
+    let mut conf = Conf::read(&call)?;
     conf.check_keys()?;
+    // The program that stays must not use the plugin's credentials: it goes without a daemon that is away.
+    conf.kubeconfig = None;
     Ok(conf)
 }
 
@@ -95,7 +85,7 @@ mod tests {
     fn the_first_file_with_multus_counts() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(read(folder.path()), Err(NodeConfError::Missing { .. })));
-        assert!(matches!(read(&folder.path().join("x")), Err(NodeConfError::Folder { .. })));
+        assert!(matches!(read(&folder.path().join("x")), Err(NodeConfError::Missing { .. })));
         write(folder.path(), "00-broken.conf", "{");
         write(folder.path(), "00-multus.conf.bak", &json!({"name": "z", "type": "multus"}).to_string());
         write(folder.path(), "10-primary.conflist", r#"{"name":"p","plugins":[{"type":"bridge"}]}"#);

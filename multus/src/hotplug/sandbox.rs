@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use cni::args::CniArgs;
 use cni::env::Attachment;
 use cni::names::{ContainerId, IfName};
-use netlink::{Netns, NetnsError};
 
 use super::decide::{Decision, Extent, Stage, decide, order};
 use super::status::{Entries, Whose};
@@ -14,10 +13,7 @@ use crate::plan::{Delegate, Role, RouteEdit};
 use crate::record::{self, Moment, Owner, Progress, Record, RecordError, Recorded};
 use crate::report;
 use crate::request::{AttachmentRequest, NetworkRequest};
-use crate::run::{Results, results};
-
-/// The interface of the default network, which records of upstream do not have.
-const FIRST: &str = "eth0";
+use crate::run::{Namespace, Results, namespace, results};
 
 /// A sandbox whose ADD is complete.
 #[derive(Debug)]
@@ -38,22 +34,16 @@ pub(super) struct Sandbox {
 impl Sandbox {
     /// Reads a sandbox. `None` if it has no record, none with an owner, no complete ADD, or no network namespace any more.
     pub(super) fn read(conf: &Conf, container_id: &ContainerId) -> Result<Option<Sandbox>, RecordError> {
-        let Ok(first) = IfName::parse(FIRST) else { return Ok(None) };
+        let Ok(first) = IfName::parse(record::FIRST_INTERFACE) else { return Ok(None) };
         let Some(record) = record::read(&conf.cni_dir, container_id, &first)? else { return Ok(None) };
         let Some(owner) = record.owner.clone().filter(|owner| owner.network == conf.name) else {
             return Ok(None);
         };
         let Some(results) = results(conf, container_id, &record) else { return Ok(None) };
-        let is_gone = |netns: &str| {
-            matches!(
-                Netns::open(netns.as_ref()),
-                Err(NetnsError::NotFound { .. } | NetnsError::NotANetns { .. })
-            )
-        };
         let Some(if_name) = record.delegates.first().map(|recorded| recorded.if_name.clone()) else {
             return Ok(None);
         };
-        if results.netns.is_empty() || is_gone(&results.netns) {
+        if namespace(&results.netns) == Namespace::Gone {
             return Ok(None);
         }
         let netns = results.netns.clone().into();

@@ -115,19 +115,25 @@ impl Work {
             let memory = self.memories.entry(container_id.clone()).or_default();
             let (api, counts) = (&mut api, &mut self.counts);
             outcomes.push(Apply { conf, running, container_id, api, memory, counts }.run());
-            let deadline = Deadline::after(API_LIMIT);
-            if api.hand_over_events(deadline) == HandOver::NoDaemon {
-                api.send_events(deadline);
+            if api.hand_over_events(Deadline::after(API_LIMIT)) == HandOver::NoDaemon {
+                let pod = &running.pod.pod_ref;
+                log(
+                    Level::Warn,
+                    &format_args!("pod {pod}: its events are lost, because multus-daemon is away"),
+                );
             }
         }
-        let worst = [Outcome::Failed, Outcome::Settled].into_iter().find(|one| outcomes.contains(one));
-        worst.unwrap_or(Outcome::NotYet)
+        let pending = [Outcome::Failed, Outcome::NotYet].into_iter().find(|one| outcomes.contains(one));
+        // A pod without a sandbox has none yet: its ADD has not written the record.
+        pending.unwrap_or(if outcomes.is_empty() { Outcome::NotYet } else { Outcome::Settled })
     }
 }
 
 /// The sandboxes with a record, and the UIDs of their pods as the runtime gave them.
 fn sandboxes(conf: &Conf) -> Vec<(ContainerId, PodUid)> {
-    let (Ok(first), Ok(all)) = (IfName::parse("eth0"), record::all(&conf.cni_dir)) else { return Vec::new() };
+    let (Ok(first), Ok(all)) = (IfName::parse(record::FIRST_INTERFACE), record::all(&conf.cni_dir)) else {
+        return Vec::new();
+    };
     let of_pod = |(container_id, _)| {
         let record = record::read(&conf.cni_dir, &container_id, &first).ok()??;
         let uid = record.owner?.pod?.uid?;

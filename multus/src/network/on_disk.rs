@@ -150,7 +150,7 @@ fn drop_ins(folder: &Path) -> Result<Vec<Value>, OnDiskError> {
 }
 
 /// The configuration files of a folder in the order of names. A folder that is missing has none.
-fn files_of(folder: &Path) -> Result<Vec<PathBuf>, OnDiskError> {
+pub(crate) fn files_of(folder: &Path) -> Result<Vec<PathBuf>, OnDiskError> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         // The node has no networks of its own, or the list has no drop-in directory.

@@ -125,7 +125,7 @@ impl Api {
             return Ok(PodClaims::of(object.value()));
         }
         if self.credentials.is_none() {
-            crate::run::warn(&"without a kubeconfig multus cannot read the resource claims of pods");
+            crate::log::warn(&"without a kubeconfig multus cannot read the resource claims of pods");
             return Ok(PodClaims::default());
         }
         let read = self.direct(deadline)?.run(|client| source::read_pod(client, pod, deadline));
@@ -221,7 +221,7 @@ impl Api {
             Err(Unanswered::Final(error)) => Err(error.into()),
             Err(Unanswered::AskTheServer(error)) if self.credentials.is_none() => Err(error.into()),
             Err(Unanswered::AskTheServer(error)) => {
-                crate::run::warn(&format!("{error}; multus asks the API server itself"));
+                crate::log::warn(&format!("{error}; multus asks the API server itself"));
                 self.daemon.take();
                 Ok(None)
             }

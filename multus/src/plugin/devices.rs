@@ -15,11 +15,12 @@ use crate::device::{
 };
 use crate::error::Error;
 use crate::kubelet::Kubelet;
+use crate::log::warn;
 use crate::network::Network;
 use crate::plan::Delegate;
 use crate::report;
 use crate::request::{AttachmentRequest, Pod};
-use crate::run::{Attached, warn};
+use crate::run::Attached;
 
 /// Longest time for reading claims and slices.
 const CLAIMS_LIMIT: Duration = Duration::from_secs(20);

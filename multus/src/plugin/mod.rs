@@ -208,7 +208,7 @@ fn add(
 ) -> Result<RawResult, Error> {
     // Wrong input fails before the wait for the default network.
     conf.check_keys()?;
-    conf.warnings.iter().for_each(|warning| crate::run::warn(warning));
+    conf.warnings.iter().for_each(|warning| crate::log::warn(warning));
     let defaults = conf.default_networks()?;
     let pod = pod_of_add(&call.args)?;
     wait_until_ready(conf, deadline)?;

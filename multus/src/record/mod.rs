@@ -19,5 +19,8 @@ pub(crate) use progress::{
 pub(crate) use store::{add_network, all, exists, remove, remove_network};
 pub use store::{read, write};
 
+/// The interface of the default network in Kubernetes. Records of upstream do not have it.
+pub(crate) const FIRST_INTERFACE: &str = "eth0";
+
 #[cfg(test)]
 mod tests;

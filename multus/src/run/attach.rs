@@ -13,12 +13,13 @@ use node::deadline::Deadline;
 use serde_json::{Map, Value};
 
 use super::detach::Detach;
-use super::failures::{join, warn};
+use super::failures::join;
 use super::sandbox::{Removal, Sandbox};
 use super::{choice, device_info, edit};
 use crate::conf::Conf;
 use crate::error::Error;
 use crate::log;
+use crate::log::warn;
 use crate::plan::{Delegate, Role, add_args, device_file, device_plugin_file};
 use crate::record::{self, Journal, Moment, Owner, Progress, Reached, RecordError, progress};
 use crate::report::with_failed_undo;

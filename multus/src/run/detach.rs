@@ -12,13 +12,14 @@ use nad::PodRef;
 use node::deadline::Deadline;
 
 use super::cluster::Cluster;
-use super::failures::{join, warn};
+use super::failures::join;
 use super::remembered::{cached_networks, configured_networks, networks_of_pod};
 use super::rule::{self, Namespace, Patience};
 use super::sandbox::{self, DelegateRef, Left, Removal, Sandbox};
 use super::tombstones;
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::log::warn;
 use crate::record::{
     self, DelLock, LockError, Moment, Progress, Reached, Record, RecordError, Recorded, lock_for_del,
     progress,
@@ -118,12 +119,17 @@ impl Detach<'_> {
     /// go does not wait for it.
     fn lock(&self) -> Result<Option<DelLock>, Error> {
         let Detach { conf, container_id, now, deadline, .. } = *self;
-        let error = match lock_for_del(&conf.cni_dir, container_id, now, deadline.child(LOCK_LIMIT)) {
+        let first_del = Progress::read(&conf.cni_dir, container_id, now).first_del;
+        let patience = rule::patience(first_del, now);
+        let limit = match patience {
+            Patience::Wait => LOCK_LIMIT,
+            Patience::LetGo => Duration::ZERO,
+        };
+        let error = match lock_for_del(&conf.cni_dir, container_id, now, deadline.child(limit)) {
             Ok(lock) => return Ok(lock),
             Err(error) => error,
         };
-        let first_del = Progress::read(&conf.cni_dir, container_id, now).first_del;
-        match (error, rule::patience(first_del, now)) {
+        match (error, patience) {
             (error, Patience::LetGo) => warn(&format_args!("sandbox {container_id}: {error}")),
             (LockError::Busy, Patience::Wait) => {
                 let msg = format!("sandbox {container_id}: {}", LockError::Busy);

@@ -2,8 +2,6 @@
 
 use cni::CniError;
 
-pub(crate) use crate::log::warn;
-
 /// Several failures as one: the code of the first, the messages of all.
 pub(super) fn join(errors: Vec<CniError>) -> Option<CniError> {
     errors.into_iter().reduce(|first, next| CniError { msg: format!("{} / {next}", first.msg), ..first })

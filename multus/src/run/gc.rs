@@ -10,18 +10,16 @@ use node::deadline::Deadline;
 
 use super::cluster::Cluster;
 use super::detach::Detach;
-use super::failures::{join, warn};
+use super::failures::join;
 use super::sandbox::result_cache;
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::log::warn;
 use crate::network::Network;
 use crate::record::{self, Moment, Record, progress};
 
 /// A younger record may belong to an ADD that still runs; the runtime does not list its sandbox yet.
 const MIN_AGE: Duration = Duration::from_secs(300);
-
-/// The interface of the default network in Kubernetes, for records of upstream, which do not have it.
-const FIRST: &str = "eth0";
 
 /// One GC.
 #[derive(Clone, Copy)]
@@ -45,7 +43,7 @@ pub(crate) struct Gc<'a> {
 /// Detaches the sandboxes of this configuration that are not in `valid`, and sends GC to the default network.
 pub(crate) fn gc(gc: Gc<'_>) -> Result<(), Error> {
     let Gc { conf, default, valid, now, deadline, .. } = gc;
-    let first = IfName::parse(FIRST)?;
+    let first = IfName::parse(record::FIRST_INTERFACE)?;
     let mut errors = Vec::new();
     let mut kept = valid.to_vec();
     for (container_id, written) in record::all(&conf.cni_dir)? {

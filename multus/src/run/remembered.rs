@@ -7,8 +7,8 @@ use nad::PodRef;
 use node::files::FileError;
 use serde_json::{Map, Value};
 
-use super::failures::warn;
 use crate::conf::{Conf, DefaultNetworks};
+use crate::log::warn;
 use crate::network::{Network, is_self};
 use crate::plan;
 use crate::record::Recorded;

@@ -7,9 +7,9 @@ use cni::result::{CniResult, RawResult};
 use serde_json::{Map, Value};
 
 use super::device_info;
-use super::failures::warn;
 use super::sandbox::result_cache;
 use crate::conf::Conf;
+use crate::log::warn;
 use crate::plan::device_file;
 use crate::record::{Record, Recorded};
 

@@ -25,7 +25,7 @@ const TRANSIENT: &[&str] = &["deadline exceeded", "timeout", "timed out", "time 
 
 /// Whether the pod's network namespace still exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Namespace {
+pub(crate) enum Namespace {
     /// It exists, or that cannot be found out.
     MayExist,
     /// The runtime names none, or a path that is none.

@@ -14,10 +14,10 @@ use node::deadline::Deadline;
 use serde_json::{Map, Value};
 
 use super::device_info;
-use super::failures::warn;
 use super::rule::{self, Namespace};
 use crate::conf::Conf;
 use crate::log;
+use crate::log::warn;
 use crate::plan::{Delegate, delegate_args, device_file};
 use crate::record::{Reached, Recorded};
 
@@ -194,7 +194,7 @@ pub(super) fn result_cache(conf: &Conf) -> Cache {
 }
 
 /// Whether the namespace at this path still exists.
-pub(super) fn namespace(netns: &str) -> Namespace {
+pub(crate) fn namespace(netns: &str) -> Namespace {
     use netlink::NetnsError::{NotANetns, NotFound};
     match netns {
         "" => Namespace::Gone,

@@ -7,9 +7,9 @@ use cni::names::ContainerId;
 use node::deadline::Deadline;
 use node::files::FileError;
 
-use super::failures::warn;
 use super::sandbox::{DelegateRef, Left, Removal, Sandbox};
 use crate::conf::Conf;
+use crate::log::warn;
 use crate::record::tombstone::{self, LeftNetwork, Tombstone};
 use crate::record::{self, Reached, RecordError, Recorded};
 

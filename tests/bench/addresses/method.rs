@@ -18,7 +18,7 @@ use whereabouts::claims::release;
 use whereabouts::claims::store::Claims;
 use whereabouts::crd::rights::LEASE;
 use whereabouts::node_state::hints::{HintStore, NodeHints};
-use whereabouts::node_state::record::{Record, STATE, Stage};
+use whereabouts::node_state::record::{Record, Records, STATE, Stage};
 use whereabouts::pool::held_claim::Claimed;
 use whereabouts::rpc::wire::{Release, Request, Response, socket};
 
@@ -156,6 +156,7 @@ pub struct Inside {
     api: ApiClient,
     namespace: DnsLabel,
     hints: HintStore,
+    records: Records,
 }
 
 impl Inside {
@@ -168,7 +169,8 @@ impl Inside {
         runtime.block_on(connected(&api));
         let namespace = DnsLabel::new(NAMESPACE).expect("a namespace");
         let hints = NodeHints::open(Path::new(STATE)).of(&namespace);
-        Inside { node: node.to_owned(), api, runtime, namespace, hints }
+        let records = Records::open(Path::new(STATE)).expect("the node's records");
+        Inside { node: node.to_owned(), api, runtime, namespace, hints, records }
     }
 
     fn claims(&self) -> Claims<'_> {
@@ -177,6 +179,9 @@ impl Inside {
 
     fn claim(&self, attachment: &Attachment) -> Result<Vec<Claimed>, String> {
         let (claims, order) = (self.claims(), attachment.order(&self.node));
+        // Without its record a call claims nothing.
+        let begun = Record { stage: Stage::Claiming, ..record(attachment, Vec::new()) };
+        self.records.update(&begun).map_err(|error| error.to_string())?;
         let served =
             self.runtime.block_on(allocate::serve(&claims, &order, &self.hints, PriorAttempt::Absent));
         served.map_err(|failure| failure.error.to_string())
@@ -185,7 +190,9 @@ impl Inside {
     fn release(&self, record: &Record) -> Result<(), String> {
         let claims = self.claims();
         let released = self.runtime.block_on(release::release(&claims, record, &[]));
-        released.map_err(|error| error.to_string())
+        let removed = self.records.remove(&record.container_id, &record.if_name);
+        released.map_err(|error| error.to_string())?;
+        removed.map_err(|error| error.to_string())
     }
 
     /// The number of claims with these labels, read from etcd.

@@ -5,15 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use whereabouts::rpc::wire::ADD_LIMIT;
+
 use super::history::{
     Attachment, ClaimOwner, Entry, Event, HeldAddress, Keeper, OwnerKind, PodId, Releaser, Sender,
 };
 
 /// Longer than a request can be under way. A write that a killed process sent may arrive within this time.
 const UNDER_WAY: Duration = Duration::from_secs(25);
-
-/// The time limit of an ADD.
-const LONGEST_ADD: Duration = Duration::from_secs(30);
 
 /// A property that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -268,7 +267,7 @@ impl Checker {
     ) -> Result<(), Violation> {
         for HeldAddress { claim, .. } in addresses {
             // Somebody deleted it between its create and the end of the ADD.
-            let is_by_hand = self.by_hand.get(claim).is_some_and(|deleted| *deleted + LONGEST_ADD >= at);
+            let is_by_hand = self.by_hand.get(claim).is_some_and(|deleted| *deleted + ADD_LIMIT >= at);
             let owner = self.owner(claim);
             if owner != Some(attachment) && !is_by_hand {
                 let owner = owner.map_or_else(|| "nobody".to_owned(), ToString::to_string);

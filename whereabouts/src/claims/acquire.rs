@@ -97,6 +97,22 @@ enum Attempt {
     EntryConflict(BTreeMap<IpAddr, String>),
 }
 
+/// The result of one name.
+enum Created {
+    Held(Claimed),
+    /// Another pod holds it; its podref if it was read.
+    Conflict(Option<String>),
+}
+
+impl From<Created> for Attempt {
+    fn from(created: Created) -> Self {
+        match created {
+            Created::Held(claimed) => Attempt::Held(claimed),
+            Created::Conflict(holder) => Attempt::Conflict(holder),
+        }
+    }
+}
+
 impl Claims<'_> {
     /// Claims an address of `pool`: the requested one, else the one that the interface had, else the next candidate of `cursor`.
     pub(crate) async fn acquire(
@@ -218,7 +234,7 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
     /// Creates the claims of an address.
     async fn create_names(&self, ip: IpAddr, existing: Existing) -> Result<Attempt, ClaimError> {
         let AddressNames { first, second } = self.pool.names().of(ip)?;
-        let Some(second) = second else { return self.create(ip, &first, existing).await };
+        let Some(second) = second else { return Ok(self.create(ip, &first, existing).await?.into()) };
         if self.second == SecondName::ReadBefore
             && let Some(present) = self.claims.get(&second).await?
             && !self.claimant.may_take(&present)
@@ -226,16 +242,15 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
             return Ok(Attempt::SecondConflict(Some(present.spec.podref)));
         }
         let claimed = match self.create(ip, &first, existing).await? {
-            Attempt::Held(claimed) => claimed,
-            conflict => return Ok(conflict),
+            Created::Held(claimed) => claimed,
+            conflict @ Created::Conflict(_) => return Ok(conflict.into()),
         };
         match self.create(ip, &second, existing).await {
-            Ok(Attempt::Held(other)) => Ok(Attempt::Held(both(claimed, other))),
-            Ok(Attempt::Conflict(holder) | Attempt::SecondConflict(holder)) => {
+            Ok(Created::Held(other)) => Ok(Attempt::Held(both(claimed, other))),
+            Ok(Created::Conflict(holder)) => {
                 self.give_up_new(&claimed).await?;
                 Ok(Attempt::SecondConflict(holder))
             }
-            Ok(entries @ Attempt::EntryConflict(_)) => Ok(entries),
             Err(error) => {
                 // The request fails with the first error; what is left here, DEL finds by the container's label.
                 let _ = self.give_up_new(&claimed).await;
@@ -258,7 +273,7 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
         ip: IpAddr,
         name: &DnsSubdomain,
         existing: Existing,
-    ) -> Result<Attempt, ClaimError> {
+    ) -> Result<Created, ClaimError> {
         let Acquisition { claims, pool, claimant, .. } = self;
         let new = Reservation::new(name.as_str(), pool.reservation_owner(claimant));
         let reservation = if claimant.pod_uid.is_some() { new } else { new.owned_by_container() };
@@ -273,7 +288,7 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
             match retry(claims.deadline, POLICY, create).await {
                 Ok(claim) => {
                     let claim = pool.held_claim(ip, name, &claim);
-                    return Ok(Attempt::Held(Claimed { claim, origin: Origin::New }));
+                    return Ok(Created::Held(Claimed { claim, origin: Origin::New }));
                 }
                 Err(ApiError::AlreadyExists { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -282,12 +297,12 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
             // be the caller's. If it was sent again after an unknown outcome (a time-out), the first one may have made the claim.
             let sent = sent.into_inner();
             if existing == Existing::IsOther && sent == 1 {
-                return Ok(Attempt::Conflict(None));
+                return Ok(Created::Conflict(None));
             }
             // The claim was deleted between the create and this GET: create again.
             let Some(present) = claims.get(name).await? else { continue };
             if !claimant.may_take(&present) {
-                return Ok(Attempt::Conflict(Some(present.spec.podref)));
+                return Ok(Created::Conflict(Some(present.spec.podref)));
             }
             // The claim may be the newer call's.
             if self.cursor.is_superseded() {
@@ -297,7 +312,7 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
             let made_by_this_call = present.container() == claimant.container_id && sent > 1;
             let origin_of_present = if made_by_this_call { origin } else { Origin::TakenOver };
             if let Some(claim) = claims.take_over(pool, claimant, ip, name, present).await? {
-                return Ok(Attempt::Held(Claimed { claim, origin: origin_of_present }));
+                return Ok(Created::Held(Claimed { claim, origin: origin_of_present }));
             }
             // The claim changed since the GET: begin again. This call itself may have changed it, if the response was lost.
             origin = Origin::TakenOver;

@@ -26,7 +26,9 @@ pub enum ClaimError {
     #[error(transparent)]
     Naming(#[from] NamingError),
     /// A newer call for the same interface replaced this one, or a DEL.
-    #[error("this call for pod {podref} was cancelled: a newer call for the same interface replaced it")]
+    #[error(
+        "this call for pod {podref} was cancelled: a newer call for the same interface, or a DEL, replaced it"
+    )]
     Superseded {
         /// The pod.
         podref: String,

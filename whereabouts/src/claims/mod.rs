@@ -23,11 +23,13 @@ pub mod allocate;
 pub mod error;
 pub(crate) mod naming;
 pub(crate) mod node_slice;
-mod pool_entry;
+pub(crate) mod pool_entry;
 pub mod release;
 pub(crate) mod restore;
 pub(crate) mod status;
 pub mod store;
 pub(crate) mod take_over;
+#[cfg(test)]
+mod testing;
 pub(crate) mod tombstones;
 mod upstream;

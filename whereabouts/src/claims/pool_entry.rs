@@ -4,6 +4,7 @@
 //! server answers 422 if the test fails. Then the object is read, and says why.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -22,6 +23,10 @@ use crate::pool::request::Claimant;
 
 /// The most that a writer waits after a 409. The API server has tried its patch five times by then, against other writers of the object.
 const MAX_WAIT: Duration = Duration::from_millis(50);
+
+/// How often the API server may refuse an entry. The object may change between the patch and the read that follows. A server that refuses more
+/// often refuses the entry itself, as an admission policy does.
+const MAX_REFUSALS: u32 = 5;
 
 /// The result of [`Claims::write_entry`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,31 +73,34 @@ impl Claims<'_> {
             ifname: claimant.if_name.clone(),
             via: Some(ip_pool::via(&claimant.container_id)),
         };
-        let mut patch = add(key, &entry);
+        let (mut patch, mut refusals) = (add(key, &entry), 0);
         loop {
             match self.patch_pool(&pool.name, &patch).await {
                 Ok(Patched::Done) => return Ok(EntryWrite::Written),
                 Ok(Patched::TooLarge) => return Ok(EntryWrite::NotKept),
                 Err(ApiError::NotFound { .. }) => naming::create(self, NamedPool::of(pool)).await?,
-                Err(ApiError::Invalid { code: 422, .. }) => match self.present(pool, claimant, ip).await? {
-                    Present::Own(container) if container == claimant.container_id => {
-                        return Ok(EntryWrite::Written);
+                Err(ApiError::Invalid { code: 422, .. }) if refusals < MAX_REFUSALS => {
+                    refusals += 1;
+                    match self.present(pool, claimant, ip).await? {
+                        Present::Own(container) if container == claimant.container_id => {
+                            return Ok(EntryWrite::Written);
+                        }
+                        Present::Own(container) => patch = replace(key, &container, &entry),
+                        Present::Other(owners) => return Ok(EntryWrite::Taken(owners)),
+                        Present::NotKept => return Ok(EntryWrite::NotKept),
+                        Present::Absent => patch = add(key, &entry),
                     }
-                    Present::Own(container) => patch = replace(key, &container, &entry),
-                    Present::Other(owners) => return Ok(EntryWrite::Taken(owners)),
-                    Present::NotKept => return Ok(EntryWrite::NotKept),
-                    Present::Absent => patch = add(key, &entry),
-                },
+                }
                 Err(error) => return Err(error),
             }
         }
     }
 
     /// Removes the entry of a key, if it is that of this container.
-    pub(super) async fn remove_entry(
+    pub(crate) async fn remove_entry(
         &self,
         pool: &DnsSubdomain,
-        key: u64,
+        key: impl Display,
         container: &str,
     ) -> Result<(), ApiError> {
         let path = entry_path(key);
@@ -174,7 +182,7 @@ fn is_own(entry: &Allocation, claimant: &Claimant) -> bool {
     }
 }
 
-fn entry_path(key: u64) -> String {
+fn entry_path(key: impl Display) -> String {
     format!("/spec/allocations/{key}")
 }
 

@@ -61,7 +61,8 @@ impl Claims<'_> {
 
     /// Deletes the container's claims that its label finds: the record was written before the claims and does not list them all.
     ///
-    /// A crash between a claim and its entry leaves the entry to the leader: it may be one of a pool whose entries the leader writes anyway.
+    /// After a crash between the two the claim is gone, and nothing leads DEL to the entry. The leader removes the entry once the pod is gone, or
+    /// at once in a pool whose entries it writes.
     async fn release_by_label(&self, record: &Record) -> Result<(), ApiError> {
         for present in self.of_container(&record.container_id).await? {
             if !record.owns(&present) {

@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use node::client::{ApiError, Patch, retry};
-use serde_json::json;
+use node::client::{ApiError, retry};
 
 use super::store::{Claims, POLICY};
 use crate::crd::ip_pool::{self, POOLS};
@@ -32,19 +31,7 @@ pub(super) async fn remove_allocations(
     for (key, ip, allocation) in object.entries().into_iter().filter(|(_, _, own)| is_own(own)) {
         // First the claim: a crash in between leaves the allocation, which leads to both again.
         remove_claim(claims, pool, ip, allocation).await?;
-        // The test fails the patch if the key belongs to another container by now.
-        let patch = Patch::Json(json!([
-            { "op": "test", "path": format!("/spec/allocations/{key}/id"), "value": allocation.id },
-            { "op": "remove", "path": format!("/spec/allocations/{key}") },
-        ]));
-        let patched = retry(claims.deadline, POLICY, || {
-            claims.api.patch::<serde_json::Value>(&path, &patch, claims.deadline)
-        });
-        match patched.await {
-            // Invalid (422): the test failed.
-            Ok(_) | Err(ApiError::Invalid { .. } | ApiError::NotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        claims.remove_entry(&pool.name, key, &allocation.id).await?;
     }
     Ok(())
 }

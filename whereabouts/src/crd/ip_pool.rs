@@ -129,6 +129,27 @@ pub(crate) fn shown_key(offset: u128) -> Option<u64> {
     u64::try_from(offset).ok().filter(|key| *key <= MAX_KEY)
 }
 
+/// The most entries of one object. Whereabouts' own writes fail at about 7,500, because the managedFields list every entry again.
+pub const MAX_ENTRIES: usize = 7_000;
+
+/// The most bytes of the entries of one object, for pods with long names. The API server accepts objects of 1.5 MiB.
+const MAX_BYTES: usize = 1_000_000;
+
+/// The bytes of an entry besides container id and podref, approximately.
+const ENTRY_BYTES: usize = 64;
+
+/// The bytes of an entry, approximately. `container` is the length of the container's id.
+pub const fn entry_bytes(container: usize, podref: &str) -> usize {
+    ENTRY_BYTES + container + podref.len()
+}
+
+/// Whether entries of these sizes fit into one object. If not, the object shows counts only.
+pub fn fit_into_object(sizes: impl IntoIterator<Item = usize>) -> bool {
+    let (count, bytes) =
+        sizes.into_iter().fold((0_usize, 0_usize), |(count, bytes), size| (count + 1, bytes + size));
+    count <= MAX_ENTRIES && bytes <= MAX_BYTES
+}
+
 /// The address at this offset of a range, or `None` outside the range.
 pub(super) fn address_at(range: &IpNet, offset: u128) -> Option<IpAddr> {
     ip::add(range.network(), offset).filter(|ip| range.contains(ip))

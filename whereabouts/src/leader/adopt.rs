@@ -170,8 +170,21 @@ fn upstream_claim<'a>(
     claim.filter(|claim| claim.pool.is_none() && is_same_pod(claim, allocation))
 }
 
-/// Pool, key and container of an allocation.
-type AllocationId = (Arc<str>, Decimal, Hex<32>);
+/// An allocation, as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct AllocationId {
+    /// The pool.
+    pub pool: Arc<str>,
+    key: Decimal,
+    container: Hex<32>,
+}
+
+impl AllocationId {
+    /// Of an allocation in this pool.
+    pub fn of(pool: &Arc<str>, found: &ClassifiedAllocation<'_>) -> Self {
+        AllocationId { pool: pool.clone(), key: found.key.clone(), container: found.allocation.id.clone() }
+    }
+}
 
 /// Allocations without a claim that are younger than `settle`, with the time when the leader first read them.
 #[derive(Clone, Debug, Default)]
@@ -203,7 +216,7 @@ impl PendingAdoptions {
                     }
                     // Without a naming the claim's name is unknown: wait for the network or the node.
                     (AllocationState::NeedsClaim, _, Some(pool_naming)) => {
-                        let id = (name.clone(), found.key.clone(), found.allocation.id.clone());
+                        let id = AllocationId::of(&name, &found);
                         let first_seen = earlier.get(&id).copied().unwrap_or(now);
                         if now.saturating_sub(first_seen) >= settle {
                             actions.push(Action::CreateClaim(Box::new(MissingClaim {
@@ -225,7 +238,7 @@ impl PendingAdoptions {
 
     /// The pools with pending allocations.
     pub fn pools(&self) -> Vec<Arc<str>> {
-        let mut pools: Vec<Arc<str>> = self.first_seen.keys().map(|(pool, _, _)| pool.clone()).collect();
+        let mut pools: Vec<Arc<str>> = self.first_seen.keys().map(|id| id.pool.clone()).collect();
         pools.dedup();
         pools
     }
@@ -233,7 +246,7 @@ impl PendingAdoptions {
     /// Removes and returns the pending allocations of a pool.
     fn take(&mut self, pool: &str) -> BTreeMap<AllocationId, Duration> {
         let (own, others) =
-            std::mem::take(&mut self.first_seen).into_iter().partition(|((name, _, _), _)| **name == *pool);
+            std::mem::take(&mut self.first_seen).into_iter().partition(|(id, _)| *id.pool == *pool);
         self.first_seen = others;
         own
     }

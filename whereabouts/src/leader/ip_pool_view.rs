@@ -28,15 +28,6 @@ use crate::crd::ip_pool::{self, Allocation, COUNTS_ONLY, Counts, ENTRIES};
 use crate::crd::packed::Decimal;
 use crate::pool::claim_reader::ClaimNameReader;
 
-/// The most entries that a view shows. Whereabouts' own writes fail at about 7,500, because the managedFields list every entry again.
-const MAX_ENTRIES: usize = 7_000;
-
-/// The most bytes of entries that a view shows, for pods with long names. The API server accepts objects of 1.5 MiB.
-const MAX_BYTES: usize = 1_000_000;
-
-/// The bytes of an entry besides container id and podref, approximately.
-const ENTRY_BYTES: usize = 64;
-
 /// What a pool's object should show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PoolView<'a> {
@@ -78,9 +69,8 @@ fn entries(by_offset: BTreeMap<u128, &CachedReservation>) -> Entries<'_> {
     let shown =
         by_offset.into_iter().filter_map(|(offset, claim)| Some((ip_pool::shown_key(offset)?, claim)));
     let entries: BTreeMap<u64, &CachedReservation> = shown.collect();
-    let bytes: usize =
-        entries.values().map(|claim| ENTRY_BYTES + claim.container.len() + claim.podref.len()).sum();
-    if entries.len() > MAX_ENTRIES || bytes > MAX_BYTES { Entries::TooMany } else { Entries::Shown(entries) }
+    let sizes = entries.values().map(|claim| ip_pool::entry_bytes(claim.container.len(), &claim.podref));
+    if ip_pool::fit_into_object(sizes) { Entries::Shown(entries) } else { Entries::TooMany }
 }
 
 /// The entry that shows a claim.

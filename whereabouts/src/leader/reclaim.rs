@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use cni::crash_point;
 use futures::{StreamExt as _, stream};
-use nad::PodIdentity;
-use node::client::{ApiError, OnUnknown, Patch, ResourceKind, RetryPolicy, retry};
+use nad::{PodIdentity, PodRef};
+use node::client::{ApiError, OnUnknown, ResourceKind, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::event::{Reporter, Severity, Subject, about_pod};
 use node::names::DnsSubdomain;
 use serde::de::IgnoredAny;
-use serde_json::json;
 use tokio::time::Instant;
 
 use super::adopt::classify;
@@ -25,9 +24,10 @@ use super::reclaim_rules::{
     record_answers, verdict,
 };
 use crate::addr::ip;
+use crate::claims::store::Claims;
 use crate::crd::allocation_state::AllocationState;
 use crate::crd::cached::Via;
-use crate::crd::ip_pool::POOLS;
+use crate::crd::ip_pool;
 use crate::crd::packed::Decimal;
 use crate::crd::reservation::RESERVATIONS;
 use crate::pool::claim_reader::ClaimNameReader;
@@ -58,7 +58,7 @@ pub(super) struct ReclaimTarget {
 /// An allocation that Whereabouts wrote into a pool's object.
 #[derive(Clone, Debug)]
 struct UpstreamAllocation {
-    key: String,
+    key: u64,
     container: String,
 }
 
@@ -132,8 +132,8 @@ fn upstream_allocation(
     pool: &str,
 ) -> Option<UpstreamAllocation> {
     let object = cache.pools().content().get(pool)?;
-    let key = ip::offset(address, object.range?.network())?.to_string();
-    let allocation = object.entry(&Decimal::of(&key)).filter(|allocation| allocation.via == Via::Absent)?;
+    let key = ip_pool::entry_key(&object.range?, address)?;
+    let allocation = object.entry(&Decimal::from(key)).filter(|allocation| allocation.via == Via::Absent)?;
     let podref = candidate.pod.to_string();
     let container = allocation.id.to_string();
     (*allocation.podref == podref).then_some(UpstreamAllocation { key, container })
@@ -148,7 +148,7 @@ pub(super) async fn confirm(
 ) {
     let deadline = Deadline::after(context.timing.request);
     let answers = stream::iter(unconfirmed).map(|candidate| async move {
-        let live = live_pod(context, &candidate, deadline).await;
+        let live = live_pod(context, &candidate.pod, deadline).await;
         (candidate, live)
     });
     let answers: Vec<(ReclaimCandidate, LivePod)> = answers.buffered(AT_ONCE).collect().await;
@@ -167,7 +167,7 @@ pub(super) async fn pass(
 ) -> Vec<DnsSubdomain> {
     let deadline = Deadline::after(context.timing.request);
     let answers = stream::iter(targets).map(|target| async move {
-        let live = live_pod(context, &target.candidate, deadline).await;
+        let live = live_pod(context, &target.candidate.pod, deadline).await;
         (target, live)
     });
     let answers: Vec<(ReclaimTarget, LivePod)> = answers.buffered(AT_ONCE).collect().await;
@@ -197,14 +197,15 @@ pub(super) async fn pass(
     alive
 }
 
-async fn live_pod(context: &Context, candidate: &ReclaimCandidate, deadline: Deadline) -> LivePod {
-    let path = candidate.pod.object();
+/// Reads a pod from the API server: a watch may lag behind.
+pub(super) async fn live_pod(context: &Context, pod: &PodRef, deadline: Deadline) -> LivePod {
+    let path = pod.object();
     let get = || context.api.get_metadata(&path, deadline);
     match retry(deadline, RetryPolicy::new(OnUnknown::Repeat), get).await {
         Ok(metadata) => LivePod::Present(PodIdentity::of(&metadata)),
         Err(ApiError::NotFound { .. }) => LivePod::Gone,
         Err(error) => {
-            tracing::warn!(claim = %candidate.name, %error, "cannot read the claim's pod: nothing is reclaimed in this pass");
+            tracing::warn!(%pod, %error, "cannot read the pod of a claim or an entry: nothing is freed in this pass");
             LivePod::Unknown
         }
     }
@@ -228,30 +229,11 @@ async fn delete(context: &Context, target: &ReclaimTarget, deadline: Deadline) -
         Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => return Ok(Deletion::TooLate),
         Err(error) => return Err(error),
     }
-    if let (Some(pool), Some(upstream)) = (&target.pool, &target.upstream) {
-        remove_allocation(context, pool, upstream, deadline).await?;
+    if let (Some(pool), Some(UpstreamAllocation { key, container })) = (&target.pool, &target.upstream) {
+        let claims = Claims { api: &context.api, namespace: &context.namespace, deadline };
+        claims.remove_entry(pool, key, container).await?;
     }
     Ok(Deletion::Done)
-}
-
-/// Removes an allocation of Whereabouts, if it still names the same container.
-async fn remove_allocation(
-    context: &Context,
-    pool: &DnsSubdomain,
-    UpstreamAllocation { key, container }: &UpstreamAllocation,
-    deadline: Deadline,
-) -> Result<(), ApiError> {
-    let path = POOLS.in_namespace(&context.namespace).object(pool);
-    // The test fails the patch (422) if the key belongs to another container by now.
-    let patch = Patch::Json(json!([
-        { "op": "test", "path": format!("/spec/allocations/{key}/id"), "value": container },
-        { "op": "remove", "path": format!("/spec/allocations/{key}") },
-    ]));
-    let remove = || context.api.patch::<IgnoredAny>(&path, &patch, deadline);
-    match retry(deadline, RetryPolicy::new(OnUnknown::Repeat), remove).await {
-        Ok(_) | Err(ApiError::Invalid { .. } | ApiError::NotFound { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// Logs a deletion and creates an event for the pod. If the event cannot be created, nothing else changes.

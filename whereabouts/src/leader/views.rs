@@ -133,7 +133,7 @@ async fn send(
     };
     let patch = Patch::Merge(change.patch(resource_version));
     let response: CachedPool = retry(deadline, policy, || context.api.patch(&path, &patch, deadline)).await?;
-    // A crash here leaves the view without what follows from it: the next leader decides from the object.
+    // A crash here loses nothing: the next leader decides from the object.
     crash_point!("leader-after-view");
     Ok((via_support.after(change, &response), response))
 }

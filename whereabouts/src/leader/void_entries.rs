@@ -6,32 +6,17 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use nad::PodRef;
-use node::client::{ApiError, OnUnknown, RetryPolicy, retry};
 use node::deadline::Deadline;
 
-use super::adopt::ClassifiedAllocation;
+use super::adopt::{AllocationId, ClassifiedAllocation};
 use super::cluster_cache::ClusterCache;
 use super::context::{AT_ONCE, Context};
+use super::reclaim::live_pod;
+use super::reclaim_rules::LivePod;
 use crate::crd::allocation_state::AllocationState;
-use crate::crd::packed::{Decimal, Hex};
 
 /// The most pods that one pass reads.
 const MAX_PER_PASS: usize = 256;
-
-/// An entry, as it was when it was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct EntryId {
-    pool: Arc<str>,
-    key: Decimal,
-    container: Hex<32>,
-}
-
-impl EntryId {
-    /// Of an allocation in this pool.
-    pub fn of(pool: &Arc<str>, found: &ClassifiedAllocation<'_>) -> Self {
-        EntryId { pool: pool.clone(), key: found.key.clone(), container: found.allocation.id.clone() }
-    }
-}
 
 /// What is known about such entries.
 #[derive(Debug, Default)]
@@ -39,9 +24,9 @@ pub(super) struct VoidEntries {
     /// Pools that have such entries: they are looked at again from time to time, because their pods may end.
     pools: BTreeSet<Arc<str>>,
     /// Entries whose pods are to be read: the cache does not have them.
-    unconfirmed: BTreeSet<(EntryId, PodRef)>,
+    unconfirmed: BTreeSet<(AllocationId, PodRef)>,
     /// Entries whose pods are gone.
-    void: BTreeSet<EntryId>,
+    void: BTreeSet<AllocationId>,
 }
 
 impl VoidEntries {
@@ -49,7 +34,7 @@ impl VoidEntries {
     pub fn state(&self, pool: &Arc<str>, found: &ClassifiedAllocation<'_>) -> AllocationState {
         match found.state {
             AllocationState::Unclaimed | AllocationState::Disputed
-                if self.void.contains(&EntryId::of(pool, found)) =>
+                if self.void.contains(&AllocationId::of(pool, found)) =>
             {
                 AllocationState::Released
             }
@@ -69,7 +54,7 @@ impl VoidEntries {
             // A podref that is none belongs to no pod: somebody reserved the address by hand.
             let pod = found.allocation.podref.parse::<PodRef>().ok();
             let gone = pod.filter(|_| cache.pod(&found.allocation.podref).is_none());
-            self.unconfirmed.extend(gone.map(|pod| (EntryId::of(pool, found), pod)));
+            self.unconfirmed.extend(gone.map(|pod| (AllocationId::of(pool, found), pod)));
         }
     }
 
@@ -83,13 +68,10 @@ impl VoidEntries {
         let deadline = Deadline::after(context.timing.request);
         let unconfirmed = std::mem::take(&mut self.unconfirmed).into_iter().take(MAX_PER_PASS);
         let answers = stream::iter(unconfirmed).map(|(entry, pod)| async move {
-            let path = pod.object();
-            let get = || context.api.get_metadata(&path, deadline);
-            let answer = retry(deadline, RetryPolicy::new(OnUnknown::Repeat), get).await;
             // Any other answer, and any error, leaves the entry as it is.
-            matches!(answer, Err(ApiError::NotFound { .. })).then_some(entry)
+            (live_pod(context, &pod, deadline).await == LivePod::Gone).then_some(entry)
         });
-        let gone: Vec<Option<EntryId>> = answers.buffer_unordered(AT_ONCE).collect().await;
+        let gone: Vec<Option<AllocationId>> = answers.buffer_unordered(AT_ONCE).collect().await;
         let mut pools = BTreeSet::new();
         for entry in gone.into_iter().flatten() {
             pools.insert(entry.pool.clone());

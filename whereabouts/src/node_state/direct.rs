@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use node::client::ApiError;
 
 use super::concurrency::Slot;
-use super::hints::{Calls, HintStore};
+use super::hints::HintStore;
 use super::pins::Pin;
 use super::single_flight::single_flight;
 use crate::crd::ip_pool::ClaimNaming;
@@ -22,8 +22,7 @@ use crate::pool::search::{Hint, Search};
 pub struct DirectCursor {
     store: HintStore,
     pool: Pool,
-    /// Owner, interface and container.
-    claimant: (String, String, String),
+    claimant: Claimant,
     start: Option<IpAddr>,
     search: Search,
     slot: Slot,
@@ -44,7 +43,7 @@ impl CandidateSource for HintStore {
         DirectCursor {
             store: self.clone(),
             pool: pool.clone(),
-            claimant: (claimant.owner().to_owned(), claimant.if_name.clone(), claimant.container_id.clone()),
+            claimant: claimant.clone(),
             start: hints.start,
             search: Search::new(hints),
             slot: self.take_slot(name),
@@ -98,8 +97,9 @@ impl CandidateCursor for DirectCursor {
     }
 
     fn allocated(&mut self, ip: IpAddr) {
-        let (owner, if_name, container) = &self.claimant;
-        self.store.set_previous(self.pool.name.as_str(), owner, if_name, ip, container);
+        let Claimant { if_name, container_id, .. } = &self.claimant;
+        let (pool, owner) = (self.pool.name.as_str(), self.claimant.owner());
+        self.store.set_previous(pool, owner, if_name, ip, container_id);
         for hint in self.search.allocated(&self.pool, ip) {
             self.write_hint(hint);
         }
@@ -114,8 +114,7 @@ impl CandidateCursor for DirectCursor {
     /// Whether a DEL of the attachment has begun, which takes the record away: its caller was killed, and the pod's next sandbox may have the
     /// address by now.
     fn is_superseded(&self) -> bool {
-        let (_, if_name, container) = &self.claimant;
-        self.store.calls == Calls::HaveRecords && !self.store.has_record(container, if_name)
+        !self.store.has_record(&self.claimant.container_id, &self.claimant.if_name)
     }
 
     fn wants_list(&self, conflicts: usize) -> bool {

@@ -70,18 +70,8 @@ impl NodeHints {
             state: self.state.clone(),
             folder: self.state.join("hints").join(name),
             slots: Arc::default(),
-            calls: Calls::NeedNone,
         }
     }
-}
-
-/// Whether each call that allocates has a record of its attachment until a DEL takes it away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Calls {
-    /// Those of the plugin have.
-    HaveRecords,
-    /// Those of tests and benchmarks need none.
-    NeedNone,
 }
 
 /// The hint files of the pools of one namespace.
@@ -91,16 +81,9 @@ pub struct HintStore {
     folder: PathBuf,
     /// The slots that this call has locked and not yet used, by pool.
     slots: Arc<Mutex<BTreeMap<String, Slot>>>,
-    pub(super) calls: Calls,
 }
 
 impl HintStore {
-    /// The same for calls whose attachment has a record: one that has lost its record claims nothing more.
-    #[must_use]
-    pub(crate) fn of_recorded_calls(self) -> Self {
-        HintStore { calls: Calls::HaveRecords, ..self }
-    }
-
     /// The hints of a pool for this interface of this owner ([`crate::pool::request::Claimant::owner`]).
     pub(crate) fn pool_hints(&self, pool: &str, owner: &str, if_name: &str) -> PoolHints {
         PoolHints {

@@ -198,7 +198,7 @@ impl<T: Transport> Backend<'_, T> {
             // The record of a DEL whose kubeconfig could not be read then.
             None => namespace::of_client(&api)?,
         };
-        let hints = self.hints.of(&namespace).of_recorded_calls();
+        let hints = self.hints.of(&namespace);
         Ok(Direct { api, namespace, hints, deadline: self.deadline })
     }
 }

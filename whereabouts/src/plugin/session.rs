@@ -15,7 +15,6 @@ use crate::conf::{Conf, FlatFile, Network};
 use crate::node_state::namespace;
 use crate::node_state::record::STATE;
 use crate::rpc::error::CallError;
-use crate::rpc::wire;
 
 /// The configuration of a call, completed by the node's flat file.
 pub(super) fn conf(call: &Call) -> Result<Conf, CallError> {
@@ -57,8 +56,7 @@ pub(super) fn assignment(call: &Call, conf: &Conf) -> Result<Assignment, CallErr
 
 /// The attachments of this node.
 pub(super) fn attachments() -> Result<Attachments<Machine>, CallError> {
-    let machine = Machine { socket: wire::socket().to_owned() };
-    Ok(Attachments::open(Path::new(STATE), machine)?)
+    Ok(Attachments::open(Path::new(STATE), Machine)?)
 }
 
 /// Runs the requests of a call.

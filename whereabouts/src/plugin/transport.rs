@@ -1,12 +1,12 @@
 //! How a call reaches the node's daemon and the API server. The only part of a call that a simulation replaces.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use node::client::{ApiClient, ConnectError, Credentials, Timeouts};
 use node::deadline::Deadline;
 use node::rpc::{self, RpcError};
 
-use crate::rpc::wire::{Request, Response};
+use crate::rpc::wire::{self, Request, Response};
 
 /// The way to the node's daemon and to the API server.
 pub trait Transport {
@@ -29,15 +29,12 @@ pub trait Transport {
 
 /// The daemon's socket, and the network of this machine.
 #[derive(Clone, Debug)]
-pub(super) struct Machine {
-    /// The socket.
-    pub socket: PathBuf,
-}
+pub(super) struct Machine;
 
 impl Transport for Machine {
     async fn ask(&self, request: &Request, deadline: Deadline) -> Result<Response, RpcError> {
         // Blocks the thread: a call has one task, and that task has nothing to do but wait for this response.
-        rpc::call(&self.socket, request, deadline)
+        rpc::call(wire::socket(), request, deadline)
     }
 
     async fn connect(&self, kubeconfig: &Path) -> Result<ApiClient, ConnectError> {

@@ -85,7 +85,7 @@ pub trait CandidateCursor {
     /// Whether the caller may own the claim of `ip` already, from an earlier call.
     fn may_be_callers(&self, ip: IpAddr) -> bool;
 
-    /// Whether a newer request of the same interface has replaced this one.
+    /// Whether this call must claim nothing more: a newer request of the same interface has replaced it, or a DEL of its attachment has begun.
     fn is_superseded(&self) -> bool;
 
     /// Whether to list the pool's claims after this number of conflicts.

@@ -12,7 +12,7 @@ multus.config become its flags.
 {{- end }}
 {{- $flags := dict
       "binDir" "additional-bin-dir" "cniVersion" "cni-version" "globalNamespaces" "global-namespaces" "kubeconfig" "multus-kubeconfig-file-host"
-      "logLevel" "multus-log-level" "multusMasterCNI" "multus-master-cni-file-name" "namespaceIsolation" "namespace-isolation"
+      "logFile" "multus-log-file" "logLevel" "multus-log-level" "logToStderr" "multus-log-to-stderr" "multusMasterCNI" "multus-master-cni-file-name" "namespaceIsolation" "namespace-isolation"
       "overrideNetworkName" "override-network-name" "readinessindicatorfile" "readiness-indicator-file" }}
 {{- range $key, $value := .config }}
   {{- $flag := get $flags $key }}

@@ -233,6 +233,4 @@ fn names(folder: &Path) -> Result<Vec<String>, KeepError> {
 }
 
 #[cfg(test)]
-mod primaries;
-#[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@ const ORDER: &[&str] = &[
     "logOptions",
     "name",
     "clusterNetwork",
+    "clusterCIDRs",
     "namespaceIsolation",
     "globalNamespaces",
     "type",
@@ -298,15 +299,16 @@ mod tests {
     fn keys_of_the_daemons_configuration_that_the_plugin_reads_reach_it() {
         let config = json!({"systemNamespaces": ["a"], "defaultNetworks": ["n"], "binDir": "/b", "cniDir": "/c", "confDir": "/d", "type": "multus",
             "namespaceIsolation": true, "globalNamespaces": "g", "capabilities": {"ips": true}, "multusNamespace": "m", "connectionLimit": 3,
-            "retryDeleteOnError": true, "auxiliaryCNIChainName": "x", "daemonSocketDir": "/s", "logOptions": {"maxAge": 1}, "kubeconfig": "/k"});
+            "retryDeleteOnError": true, "auxiliaryCNIChainName": "x", "daemonSocketDir": "/s", "logOptions": {"maxAge": 1}, "kubeconfig": "/k",
+            "clusterCIDRs": ["10.0.0.0/8"]});
         let conf =
             json!({"cniVersion": "0.3.1", "name": "p", "type": "t", "capabilities": {"bandwidth": true}});
         assert_eq!(
             by_path_of(&config, &conf),
             concat!(
                 r#"{"binDir":"/b","capabilities":{"bandwidth":true,"ips":true},"cniVersion":"0.3.1","logOptions":{"maxAge":1},"#,
-                r#""name":"multus-cni-network","clusterNetwork":"/etc/cni/net.d/10-x.conflist","namespaceIsolation":true,"#,
-                r#""globalNamespaces":"g","type":"multus","cniDir":"/c","auxiliaryCNIChainName":"x","daemonSocketDir":"/s","#,
+                r#""name":"multus-cni-network","clusterNetwork":"/etc/cni/net.d/10-x.conflist","clusterCIDRs":["10.0.0.0/8"],"#,
+                r#""namespaceIsolation":true,"globalNamespaces":"g","type":"multus","cniDir":"/c","auxiliaryCNIChainName":"x","daemonSocketDir":"/s","#,
                 r#""confDir":"/d","defaultNetworks":["n"],"systemNamespaces":["a"],"multusNamespace":"m","retryDeleteOnError":true,"#,
                 r#""kubeconfig":"/k"}"#
             )

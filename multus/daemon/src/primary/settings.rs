@@ -277,6 +277,7 @@ const READ: &[&str] = &[
 pub(super) const COPIED: &[&str] = &[
     "auxiliaryCNIChainName",
     "binDir",
+    "clusterCIDRs",
     "clusterNetwork",
     "cniDir",
     "confDir",

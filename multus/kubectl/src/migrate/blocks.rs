@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+use whereabouts::crd::ip_pool::{entry_bytes, fit_into_object};
 
 use super::addresses::{by_namespace, clashes};
 use super::facts::Facts;
@@ -113,9 +114,6 @@ fn error(code: Code, about: impl Into<String>, message: impl Into<String>, remed
 fn note(about: impl Into<String>, message: impl Into<String>, remedy: &str) -> Block {
     Block { severity: Severity::Note, ..error(Code::Note, about, message, remedy) }
 }
-
-/// The largest pool that has a view: Whereabouts could not hold more entries.
-const LARGEST_VIEW: usize = 7000;
 
 /// What stands in the way of this plan, the worst first.
 pub fn blocks(facts: &Facts, plan: &Plan, image: &str) -> Vec<Block> {
@@ -366,18 +364,19 @@ fn notes(facts: &Facts, changed: &[&Workload]) -> Vec<Block> {
 }
 
 fn too_large(facts: &Facts) -> Vec<Block> {
-    let mut by_pool: BTreeMap<String, usize> = BTreeMap::new();
+    let mut by_pool: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for claim in &facts.claims {
         if let Some(pool) = claim.pool() {
-            *by_pool
-                .entry(format!("{}/{pool}", claim.metadata.namespace.as_deref().unwrap_or_default()))
-                .or_default() += 1;
+            let name = format!("{}/{pool}", claim.metadata.namespace.as_deref().unwrap_or_default());
+            let size = entry_bytes(claim.container().len(), &claim.spec.podref);
+            by_pool.entry(name).or_default().push(size);
         }
     }
-    let large = by_pool.into_iter().filter(|(_, claims)| *claims > LARGEST_VIEW);
-    let shown = |(pool, claims): (String, usize)| {
+    let large = by_pool.into_iter().filter(|(_, sizes)| !fit_into_object(sizes.iter().copied()));
+    let shown = |(pool, sizes): (String, Vec<usize>)| {
+        let claims = sizes.len();
         let message = format!(
-            "it has {claims} claims, and pools with more than {LARGEST_VIEW} have no entries to go back with"
+            "it has {claims} claims, more than entries fit into one IPPool, so it has none to go back with"
         );
         error(Code::TooLarge, pool, message, "delete pods of this range first")
     };

@@ -1,13 +1,15 @@
 //! Changes of a running pod with scripted plugins, a real network namespace and a fake API server.
 
+use std::time::SystemTime;
+
 use cni::plugin::Call;
 use nad::Life;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::record;
-use crate::run::{Detach, check};
-use crate::testing::{Bench, FakeApi, pod};
+use crate::run::{Detach, Gc, check, gc};
+use crate::testing::{Bench, FakeApi, network, pod};
 
 fn nad(plugin: &str) -> Value {
     json!({"cniVersion": "1.0.0", "type": plugin, "capabilities": {"ips": true}})
@@ -397,6 +399,15 @@ fn check_and_gc_know_the_changed_sandbox() {
     node.bench.verbs();
     check(&conf, &attachment, &node.call(), Deadline::after(Duration::from_secs(20))).unwrap();
     assert_eq!(node.bench.verbs(), ["main CHECK eth0"]);
+    node.annotate("a");
+    node.change();
+    node.bench.verbs();
+    let (default, since_boot) = (network("main", "1.0.0"), &node.bench.now);
+    let (now, deadline) =
+        (SystemTime::now() + Duration::from_secs(600), Deadline::after(Duration::from_secs(20)));
+    // The runtime lists no sandbox.
+    gc(Gc { conf: &conf, default: &default, valid: &[], now, since_boot, cluster: &(), deadline }).unwrap();
+    assert_eq!(node.bench.verbs(), ["a DEL net1", "main DEL eth0"]);
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn decided_behind(before: usize, record: &[&str], annotation: &str) -> Vec<Strin
     let mut texts: Vec<String> = decision.detach.iter().map(|at| of_record("-", at)).collect();
     texts.extend(decision.attach.iter().map(|one| of_request("+", one)));
     texts.extend(decision.taken.iter().map(|one| of_request("=", one)));
-    texts.extend(decision.changed.iter().map(|at| of_record("~", at)));
+    texts.extend(decision.changed.iter().map(|changed| of_record("~", &changed.recorded)));
     texts
 }
 
@@ -119,7 +119,8 @@ fn changed_arguments_are_reported_and_not_applied() {
     let (mut record, extents) = recorded(&["!main@eth0", "default/a@net1"]);
     record[1].requested = json!({"ips": ["10.0.0.5/24"]}).as_object().cloned();
     assert_eq!(decide(&record, &extents, &requests(1, ips), Stage::Before), Decision::default());
-    assert_eq!(decide(&record, &extents, &requests(1, "a"), Stage::Before).changed, [1]);
+    let changed = decide(&record, &extents, &requests(1, "a"), Stage::Before).changed;
+    assert_eq!(changed, [Changed { recorded: 1, arguments: Map::new() }]);
 }
 
 #[test]

@@ -79,14 +79,3 @@ fn a_round_changes_the_pods_that_the_daemon_names_and_tells_it_what_was_done() {
     let (first, last) = (&heard.queries[0], heard.queries.last().unwrap());
     assert_eq!((first.after, last.after, last.counts), (0, 7, Counts { attached: 1, ..Counts::default() }));
 }
-
-#[test]
-fn without_a_configuration_or_a_daemon_nothing_is_done() {
-    let mut bench = Bench::new();
-    let mut work = Work::new(bench.path().join("net.d"));
-    work.round(|| false);
-    bench.conf["daemonSocketDir"] = json!(bench.path().join("none"));
-    bench.write("net.d/00-multus.conf", &bench.conf.to_string());
-    work.round(|| false);
-    assert_eq!(bench.verbs(), Vec::<String>::new());
-}

@@ -87,7 +87,8 @@ impl Family {
 }
 
 impl AttachmentRequest {
-    /// The arguments of the attachment by their names in the annotation, without the interface: to see later whether they changed.
+    /// The arguments of the attachment by their names in the annotation, to see later whether they changed. Without the interface and the device,
+    /// which others may choose.
     pub(crate) fn arguments(&self) -> Map<String, Value> {
         let mut arguments = Map::new();
         let mut add = |key: &str, value: Option<Value>| {

@@ -1,6 +1,6 @@
 use super::*;
 
-const NONE: Event = Event::RunEnded { tombstones: Vec::new() };
+const END: Event = Event::RunEnded { tombstones: Vec::new() };
 
 /// The interface of a container of this name.
 fn of(container: &str) -> Attachment {
@@ -74,7 +74,7 @@ fn a_released_address_can_be_reused() {
         created(pod("b")),
         commit("10.0.0.1", Some("b")),
         attached("b", "10.0.0.1"),
-        NONE,
+        END,
         Event::ContainerLost { attachment: of("b") },
     ]);
     let expected = Counts { adds: 2, dels: 1, lost: 1, commits: 3, ..Counts::default() };
@@ -131,16 +131,16 @@ fn an_add_must_end_by_its_deadline() {
 #[test]
 fn a_claim_must_not_outlive_its_pod() {
     let leak = Violation::Leaked { claim: "10.0.0.1".into(), podref: "d/a".into() };
-    assert_eq!(checked(vec![commit("10.0.0.1", Some("a")), NONE]), Err(leak.clone()));
+    assert_eq!(checked(vec![commit("10.0.0.1", Some("a")), END]), Err(leak.clone()));
     let namesake = PodId { uid: "another".into(), ..pod("a") };
-    let events = vec![created(namesake), commit("10.0.0.1", Some("a")), NONE];
+    let events = vec![created(namesake), commit("10.0.0.1", Some("a")), END];
     assert_eq!(checked(events), Err(leak));
 }
 
 #[test]
 fn a_pod_without_an_address_is_starved() {
     let starved = starved_pod("a");
-    assert_eq!(checked(vec![created(pod("a")), NONE]), Err(starved));
+    assert_eq!(checked(vec![created(pod("a")), END]), Err(starved));
 }
 
 #[test]
@@ -163,12 +163,12 @@ fn an_unused_claim_in_the_full_pool_excuses_one_pod() {
         };
         [pods, vec![again, attached]].concat()
     };
-    let counts = checked([has_two("10.1.0.1", "10.1.0.2"), vec![created(pod("a")), NONE]].concat()).unwrap();
+    let counts = checked([has_two("10.1.0.1", "10.1.0.2"), vec![created(pod("a")), END]].concat()).unwrap();
     assert_eq!(counts.unused, 1);
-    let two = vec![created(pod("a")), created(pod("b")), NONE];
+    let two = vec![created(pod("a")), created(pod("b")), END];
     let starved = starved_pod("b");
     assert_eq!(checked([has_two("10.1.0.1", "10.1.0.2"), two].concat()), Err(starved));
-    let one = vec![created(pod("a")), NONE];
+    let one = vec![created(pod("a")), END];
     let starved = starved_pod("a");
     let elsewhere = checked([has_two("10.2.0.1", "10.2.0.2"), one].concat());
     assert_eq!(elsewhere, Err(starved), "a pool with spare addresses excuses no pod");
@@ -184,7 +184,7 @@ fn a_run_without_load_proves_nothing() {
 fn a_pod_needs_an_address_on_each_interface() {
     let both = Event::PodCreated { pod: pod("a"), interfaces: vec!["net1".into(), "net2".into()] };
     let starved = Violation::Starved { podref: "d/a".into(), if_name: "net2".into() };
-    let events = vec![both, commit("10.0.0.1", Some("a")), attached("a", "10.0.0.1"), NONE];
+    let events = vec![both, commit("10.0.0.1", Some("a")), attached("a", "10.0.0.1"), END];
     assert_eq!(checked(events), Err(starved));
 }
 
@@ -193,7 +193,7 @@ fn a_claim_must_not_outlive_its_del() {
     let released = |last: Event| {
         let succeeded = Event::DelSucceeded { attachment: of("a"), by: Releaser::Ours };
         let pod = Event::PodCreated { pod: pod("a"), interfaces: Vec::new() };
-        checked(vec![pod, commit("10.0.0.1", Some("a")), del_started("a"), succeeded, last, NONE])
+        checked(vec![pod, commit("10.0.0.1", Some("a")), del_started("a"), succeeded, last, END])
     };
     let left = Violation::NotReleased { claim: "10.0.0.1".into(), attachment: of("a") };
     assert_eq!(released(Event::FaultsEnded), Err(left));
@@ -214,7 +214,7 @@ fn a_claim_that_somebody_deleted_must_be_there_again_at_the_end() {
             (3, deleted),
             (3, commit("10.0.0.1", None)),
             (4, last),
-            (5, NONE),
+            (5, END),
         ];
         let entries = entries.map(|(at, event)| Entry { at: Duration::from_secs(at), event });
         check(&entries, RunFacts { full_pool: "10.1.0.", min_operations: 0 })

@@ -103,8 +103,7 @@ impl Network {
         let is_overlapping = match scenario {
             Scenario::Ours => by_chance,
             // All networks of a range have one setting: other networks of the first range have `true`.
-            Scenario::WhereaboutsBetween => self == Network::Mixed,
-            Scenario::WhereaboutsBeside => true,
+            Scenario::WhereaboutsBetween | Scenario::WhereaboutsBeside => self == Network::Mixed,
         };
         if is_overlapping {
             pools.iter_mut().for_each(|pool| pool.overlapping = OverlappingRanges::Protected);

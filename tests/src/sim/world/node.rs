@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use cni::names::{ContainerId, IfName};
 use fastrand::Rng;
@@ -314,6 +313,3 @@ impl Transport for NodeTransport {
         Ok(self.node.api.clone())
     }
 }
-
-/// The longest time that an ADD or DEL may take before it counts as one that never ends.
-pub const FOR_EVER: Duration = Duration::from_secs(120);

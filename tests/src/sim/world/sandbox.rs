@@ -11,11 +11,14 @@ use whereabouts::rpc::wire::{ADD_LIMIT, DEL_LIMIT};
 
 use super::World;
 use super::networks::{Network, held_addresses};
-use super::node::{FOR_EVER, Node, Power};
+use super::node::{Node, Power};
 use super::pod::Pod;
 use super::scenario::Plugin;
 use super::upstream::Call;
 use crate::sim::history::{Attachment, Event, HeldAddress, Keeper, Releaser};
+
+/// The longest time that an ADD or DEL may take before it counts as one that never ends.
+const FOR_EVER: Duration = Duration::from_secs(120);
 
 /// A sandbox of a pod.
 #[derive(Clone)]

@@ -7,17 +7,16 @@ use fastrand::Rng;
 use super::CHURN;
 
 /// The kind of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
     /// Only our processes, with all faults. At its start one pool has what Whereabouts left behind.
-    #[default]
     Ours,
     /// Ours, then Whereabouts while none of our processes runs, then ours again, without faults of the API server. Between two of them the
     /// kubelets start nothing for some seconds, as when nodes are drained, so that the leader's views are complete. All
     /// networks of a range have the same `enable_overlapping_ranges`, which the manual asks for while old plugins remain.
     WhereaboutsBetween,
-    /// Each node changes from Whereabouts to ours at its own time, while our leaders run; without faults of the API server. All networks have
-    /// `enable_overlapping_ranges: true`, which the manual asks for while old plugins remain.
+    /// Each node changes from Whereabouts to ours at its own time, while our leaders run; without faults of the API server. All networks of a
+    /// range have the same `enable_overlapping_ranges`, as between.
     WhereaboutsBeside,
 }
 

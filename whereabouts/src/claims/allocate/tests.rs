@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::addr::range::RangeSpec;
+use crate::claims::testing::begun;
 use crate::claims::{release, tombstones};
 use crate::conf::OverlappingRanges;
 use crate::conf::request::Claim;
@@ -90,6 +91,8 @@ impl Node {
             pools: ranges.iter().map(pool_of).collect(),
             wanted: wanted.collect(),
         };
+        let begun = begun(&request.claimant);
+        Records::open(self.state.path()).unwrap().write(&begun).unwrap();
         let served = serve(&self.claims(), &request, &self.hints(), PriorAttempt::Absent).await;
         let addresses = |claims: Vec<Claimed>| claims.iter().map(|one| one.claim.address.addr()).collect();
         served.map(addresses).map_err(|failure| failure.error.to_string())
@@ -152,7 +155,7 @@ async fn a_call_whose_record_a_del_took_away_takes_no_claim_over() {
         pools: vec![pool_of(&range("10.61.32.0/24", None, &[]))],
         wanted: vec![Claim { range: 0, requested: None }],
     };
-    let hints = node.hints().of_recorded_calls();
+    let hints = node.hints();
     let (old, new) = (record("old"), record("new"));
     records.write(&old).unwrap();
     records.begin_release(&old).unwrap();

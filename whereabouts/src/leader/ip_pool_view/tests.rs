@@ -5,10 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use nad::PodIdentity;
 use serde_json::{Value, json};
 
-use super::{Entries, MAX_ENTRIES, PoolView, ViaSupport, ViewChange, change, view_of};
+use super::{Entries, PoolView, ViaSupport, ViewChange, change, view_of};
 use crate::crd::allocation_state::{AllocationState, Remover, allocation_state};
 use crate::crd::cached::{CachedAllocation, CachedPool, CachedReservation};
-use crate::crd::ip_pool::{Allocation, Counts};
+use crate::crd::ip_pool::{Allocation, Counts, MAX_ENTRIES};
 use crate::crd::packed::Decimal;
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
 

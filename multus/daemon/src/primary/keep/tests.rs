@@ -1,3 +1,5 @@
+mod primaries;
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
@@ -7,13 +9,13 @@ use super::*;
 use crate::primary::settings::{Form, InlineForm, Isolation, LogTarget, NameRule, VersionRule};
 
 /// A runtime's folder of configurations, and a keeper for it.
-pub(super) struct Node {
-    pub(super) folder: TempDir,
+struct Node {
+    folder: TempDir,
     keeper: Keeper,
 }
 
 impl Node {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self::with(|_| {})
     }
 
@@ -27,7 +29,7 @@ impl Node {
         Self { folder, keeper: Keeper::new(settings) }
     }
 
-    pub(super) fn write(&self, name: &str, text: &str) {
+    fn write(&self, name: &str, text: &str) {
         write_atomic(&self.folder.path().join(name), text.as_bytes(), 0o644).unwrap();
     }
 
@@ -36,19 +38,19 @@ impl Node {
         self.write("10-p.conflist", &conf.to_string());
     }
 
-    pub(super) fn remove(&self, name: &str) {
+    fn remove(&self, name: &str) {
         std::fs::remove_file(self.folder.path().join(name)).unwrap();
     }
 
-    pub(super) fn read(&self, name: &str) -> Option<String> {
+    fn read(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.folder.path().join(name)).ok()
     }
 
-    pub(super) fn conf(&self) -> Value {
+    fn conf(&self) -> Value {
         serde_json::from_str(&self.read("00-multus.conf").unwrap()).unwrap()
     }
 
-    pub(super) fn round(&mut self) -> Round {
+    fn round(&mut self) -> Round {
         self.keeper.round().unwrap()
     }
 }

@@ -185,6 +185,21 @@ fn a_tombstone_of_a_container_id_that_is_used_again_waits() {
 }
 
 #[test]
+fn a_sandbox_that_is_let_go_does_not_wait_for_a_change_that_runs() {
+    let mut bench = Bench::new();
+    added(&bench, &["a"]).unwrap();
+    bench.script("a", &bench.fails("DEL", 120));
+    bench.del().unwrap_err();
+    bench.now.since_boot += Duration::from_secs(120);
+    let progress = std::fs::File::open(bench.path().join("cni/multus-rs/progress/c1")).unwrap();
+    progress.try_lock().unwrap();
+    let began = std::time::Instant::now();
+    bench.del().unwrap();
+    // Any other DEL would wait for a minute.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
 fn the_two_minutes_begin_again_after_a_reboot() {
     let mut bench = Bench::new();
     added(&bench, &["a"]).unwrap();

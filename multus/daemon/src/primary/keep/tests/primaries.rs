@@ -3,8 +3,7 @@
 
 use serde_json::json;
 
-use super::Round;
-use super::tests::Node;
+use super::{Node, Round};
 
 /// A primary network's file.
 struct Real {
