@@ -59,12 +59,9 @@ fn main() -> ExitCode {
         Trial::test("whereabouts_on_some_nodes_does_no_harm", || {
             seeds(Scenario::WhereaboutsBeside, SECONDS_WITH_WHEREABOUTS)
         }),
-        // Not by default: seed 12 finds that a late DEL or tombstone, after both changes, deletes the claim that Whereabouts left to the
-        // pod's later sandbox, before the leader has written that sandbox into it.
         Trial::test("a_return_to_whereabouts_and_back_does_no_harm", || {
             seeds(Scenario::WhereaboutsBetween, SECONDS_WITH_WHEREABOUTS)
-        })
-        .with_ignored_flag(true),
+        }),
         Trial::test("a_seed_repeats_exactly", same_seed_twice),
     ];
     for rule in broken_rule::ALL {

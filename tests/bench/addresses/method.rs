@@ -18,6 +18,7 @@ use whereabouts::claims::release;
 use whereabouts::claims::store::Claims;
 use whereabouts::crd::rights::LEASE;
 use whereabouts::node_state::hints::{HintStore, NodeHints};
+use whereabouts::node_state::installation::Writer;
 use whereabouts::node_state::record::{Record, Records, STATE, Stage};
 use whereabouts::pool::held_claim::Claimed;
 use whereabouts::rpc::wire::{Release, Request, Response, socket};
@@ -110,7 +111,11 @@ impl Worker {
             Worker::Plugin(program) => run(program, "DEL", &held.attachment).map(drop),
             Worker::Version(_) => Ok(()),
             Worker::Socket(_) => {
-                let release = Box::new(Release { record: record()?, upstream: Vec::new() });
+                let release = Box::new(Release {
+                    record: record()?,
+                    upstream: Vec::new(),
+                    writer: Writer::ThisInstallation,
+                });
                 match ask(&Request::Release(release))? {
                     Response::Done => Ok(()),
                     other => Err(format!("{other:?}")),
@@ -189,7 +194,8 @@ impl Inside {
 
     fn release(&self, record: &Record) -> Result<(), String> {
         let claims = self.claims();
-        let released = self.runtime.block_on(release::release(&claims, record, &[]));
+        let released =
+            self.runtime.block_on(release::release(&claims, record, Writer::ThisInstallation, &[]));
         let removed = self.records.remove(&record.container_id, &record.if_name);
         released.map_err(|error| error.to_string())?;
         removed.map_err(|error| error.to_string())

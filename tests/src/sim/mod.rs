@@ -29,7 +29,10 @@
 //! | after a return to Whereabouts and back an ADD does not see the entries that Whereabouts wrote (before ADD wrote entries) | `Duplicate` |
 //! | after a return to Whereabouts and back the leader gives the claim of a new sandbox to the container of an older entry (seed 1) | `OwnerChanged` |
 //! | after a return the pod's next sandbox takes over a claim whose address Whereabouts gave to another pod, where networks of one range differ in their setting | `Duplicate` |
-//! | a DEL that comes a minute late, after a return, deletes a claim that Whereabouts left to the pod's later sandbox (not repaired: seed 12) | `Duplicate` |
+//! | a DEL that comes a minute late, after a return, deletes a claim that Whereabouts left to the pod's later sandbox | `Duplicate` |
+//! | the DEL of that later sandbox looks for its claim before another node writes it into the claim, so the claim stays | `NotReleased` |
+//! | the leader removes the entry of a pod that was deleted by force while its sandbox still uses the address | `Duplicate` |
+//! | an entry of a pod that is gone gets a claim again and again, because the claim alone is reclaimed | `Leaked` |
 
 #![allow(clippy::result_large_err)] // a violation ends the run, so its size costs nothing
 

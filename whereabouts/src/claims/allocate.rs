@@ -10,6 +10,7 @@ use super::error::{AllocateError, AllocationFailure, ClaimError, Cleanup};
 use super::naming;
 use super::node_slice;
 use super::store::Claims;
+use crate::node_state::installation::Writer;
 use crate::node_state::record::{Record, Stage};
 use crate::pool::candidates::{CandidateCursor as _, CandidateSource};
 use crate::pool::held_claim::{Claimed, Origin};
@@ -184,7 +185,7 @@ async fn release_new(
         stage: Stage::Held,
         claims: new.map(|claimed| claimed.claim.clone()).collect(),
     };
-    claims.release(&record).await
+    claims.release(&record, Writer::ThisInstallation).await
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! | `node_slice` | which slice of a range belongs to this node? |
 //! | `restore` | who has the address of a claim that was deleted by hand, and how is it made again? |
 //! | `release` | how are addresses released, and are they still held? |
+//! | `later_sandbox` | did Whereabouts give the address to a later sandbox of the pod? |
 //! | `upstream` | how is an attachment released that Whereabouts made? |
 //! | `tombstones` | how are addresses released that a DEL could not release? |
 //! | `status` | can an address be allocated now? |
@@ -21,6 +22,7 @@ pub(crate) mod acquire;
 pub(crate) mod adopt;
 pub mod allocate;
 pub mod error;
+pub(crate) mod later_sandbox;
 pub(crate) mod naming;
 pub(crate) mod node_slice;
 pub(crate) mod pool_entry;

@@ -13,11 +13,11 @@ use node::names::DnsSubdomain;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
+use super::later_sandbox::Place;
 use super::naming;
 use super::store::{Claims, POLICY};
 use crate::crd::ip_pool::{self, Allocation, ENTRIES, POOLS, has_counts_only};
 use crate::crd::reservation::Reservation;
-use crate::pool::claim_reader::ClaimNameReader;
 use crate::pool::range_pool::{NamedPool, Pool};
 use crate::pool::request::Claimant;
 
@@ -117,11 +117,10 @@ impl Claims<'_> {
 
     /// Removes the entry that belongs to a claim, if it is that of the claim's container.
     pub(super) async fn remove_entry_of(&self, claim: &Reservation) -> Result<(), ApiError> {
-        let (Some(pool), Some(range)) = (claim.pool(), claim.range()) else { return Ok(()) };
-        let name = claim.metadata.name.as_deref().unwrap_or_default();
-        let address = ClaimNameReader::of(pool, &range).address(name);
-        let key = address.and_then(|address| ip_pool::entry_key(&range, address));
-        let (Some(key), Ok(pool)) = (key, DnsSubdomain::new(pool)) else { return Ok(()) };
+        let (Some(Place { pool, ip }), Some(range)) = (Place::of(claim), claim.range()) else {
+            return Ok(());
+        };
+        let Some(key) = ip_pool::entry_key(&range, ip) else { return Ok(()) };
         self.remove_entry(&pool, key, claim.container()).await
     }
 

@@ -6,9 +6,11 @@ use node::names::DnsSubdomain;
 
 use super::allocate;
 use super::error::AllocateError;
+use super::later_sandbox::{Kept, Place};
 use super::store::Claims;
 use super::upstream;
 use crate::addr::range::RangeSpec;
+use crate::node_state::installation::Writer;
 use crate::node_state::record::{Record, Stage};
 use crate::pool::candidates::Listing;
 use crate::pool::held_claim::HeldClaim;
@@ -16,9 +18,14 @@ use crate::pool::range_pool::Pool;
 use crate::pool::request::{Claimant, PoolRequest};
 
 /// Deletes every claim of a record, and the allocations that Whereabouts wrote for its container in the pools `upstream`.
-pub async fn release(claims: &Claims<'_>, record: &Record, upstream: &[PoolRequest]) -> Result<(), ApiError> {
+pub async fn release(
+    claims: &Claims<'_>,
+    record: &Record,
+    writer: Writer,
+    upstream: &[PoolRequest],
+) -> Result<(), ApiError> {
     // The claims first: while a claim is there, the leader writes its entry again.
-    claims.release(record).await?;
+    claims.release(record, writer).await?;
     for pool in nameable_pools(claims, upstream).await? {
         upstream::remove_allocations(claims, &pool, record).await?;
     }
@@ -42,9 +49,16 @@ async fn nameable_pools(claims: &Claims<'_>, requests: &[PoolRequest]) -> Result
 }
 
 impl Claims<'_> {
-    /// Deletes every claim of a record. A claim that another container holds by now stays.
-    pub async fn release(&self, record: &Record) -> Result<(), ApiError> {
+    /// Deletes every claim of a record. A claim that another container holds by now stays, and one whose address Whereabouts gave to a later
+    /// sandbox of the pod.
+    pub async fn release(&self, record: &Record, writer: Writer) -> Result<(), ApiError> {
         for claim in &record.claims {
+            if writer == Writer::Unknown {
+                let names: Vec<_> = claim.objects().map(|(name, _)| name.clone()).collect();
+                if self.keep_for_later_sandbox(Place::of_held(claim), &names, record).await? == Kept::Yes {
+                    continue;
+                }
+            }
             self.delete_own(claim, |present| record.owns(present)).await?;
             // A crash here leaves the record or tombstone, so the release is repeated.
             crash_point!("release-after-delete");
@@ -55,7 +69,7 @@ impl Claims<'_> {
         }
         match record.stage {
             Stage::Held => Ok(()),
-            Stage::Claiming => self.release_by_label(record).await,
+            Stage::Claiming => self.release_by_label(record, writer).await,
         }
     }
 
@@ -63,7 +77,7 @@ impl Claims<'_> {
     ///
     /// After a crash between the two the claim is gone, and nothing leads DEL to the entry. The leader removes the entry once the pod is gone, or
     /// at once in a pool whose entries it writes.
-    async fn release_by_label(&self, record: &Record) -> Result<(), ApiError> {
+    async fn release_by_label(&self, record: &Record, writer: Writer) -> Result<(), ApiError> {
         for present in self.of_container(&record.container_id).await? {
             if !record.owns(&present) {
                 continue;
@@ -71,6 +85,14 @@ impl Claims<'_> {
             let name = present.metadata.name.clone().and_then(|name| DnsSubdomain::new(name).ok());
             let version = present.metadata.resource_version.clone().unwrap_or_default();
             let Some(name) = name else { continue };
+            if writer == Writer::Unknown
+                && self
+                    .keep_for_later_sandbox(Place::of(&present), std::slice::from_ref(&name), record)
+                    .await?
+                    == Kept::Yes
+            {
+                continue;
+            }
             match self.delete(&name, &version).await {
                 // Conflict: another container took the claim over since the list.
                 Ok(()) | Err(ApiError::NotFound { .. }) => self.remove_entry_of(&present).await?,

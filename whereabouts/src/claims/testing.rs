@@ -19,6 +19,7 @@ use crate::crd::ip_pool::{CLAIM_NAMES, ClaimNaming};
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
 use crate::leader::tests::server::Server;
 use crate::node_state::hints::{HintStore, NodeHints};
+use crate::node_state::installation::Writer;
 use crate::node_state::record::{Record, Records, Stage};
 use crate::pool::held_claim::Claimed;
 use crate::pool::request::{AllocationRequest, Claimant, PoolRequest};
@@ -174,7 +175,7 @@ impl World {
         let all = node.records().all().unwrap();
         let record = all.iter().find(|record| record.container_id == pod).unwrap();
         NodeHints::open(node.0.path()).remove_pins(record).unwrap();
-        release::release(&self.claims(), record, &[]).await.unwrap();
+        release::release(&self.claims(), record, Writer::ThisInstallation, &[]).await.unwrap();
         node.records().remove(pod, "net1").unwrap();
         tombstones::update_hints(&node.hints(), record);
     }

@@ -8,6 +8,7 @@ use node::files::FileError;
 
 use super::store::Claims;
 use crate::node_state::hints::{HintStore, NodeHints};
+use crate::node_state::installation::Writer;
 use crate::node_state::record::{Record, Records};
 
 /// The most tombstones that one call of the plugin drains, after its own work.
@@ -53,7 +54,7 @@ pub(crate) async fn drain(
     hints.remove_pins(tombstone)?;
     // Not in the namespace of the call that drains it: the network of the tombstone may have another one.
     let namespace = tombstone.namespace.as_ref().unwrap_or(claims.namespace);
-    Claims { namespace, ..claims.clone() }.release(tombstone).await?;
+    Claims { namespace, ..claims.clone() }.release(tombstone, Writer::Unknown).await?;
     // If the file cannot be removed, the next pass releases again, which changes nothing.
     let _ = records.remove_tombstone(tombstone);
     update_hints(&hints.of(namespace), tombstone);

@@ -32,6 +32,12 @@ pub(super) async fn remove_allocations(
         // First the claim: a crash in between leaves the allocation, which leads to both again.
         remove_claim(claims, pool, ip, allocation).await?;
         claims.remove_entry(&pool.name, key, &allocation.id).await?;
+        // The DEL of an earlier sandbox may have written this one into its claim meanwhile (`later_sandbox`).
+        for scope in [pool.names().by_address(), pool.names().by_pool()] {
+            if let Ok(name) = naming::claim(ip, scope) {
+                claims.delete_of(&name, &record.container_id).await?;
+            }
+        }
     }
     Ok(())
 }

@@ -149,7 +149,7 @@ impl Service {
         let claims = self.claims_of(&release.record);
         self.in_flight.cancel(&release.record).await;
         self.caches.remove_pins(&release.record);
-        let released = release::release(&claims, &release.record, &release.upstream).await;
+        let released = release::release(&claims, &release.record, release.writer, &release.upstream).await;
         released.map_err(|error| Failure::new(error, Cleanup::Needed))?;
         self.released(&release.record);
         Ok(Response::Done)
@@ -182,6 +182,7 @@ mod tests {
     use super::*;
     use crate::leader::tests::server::Server;
     use crate::node_state::hints::NodeHints;
+    use crate::node_state::installation::Writer;
     use crate::node_state::record::Stage;
     use crate::pool::request::Claimant;
 
@@ -267,7 +268,7 @@ mod tests {
             stage: Stage::Claiming,
             claims: Vec::new(),
         };
-        let release = Release { record, upstream: Vec::new() };
+        let release = Release { record, upstream: Vec::new(), writer: Writer::ThisInstallation };
         let response = service(&server).await.answer(Request::Release(Box::new(release))).await;
         assert!(matches!(response, Response::Done), "{response:?}");
         let left = ["kube-system", "wa"].map(|place| server.get(CLAIMS, place, "10.70.0.1").is_some());

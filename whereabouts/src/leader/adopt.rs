@@ -5,7 +5,8 @@
 //!
 //! 1. An allocation without a claim gets one ([`crate::claims::adopt::ensure_claim`]), after the naming of the pool was fixed
 //!    ([`crate::claims::naming`]). Whereabouts writes the allocation first and its own claim a moment later, so the leader waits for `settle`
-//!    (2 s) before it creates the claim.
+//!    (2 s) before it creates the claim. It does not wait where Whereabouts took over an allocation of ours: that had a claim, which the DEL of
+//!    the earlier sandbox has deleted, so each moment without one may give the address to another pod.
 //! 2. An allocation with a newer container than its claim updates the claim: Whereabouts gave the address to the pod's next sandbox. The
 //!    update carries the resourceVersion of the cached claim, so a claim that our plugin took over meanwhile is not changed.
 //! 3. An allocation whose address another pod has claimed stays while its pod exists: the request that made the claim may give way to it, or
@@ -37,7 +38,7 @@ use crate::claims::adopt::{Adopted, AllocationToAdopt, ensure_claim};
 use crate::claims::naming::naming_of;
 use crate::claims::store::Claims;
 use crate::crd::allocation_state::{AllocationState, Remover, allocation_state};
-use crate::crd::cached::{CachedAllocation, CachedPool, CachedReservation};
+use crate::crd::cached::{CachedAllocation, CachedPool, CachedReservation, Via};
 use crate::crd::ip_pool::ClaimNaming;
 use crate::crd::packed::{Decimal, Hex};
 use crate::crd::reservation::{RESERVATIONS, Reservation, ReservationOwner, ReservationSpec};
@@ -218,7 +219,8 @@ impl PendingAdoptions {
                     (AllocationState::NeedsClaim, _, Some(pool_naming)) => {
                         let id = AllocationId::of(&name, &found);
                         let first_seen = earlier.get(&id).copied().unwrap_or(now);
-                        if now.saturating_sub(first_seen) >= settle {
+                        let was_claimed = matches!(found.allocation.via, Via::Other(_));
+                        if was_claimed || now.saturating_sub(first_seen) >= settle {
                             actions.push(Action::CreateClaim(Box::new(MissingClaim {
                                 pool_naming: pool_naming.clone(),
                                 range,

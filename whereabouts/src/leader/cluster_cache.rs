@@ -161,8 +161,8 @@ impl ClusterCache {
         }
     }
 
-    /// Remembers the container of a deleted claim until the address has another one. An entry that shows it may come to the cache later: the
-    /// leader's own write, which was decided while the claim was there.
+    /// Remembers the container of a deleted claim until the address has another one or the pool's object shows it no more. An entry that shows it
+    /// may come to the cache later: the leader's own write, which was decided while the claim was there.
     fn remember_deleted(&mut self, claim: &CachedReservation) {
         if let Some((pool, address)) = place(claim) {
             self.deleted_claims.entry(pool).or_default().insert(address, claim.container.clone());
@@ -199,10 +199,22 @@ impl ClusterCache {
     }
 
     fn pool_changed(&mut self, name: Arc<str>) {
-        if !self.pools.content().contains_key(&name) {
-            self.deleted_claims.remove(&name);
-        }
+        self.forget_removed(&name);
         self.mark(name);
+    }
+
+    /// Forgets the deleted claims of a pool whose entries are gone too: an entry that shows one of them later was restored by somebody. The
+    /// leader's own write does not bring it back, because it names the version of the object that it was decided from.
+    fn forget_removed(&mut self, name: &Arc<str>) {
+        let Some(deleted) = self.deleted_claims.get_mut(name) else { return };
+        let Some(pool) = self.pools.content().get(name) else {
+            return drop(self.deleted_claims.remove(name));
+        };
+        let left: BTreeSet<IpAddr> = pool.addresses().map(|(_, address, _)| address).collect();
+        deleted.retain(|address, _| left.contains(address));
+        if deleted.is_empty() {
+            self.deleted_claims.remove(name);
+        }
     }
 
     /// Changes whenever a network or a NodeSlicePool does: what is derived from them, which costs much to parse, is then derived again.

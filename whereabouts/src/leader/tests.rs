@@ -121,6 +121,13 @@ impl World {
         writer.via_support
     }
 
+    async fn write_views_past_the_grace_time(&self) {
+        let mut writer = ViewWriter::new(&self.context, &self.shared);
+        self.write_views_with(&mut writer).await;
+        self.write_views_with(&mut writer).await;
+    }
+
+    /// Writes the views for 50 s.
     async fn write_views_with(&self, writer: &mut ViewWriter<'_>) {
         for _ in 0..10 {
             tokio::time::advance(Duration::from_secs(5)).await;
@@ -132,19 +139,24 @@ impl World {
     /// Adopts until no allocation needs an action.
     async fn adopt(&self) {
         let mut pending = PendingAdoptions::default();
-        for pass in 0..4 {
-            self.sync();
-            let actions = {
-                let cache = self.shared.lock();
-                let networks = networks::parse_networks(cache.networks.iter(), |_| None);
-                let namings = PoolNamings::of(&networks, &cache);
-                let pools: Vec<Arc<str>> = cache.pools().iter().map(|(name, _)| name.clone()).collect();
-                let now = Duration::from_secs(pass);
-                pending.actions(&cache, pools, &namings, now, self.context.timing.settle)
-            };
-            adopt::pass(&self.context, actions).await;
+        for second in 0..4 {
+            self.adopt_at(second, &mut pending).await;
         }
         self.sync();
+    }
+
+    /// The pass of adoption at this second.
+    async fn adopt_at(&self, second: u64, pending: &mut PendingAdoptions) {
+        self.sync();
+        let actions = {
+            let cache = self.shared.lock();
+            let networks = networks::parse_networks(cache.networks.iter(), |_| None);
+            let namings = PoolNamings::of(&networks, &cache);
+            let pools: Vec<Arc<str>> = cache.pools().iter().map(|(name, _)| name.clone()).collect();
+            let now = Duration::from_secs(second);
+            pending.actions(&cache, pools, &namings, now, self.context.timing.settle)
+        };
+        adopt::pass(&self.context, actions).await;
     }
 
     /// The targets after two observations, the API server's answer, and the grace time.
@@ -236,7 +248,7 @@ async fn a_pool_with_claims_gets_an_object_with_entries() {
     assert_eq!(world.entries(), both);
     world.server.remove(RESERVATIONS, "kube-system", "10.0.0.1");
     world.sync();
-    world.write_views().await;
+    world.write_views_past_the_grace_time().await;
     assert_eq!(world.entries(), json!({"7": both["7"]}));
     let writes = world.server.writes();
     world.sync();

@@ -203,7 +203,7 @@ impl<'a> ViewWriter<'a> {
             }
         }
         drop(sent);
-        let gone = self.void.confirm(context).await;
+        let gone = self.void.confirm(context, self.began.elapsed()).await;
         self.schedule.mark(gone, self.began.elapsed());
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod concurrency;
 pub mod direct;
 mod file_names;
 pub mod hints;
+pub mod installation;
 pub(crate) mod namespace;
 pub(crate) mod pins;
 pub mod record;

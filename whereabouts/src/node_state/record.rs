@@ -10,6 +10,7 @@ use node::files::{Dir, FileError};
 use node::names::DnsLabel;
 use serde::{Deserialize, Serialize};
 
+use super::installation::{Installation, Writer};
 use crate::crd::reservation::Reservation;
 use crate::pool::held_claim::HeldClaim;
 
@@ -58,11 +59,31 @@ pub enum Stage {
     Held,
 }
 
+/// A record, and who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The record.
+    pub record: Record,
+    /// Who wrote it.
+    pub writer: Writer,
+}
+
+/// The content of a record's file.
+#[derive(Serialize, Deserialize)]
+struct Content<R> {
+    #[serde(flatten)]
+    record: R,
+    /// The installation of the plugin that wrote it; none in files of the daemon and of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    installation: Option<Installation>,
+}
+
 /// The records of this node.
 #[derive(Clone, Debug)]
 pub struct Records {
     held: Dir,
     tombstones: Dir,
+    installation: Option<Installation>,
 }
 
 /// A record cannot be read or written.
@@ -92,7 +113,13 @@ pub enum RecordError {
 impl Records {
     /// Opens the records below the directory `state`, which is created if necessary.
     pub fn open(state: &Path) -> Result<Self, RecordError> {
-        Ok(Records { held: Dir::open(state.join(CLAIMS))?, tombstones: Dir::open(state.join("tombstones"))? })
+        let (held, tombstones) = (Dir::open(state.join(CLAIMS))?, Dir::open(state.join("tombstones"))?);
+        Ok(Records { held, tombstones, installation: None })
+    }
+
+    /// The same, for this installation of the plugin: it marks what it writes.
+    pub fn of_installation(self, installation: Option<Installation>) -> Self {
+        Records { installation, ..self }
     }
 
     /// Removes temporary files that a crash in the middle of a write left more than an hour ago. A write takes milliseconds.
@@ -104,19 +131,28 @@ impl Records {
 
     /// Writes the record of an attachment and waits for the disk. The caller must not create a claim if this fails: DEL would not find it.
     pub fn write(&self, record: &Record) -> Result<(), RecordError> {
-        write(&self.held, record)
+        self.write_to(&self.held, record)
     }
 
     /// As [`Records::write`], without waiting for the disk. After a crash of the machine the record may have its old content, with stage
     /// [`Stage::Claiming`]: DEL then looks for other claims by label.
     pub fn update(&self, record: &Record) -> Result<(), RecordError> {
-        let bytes = encoded(&self.held, record)?;
+        let bytes = self.encoded(&self.held, record)?;
         Ok(node::files::replace(&self.held.path().join(record.file_name()), &bytes)?)
     }
 
     /// The record of an attachment, or `None` if there is none.
     pub fn read(&self, container_id: &ContainerId, if_name: &IfName) -> Result<Option<Record>, RecordError> {
-        read(&self.held, &file_name(container_id.as_str(), if_name.as_str()))
+        Ok(self.find(container_id, if_name)?.map(|found| found.record))
+    }
+
+    /// The record of an attachment and its writer, or `None` if there is none.
+    pub fn find(&self, container_id: &ContainerId, if_name: &IfName) -> Result<Option<Found>, RecordError> {
+        let content = read(&self.held, &file_name(container_id.as_str(), if_name.as_str()))?;
+        Ok(content.map(|Content { record, installation }| {
+            let is_own = installation.is_some() && installation == self.installation;
+            Found { record, writer: if is_own { Writer::ThisInstallation } else { Writer::Unknown } }
+        }))
     }
 
     /// Whether the attachment has a record. None after a DEL has begun: [`Records::begin_release`].
@@ -150,7 +186,7 @@ impl Records {
     /// Turns a record into a tombstone: a later call deletes its claims.
     pub fn bury(&self, record: &Record) -> Result<(), RecordError> {
         // In this order: a crash in between leaves both, and to delete the claims twice is harmless.
-        write(&self.tombstones, record)?;
+        self.write_to(&self.tombstones, record)?;
         self.remove(&record.container_id, &record.if_name)
     }
 
@@ -162,6 +198,16 @@ impl Records {
     /// Removes a tombstone, after its claims were deleted.
     pub fn remove_tombstone(&self, record: &Record) -> Result<(), RecordError> {
         Ok(self.tombstones.remove(&record.file_name())?)
+    }
+
+    fn encoded(&self, dir: &Dir, record: &Record) -> Result<Vec<u8>, RecordError> {
+        let path = || dir.path().join(record.file_name()).display().to_string();
+        let content = Content { record, installation: self.installation.clone() };
+        serde_json::to_vec(&content).map_err(|source| RecordError::Encode { path: path(), source })
+    }
+
+    fn write_to(&self, dir: &Dir, record: &Record) -> Result<(), RecordError> {
+        Ok(dir.write(&record.file_name(), &self.encoded(dir, record)?)?)
     }
 }
 
@@ -187,16 +233,7 @@ fn file_name(container_id: &str, if_name: &str) -> String {
     format!("{container_id}@{if_name}")
 }
 
-fn encoded(dir: &Dir, record: &Record) -> Result<Vec<u8>, RecordError> {
-    let path = || dir.path().join(record.file_name()).display().to_string();
-    serde_json::to_vec(record).map_err(|source| RecordError::Encode { path: path(), source })
-}
-
-fn write(dir: &Dir, record: &Record) -> Result<(), RecordError> {
-    Ok(dir.write(&record.file_name(), &encoded(dir, record)?)?)
-}
-
-fn read(dir: &Dir, name: &str) -> Result<Option<Record>, RecordError> {
+fn read(dir: &Dir, name: &str) -> Result<Option<Content<Record>>, RecordError> {
     let Some(bytes) = dir.read(name, MAX_RECORD)? else { return Ok(None) };
     let path = || dir.path().join(name).display().to_string();
     serde_json::from_slice(&bytes).map(Some).map_err(|source| RecordError::Damaged { path: path(), source })
@@ -205,7 +242,7 @@ fn read(dir: &Dir, name: &str) -> Result<Option<Record>, RecordError> {
 /// The readable records of a directory. A damaged one must not keep the others from being released.
 fn all(dir: &Dir) -> Result<Vec<Record>, RecordError> {
     let names = dir.names()?;
-    Ok(names.iter().filter_map(|name| read(dir, name).ok().flatten()).collect())
+    Ok(names.iter().filter_map(|name| Some(read(dir, name).ok()??.record)).collect())
 }
 
 #[cfg(test)]
@@ -266,6 +303,28 @@ mod tests {
         records.remove("c1", "net1").unwrap();
         records.remove("c1", "net1").unwrap();
         assert_eq!(records.all().unwrap(), []);
+    }
+
+    #[test]
+    fn a_record_of_another_installation_or_of_none_has_an_unknown_writer() {
+        let state = tempfile::tempdir().unwrap();
+        let of = |name: Option<&str>| {
+            Records::open(state.path()).unwrap().of_installation(name.map(Installation::named))
+        };
+        let (id, name) = ids();
+        for (writer, reader, expected) in [
+            (Some("one"), Some("one"), Writer::ThisInstallation),
+            (Some("one"), Some("two"), Writer::Unknown),
+            (Some("one"), None, Writer::Unknown),
+            (None, Some("one"), Writer::Unknown),
+            (None, None, Writer::Unknown),
+        ] {
+            of(writer).write(&record()).unwrap();
+            let found = of(reader).find(&id, &name).unwrap().unwrap();
+            assert_eq!(found, Found { record: record(), writer: expected }, "{writer:?} {reader:?}");
+            of(writer).update(&record()).unwrap();
+            assert_eq!(of(reader).find(&id, &name).unwrap().unwrap().writer, expected);
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::conf::Conf;
 use crate::conf::families::Families;
 use crate::conf::files::node_name;
 use crate::conf::request::Assignment;
+use crate::node_state::installation::Writer;
 use crate::node_state::record::{Record, Stage};
 use crate::pool::request::{self, AllocationRequest, Claimant, PoolRequest};
 use crate::rpc::error::CallError;
@@ -108,7 +109,7 @@ fn unrecorded(detachment: &Detachment, call: &Call) -> Release {
     let pools_of = |conf: &Conf| pools(conf, node_name(conf.configuration_path.as_deref()).as_deref());
     // Without the node's name no address can have been allocated from a slice.
     let upstream = conf.as_ref().map(pools_of).and_then(Result::ok).unwrap_or_default();
-    Release { record, upstream }
+    Release { record, upstream, writer: Writer::Unknown }
 }
 
 /// The addresses of a result: first the claimed ones, with the network's gateway or the one requested with them, then those without a claim.

@@ -14,7 +14,8 @@ use super::transport::Transport;
 use crate::claims::error::Cleanup;
 use crate::claims::tombstones;
 use crate::node_state::hints::NodeHints;
-use crate::node_state::record::{Record, RecordError, Records};
+use crate::node_state::installation::{Installation, Writer};
+use crate::node_state::record::{Found, Record, RecordError, Records};
 use crate::pool::request::AllocationRequest;
 use crate::rpc::error::CallError;
 use crate::rpc::wire::{ADD_LIMIT, DEL_LIMIT, Release, STATUS_LIMIT, StatusQuery};
@@ -28,12 +29,13 @@ pub struct Attachments<T> {
 }
 
 impl<T: Transport> Attachments<T> {
-    /// Those whose records and hints are below the directory `state`, which is created if necessary.
+    /// Those whose records and hints are below the directory `state`, which is created if necessary, for this installation of the plugin.
     ///
     /// # Errors
     /// [`RecordError`] if the directory cannot be created, or others may write to it.
-    pub fn open(state: &Path, transport: T) -> Result<Self, RecordError> {
-        Ok(Attachments { transport, records: Records::open(state)?, hints: NodeHints::open(state) })
+    pub fn open(state: &Path, installation: Option<Installation>, transport: T) -> Result<Self, RecordError> {
+        let records = Records::open(state)?.of_installation(installation);
+        Ok(Attachments { transport, records, hints: NodeHints::open(state) })
     }
 
     /// The node's records.
@@ -89,7 +91,8 @@ impl<T: Transport> Attachments<T> {
 
     /// Releases the addresses of an ADD after a DEL of its attachment, which the runtime sends when it has killed our caller.
     async fn give_back(&self, record: &Record) -> CallError {
-        let release = Release { record: record.clone(), upstream: Vec::new() };
+        let release =
+            Release { record: record.clone(), upstream: Vec::new(), writer: Writer::ThisInstallation };
         if self.backend(record.kubeconfig.clone(), DEL_LIMIT).release(&release).await.is_err()
             && let Err(error) = self.records.bury(record)
         {
@@ -111,13 +114,13 @@ impl<T: Transport> Attachments<T> {
         unrecorded: impl FnOnce() -> Release,
         warn: impl Fn(&str),
     ) -> Result<(), CallError> {
-        let release = match self.records.read(container_id, if_name) {
-            Ok(Some(record)) => {
+        let release = match self.records.find(container_id, if_name) {
+            Ok(Some(Found { record, writer })) => {
                 if let Err(error) = self.records.begin_release(&record) {
                     let podref = &record.podref;
                     warn(&format!("{error}; an ADD of {podref} that still runs is not noticed"));
                 }
-                Release { record, upstream: Vec::new() }
+                Release { record, upstream: Vec::new(), writer }
             }
             // Whereabouts made the attachment, or the record is lost: the claims are found by their container label, and Whereabouts'
             // allocations by their container id.
@@ -143,7 +146,7 @@ impl<T: Transport> Attachments<T> {
 
     /// Releases the addresses of an attachment that the runtime does not know any more.
     pub(super) async fn release_stale(&self, record: &Record) -> Result<(), CallError> {
-        let release = Release { record: record.clone(), upstream: Vec::new() };
+        let release = Release { record: record.clone(), upstream: Vec::new(), writer: Writer::Unknown };
         // As a DEL: the daemon makes missing claims of records again. If the release fails, a later call finds the tombstone.
         self.records.begin_release(record)?;
         self.backend(record.kubeconfig.clone(), DEL_LIMIT).release(&release).await?;

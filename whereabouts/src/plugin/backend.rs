@@ -148,7 +148,7 @@ impl<T: Transport> Backend<'_, T> {
         let direct = self.direct(release.record.namespace.as_ref()).await?;
         let claims = direct.claims();
         let work = async {
-            release::release(&claims, &release.record, &release.upstream).await?;
+            release::release(&claims, &release.record, release.writer, &release.upstream).await?;
             // Else it would be drained with those of other attachments.
             self.records.remove_tombstone(&release.record)?;
             tombstones::drain_some(&claims, self.records, self.hints).await;

@@ -12,6 +12,7 @@ use super::transport::Machine;
 use crate::conf::files::find_flat_file;
 use crate::conf::request::{Assignment, IpArgs, Requests};
 use crate::conf::{Conf, FlatFile, Network};
+use crate::node_state::installation::Installation;
 use crate::node_state::namespace;
 use crate::node_state::record::STATE;
 use crate::rpc::error::CallError;
@@ -56,7 +57,7 @@ pub(super) fn assignment(call: &Call, conf: &Conf) -> Result<Assignment, CallErr
 
 /// The attachments of this node.
 pub(super) fn attachments() -> Result<Attachments<Machine>, CallError> {
-    Ok(Attachments::open(Path::new(STATE), Machine)?)
+    Ok(Attachments::open(Path::new(STATE), Installation::of_this_process(), Machine)?)
 }
 
 /// Runs the requests of a call.

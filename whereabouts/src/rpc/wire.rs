@@ -8,6 +8,7 @@ use node::names::{DnsLabel, DnsSubdomain};
 use serde::{Deserialize, Serialize};
 
 use crate::claims::error::Cleanup;
+use crate::node_state::installation::Writer;
 use crate::node_state::record::Record;
 use crate::pool::held_claim::Claimed;
 use crate::pool::request::{AllocationRequest, PoolRequest};
@@ -50,6 +51,9 @@ pub struct Release {
     pub record: Record,
     /// Pools in which Whereabouts may have written allocations for it. Empty if this node has a record of the attachment.
     pub upstream: Vec<PoolRequest>,
+    /// Who wrote the record. A plugin of an earlier release does not say.
+    #[serde(default)]
+    pub writer: Writer,
 }
 
 /// The pools of a STATUS.

@@ -90,6 +90,7 @@ async fn restart_daemon(world: World, node: Node, mut rng: Rng) {
         if let Some((from, to)) = absence.filter(|(from, _)| world.history.time_of(until) > *from) {
             tokio::time::sleep(from.saturating_sub(world.history.now())).await;
             node.stop_daemon();
+            node.replace_plugin();
             tokio::time::sleep(to.saturating_sub(world.history.now())).await;
             node.start_daemon();
             absence = None;

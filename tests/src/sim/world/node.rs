@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use whereabouts::daemon::serve::Service;
 use whereabouts::daemon::{NodePart, node_part};
 use whereabouts::metrics::Metrics;
+use whereabouts::node_state::installation::{Installation, Writer};
 use whereabouts::node_state::record::{Record, Stage};
 use whereabouts::plugin::attachments::Attachments;
 use whereabouts::plugin::transport::Transport;
@@ -76,6 +77,8 @@ struct State {
     power: Power,
     /// The number of disks that the node lost.
     lost_disks: usize,
+    /// How often our plugin was replaced by Whereabouts'.
+    replaced: usize,
     daemon: Daemon,
 }
 
@@ -116,7 +119,7 @@ impl Node {
             clock,
             root: root.join(format!("n{number}")),
             switched: Arc::new(Notify::new()),
-            state: Arc::new(Mutex::new(State { power: Power::On, lost_disks: 0, daemon })),
+            state: Arc::new(Mutex::new(State { power: Power::On, lost_disks: 0, replaced: 0, daemon })),
             history: history.clone(),
         };
         history.note(|| format!("{} serves {served:?}, its clock is wrong by {clock:?}", node.name));
@@ -143,7 +146,8 @@ impl Node {
     }
 
     fn attachments(&self) -> Attachments<NodeTransport> {
-        Attachments::open(&self.disk(), NodeTransport { node: self.clone() }).unwrap()
+        let installation = Installation::named(self.state().replaced.to_string());
+        Attachments::open(&self.disk(), Some(installation), NodeTransport { node: self.clone() }).unwrap()
     }
 
     /// Whether the node runs.
@@ -210,6 +214,11 @@ impl Node {
         state.daemon = Daemon::Up(Box::new(service), running);
     }
 
+    /// Replaces our plugin by Whereabouts'. When ours comes back, it is another installation.
+    pub fn replace_plugin(&self) {
+        self.state().replaced += 1;
+    }
+
     /// Kills the node's daemon in the middle of its work.
     pub fn stop_daemon(&self) {
         let mut state = self.state();
@@ -242,6 +251,7 @@ impl Node {
         let unrecorded = || Release {
             record: new_record(attachment, podref, Some(DnsLabel::new(namespace).unwrap())),
             upstream: pools.to_vec(),
+            writer: Writer::Unknown,
         };
         let warn = |text: &str| self.history.note(|| format!("{attachment}: {text}"));
         self.attachments().detach(&container, &if_name, unrecorded, warn).await

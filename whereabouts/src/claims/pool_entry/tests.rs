@@ -8,6 +8,7 @@ use crate::claims::release;
 use crate::claims::testing::{CLAIMS, Node, POOL, World, claimant, ip, pool_request, record};
 use crate::conf::OverlappingRanges::{self, Protected, Separate};
 use crate::crd::ip_pool::CLAIM_NAMES;
+use crate::node_state::installation::Writer;
 use crate::node_state::record::{Record, Stage};
 use crate::pool::held_claim::Claimed;
 
@@ -46,7 +47,7 @@ impl Bench {
 
     async fn del(&self, container: &str, stage: Stage, claims: &[Claimed]) {
         let record = Record { stage, ..record(container, claims.to_vec()) };
-        release::release(&self.world.claims(), &record, &[]).await.unwrap();
+        release::release(&self.world.claims(), &record, Writer::ThisInstallation, &[]).await.unwrap();
     }
 
     fn entries(&self) -> Value {

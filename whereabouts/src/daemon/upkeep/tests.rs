@@ -14,6 +14,7 @@ use crate::daemon::pool_cache::{self, PoolCaches, RequestCandidates, StartedPool
 use crate::leader::tests::server::Server;
 use crate::metrics::Metrics;
 use crate::node_state::hints::NodeHints;
+use crate::node_state::installation::Writer;
 use crate::node_state::record::Stage;
 use crate::pool::candidates::CandidateSource as _;
 use crate::pool::range_pool::plain;
@@ -341,7 +342,8 @@ async fn no_claim_is_left_whenever_a_del_begins_during_an_examination() {
         let (service, records) = (node.upkeep.service.clone(), node.records.clone());
         let by_the_daemon = async {
             records.begin_release(&record()).unwrap();
-            let release = Release { record: record(), upstream: Vec::new() };
+            let release =
+                Release { record: record(), upstream: Vec::new(), writer: Writer::ThisInstallation };
             let response = service.answer(Request::Release(Box::new(release))).await;
             assert!(matches!(&response, Response::Done), "{response:?}");
             records.remove("c1", "net1").unwrap();
@@ -352,7 +354,11 @@ async fn no_claim_is_left_whenever_a_del_begins_during_an_examination() {
         let (service, records) = (node.upkeep.service.clone(), node.records.clone());
         let by_the_plugin_itself = async {
             records.begin_release(&record()).unwrap();
-            service.claims_until(None, Deadline::after(LIMIT)).release(&record()).await.unwrap();
+            service
+                .claims_until(None, Deadline::after(LIMIT))
+                .release(&record(), Writer::ThisInstallation)
+                .await
+                .unwrap();
             records.remove("c1", "net1").unwrap();
         };
         meanwhile(&mut node, seed, by_the_plugin_itself).await;
