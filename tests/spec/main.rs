@@ -19,4 +19,5 @@ mod ipvlan;
 mod macvlan;
 mod protocol;
 mod restarts;
+mod secrets;
 mod support;

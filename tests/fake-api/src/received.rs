@@ -17,6 +17,8 @@ pub struct Received {
     pub content_type: String,
     /// The `User-Agent` header; empty if there is none.
     pub user_agent: String,
+    /// The `Authorization` header; empty if there is none.
+    pub authorization: String,
     /// The body; null if there is none, or if it is not JSON.
     pub body: Value,
 }
@@ -33,6 +35,7 @@ impl Received {
             accept: header(http::header::ACCEPT),
             content_type: header(http::header::CONTENT_TYPE),
             user_agent: header(http::header::USER_AGENT),
+            authorization: header(http::header::AUTHORIZATION),
             body: serde_json::from_slice(body).unwrap_or_default(),
         }
     }

@@ -50,6 +50,9 @@ pub struct Node {
     folder: tempfile::TempDir,
     api: ApiServer,
     plugins: Plugins,
+    kubeconfig: String,
+    /// More keys of multus' configuration.
+    settings: Value,
     /// How many sandboxes there were.
     sandboxes: AtomicU32,
 }
@@ -67,23 +70,28 @@ pub struct Sandbox<'a> {
 impl Node {
     /// Makes a node of the calling thread and of the threads that it starts.
     pub fn enter(plugins: Plugins) -> Node {
+        Node::enter_with(plugins, json!({}))
+    }
+
+    /// The same, with these keys in multus' configuration.
+    pub fn enter_with(plugins: Plugins, settings: Value) -> Node {
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
         for folder in OWN_FOLDERS {
             std::fs::create_dir_all(folder).unwrap();
-            mount(none, folder, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+            mount(none, folder, Some("tmpfs"), MsFlags::empty(), Some("mode=0755")).unwrap();
         }
         let lab = Testbed::new().unwrap();
         create_bridge(&lab.host.socket().unwrap(), BRIDGE).unwrap();
         let api = ApiServer::default();
         let address = lab.host.netns().run(|| api.listen()).unwrap();
-        let node =
-            Node { lab, folder: tempfile::tempdir().unwrap(), api, plugins, sandboxes: AtomicU32::new(0) };
+        let (folder, sandboxes) = (tempfile::tempdir().unwrap(), AtomicU32::new(0));
+        let kubeconfig = fake_api::kubeconfig(&format!("http://{address}"));
+        let node = Node { lab, folder, api, plugins, kubeconfig, settings, sandboxes };
         let folder = Path::new(KUBECONFIG).parent().unwrap();
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).unwrap();
-        let kubeconfig = fake_api::kubeconfig(&format!("http://{address}"));
-        node::files::write_atomic(Path::new(KUBECONFIG), kubeconfig.as_bytes(), 0o600).unwrap();
+        node.write_kubeconfig(|text| text);
         let flat = json!({"kubernetes": {"kubeconfig": KUBECONFIG}}).to_string();
         node::files::write_atomic(Path::new(FLAT_FILE), flat.as_bytes(), 0o600).unwrap();
         // The default network of the cluster is none of the plugins under test.
@@ -126,12 +134,36 @@ impl Node {
         self.folder.path()
     }
 
+    /// Writes the kubeconfig, changed.
+    pub fn write_kubeconfig(&self, change: impl FnOnce(String) -> String) {
+        let text = change(self.kubeconfig.clone());
+        node::files::write_atomic(Path::new(KUBECONFIG), text.as_bytes(), 0o600).unwrap();
+    }
+
     /// Starts the daemon of multus, as the kubelet does.
-    #[allow(clippy::disallowed_methods)] // a test takes the place of the kubelet
     pub fn start_daemon(&self) -> Child {
+        self.start(&mut self.daemon(), Stdio::null())
+    }
+
+    /// Starts both daemons. They log all they can: that of multus into the first file, that of whereabouts into the second.
+    #[allow(clippy::disallowed_methods)] // a test takes the place of the kubelet
+    pub fn start_daemons_with_logs(&self, logs: [std::fs::File; 2]) -> [Child; 2] {
+        let mut whereabouts = Command::new(place::binaries().join("whereabouts-daemon"));
+        whereabouts.args(["--kubeconfig", KUBECONFIG, "--node", "n1", "--namespace", "kube-system"]);
+        let (mut multus, [first, second]) = (self.daemon(), logs);
+        [(&mut multus, first), (&mut whereabouts, second)]
+            .map(|(command, log)| self.start(command.env("DEBUG", "1"), log.into()))
+    }
+
+    #[allow(clippy::disallowed_methods)] // a test takes the place of the kubelet
+    fn daemon(&self) -> Command {
         let mut command = Command::new(place::binaries().join("multus-daemon"));
         command.args(["--kubeconfig", KUBECONFIG, "--node", "n1", "--socket-dir"]).arg(self.socket_folder());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    fn start(&self, command: &mut Command, stderr: Stdio) -> Child {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         self.lab.host.netns().run(|| command.spawn()).unwrap().unwrap()
     }
 
@@ -163,6 +195,7 @@ impl Node {
         if access == Access::Own {
             conf["kubeconfig"] = json!(KUBECONFIG);
         }
+        conf.as_object_mut().unwrap().extend(self.settings.as_object().cloned().unwrap_or_default());
         conf
     }
 }
