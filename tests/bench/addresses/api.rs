@@ -47,6 +47,16 @@ impl Api {
         Api { _down: down, netns, kubeconfig: kubeconfig("whereabouts") }
     }
 
+    /// Gives the account of whereabouts what other programs need besides: Whereabouts' plugin elects a leader in each call.
+    pub fn allow_other_leases(&self) {
+        let lease = ["--namespace", NAMESPACE, "create"];
+        let role = ["role", "other-leases", "--verb=get,create,update", "--resource=leases"];
+        kubectl(&[&lease[..], &role].concat());
+        let account = format!("--serviceaccount={NAMESPACE}:whereabouts");
+        let binding = ["rolebinding", "other-leases", "--role=other-leases", &account];
+        kubectl(&[&lease[..], &binding].concat());
+    }
+
     /// The requests for claims and pools since the start of the API server.
     pub fn requests(&self) -> Requests {
         Requests::parse(&kubectl(&["get", "--raw", "/metrics"]))

@@ -28,10 +28,18 @@ pub(crate) enum DrainError {
     Pin(#[from] FileError),
 }
 
+/// What became of a tombstone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drained {
+    Yes,
+    /// Another call drains it at the moment, or has done so.
+    ByOther,
+}
+
 /// Drains a few tombstones, for a plugin without a daemon. A failure is not the call's failure, and one claim that cannot be deleted does not
 /// keep the others: the next call tries again.
 pub(crate) async fn drain_some(claims: &Claims<'_>, records: &Records, hints: &NodeHints) {
-    let Ok(mut tombstones) = records.tombstones() else { return };
+    let Ok(mut tombstones) = records.idle_tombstones() else { return };
     let end = claims.deadline.child(DRAIN_LIMIT);
     // In another order each time: some that fail again and again do not keep the same others from their turn.
     fastrand::shuffle(&mut tombstones);
@@ -50,7 +58,9 @@ pub(crate) async fn drain(
     records: &Records,
     hints: &NodeHints,
     tombstone: &Record,
-) -> Result<(), DrainError> {
+) -> Result<Drained, DrainError> {
+    // Those of DELs that run: at 200 DELs at once, each would drain those of others.
+    let Some(_lock) = records.lock_tombstone(tombstone) else { return Ok(Drained::ByOther) };
     hints.remove_pins(tombstone)?;
     // Not in the namespace of the call that drains it: the network of the tombstone may have another one.
     let namespace = tombstone.namespace.as_ref().unwrap_or(claims.namespace);
@@ -58,7 +68,7 @@ pub(crate) async fn drain(
     // If the file cannot be removed, the next pass releases again, which changes nothing.
     let _ = records.remove_tombstone(tombstone);
     update_hints(&hints.of(namespace), tombstone);
-    Ok(())
+    Ok(Drained::Yes)
 }
 
 /// Lets the next search begin at the addresses of `record`, which are free now unless a newer sandbox took them over, and forgets them as the

@@ -47,7 +47,7 @@ impl TombstoneDrain {
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             period.tick().await;
-            let found = self.records.tombstones().unwrap_or_default();
+            let found = self.records.idle_tombstones().unwrap_or_default();
             let left = self.pass(found).await;
             self.service.metrics.set_tombstones(left);
         }
@@ -74,7 +74,8 @@ impl TombstoneDrain {
         let claims = Claims { api, namespace, deadline: Deadline::after(LIMIT) };
         self.service.caches.remove_pins(&tombstone);
         match tombstones::drain(&claims, &self.records, &self.hints, &tombstone).await {
-            Ok(()) => {
+            Ok(tombstones::Drained::ByOther) => Drained::Yes,
+            Ok(tombstones::Drained::Yes) => {
                 self.service.released(&tombstone);
                 tracing::info!(pod = %tombstone.podref, interface = %tombstone.if_name, "released the addresses of a deleted interface");
                 Drained::Yes

@@ -2,6 +2,7 @@
 //!
 //! DEL needs nothing else. A DEL that cannot reach the API server turns the record into a tombstone, whose claims a later call deletes.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -86,6 +87,10 @@ pub struct Records {
     installation: Option<Installation>,
 }
 
+/// A tombstone that a call works on: flock(2) on its file. The kernel unlocks it when the call ends, also when it is killed.
+#[derive(Debug)]
+pub struct TombstoneLock(#[allow(dead_code, reason = "held for its lock")] File);
+
 /// A record cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -163,8 +168,21 @@ impl Records {
     /// Begins the release of an attachment: its record becomes a tombstone, before the claims are looked for. A plugin whose caller was killed may
     /// still claim an address then. Either its create comes first, and the release finds the claim, or it sees afterwards that the record is gone
     /// and releases the claim itself.
-    pub fn begin_release(&self, record: &Record) -> Result<(), RecordError> {
-        Ok(self.held.move_to(&record.file_name(), &self.tombstones)?)
+    ///
+    /// While the caller keeps what this returns, no other call drains the tombstone. `None` if another one does so already.
+    pub fn begin_release(&self, record: &Record) -> Result<Option<TombstoneLock>, RecordError> {
+        self.held.move_to(&record.file_name(), &self.tombstones)?;
+        Ok(self.lock_tombstone(record))
+    }
+
+    /// Takes a tombstone for this call. `None` if another call works on it, or has finished.
+    pub fn lock_tombstone(&self, record: &Record) -> Option<TombstoneLock> {
+        let file = File::open(self.tombstones.path().join(record.file_name())).ok()?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => None,
+            // On a file system without locks two calls may drain the same tombstone, which costs requests and harms nothing.
+            Ok(()) | Err(TryLockError::Error(_)) => Some(TombstoneLock(file)),
+        }
     }
 
     /// Ends the release of an attachment.
@@ -188,6 +206,13 @@ impl Records {
         // In this order: a crash in between leaves both, and to delete the claims twice is harmless.
         self.write_to(&self.tombstones, record)?;
         self.remove(&record.container_id, &record.if_name)
+    }
+
+    /// The tombstones that no call works on, without damaged files.
+    pub fn idle_tombstones(&self) -> Result<Vec<Record>, RecordError> {
+        let mut all = self.tombstones()?;
+        all.retain(|tombstone| self.lock_tombstone(tombstone).is_some());
+        Ok(all)
     }
 
     /// All tombstones, without damaged files.
@@ -340,6 +365,22 @@ mod tests {
         assert_eq!((records.all().unwrap(), records.tombstones().unwrap()), (vec![], vec![record()]));
         records.end_release(&record()).unwrap();
         assert_eq!((records.all().unwrap(), records.tombstones().unwrap()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_tombstone_that_a_call_works_on_is_left_to_it() {
+        let state = tempfile::tempdir().unwrap();
+        let records = Records::open(state.path()).unwrap();
+        records.write(&record()).unwrap();
+        let release = records.begin_release(&record()).unwrap();
+        assert!(release.is_some());
+        assert!(records.lock_tombstone(&record()).is_none());
+        assert_eq!((records.tombstones().unwrap().len(), records.idle_tombstones().unwrap()), (1, vec![]));
+        // The call ends without its work done.
+        drop(release);
+        assert_eq!(records.idle_tombstones().unwrap(), [record()]);
+        records.remove_tombstone(&record()).unwrap();
+        assert!(records.lock_tombstone(&record()).is_none(), "another call has drained it");
     }
 
     #[test]

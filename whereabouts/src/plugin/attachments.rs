@@ -114,11 +114,15 @@ impl<T: Transport> Attachments<T> {
         unrecorded: impl FnOnce() -> Release,
         warn: impl Fn(&str),
     ) -> Result<(), CallError> {
+        let mut lock = None;
         let release = match self.records.find(container_id, if_name) {
             Ok(Some(Found { record, writer })) => {
-                if let Err(error) = self.records.begin_release(&record) {
-                    let podref = &record.podref;
-                    warn(&format!("{error}; an ADD of {podref} that still runs is not noticed"));
+                match self.records.begin_release(&record) {
+                    Ok(taken) => lock = taken,
+                    Err(error) => {
+                        let podref = &record.podref;
+                        warn(&format!("{error}; an ADD of {podref} that still runs is not noticed"));
+                    }
                 }
                 Release { record, upstream: Vec::new(), writer }
             }
@@ -134,6 +138,7 @@ impl<T: Transport> Attachments<T> {
             Err(_) => return Ok(self.records.bury(record)?),
         }
         self.records.end_release(record)?;
+        drop(lock);
         self.update_hints(record);
         Ok(())
     }
@@ -148,7 +153,7 @@ impl<T: Transport> Attachments<T> {
     pub(super) async fn release_stale(&self, record: &Record) -> Result<(), CallError> {
         let release = Release { record: record.clone(), upstream: Vec::new(), writer: Writer::Unknown };
         // As a DEL: the daemon makes missing claims of records again. If the release fails, a later call finds the tombstone.
-        self.records.begin_release(record)?;
+        let _lock = self.records.begin_release(record)?;
         self.backend(record.kubeconfig.clone(), DEL_LIMIT).release(&release).await?;
         Ok(self.records.end_release(record)?)
     }

@@ -206,7 +206,7 @@ async fn claims_of_pools_that_are_not_watched_cost_one_request_each_ten_seconds(
 #[tokio::test(start_paused = true)]
 async fn nothing_is_made_again_unless_the_attachment_and_its_pod_certainly_live() {
     let changes: [fn(&Node); 6] = [
-        |node| node.records.begin_release(&record()).unwrap(),
+        |node| drop(node.records.begin_release(&record()).unwrap()),
         |node| node.records.remove("c1", "net1").unwrap(),
         |node| node.server.remove("pods", "a", "b"),
         |node| node.server.put("pods", "a", "b", json!({"metadata": {"uid": "another"}})),
@@ -242,7 +242,7 @@ async fn a_request_in_flight_decides_about_its_claim_itself() {
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_is_made_while_its_attachment_is_deleted_is_deleted_again() {
     let steps: [fn(&Records); 2] = [
-        |records| records.begin_release(&record()).unwrap(),
+        |records| drop(records.begin_release(&record()).unwrap()),
         |records| records.remove("c1", "net1").unwrap(),
     ];
     for step in steps {
@@ -289,7 +289,7 @@ async fn an_address_that_another_pod_has_by_now_is_reported_to_both_once_and_ret
 async fn an_address_of_a_pod_that_is_gone_or_deleted_is_not_held_twice() {
     let changes: [fn(&Node); 3] = [
         |node| node.server.remove("pods", "a", "b"),
-        |node| node.records.begin_release(&record()).unwrap(),
+        |node| drop(node.records.begin_release(&record()).unwrap()),
         |node| node.records.write(&recorded("c2", "10.0.0.6")).unwrap(),
     ];
     for change in changes {
@@ -341,7 +341,7 @@ async fn no_claim_is_left_whenever_a_del_begins_during_an_examination() {
         let mut node = Node::new().await;
         let (service, records) = (node.upkeep.service.clone(), node.records.clone());
         let by_the_daemon = async {
-            records.begin_release(&record()).unwrap();
+            drop(records.begin_release(&record()).unwrap());
             let release =
                 Release { record: record(), upstream: Vec::new(), writer: Writer::ThisInstallation };
             let response = service.answer(Request::Release(Box::new(release))).await;
@@ -353,7 +353,7 @@ async fn no_claim_is_left_whenever_a_del_begins_during_an_examination() {
         let mut node = Node::new().await;
         let (service, records) = (node.upkeep.service.clone(), node.records.clone());
         let by_the_plugin_itself = async {
-            records.begin_release(&record()).unwrap();
+            drop(records.begin_release(&record()).unwrap());
             service
                 .claims_until(None, Deadline::after(LIMIT))
                 .release(&record(), Writer::ThisInstallation)
