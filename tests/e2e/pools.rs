@@ -132,16 +132,31 @@ fn tiny_pool(cluster: &Cluster) {
 
 /// Whereabouts' test of its reconciler: after the pods are gone, plain writes restore their entries and reservations. New pods with the same
 /// names get the same addresses, and the entries then name the new containers.
+///
+/// The new pod exists before the writes, and starts after them: the grace time of these tests is too short for a pod that starts on a busy
+/// machine.
 fn entries_written_back(cluster: &Cluster) {
     daemons(cluster);
     let pool = "192.168.73.0-24";
-    cluster.apply(&[ranged("back", "192.168.73.0/24"), set("StatefulSet", "back", 1, "back,back")]);
-    wait_for("ready replicas", &1, || ready(cluster, "statefulset", "back"));
+    let mut back = set("StatefulSet", "back", 1, "back,back");
+    back["spec"]["template"]["spec"]["schedulingGates"] = json!([{"name": "tests/restored"}]);
+    let exists = || cluster.try_kubectl(&["get", "pod", "back-0"], "").status.success();
+    let start = || {
+        wait_for("the pod", &true, exists);
+        let no_gates = json!([{"op": "remove", "path": "/spec/schedulingGates"}]).to_string();
+        cluster.kubectl(&["patch", "pod", "back-0", "--type=json", "-p", &no_gates]);
+        wait_for("ready replicas", &1, || ready(cluster, "statefulset", "back"));
+    };
+    cluster.apply(&[ranged("back", "192.168.73.0/24"), back]);
+    start();
     wait_for("entries", &2, || entries(cluster, pool).len());
     let before = addresses(cluster, "back-0");
     let object = cluster.get(&["ippool", pool, "-n", "kube-system"]);
     scale(cluster, "statefulset", "back", 0);
     wait_for("entries", &0, || entries(cluster, pool).len());
+    wait_for("the pod", &false, exists);
+    cluster.kubectl(&["scale", "statefulset", "back", "--replicas=1"]);
+    wait_for("the pod", &true, exists);
     let mut allocations = object["spec"]["allocations"].clone();
     for entry in allocations.as_object_mut().unwrap().values_mut() {
         // `via` marks an entry that our leader wrote.
@@ -151,7 +166,14 @@ fn entries_written_back(cluster: &Cluster) {
     cluster.kubectl(&["patch", "ippool", pool, "-n", "kube-system", "--type=merge", "-p", &patch]);
     let reservations = [(&before[0], "net1"), (&before[1], "net2")];
     cluster.apply(&reservations.map(|(ip, if_name)| reservation(ip, "default/back-0", if_name)));
-    scale(cluster, "statefulset", "back", 1);
+    let adopted = ["overlappingrangeipreservations", "-n", "kube-system", "-l"];
+    let of_pool = format!("whereabouts.multus-rs/pool={pool}");
+    let adopted = || {
+        let found = cluster.get(&[&adopted[..], &[of_pool.as_str()]].concat());
+        found["items"].as_array().map_or(0, Vec::len)
+    };
+    wait_for("adopted reservations", &2, adopted);
+    start();
     assert_eq!(addresses(cluster, "back-0"), before);
     let ids = || {
         let object = cluster.get(&["ippool", pool, "-n", "kube-system"]);
