@@ -76,7 +76,7 @@ fn entries_killed(cluster: &Cluster) {
     Call::new(cluster, "ADD", "c1").run("whereabouts", &stdin).unwrap();
     dies(&Call::new(cluster, "DEL", "c1"), "whereabouts", "release-after-delete", &stdin);
     assert_eq!((claims(cluster).len(), entries()), (0, 1));
-    // The entry is a part of the lock: until the runtime repeats the DEL, nobody gets the address.
+    // The entry is left, so no other pod gets the address before the runtime repeats the DEL.
     let other = Call { pod: "other", ..Call::new(cluster, "ADD", "c2") };
     assert!(other.run("whereabouts", &stdin).is_err());
     Call::new(cluster, "DEL", "c1").run("whereabouts", &stdin).unwrap();

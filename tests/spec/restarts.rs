@@ -3,17 +3,15 @@
 //!
 //! `MRS_RESTARTS` is the number of rounds for each signal, 20 by default.
 
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use fake_api::Key;
 use nad::rpc::{Request, socket};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::driver::Answer;
 
-use crate::bad_configurations::world::{Access, Node, Plugins, Sandbox};
+use crate::bad_configurations::world::{Access, Daemon, Node, Plugins, Sandbox};
 
 /// Longer than the longest wait of multus for a daemon and the API server. An ADD that takes longer hangs.
 const HANGS: Duration = Duration::from_secs(60);
@@ -25,36 +23,19 @@ fn network() -> String {
         .to_string()
 }
 
-/// The daemon. It ends with the test.
-struct Daemon(Child);
-
-impl Daemon {
-    /// Starts it, and waits until it answers.
-    fn start(node: &Node) -> Daemon {
-        let daemon = Daemon(node.start_daemon());
-        let end = Instant::now() + HANGS;
-        let deadline = || node::deadline::Deadline::after(HANGS);
-        let events = Request::Events(Vec::new());
-        while node::rpc::call::<_, nad::rpc::Response>(&socket(node.socket_folder()), &events, deadline())
-            .is_err()
-        {
-            assert!(Instant::now() < end, "the daemon does not answer");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        daemon
+/// Starts the daemon, and waits until it answers.
+fn start(node: &Node) -> Daemon {
+    let daemon = node.start_daemon();
+    let end = Instant::now() + HANGS;
+    let deadline = || node::deadline::Deadline::after(HANGS);
+    let events = Request::Events(Vec::new());
+    while node::rpc::call::<_, nad::rpc::Response>(&socket(node.socket_folder()), &events, deadline())
+        .is_err()
+    {
+        assert!(Instant::now() < end, "the daemon does not answer");
+        std::thread::sleep(Duration::from_millis(2));
     }
-
-    fn end(mut self, signal: Signal) {
-        kill(Pid::from_raw(self.0.id().try_into().unwrap()), signal).unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    daemon
 }
 
 /// How an ADD ended.
@@ -92,13 +73,13 @@ fn check(node: &Node, sandbox: &Sandbox<'_>, answer: &Answer) -> Ended {
 /// One ADD, in which the daemon ends `delay` after the start, and starts again; then DEL.
 fn round(node: &Node, access: Access, signal: Signal, delay: Duration) -> Ended {
     node.define(&network(), &json!({}));
-    let (before, sandbox, daemon) = (node.left(), node.sandbox(), Daemon::start(node));
+    let (before, sandbox, daemon) = (node.left(), node.sandbox(), start(node));
     let begin = Instant::now();
     let (answer, next) = std::thread::scope(|scope| {
         let add = scope.spawn(|| sandbox.call_with("ADD", access));
         std::thread::sleep(delay);
         daemon.end(signal);
-        let next = Daemon::start(node);
+        let next = start(node);
         (add.join().unwrap(), next)
     });
     assert!(begin.elapsed() < HANGS, "the ADD took {:?}", begin.elapsed());
@@ -116,7 +97,7 @@ fn round(node: &Node, access: Access, signal: Signal, delay: Duration) -> Ended 
 /// How long an ADD takes that nothing disturbs.
 fn undisturbed(node: &Node, access: Access) -> Duration {
     node.define(&network(), &json!({}));
-    let (sandbox, _daemon) = (node.sandbox(), Daemon::start(node));
+    let (sandbox, _daemon) = (node.sandbox(), start(node));
     let begin = Instant::now();
     assert_eq!(check(node, &sandbox, &sandbox.call_with("ADD", access)), Ended::Attached);
     let took = begin.elapsed();

@@ -2,12 +2,10 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use fake_api::Fault;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::bad_configurations::world::{Access, Node, Plugins};
@@ -69,11 +67,6 @@ fn wait_for(log: &Path, text: &str) {
     }
 }
 
-fn end(mut daemon: Child) {
-    kill(Pid::from_raw(daemon.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
-    daemon.wait().unwrap();
-}
-
 /// Pods come and go while the API server answers, refuses, fails and breaks connections, with daemons and without, and with kubeconfigs that
 /// cannot be used.
 fn written(node: &Node, logs: &Path) -> Written {
@@ -96,7 +89,7 @@ fn written(node: &Node, logs: &Path) -> Written {
         node.api().fail(|_| true, std::iter::repeat_n(*fault, 6).flatten());
         written.add_and_del(node, Access::Own, &format!("daemons, {fault:?}"));
     }
-    daemons.into_iter().for_each(end);
+    daemons.into_iter().for_each(|daemon| daemon.end(Signal::SIGTERM));
     for fault in &faults {
         node.api().fail(|_| true, std::iter::repeat_n(*fault, 6).flatten());
         written.add_and_del(node, Access::Own, &format!("no daemon, {fault:?}"));
@@ -111,8 +104,8 @@ fn written(node: &Node, logs: &Path) -> Written {
         node.write_kubeconfig(|text| text.replace("token: t", &damaged));
         written.add_and_del(node, Access::Own, &damaged.replace(TOKEN, "TOKEN"));
     }
-    for path in paths {
-        written.add(path.display().to_string(), std::fs::read_to_string(&path).unwrap());
+    for (name, path) in ["log of multus-daemon", "log of whereabouts-daemon"].iter().zip(paths) {
+        written.add(*name, std::fs::read_to_string(&path).unwrap());
     }
     written
 }
@@ -133,9 +126,12 @@ fn a_token_is_in_no_output_no_log_no_file_and_no_event() {
             let mut sent = received.iter().filter(|one| one.user_agent.ends_with(program));
             assert!(sent.any(|one| one.authorization.ends_with(TOKEN)), "{program} sent no token");
         }
-        for wanted in [LOG, "/multus", "/whereabouts", "event"] {
-            let mut texts = written.0.iter().filter(|(origin, _)| origin.contains(wanted));
-            assert!(texts.any(|(_, text)| text.contains("pod0")), "{wanted} says nothing");
+        // The test would prove nothing if a log had other levels, or said nothing.
+        let daemons = ["log of multus-daemon", "log of whereabouts-daemon"];
+        for (wanted, says) in [(LOG, "pod0"), ("event", "pod0"), (daemons[0], "DEBUG"), (daemons[1], "DEBUG")]
+        {
+            let mut texts = written.0.iter().filter(|(origin, _)| origin == wanted);
+            assert!(texts.any(|(_, text)| text.contains(says)), "{wanted} does not say {says}");
         }
         for (origin, text) in &written.0 {
             // A log may cut or quote it.

@@ -11,6 +11,8 @@ use netlink::Socket;
 use netlink::test_util::{NamedNetns, Testbed, create_bridge};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tests::driver::{Answer, run_in, write_script};
 use tests::place;
@@ -65,6 +67,24 @@ pub struct Sandbox<'a> {
     node: &'a Node,
     id: String,
     netns: NamedNetns,
+}
+
+/// A daemon. It ends with the test.
+pub struct Daemon(Child);
+
+impl Daemon {
+    /// Sends the signal, and waits for the end.
+    pub fn end(mut self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id().try_into().unwrap()), signal).unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Node {
@@ -141,13 +161,13 @@ impl Node {
     }
 
     /// Starts the daemon of multus, as the kubelet does.
-    pub fn start_daemon(&self) -> Child {
+    pub fn start_daemon(&self) -> Daemon {
         self.start(&mut self.daemon(), Stdio::null())
     }
 
     /// Starts both daemons. They log all they can: that of multus into the first file, that of whereabouts into the second.
     #[allow(clippy::disallowed_methods)] // a test takes the place of the kubelet
-    pub fn start_daemons_with_logs(&self, logs: [std::fs::File; 2]) -> [Child; 2] {
+    pub fn start_daemons_with_logs(&self, logs: [std::fs::File; 2]) -> [Daemon; 2] {
         let mut whereabouts = Command::new(place::binaries().join("whereabouts-daemon"));
         whereabouts.args(["--kubeconfig", KUBECONFIG, "--node", "n1", "--namespace", "kube-system"]);
         let (mut multus, [first, second]) = (self.daemon(), logs);
@@ -162,9 +182,9 @@ impl Node {
         command
     }
 
-    fn start(&self, command: &mut Command, stderr: Stdio) -> Child {
+    fn start(&self, command: &mut Command, stderr: Stdio) -> Daemon {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-        self.lab.host.netns().run(|| command.spawn()).unwrap().unwrap()
+        Daemon(self.lab.host.netns().run(|| command.spawn()).unwrap().unwrap())
     }
 
     /// What there is on the node: interfaces, files and claims.

@@ -5,7 +5,7 @@
 //! its tombstone, must not delete it: it writes the later sandbox into it. So does the leader, where no DEL comes.
 //!
 //! To ask costs a read of the pool's object. So only a release asks whose record may be older than the latest use of Whereabouts on this node
-//! ([`Writer::Unknown`](crate::node_state::installation::Writer)).
+//! ([`Writer::Unknown`]).
 
 use std::net::IpAddr;
 
@@ -15,6 +15,7 @@ use node::names::DnsSubdomain;
 use super::store::{Claims, POLICY};
 use crate::crd::ip_pool::{self, Allocation, POOLS};
 use crate::crd::reservation::{Reservation, ReservationOwner, ReservationSpec};
+use crate::node_state::installation::Writer;
 use crate::node_state::record::Record;
 use crate::pool::claim_reader::ClaimNameReader;
 use crate::pool::held_claim::HeldClaim;
@@ -57,11 +58,12 @@ impl Claims<'_> {
     /// the later sandbox into them, so that its DEL, or the leader when its pod is gone, deletes them.
     pub(super) async fn keep_for_later_sandbox(
         &self,
+        writer: Writer,
         place: Option<Place>,
         names: &[DnsSubdomain],
         record: &Record,
     ) -> Result<Kept, ApiError> {
-        let Some(place) = place else { return Ok(Kept::No) };
+        let Some(place) = place.filter(|_| writer == Writer::Unknown) else { return Ok(Kept::No) };
         let mut read = self.read_entry(&place).await?;
         let Some(mut later) = read.later_than(record) else { return Ok(Kept::No) };
         let mut holder = record.container_id.clone();
@@ -125,11 +127,7 @@ impl Claims<'_> {
     pub(super) async fn delete_of(&self, name: &DnsSubdomain, container: &str) -> Result<(), ApiError> {
         let present = self.get(name).await?.filter(|claim| claim.container() == container);
         let Some(claim) = present else { return Ok(()) };
-        match self.delete(name, &claim.metadata.resource_version.unwrap_or_default()).await {
-            // Somebody took it over or deleted it since the read.
-            Ok(()) | Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.delete_unchanged(name, claim).await
     }
 }
 

@@ -53,11 +53,10 @@ impl Claims<'_> {
     /// sandbox of the pod.
     pub async fn release(&self, record: &Record, writer: Writer) -> Result<(), ApiError> {
         for claim in &record.claims {
-            if writer == Writer::Unknown {
-                let names: Vec<_> = claim.objects().map(|(name, _)| name.clone()).collect();
-                if self.keep_for_later_sandbox(Place::of_held(claim), &names, record).await? == Kept::Yes {
-                    continue;
-                }
+            let names: Vec<_> = claim.objects().map(|(name, _)| name.clone()).collect();
+            if self.keep_for_later_sandbox(writer, Place::of_held(claim), &names, record).await? == Kept::Yes
+            {
+                continue;
             }
             self.delete_own(claim, |present| record.owns(present)).await?;
             // A crash here leaves the record or tombstone, so the release is repeated.
@@ -85,12 +84,8 @@ impl Claims<'_> {
             let name = present.metadata.name.clone().and_then(|name| DnsSubdomain::new(name).ok());
             let version = present.metadata.resource_version.clone().unwrap_or_default();
             let Some(name) = name else { continue };
-            if writer == Writer::Unknown
-                && self
-                    .keep_for_later_sandbox(Place::of(&present), std::slice::from_ref(&name), record)
-                    .await?
-                    == Kept::Yes
-            {
+            let names = std::slice::from_ref(&name);
+            if self.keep_for_later_sandbox(writer, Place::of(&present), names, record).await? == Kept::Yes {
                 continue;
             }
             match self.delete(&name, &version).await {

@@ -67,6 +67,18 @@ impl Claims<'_> {
         retry(self.deadline, POLICY, || self.api.delete(&path, &preconditions, self.deadline)).await
     }
 
+    /// Deletes a claim that was read, unless somebody took it over or deleted it since.
+    pub(super) async fn delete_unchanged(
+        &self,
+        name: &DnsSubdomain,
+        claim: Reservation,
+    ) -> Result<(), ApiError> {
+        match self.delete(name, &claim.metadata.resource_version.unwrap_or_default()).await {
+            Ok(()) | Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Deletes an address's claims at the resourceVersions of its record. If one changed since, deletes the present version, but only if
     /// `is_own` accepts it.
     pub(super) async fn delete_own(

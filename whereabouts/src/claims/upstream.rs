@@ -57,10 +57,6 @@ async fn remove_claim(
     if !is_whereabouts || !present.belongs_to(&allocation.podref, &allocation.ifname) {
         return Ok(());
     }
-    let version = present.metadata.resource_version.unwrap_or_default();
-    match claims.delete(&name, &version).await {
-        // Conflict: it was adopted meanwhile, and names its container now.
-        Ok(()) | Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
+    // If it was adopted meanwhile, it names its container now, and stays.
+    claims.delete_unchanged(&name, present).await
 }

@@ -25,13 +25,13 @@ impl Installation {
     }
 }
 
-/// What is known about the writer of a record.
+/// Whether the present installation of the plugin wrote a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Writer {
-    /// The present installation: this node has not had another plugin since.
+    /// It did. This node has not had another plugin since.
     ThisInstallation,
-    /// Another installation, or one that is not known.
+    /// Another installation did, or the record does not name one.
     #[default]
     Unknown,
 }

@@ -60,12 +60,12 @@ pub enum Stage {
     Held,
 }
 
-/// A record, and who wrote it.
+/// A record that was read, and whether the present installation wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The record.
     pub record: Record,
-    /// Who wrote it.
+    /// Whether the present installation wrote it.
     pub writer: Writer,
 }
 
@@ -151,7 +151,7 @@ impl Records {
         Ok(self.find(container_id, if_name)?.map(|found| found.record))
     }
 
-    /// The record of an attachment and its writer, or `None` if there is none.
+    /// As [`Records::read`], and whether the present installation wrote the record.
     pub fn find(&self, container_id: &ContainerId, if_name: &IfName) -> Result<Option<Found>, RecordError> {
         let content = read(&self.held, &file_name(container_id.as_str(), if_name.as_str()))?;
         Ok(content.map(|Content { record, installation }| {

@@ -51,7 +51,7 @@ pub struct Release {
     pub record: Record,
     /// Pools in which Whereabouts may have written allocations for it. Empty if this node has a record of the attachment.
     pub upstream: Vec<PoolRequest>,
-    /// Who wrote the record. A plugin of an earlier release does not say.
+    /// Whether the present installation of the plugin wrote the record. A plugin of an earlier release leaves this out.
     #[serde(default)]
     pub writer: Writer,
 }

@@ -46,7 +46,7 @@ pub fn daemon_request(bytes: &[u8]) {
     }
 }
 
-/// The daemon's response: an accepted one survives a round trip, and its failure has a text.
+/// The daemon's response: an accepted one survives a round trip, and its failure can be shown.
 pub fn daemon_response(bytes: &[u8]) {
     if let Some(Response::Failed(failure)) = survives(bytes) {
         let _ = failure.about(&pod("default/pod0")).to_string();

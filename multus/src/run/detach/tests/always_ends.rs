@@ -133,6 +133,15 @@ fn del_without_progress_runs_every_plugin() {
     assert!(bench.own_files().is_empty());
 }
 
+/// A sandbox whose network `a` was attached, and whose first DEL has just failed.
+fn after_a_failed_del() -> Bench {
+    let bench = Bench::new();
+    added(&bench, &["a"]).unwrap();
+    bench.script("a", &bench.fails("DEL", 120));
+    bench.del().unwrap_err();
+    bench
+}
+
 #[test]
 fn what_still_fails_after_two_minutes_is_let_go_reported_and_tried_again_without_result() {
     let mut bench = Bench::new();
@@ -171,10 +180,7 @@ fn what_still_fails_after_two_minutes_is_let_go_reported_and_tried_again_without
 
 #[test]
 fn a_tombstone_of_a_container_id_that_is_used_again_waits() {
-    let mut bench = Bench::new();
-    added(&bench, &["a"]).unwrap();
-    bench.script("a", &bench.fails("DEL", 120));
-    bench.del().unwrap_err();
+    let mut bench = after_a_failed_del();
     bench.now.since_boot += Duration::from_secs(120);
     bench.del().unwrap();
     added(&bench, &["a"]).unwrap();
@@ -186,10 +192,7 @@ fn a_tombstone_of_a_container_id_that_is_used_again_waits() {
 
 #[test]
 fn a_sandbox_that_is_let_go_does_not_wait_for_a_change_that_runs() {
-    let mut bench = Bench::new();
-    added(&bench, &["a"]).unwrap();
-    bench.script("a", &bench.fails("DEL", 120));
-    bench.del().unwrap_err();
+    let mut bench = after_a_failed_del();
     bench.now.since_boot += Duration::from_secs(120);
     let progress = std::fs::File::open(bench.path().join("cni/multus-rs/progress/c1")).unwrap();
     progress.try_lock().unwrap();
@@ -201,10 +204,7 @@ fn a_sandbox_that_is_let_go_does_not_wait_for_a_change_that_runs() {
 
 #[test]
 fn the_two_minutes_begin_again_after_a_reboot() {
-    let mut bench = Bench::new();
-    added(&bench, &["a"]).unwrap();
-    bench.script("a", &bench.fails("DEL", 120));
-    bench.del().unwrap_err();
+    let mut bench = after_a_failed_del();
     bench.now = Moment { boot_id: "another".to_owned(), since_boot: Duration::from_secs(1000) };
     bench.del().unwrap_err();
     bench.now.since_boot += Duration::from_secs(120);
@@ -254,10 +254,7 @@ fn an_add_whose_record_could_not_be_read_back_makes_nothing() {
 
 #[test]
 fn a_del_that_was_killed_after_it_wrote_the_tombstone_can_be_repeated() {
-    let mut bench = Bench::new();
-    added(&bench, &["a"]).unwrap();
-    bench.script("a", &bench.fails("DEL", 120));
-    bench.del().unwrap_err();
+    let mut bench = after_a_failed_del();
     let saved: Vec<(&str, String)> = ["cni/c1", "cni/multus-rs/progress/c1"]
         .map(|file| (file, std::fs::read_to_string(bench.path().join(file)).unwrap()))
         .into();
@@ -278,10 +275,7 @@ fn a_del_that_was_killed_after_it_wrote_the_tombstone_can_be_repeated() {
 
 #[test]
 fn a_damaged_tombstone_does_not_stop_the_others() {
-    let mut bench = Bench::new();
-    added(&bench, &["a"]).unwrap();
-    bench.script("a", &bench.fails("DEL", 120));
-    bench.del().unwrap_err();
+    let mut bench = after_a_failed_del();
     bench.now.since_boot += Duration::from_secs(120);
     bench.del().unwrap();
     bench.calls();
@@ -310,10 +304,7 @@ fn a_damaged_tombstone_does_not_stop_the_others() {
 
 #[test]
 fn without_room_for_a_tombstone_del_ends_and_the_record_stays_for_gc() {
-    let mut bench = Bench::new();
-    added(&bench, &["a"]).unwrap();
-    bench.script("a", &bench.fails("DEL", 120));
-    bench.del().unwrap_err();
+    let mut bench = after_a_failed_del();
     // A file in the place of the folder.
     bench.write("cni/multus-rs/tombstones", "");
     bench.now.since_boot += Duration::from_secs(120);
