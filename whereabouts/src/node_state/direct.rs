@@ -74,6 +74,11 @@ impl CandidateSource for HintStore {
     }
 
     fn set_pin(&self, pool: &Pool, claimant: &Claimant, claim: &HeldClaim) {
+        // One file holds one pin. The older one stays: the newest pod is often the first that ends, and then the next call would read the
+        // pool's object again.
+        if self.has_pin(pool) {
+            return;
+        }
         let Claimant { container_id, if_name, .. } = claimant.clone();
         self.write_pin(
             &claim.pool,

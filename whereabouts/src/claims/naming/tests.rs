@@ -39,6 +39,23 @@ async fn a_node_without_a_claim_in_the_pool_reads_the_naming_after_its_claim() {
 }
 
 #[tokio::test]
+async fn while_an_older_pod_of_the_node_lives_younger_ones_come_and_go_without_a_read() {
+    let (world, node) = (World::with(ClaimNaming::Address).await, Node::new());
+    world.add(&node, "old", Protected).await;
+    world.server.take_requests();
+    for pod in ["b", "c"] {
+        world.add(&node, pod, Protected).await;
+        assert_eq!(world.server.take_requests(), ["POST 10.0.0.2"], "{pod}");
+        world.del(&node, pod).await;
+        world.server.take_requests();
+    }
+    world.del(&node, "old").await;
+    world.server.take_requests();
+    world.add(&node, "d", Protected).await;
+    assert_eq!(world.server.take_requests(), ["POST 10.0.0.1", "GET 10.0.0.0-29"]);
+}
+
+#[tokio::test]
 async fn a_pool_named_by_address_serves_both_settings_with_the_shared_name() {
     let (world, node) = (World::with(ClaimNaming::Address).await, Node::new());
     assert_eq!(world.add(&node, "a", Separate).await, ["10.0.0.1"]);
