@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tower::BoxError;
+
 use super::api::{ApiClient, Timeouts};
 use super::credentials::{self, ConnectError, Loaded, Person};
 use super::error::{Credentials, chain};
@@ -16,8 +18,9 @@ impl ApiClient {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(credentials: Credentials, timeouts: Timeouts) -> Result<Self, ConnectError> {
-        let loaded = credentials::load(&credentials)?;
-        Self::with_loaded(loaded, credentials, timeouts)
+        let (loaded, peers) = credentials::load(&credentials)?;
+        let client = transport::client(&loaded.config, peers, timeouts.connect);
+        Self::with_loaded(loaded, client, credentials, timeouts)
     }
 
     /// As [`ApiClient::connect`], with the kubeconfig of a person at a terminal.
@@ -26,21 +29,23 @@ impl ApiClient {
     /// [`ConnectError`].
     pub async fn connect_as(person: &Person, timeouts: Timeouts) -> Result<Self, ConnectError> {
         let loaded = credentials::load_person(person).await?;
-        Self::with_loaded(loaded, person.credentials(), timeouts)
+        let client = transport::client_of_person(&loaded.config, timeouts.connect);
+        Self::with_loaded(loaded, client, person.credentials(), timeouts)
     }
 
     fn with_loaded(
         loaded: Loaded,
+        client: Result<kube::Client, BoxError>,
         credentials: Credentials,
         timeouts: Timeouts,
     ) -> Result<Self, ConnectError> {
         let Loaded { config, namespace, token } = loaded;
         let namespace = checked_namespace(namespace, &credentials)?;
-        let unusable = |error: kube::Error| ConnectError::Unusable {
+        let unusable = |error: BoxError| ConnectError::Unusable {
             credentials: credentials.clone(),
-            reason: chain(&error),
+            reason: chain(&*error),
         };
-        let client = transport::client(&config, timeouts.connect).map_err(unusable)?;
+        let client = client.map_err(unusable)?;
         let server = config.cluster_url;
         let token = token.map(Arc::new);
         Ok(Self { client, server, namespace, credentials, token, request_timeout: timeouts.request })

@@ -6,7 +6,7 @@
 //!
 //! A request is sent once. [`retry()`] repeats it where that is safe; [`reflect()`] lists a collection and watches it until it is dropped.
 //!
-//! Connections, TLS and credentials are kube-client's. Its typed `Api` is not used: it puts names into URLs unchecked.
+//! HTTP and the credentials of persons are kube-client's, TLS is that of the same crates ([`tls`] says why). kube's typed `Api` is not used: it puts names into URLs unchecked.
 
 mod api;
 mod block;
@@ -22,6 +22,7 @@ mod resource;
 mod retry;
 mod rights;
 mod store;
+mod tls;
 mod transport;
 mod watch;
 

@@ -17,6 +17,7 @@ mod malformed;
 mod reflecting;
 mod retrying;
 mod script;
+pub(in crate::client) mod tls;
 mod watching;
 
 const POOLS: ResourceKind = ResourceKind::new("whereabouts.cni.cncf.io", "v1alpha1", "ippools");

@@ -6,14 +6,17 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::Config;
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, Service, ServiceBuilder};
 
+use super::tls::{self, Peers};
 use crate::text::printable;
 
 /// The field manager of our writes, which the API server notes in `managedFields`. Without one it takes the beginning of the User-Agent,
@@ -37,18 +40,54 @@ fn user_agent(program: &str) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("multus-rs"))
 }
 
-/// Connects to the server of `config`. `connect` limits one connection, TLS handshake included.
-pub(super) fn client(config: &Config, connect: Duration) -> Result<kube::Client, kube::Error> {
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp())?);
+/// What sends requests.
+trait Http:
+    Service<Request<Body>, Response = Response<Incoming>, Error = BoxError, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Http for S where
+    S: Service<Request<Body>, Response = Response<Incoming>, Error = BoxError, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// Connects to the server of `config`. `connect` limits one connection, TLS handshake included. `exchange` adds the header with the credentials.
+pub(super) fn client(config: &Config, peers: Peers, connect: Duration) -> Result<kube::Client, BoxError> {
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls::client_config(&peers.trust, peers.identity)?)
+        .https_or_http();
+    let https = match peers.server_name {
+        Some(name) => https.with_server_name_resolver(FixedServerNameResolver::new(name)),
+        None => https,
+    };
+    finished(config, http(https.enable_http1().wrap_connector(tcp()), connect))
+}
+
+/// The same for a person at a terminal, with all credentials that kube knows: it may run the program that a kubeconfig names.
+pub(super) fn client_of_person(config: &Config, connect: Duration) -> Result<kube::Client, BoxError> {
+    let https = config.rustls_https_connector_with_connector(tcp())?;
+    let authorized = ServiceBuilder::new().option_layer(config.auth_layer()?);
+    finished(config, authorized.service(http(https, connect)))
+}
+
+/// A client without any header.
+fn http(https: HttpsConnector<HttpConnector>, connect: Duration) -> impl Http + use<> {
+    let mut connector = TimeoutConnector::new(https);
     connector.set_connect_timeout(Some(connect));
     // No limit on single reads: it would cut quiet watches. `exchange` limits each request as a whole.
-    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
+    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+    ServiceBuilder::new().map_err(BoxError::from).service(http)
+}
+
+/// A client with the headers that all programs send.
+fn finished(config: &Config, http: impl Http) -> Result<kube::Client, BoxError> {
     // kube's layer for repeated requests is left out, because it would repeat writes too. `retry` repeats only what is safe to repeat.
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
         .service(http);
     Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
 }

@@ -2,29 +2,31 @@
 
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use kube::config::{AuthInfo, Cluster, Config, Context, Kubeconfig};
-use secrecy::{ExposeSecret, SecretString};
+use rustls_pki_types::ServerName;
+use secrecy::ExposeSecret;
 
 use super::error::{ConnectError, Place};
 use super::loaded::Loaded;
 use super::token::Token;
 use super::value;
 use crate::client::error::Credentials;
+use crate::client::tls::{Identity, Peers, Trust};
 
 /// Reads the kubeconfig at `path`, and the files that its current context names.
-pub(super) fn load(path: &Path) -> Result<Loaded, ConnectError> {
+pub(super) fn load(path: &Path) -> Result<(Loaded, Peers), ConnectError> {
     let kubeconfig = read(path)?;
     let current = Current::of(path, kubeconfig)?;
     let mut config = current.server()?;
-    config.root_cert = current.authority()?;
-    config.accept_invalid_certs = current.cluster.insecure_skip_tls_verify.unwrap_or(false);
     config.disable_compression = current.cluster.disable_compression.unwrap_or(false);
-    config.tls_server_name = current.tls_server_name()?;
     config.auth_info = current.user()?;
+    let peers = Peers {
+        trust: current.trust()?,
+        server_name: current.tls_server_name()?,
+        identity: current.client_certificate()?,
+    };
     let token = current.token()?;
-    Ok(Loaded { config, namespace: namespace(current.context), token })
+    Ok((Loaded { config, namespace: namespace(current.context), token }, peers))
 }
 
 /// The namespace of the current context. Nothing else needs to be right.
@@ -112,47 +114,43 @@ impl<'a> Current<'a> {
         Ok(Config::new(url))
     }
 
-    fn tls_server_name(&self) -> Result<Option<String>, ConnectError> {
+    fn tls_server_name(&self) -> Result<Option<ServerName<'static>>, ConnectError> {
         let name = is_set(self.cluster.tls_server_name.as_ref());
         let checked = name.map(|name| value::tls_server_name(name)).transpose();
         checked.map_err(|reason| self.cluster_key("tls-server-name").malformed(reason))
     }
 
-    fn authority(&self) -> Result<Option<Vec<Vec<u8>>>, ConnectError> {
+    fn trust(&self) -> Result<Trust, ConnectError> {
         let data = is_set(self.cluster.certificate_authority_data.as_ref()).map(String::as_str);
         let key = |key: &str| self.cluster_key(key);
-        let Some((place, pem)) = self.data_or_file(
+        let named = self.data_or_file(
             &key,
             "certificate-authority",
             data,
             self.cluster.certificate_authority.as_ref(),
-        )?
-        else {
-            return Ok(None);
-        };
-        value::certificates(&pem).map(Some).map_err(|reason| place.malformed(reason))
+        )?;
+        let authorities = named.map(|(place, pem)| {
+            value::certificates(&pem).map(Trust::Authorities).map_err(|reason| place.malformed(reason))
+        });
+        // Also what is not used must be right.
+        let trust = authorities.transpose()?.unwrap_or(Trust::Machine);
+        let trusts_everyone = self.cluster.insecure_skip_tls_verify.unwrap_or(false);
+        Ok(if trusts_everyone { Trust::Everyone } else { trust })
     }
 
-    /// The user without its token. kube gets nothing that it would have to read.
+    /// Whom the user acts for. kube gets no other part of it.
     fn user(&self) -> Result<AuthInfo, ConnectError> {
         if let Some(method) = credential_program(&self.user) {
             return Err(ConnectError::CredentialProgram { path: self.path.to_owned(), method });
         }
-        let mut user = AuthInfo {
-            username: self.user.username.clone(),
-            password: self.user.password.clone(),
+        self.check_impersonation()?;
+        Ok(AuthInfo {
             impersonate: self.user.impersonate.clone(),
             impersonate_uid: self.user.impersonate_uid.clone(),
             impersonate_groups: self.user.impersonate_groups.clone(),
             impersonate_user_extra: self.user.impersonate_user_extra.clone(),
             ..AuthInfo::default()
-        };
-        self.check_impersonation()?;
-        if let Some(Identity { certificate, key }) = self.client_certificate()? {
-            user.client_certificate_data = Some(STANDARD.encode(certificate));
-            user.client_key_data = Some(SecretString::from(STANDARD.encode(key)));
-        }
-        Ok(user)
+        })
     }
 
     fn check_impersonation(&self) -> Result<(), ConnectError> {
@@ -182,24 +180,31 @@ impl<'a> Current<'a> {
             (None, None) => Ok(None),
             (Some(_), None) => Err(missing("client-key")),
             (None, Some(_)) => Err(missing("client-certificate")),
-            (Some((at, certificate)), Some((key_at, mut private))) => {
-                value::certificates(&certificate).map_err(|reason| at.malformed(reason))?;
-                value::private_key(&private).map_err(|reason| key_at.malformed(reason))?;
-                // kube puts the certificate right behind the key.
-                private.push(b'\n');
-                Ok(Some(Identity { certificate, key: private }))
+            (Some((at, certificate)), Some((key_at, private))) => {
+                let chain = value::certificates(&certificate).map_err(|reason| at.malformed(reason))?;
+                let key = value::private_key(&private).map_err(|reason| key_at.malformed(reason))?;
+                Ok(Some(Identity { chain, key }))
             }
         }
     }
 
+    /// What goes into the `Authorization` header: a token, or a name with its password.
     fn token(&self) -> Result<Option<Token>, ConnectError> {
         let token = self.user.token.as_ref().map(ExposeSecret::expose_secret);
         if let Some(token) = token.filter(|token| !token.is_empty()) {
             return Token::fixed(self.user_key("token"), token.as_bytes()).map(Some);
         }
-        let Some(file) = is_set(self.user.token_file.as_ref()) else { return Ok(None) };
-        let file = self.file(file);
-        Token::file(self.user_key("tokenFile").naming(&file), file).map(Some)
+        if let Some(file) = is_set(self.user.token_file.as_ref()) {
+            let file = self.file(file);
+            return Token::file(self.user_key("tokenFile").naming(&file), file).map(Some);
+        }
+        let password = self.user.password.as_ref().map(ExposeSecret::expose_secret);
+        let (Some(name), Some(password)) = (is_set(self.user.username.as_ref()), password) else {
+            return Ok(None);
+        };
+        value::basic(name, password)
+            .map(|header| Some(Token::Fixed(header)))
+            .map_err(|reason| self.user_key("username").malformed(reason))
     }
 
     /// The bytes of the key `name`-data, else of the file that the key `name` names.
@@ -221,12 +226,6 @@ impl<'a> Current<'a> {
         let bytes = value::file(&place, &file)?;
         Ok(Some((place, bytes)))
     }
-}
-
-/// A client certificate and its key, in PEM.
-struct Identity {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
 }
 
 /// An empty text counts as none, as in client-go.

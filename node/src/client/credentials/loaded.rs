@@ -6,7 +6,7 @@ use super::token::Token;
 
 /// Credentials, read and checked.
 pub(in crate::client) struct Loaded {
-    /// The server, and how to trust it. It names no file that kube would read, except the certificates of a service account.
+    /// The server and, for a person, the rest.
     pub(in crate::client) config: Config,
     /// The namespace that comes with the credentials, unchecked.
     pub(in crate::client) namespace: Option<String>,

@@ -19,10 +19,19 @@ pub use person::Person;
 pub(super) use person::load as load_person;
 pub(super) use token::Token;
 
+use rustls_pki_types::CertificateDer;
+
 use super::error::Credentials;
+use super::tls::Peers;
+
+/// The certificates in a PEM file, at least one.
+pub(super) fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let place = Place::new(Credentials::InCluster, &path.display().to_string());
+    value::certificates(&value::file(&place, path)?).map_err(|reason| place.malformed(reason))
+}
 
 /// Reads the files of these credentials.
-pub(super) fn load(credentials: &Credentials) -> Result<Loaded, ConnectError> {
+pub(super) fn load(credentials: &Credentials) -> Result<(Loaded, Peers), ConnectError> {
     match credentials {
         Credentials::Kubeconfig(path) => kubeconfig::load(path),
         Credentials::InCluster => {

@@ -8,8 +8,9 @@ use kube::config::Config;
 use super::error::{ConnectError, Place};
 use super::loaded::Loaded;
 use super::token::Token;
-use super::value;
+use super::{certificates_in, value};
 use crate::client::error::Credentials;
+use crate::client::tls::{Peers, Trust};
 
 /// Where the kubelet mounts the files of the service account.
 pub(super) const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -18,7 +19,10 @@ const HOST: &str = "KUBERNETES_SERVICE_HOST";
 const PORT: &str = "KUBERNETES_SERVICE_PORT";
 
 /// Reads the files in `mount`. `lookup` reads environment variables.
-pub(super) fn load(mount: &Path, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConnectError> {
+pub(super) fn load(
+    mount: &Path,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Loaded, Peers), ConnectError> {
     let variable = |name: &str| {
         let set = lookup(name).filter(|value| !value.is_empty());
         set.ok_or_else(|| ConnectError::NotInCluster { reason: format!("the variable {name} is not set") })
@@ -34,16 +38,15 @@ pub(super) fn load(mount: &Path, lookup: &dyn Fn(&str) -> Option<String>) -> Res
         return Err(ConnectError::NotInCluster { reason: format!("{} does not exist", mount.display()) });
     }
 
-    let (authority, file) = read(mount, "ca.crt")?;
-    let mut config = Config::new(url);
-    config.root_cert = Some(value::certificates(&authority).map_err(|reason| file.malformed(reason))?);
-    // kube reads it again each minute.
-    config.root_cert_file = Some(mount.join("ca.crt"));
+    let authority = mount.join("ca.crt");
+    certificates_in(&authority)?;
+    let peers = Peers { trust: Trust::File(authority), server_name: None, identity: None };
     let (namespace, file) = read(mount, "namespace")?;
     let namespace = String::from_utf8(namespace).map_err(|_| file.malformed("expected UTF-8"))?;
     let token = mount.join("token");
     let token = Token::file(place(&token.display().to_string()), token)?;
-    Ok(Loaded { config, namespace: Some(namespace.trim().to_owned()), token: Some(token) })
+    let namespace = Some(namespace.trim().to_owned());
+    Ok((Loaded { config: Config::new(url), namespace, token: Some(token) }, peers))
 }
 
 fn place(key: &str) -> Place {
@@ -78,7 +81,7 @@ mod tests {
 
         fn load(&self, host: &str, port: &str) -> Result<Loaded, ConnectError> {
             let lookup = |name: &str| Some(if name == HOST { host } else { port }.to_owned());
-            load(self.0.path(), &lookup)
+            load(self.0.path(), &lookup).map(|(loaded, _)| loaded)
         }
     }
 

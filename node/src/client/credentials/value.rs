@@ -51,9 +51,10 @@ fn host_name(host: &str) -> Option<ServerName<'_>> {
 }
 
 /// The name to expect in the server's certificate.
-pub(super) fn tls_server_name(text: &str) -> Result<String, &'static str> {
-    let text = text.trim();
-    ServerName::try_from(text).map(|_| text.to_owned()).map_err(|_| "expected a DNS name or an IP address")
+pub(super) fn tls_server_name(text: &str) -> Result<ServerName<'static>, &'static str> {
+    ServerName::try_from(text.trim())
+        .map(|name| name.to_owned())
+        .map_err(|_| "expected a DNS name or an IP address")
 }
 
 /// The `Authorization` header for a token. Blanks and line ends around it do not count, as in client-go.
@@ -73,6 +74,18 @@ pub(super) fn bearer(token: &[u8]) -> Result<HeaderValue, &'static str> {
     Ok(header)
 }
 
+/// The `Authorization` header of a name and its password (RFC 7617).
+pub(super) fn basic(name: &str, password: &str) -> Result<HeaderValue, &'static str> {
+    const EXPECTED: &str = "expected a name without \":\"";
+    if name.contains(':') {
+        return Err(EXPECTED);
+    }
+    let text = format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+    let mut header = HeaderValue::from_str(&text).map_err(|_| EXPECTED)?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
 /// A value of an `Impersonate-...` header.
 pub(super) fn header(text: &str) -> Result<(), &'static str> {
     HeaderValue::from_str(text)
@@ -81,19 +94,19 @@ pub(super) fn header(text: &str) -> Result<(), &'static str> {
 }
 
 /// The certificates of a PEM text, at least one: with none, every connection fails as if the server were not trusted.
-pub(super) fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     const EXPECTED: &str = "expected PEM with at least one CERTIFICATE";
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let found = found.map_err(|_| EXPECTED)?;
     if found.is_empty() {
         return Err(EXPECTED);
     }
-    Ok(found.into_iter().map(|certificate| certificate.to_vec()).collect())
+    Ok(found)
 }
 
 /// A PEM text with a private key.
-pub(super) fn private_key(pem: &[u8]) -> Result<(), &'static str> {
-    PrivateKeyDer::from_pem_slice(pem).map(drop).map_err(|_| "expected PEM with a PRIVATE KEY")
+pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| "expected PEM with a PRIVATE KEY")
 }
 
 /// The bytes of a `...-data` key. Line ends do not count, as in Go.

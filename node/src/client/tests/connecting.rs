@@ -233,6 +233,21 @@ async fn blanks_and_line_ends_around_a_token_do_not_count() {
     }
 }
 
+/// The name and password of RFC 7617, section 2.
+#[tokio::test]
+async fn a_name_and_its_password_are_sent_if_there_is_no_token() {
+    let basic = "authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\n";
+    let user = "    username: Aladdin\n    password: open sesame\n";
+    let bearer = format!("authorization: Bearer {CANARY}\n");
+    for (user, expected) in [(user.to_owned(), basic), (token() + user, &bearer)] {
+        let (url, server) = serve_once("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        let kubeconfig = Kubeconfig::new(&url, "", "", &user);
+        let _: Value = kubeconfig.connect().await.unwrap().get(&pod(), soon()).await.unwrap();
+        let head = server.join().unwrap();
+        assert!(head.contains(expected) && head.matches("authorization").count() == 1, "{head}");
+    }
+}
+
 #[tokio::test]
 async fn a_token_that_was_renewed_is_sent_after_a_401() {
     let responses = [

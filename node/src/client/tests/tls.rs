@@ -1,0 +1,142 @@
+//! Real TLS connections on the loopback interface.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
+
+use super::connecting::Kubeconfig;
+use super::{ApiError, pod, soon};
+
+/// A certificate authority.
+pub(in crate::client) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its certificate.
+    pub(in crate::client) pem: String,
+}
+
+impl Authority {
+    pub(in crate::client) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Authority { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// A certificate for this name or address, and its key, in PEM.
+    fn issue(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("    {name}: {}\n", STANDARD.encode(&self.pem))
+    }
+}
+
+/// Serves one connection with a certificate for `name`, and returns the client's certificates; `None` if there was no request.
+fn serve(
+    authority: &Authority,
+    name: &str,
+    clients: Option<&Authority>,
+) -> (String, JoinHandle<Option<usize>>) {
+    let (certificate, key) = authority.issue(name);
+    let builder = ServerConfig::builder();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(clients.pem.as_bytes()).unwrap()).unwrap();
+            builder.with_client_cert_verifier(WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap())
+        }
+    };
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let config = Arc::new(builder.with_single_cert(chain, key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), socket);
+        let mut lines = BufReader::new(&mut stream).lines();
+        lines.find(|line| line.as_ref().map_or(true, String::is_empty))?.ok()?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").ok()?;
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+        Some(stream.conn.peer_certificates().map_or(0, <[_]>::len))
+    });
+    (url, server)
+}
+
+async fn get(kubeconfig: &Kubeconfig) -> Result<Value, ApiError> {
+    kubeconfig.connect().await.unwrap().get(&pod(), soon()).await
+}
+
+#[tokio::test]
+async fn only_a_server_of_the_kubeconfigs_authority_gets_a_request() {
+    let (own, other) = (Authority::new(), Authority::new());
+    for (authority, name, expected) in
+        [(&own, "127.0.0.1", true), (&other, "127.0.0.1", false), (&own, "other", false)]
+    {
+        let (url, server) = serve(authority, name, None);
+        let kubeconfig =
+            Kubeconfig::new(&url, "", &own.key("certificate-authority-data"), "    token: canary\n");
+        let answer = get(&kubeconfig).await;
+        assert_eq!(answer.is_ok(), expected, "{name}: {answer:?}");
+        assert_eq!(server.join().unwrap().is_some(), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_servers_certificate_may_have_the_name_in_tls_server_name() {
+    let own = Authority::new();
+    for (name, expected) in [("kubernetes.default", true), ("127.0.0.1", false)] {
+        let (url, server) = serve(&own, name, None);
+        let cluster = own.key("certificate-authority-data") + "    tls-server-name: kubernetes.default\n";
+        let answer = get(&Kubeconfig::new(&url, "", &cluster, "    token: canary\n")).await;
+        assert_eq!(
+            (answer.is_ok(), server.join().unwrap().is_some()),
+            (expected, expected),
+            "{name}: {answer:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn insecure_skip_tls_verify_accepts_every_certificate() {
+    let (url, server) = serve(&Authority::new(), "other", None);
+    let kubeconfig = Kubeconfig::new(&url, "", "    insecure-skip-tls-verify: true\n", "    token: canary\n");
+    get(&kubeconfig).await.unwrap();
+    assert_eq!(server.join().unwrap(), Some(0));
+}
+
+#[tokio::test]
+async fn a_server_of_an_unknown_authority_gets_no_request_if_the_kubeconfig_names_none() {
+    let (url, server) = serve(&Authority::new(), "127.0.0.1", None);
+    assert!(get(&Kubeconfig::new(&url, "", "", "    token: canary\n")).await.is_err());
+    assert_eq!(server.join().unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_client_sends_its_certificate() {
+    let (own, clients) = (Authority::new(), Authority::new());
+    let (certificate, key) = clients.issue("client");
+    let (url, server) = serve(&own, "127.0.0.1", Some(&clients));
+    let user = "    client-certificate: own.crt\n    client-key: own.key\n";
+    let kubeconfig = Kubeconfig::new(&url, "", &own.key("certificate-authority-data"), user);
+    kubeconfig.write("own.crt", certificate.as_bytes());
+    kubeconfig.write("own.key", key.as_bytes());
+    get(&kubeconfig).await.unwrap();
+    assert_eq!(server.join().unwrap(), Some(1));
+}
