@@ -11,47 +11,14 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls_platform_verifier::Verifier;
 use tokio::time::Instant;
 
-use super::credentials::certificates_in;
+use super::credentials::{Identity, Trust, certificates_in};
 
 /// A file of certificate authorities is read again after this time. The kubelet exchanges it as it does a token.
 const REREAD: Duration = Duration::from_secs(60);
-
-/// The peers of a connection.
-#[derive(Debug)]
-pub(super) struct Peers {
-    /// Whom the client trusts.
-    pub(super) trust: Trust,
-    /// The name that the server's certificate must have, instead of the host of its URL.
-    pub(super) server_name: Option<ServerName<'static>>,
-    /// The client's own certificate.
-    pub(super) identity: Option<Identity>,
-}
-
-/// Which servers a client trusts.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// Those that one of these authorities vouches for, each in DER.
-    Authorities(Vec<CertificateDer<'static>>),
-    /// Those that an authority in this file vouches for: PEM, which somebody exchanges.
-    File(PathBuf),
-    /// Those that the machine trusts.
-    Machine,
-    /// Every server (`insecure-skip-tls-verify`).
-    Everyone,
-}
-
-/// A client certificate with its chain, and its key.
-#[derive(Debug)]
-pub(super) struct Identity {
-    /// The certificate first.
-    pub(super) chain: Vec<CertificateDer<'static>>,
-    /// The key of the certificate.
-    pub(super) key: PrivateKeyDer<'static>,
-}
 
 /// What rustls needs for a connection.
 ///

@@ -16,7 +16,8 @@ use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::Config;
 use tower::{BoxError, Service, ServiceBuilder};
 
-use super::tls::{self, Peers};
+use super::credentials::Peers;
+use super::tls;
 use crate::text::printable;
 
 /// The field manager of our writes, which the API server notes in `managedFields`. Without one it takes the beginning of the User-Agent,

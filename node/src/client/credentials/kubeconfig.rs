@@ -8,10 +8,10 @@ use secrecy::ExposeSecret;
 
 use super::error::{ConnectError, Place};
 use super::loaded::Loaded;
+use super::peers::{Identity, Peers, Trust};
 use super::token::Token;
 use super::value;
 use crate::client::error::Credentials;
-use crate::client::tls::{Identity, Peers, Trust};
 
 /// Reads the kubeconfig at `path`, and the files that its current context names.
 pub(super) fn load(path: &Path) -> Result<(Loaded, Peers), ConnectError> {

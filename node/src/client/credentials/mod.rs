@@ -5,6 +5,7 @@
 mod error;
 mod kubeconfig;
 mod loaded;
+mod peers;
 mod person;
 mod service_account;
 mod token;
@@ -15,20 +16,13 @@ use std::path::Path;
 pub use error::{ConnectError, Place};
 pub(super) use kubeconfig::namespace_in;
 pub(super) use loaded::Loaded;
+pub(super) use peers::{Identity, Peers, Trust};
 pub use person::Person;
 pub(super) use person::load as load_person;
 pub(super) use token::Token;
-
-use rustls_pki_types::CertificateDer;
+pub(super) use value::certificates_in;
 
 use super::error::Credentials;
-use super::tls::Peers;
-
-/// The certificates in a PEM file, at least one.
-pub(super) fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let place = Place::new(Credentials::InCluster, &path.display().to_string());
-    value::certificates(&value::file(&place, path)?).map_err(|reason| place.malformed(reason))
-}
 
 /// Reads the files of these credentials.
 pub(super) fn load(credentials: &Credentials) -> Result<(Loaded, Peers), ConnectError> {

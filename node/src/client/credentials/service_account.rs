@@ -7,10 +7,10 @@ use kube::config::Config;
 
 use super::error::{ConnectError, Place};
 use super::loaded::Loaded;
+use super::peers::{Peers, Trust};
 use super::token::Token;
-use super::{certificates_in, value};
+use super::value;
 use crate::client::error::Credentials;
-use crate::client::tls::{Peers, Trust};
 
 /// Where the kubelet mounts the files of the service account.
 pub(super) const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -39,7 +39,7 @@ pub(super) fn load(
     }
 
     let authority = mount.join("ca.crt");
-    certificates_in(&authority)?;
+    value::certificates_in(&authority)?;
     let peers = Peers { trust: Trust::File(authority), server_name: None, identity: None };
     let (namespace, file) = read(mount, "namespace")?;
     let namespace = String::from_utf8(namespace).map_err(|_| file.malformed("expected UTF-8"))?;

@@ -11,6 +11,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use super::error::{ConnectError, Place};
+use crate::client::error::Credentials;
 
 /// The largest file that a kubeconfig names, in bytes. A bundle of many certificates takes some hundred KiB.
 const MAX_FILE: u64 = 1 << 20;
@@ -102,6 +103,12 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &
         return Err(EXPECTED);
     }
     Ok(found)
+}
+
+/// The certificates in a PEM file, at least one.
+pub(in crate::client) fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let place = Place::new(Credentials::InCluster, &path.display().to_string());
+    certificates(&file(&place, path)?).map_err(|reason| place.malformed(reason))
 }
 
 /// A PEM text with a private key.
