@@ -133,6 +133,23 @@ fn pods_see_the_folders_of_cni_and_of_the_sockets_alone() {
     }
 }
 
+/// Every user may write to an emptyDir itself, and the daemons refuse a socket in such a folder.
+#[test]
+fn a_socket_in_a_folder_of_the_pod_is_in_a_folder_that_its_program_makes() {
+    for (place, pod) in pods() {
+        let of_the_pod: Vec<&Value> =
+            each(&pod, "volumes").filter(|volume| volume["emptyDir"].is_object()).collect();
+        for container in each(&pod, "containers") {
+            let socket = each(container, "args").find_map(|arg| arg.as_str()?.strip_prefix("--socket="));
+            let folder = socket.map_or("/run/whereabouts", |socket| socket.rsplit_once('/').unwrap().0);
+            for mount in each(container, "volumeMounts").filter(|mount| mount["mountPath"] == folder) {
+                let is_of_the_pod = of_the_pod.iter().any(|volume| volume["name"] == mount["name"]);
+                assert!(!is_of_the_pod, "{place}: {folder}");
+            }
+        }
+    }
+}
+
 #[test]
 fn no_container_gets_a_secret() {
     for (place, pod) in pods() {
