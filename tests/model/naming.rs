@@ -285,9 +285,12 @@ impl World {
     }
 }
 
-/// The claims of a request count.
+/// The claims of a request count. A node that has a pin keeps it.
 fn hold(state: &mut State, at: usize, naming: ClaimNaming) -> Phase {
-    state.pins[REQUESTS[at].node] = Some((at, naming));
+    let pin = &mut state.pins[REQUESTS[at].node];
+    if pin.is_none_or(|(_, counted)| counted != naming) {
+        *pin = Some((at, naming));
+    }
     Phase::Held(naming)
 }
 

@@ -6,7 +6,8 @@
 //!
 //! A request is sent once. [`retry()`] repeats it where that is safe; [`reflect()`] lists a collection and watches it until it is dropped.
 //!
-//! HTTP and the credentials of persons are kube-client's, TLS is that of the same crates ([`tls`] says why). kube's typed `Api` is not used: it puts names into URLs unchecked.
+//! Connections are made by the crates under kube-client, with its layers; [`tls`] says what is our own. kube's typed `Api` is not used: it puts
+//! names into URLs unchecked.
 
 mod api;
 mod block;

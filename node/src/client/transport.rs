@@ -58,7 +58,7 @@ impl<S> Http for S where
 /// Connects to the server of `config`. `connect` limits one connection, TLS handshake included. `exchange` adds the header with the credentials.
 pub(super) fn client(config: &Config, peers: Peers, connect: Duration) -> Result<kube::Client, BoxError> {
     let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls::client_config(&peers.trust, peers.identity)?)
+        .with_tls_config(tls::client_config(peers.trust, peers.identity)?)
         .https_or_http();
     let https = match peers.server_name {
         Some(name) => https.with_server_name_resolver(FixedServerNameResolver::new(name)),
@@ -83,7 +83,7 @@ fn http(https: HttpsConnector<HttpConnector>, connect: Duration) -> impl Http + 
     ServiceBuilder::new().map_err(BoxError::from).service(http)
 }
 
-/// A client with the headers that all programs send.
+/// A client that joins each request's path with the server's URL, and says for whom the user acts.
 fn finished(config: &Config, http: impl Http) -> Result<kube::Client, BoxError> {
     // kube's layer for repeated requests is left out, because it would repeat writes too. `retry` repeats only what is safe to repeat.
     let service = ServiceBuilder::new()

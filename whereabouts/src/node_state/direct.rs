@@ -75,8 +75,8 @@ impl CandidateSource for HintStore {
 
     fn set_pin(&self, pool: &Pool, claimant: &Claimant, claim: &HeldClaim) {
         // One file holds one pin. The older one stays: the newest pod is often the first that ends, and then the next call would read the
-        // pool's object again.
-        if self.has_pin(pool) {
+        // pool's object again. But a sandbox that takes the pinned claim over becomes its holder, whose DEL must find the pin.
+        if self.has_pin(pool) && self.pin(&claim.pool).is_some_and(|pin| !claim.is_named(&pin.claim)) {
             return;
         }
         let Claimant { container_id, if_name, .. } = claimant.clone();

@@ -59,7 +59,7 @@ pub trait CandidateSource {
     /// Whether this node still holds a claim of the pool that counts under the pool's naming: rule 3 of [`crate::pool::claim_names`].
     fn has_pin(&self, pool: &Pool) -> bool;
 
-    /// Records a claim of the pool that counts: from now on it is a pin.
+    /// Records a claim of the pool that counts: a pin, unless the node has another one and keeps that.
     fn set_pin(&self, pool: &Pool, claimant: &Claimant, claim: &HeldClaim);
 
     /// The number of claims of the pool, if the source knows it.

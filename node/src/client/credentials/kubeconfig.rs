@@ -10,7 +10,7 @@ use super::error::{ConnectError, Place};
 use super::loaded::Loaded;
 use super::peers::{Identity, Peers, Trust};
 use super::token::Token;
-use super::value;
+use super::value::{self, Misfit};
 use crate::client::error::Credentials;
 
 /// Reads the kubeconfig at `path`, and the files that its current context names.
@@ -18,7 +18,6 @@ pub(super) fn load(path: &Path) -> Result<(Loaded, Peers), ConnectError> {
     let kubeconfig = read(path)?;
     let current = Current::of(path, kubeconfig)?;
     let mut config = current.server()?;
-    config.disable_compression = current.cluster.disable_compression.unwrap_or(false);
     config.auth_info = current.user()?;
     let peers = Peers {
         trust: current.trust()?,
@@ -130,7 +129,7 @@ impl<'a> Current<'a> {
             self.cluster.certificate_authority.as_ref(),
         )?;
         let authorities = named.map(|(place, pem)| {
-            value::certificates(&pem).map(Trust::Authorities).map_err(|reason| place.malformed(reason))
+            value::authorities(&pem).map(Trust::Authorities).map_err(|reason| place.malformed(reason))
         });
         // Also what is not used must be right.
         let trust = authorities.transpose()?.unwrap_or(Trust::Machine);
@@ -181,14 +180,19 @@ impl<'a> Current<'a> {
             (Some(_), None) => Err(missing("client-key")),
             (None, Some(_)) => Err(missing("client-certificate")),
             (Some((at, certificate)), Some((key_at, private))) => {
-                let chain = value::certificates(&certificate).map_err(|reason| at.malformed(reason))?;
-                let key = value::private_key(&private).map_err(|reason| key_at.malformed(reason))?;
+                let chain =
+                    value::certificates(&certificate).map_err(|reason| at.clone().malformed(reason))?;
+                let key = value::private_key(&private).map_err(|reason| key_at.clone().malformed(reason))?;
+                value::key_of(&chain, &key).map_err(|misfit| match misfit {
+                    Misfit::Certificate(reason) => at.malformed(reason),
+                    Misfit::Key(reason) => key_at.malformed(reason),
+                })?;
                 Ok(Some(Identity { chain, key }))
             }
         }
     }
 
-    /// What goes into the `Authorization` header: a token, or a name with its password.
+    /// What goes into the `Authorization` header: a token, else a name with its password.
     fn token(&self) -> Result<Option<Token>, ConnectError> {
         let token = self.user.token.as_ref().map(ExposeSecret::expose_secret);
         if let Some(token) = token.filter(|token| !token.is_empty()) {

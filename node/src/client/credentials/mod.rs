@@ -19,8 +19,8 @@ pub(super) use loaded::Loaded;
 pub(super) use peers::{Identity, Peers, Trust};
 pub use person::Person;
 pub(super) use person::load as load_person;
+pub(super) use service_account::authorities_in;
 pub(super) use token::Token;
-pub(super) use value::certificates_in;
 
 use super::error::Credentials;
 

@@ -16,12 +16,17 @@ pub(in crate::client) struct Peers {
 }
 
 /// Which servers a client trusts.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(in crate::client) enum Trust {
     /// Those that one of these authorities vouches for, each in DER.
     Authorities(Vec<CertificateDer<'static>>),
     /// Those that an authority in this file vouches for: PEM, which somebody exchanges.
-    File(PathBuf),
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Its content now.
+        first: Vec<CertificateDer<'static>>,
+    },
     /// Those that the machine trusts.
     Machine,
     /// Every server (`insecure-skip-tls-verify`).

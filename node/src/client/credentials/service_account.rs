@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use kube::config::Config;
+use rustls_pki_types::CertificateDer;
 
 use super::error::{ConnectError, Place};
 use super::loaded::Loaded;
@@ -39,14 +40,20 @@ pub(super) fn load(
     }
 
     let authority = mount.join("ca.crt");
-    value::certificates_in(&authority)?;
-    let peers = Peers { trust: Trust::File(authority), server_name: None, identity: None };
+    let first = authorities_in(&authority)?;
+    let peers = Peers { trust: Trust::File { path: authority, first }, server_name: None, identity: None };
     let (namespace, file) = read(mount, "namespace")?;
     let namespace = String::from_utf8(namespace).map_err(|_| file.malformed("expected UTF-8"))?;
     let token = mount.join("token");
     let token = Token::file(place(&token.display().to_string()), token)?;
     let namespace = Some(namespace.trim().to_owned());
     Ok((Loaded { config: Config::new(url), namespace, token: Some(token) }, peers))
+}
+
+/// The certificate authorities in a file of the service account, at least one.
+pub(in crate::client) fn authorities_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let place = place(&path.display().to_string());
+    value::authorities(&value::file(&place, path)?).map_err(|reason| place.malformed(reason))
 }
 
 fn place(key: &str) -> Place {
@@ -62,8 +69,7 @@ fn read(mount: &Path, name: &str) -> Result<(Vec<u8>, Place), ConnectError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    use crate::client::tests::tls::Authority;
 
     struct Mount(tempfile::TempDir);
 
@@ -71,7 +77,8 @@ mod tests {
         /// A mount in which the file `name` has other content.
         fn with(name: &str, content: &str) -> Self {
             let mount = Mount(tempfile::tempdir().unwrap());
-            let files = [("ca.crt", CERTIFICATE), ("namespace", "pools\n"), ("token", "canary\n")];
+            let authority = Authority::new().pem;
+            let files = [("ca.crt", authority.as_str()), ("namespace", "pools\n"), ("token", "canary\n")];
             for (file, good) in files {
                 let content = if file == name { content } else { good };
                 crate::files::replace(&mount.0.path().join(file), content.as_bytes()).unwrap();
@@ -79,15 +86,18 @@ mod tests {
             mount
         }
 
-        fn load(&self, host: &str, port: &str) -> Result<Loaded, ConnectError> {
+        fn load(&self, host: &str, port: &str) -> Result<(Loaded, Peers), ConnectError> {
             let lookup = |name: &str| Some(if name == HOST { host } else { port }.to_owned());
-            load(self.0.path(), &lookup).map(|(loaded, _)| loaded)
+            load(self.0.path(), &lookup)
         }
     }
 
     #[test]
     fn the_kubelets_files_and_variables_make_credentials() {
-        let loaded = Mount::with("", "").load("fd00::1", "443").unwrap();
+        let mount = Mount::with("", "");
+        let (loaded, peers) = mount.load("fd00::1", "443").unwrap();
+        let Trust::File { path, first } = peers.trust else { panic!("{peers:?}") };
+        assert_eq!((path, first.len()), (mount.0.path().join("ca.crt"), 1));
         assert_eq!(loaded.config.cluster_url.to_string(), "https://[fd00::1]:443/");
         assert_eq!(loaded.namespace.as_deref(), Some("pools"));
         let Some(Token::File(_)) = loaded.token else { panic!("no token file") };
@@ -104,7 +114,8 @@ mod tests {
         for token in ["", "\n", "canary\ntoken", "canary\u{1}"] {
             refused(&Mount::with("token", token), "10.96.0.1", "443", "/token: ");
         }
-        for authority in ["", "canary", "-----BEGIN CERTIFICATE-----\nAAAA\n"] {
+        let empty = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for authority in ["", "canary", "-----BEGIN CERTIFICATE-----\nAAAA\n", empty] {
             refused(&Mount::with("ca.crt", authority), "10.96.0.1", "443", "/ca.crt: ");
         }
         let good = Mount::with("", "");

@@ -7,11 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
+use rustls::RootCertStore;
+use rustls::crypto::ring;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use super::error::{ConnectError, Place};
-use crate::client::error::Credentials;
 
 /// The largest file that a kubeconfig names, in bytes. A bundle of many certificates takes some hundred KiB.
 const MAX_FILE: u64 = 1 << 20;
@@ -105,13 +107,42 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &
     Ok(found)
 }
 
-/// The certificates in a PEM file, at least one.
-pub(in crate::client) fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let place = Place::new(Credentials::InCluster, &path.display().to_string());
-    certificates(&file(&place, path)?).map_err(|reason| place.malformed(reason))
+/// As [`certificates`], of authorities.
+pub(super) fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    let found = certificates(pem)?;
+    let is_readable =
+        |authority: &CertificateDer<'static>| RootCertStore::empty().add(authority.clone()).is_ok();
+    if !found.iter().all(is_readable) {
+        return Err("expected certificates of X.509 version 3, but one of them cannot be read");
+    }
+    Ok(found)
 }
 
-/// A PEM text with a private key.
+/// Checks that the key is that of the first certificate.
+pub(super) fn key_of(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> Result<(), Misfit> {
+    let pair = CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &ring::default_provider());
+    match pair {
+        Ok(_) => Ok(()),
+        Err(rustls::Error::InvalidCertificate(_)) => {
+            Err(Misfit::Certificate("expected a certificate of X.509 version 3, but it cannot be read"))
+        }
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err(Misfit::Key("expected the key of the client certificate"))
+        }
+        Err(_) => Err(Misfit::Key("expected a key of RSA, ECDSA (P-256, P-384) or Ed25519")),
+    }
+}
+
+/// Which half of a client's certificate and key is wrong, and what was expected.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Misfit {
+    /// The certificate.
+    Certificate(&'static str),
+    /// The key.
+    Key(&'static str),
+}
+
+/// The first private key of a PEM text.
 pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| "expected PEM with a PRIVATE KEY")
 }

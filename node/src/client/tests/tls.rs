@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -52,6 +54,14 @@ fn serve(
     clients: Option<&Authority>,
 ) -> (String, JoinHandle<Option<usize>>) {
     let (certificate, key) = authority.issue(name);
+    serve_with(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap(), &key, clients)
+}
+
+fn serve_with(
+    certificate: CertificateDer<'static>,
+    key: &str,
+    clients: Option<&Authority>,
+) -> (String, JoinHandle<Option<usize>>) {
     let builder = ServerConfig::builder();
     let builder = match clients {
         None => builder.with_no_client_auth(),
@@ -61,9 +71,11 @@ fn serve(
             builder.with_client_cert_verifier(WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap())
         }
     };
-    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    let config = Arc::new(builder.with_single_cert(chain, key).unwrap());
+    let key =
+        ring::sign::any_supported_type(&PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap();
+    // Not checked, as in a server that has another library.
+    let own = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
+    let config = Arc::new(builder.with_cert_resolver(Arc::new(own)));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
@@ -115,10 +127,53 @@ async fn the_servers_certificate_may_have_the_name_in_tls_server_name() {
 
 #[tokio::test]
 async fn insecure_skip_tls_verify_accepts_every_certificate() {
-    let (url, server) = serve(&Authority::new(), "other", None);
-    let kubeconfig = Kubeconfig::new(&url, "", "    insecure-skip-tls-verify: true\n", "    token: canary\n");
-    get(&kubeconfig).await.unwrap();
-    assert_eq!(server.join().unwrap(), Some(0));
+    let (other, key) = Authority::new().issue("other");
+    let other = CertificateDer::from_pem_slice(other.as_bytes()).unwrap();
+    // The second one is a certificate that rustls cannot read, such as one of X.509 version 1.
+    for certificate in [other, CertificateDer::from(vec![0x30, 0])] {
+        let (url, server) = serve_with(certificate, &key, None);
+        let kubeconfig =
+            Kubeconfig::new(&url, "", "    insecure-skip-tls-verify: true\n", "    token: canary\n");
+        get(&kubeconfig).await.unwrap();
+        assert_eq!(server.join().unwrap(), Some(0));
+    }
+}
+
+/// Without a connection: each is wrong for ever, and the error names its key.
+#[tokio::test]
+async fn a_certificate_or_key_that_cannot_be_used_is_named() {
+    let unreadable = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    let ((certificate, key), (_, others)) = (Authority::new().issue("a"), Authority::new().issue("b"));
+    for (authority, certificate, key, named) in [
+        (
+            unreadable,
+            certificate.as_str(),
+            key.as_str(),
+            "clusters[k].cluster.certificate-authority-data: expected",
+        ),
+        (
+            &Authority::new().pem,
+            unreadable,
+            &key,
+            "users[u].user.client-certificate = own.crt: expected a certificate",
+        ),
+        (
+            &Authority::new().pem,
+            &certificate,
+            &others,
+            "users[u].user.client-key = own.key: expected the key of",
+        ),
+    ] {
+        let cluster = format!("    certificate-authority-data: {}\n", STANDARD.encode(authority));
+        let user = "    client-certificate: own.crt\n    client-key: own.key\n";
+        let kubeconfig = Kubeconfig::new("https://127.0.0.1:1", "", &cluster, user);
+        kubeconfig.write("own.crt", certificate.as_bytes());
+        kubeconfig.write("own.key", key.as_bytes());
+        let error = kubeconfig.connect().await.unwrap_err();
+        let text =
+            error.to_string().replace(&format!("{}/", kubeconfig.path().parent().unwrap().display()), "");
+        assert!(text.contains(named) && error.is_permanent(), "{text}");
+    }
 }
 
 #[tokio::test]
