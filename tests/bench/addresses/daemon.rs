@@ -20,9 +20,6 @@ const GRACE_SECONDS: &str = "86400";
 /// The time in which a daemon must start, and end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The unit of CPU times in /proc: USER_HZ, which is 100 on every Linux architecture we support.
-const TICKS_PER_SECOND: u64 = 100;
-
 /// A running daemon. It ends when the value is dropped, and by the kernel when the benchmark dies.
 pub struct Daemon {
     child: Child,
@@ -69,13 +66,15 @@ impl Daemon {
         self.child.id()
     }
 
-    /// User and system time since the start.
+    /// User and system time of its threads since the start. Those in `stat` count in steps of 10 ms, which is longer than a call.
     pub fn cpu(&self) -> Duration {
-        let stat = self.proc("stat");
-        // Fields 14 and 15 of /proc/PID/stat. The second field, the name in parentheses, may contain blanks, so count after it.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: u64 = [11, 12].map(|n: usize| fields[n].parse::<u64>().unwrap()).iter().sum();
-        Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the daemon lives");
+        // The first field is the time on a processor in nanoseconds. A thread may end meanwhile.
+        let time = |task: std::fs::DirEntry| {
+            let schedstat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            schedstat.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        Duration::from_nanos(tasks.flatten().filter_map(time).sum())
     }
 
     /// Resident memory now, in KiB.

@@ -30,10 +30,11 @@ pub struct Cost {
     pub cpu: Duration,
 }
 
-/// Runs the call, and waits for the children that it leaves before it returns. This process must be their subreaper. `except` is a child that
-/// lives on.
+/// Runs the call, and waits for the children that it leaves before it returns. This process must be their subreaper.
 #[allow(clippy::disallowed_methods)] // the benchmark takes the place of the runtime
-pub fn timed(call: &Call, except: Option<u32>) -> Cost {
+pub fn timed(call: &Call) -> Cost {
+    // The daemons of the nodes are children too.
+    let lasting = own_children();
     let (before, start) = (children(), Instant::now());
     let mut child = Command::new(&call.program)
         .env_clear()
@@ -49,7 +50,7 @@ pub fn timed(call: &Call, except: Option<u32>) -> Cost {
     let wall = start.elapsed();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{call:?}: {}{}", text(&output.stdout), text(&output.stderr));
-    for orphan in own_children().into_iter().filter(|pid| except.is_none_or(|except| *pid != except)) {
+    for orphan in own_children().into_iter().filter(|pid| !lasting.contains(pid)) {
         let pid = Pid::from_raw(i32::try_from(orphan).expect("a process id"));
         // An error means that another thread has waited for it.
         let _ = waitpid(pid, None);

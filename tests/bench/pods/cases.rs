@@ -4,23 +4,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use netlink::test_util::NamedNetns;
 use tests::place;
+use whereabouts::rpc::wire::SOCKET;
 
-use crate::Subject;
 use crate::api::{Api, kubeconfig};
 use crate::call::{Call, Cost, timed};
 use crate::daemon::Daemon;
-use crate::node::{Files, Node};
+use crate::node::{Files, KUBECONFIG, Node};
 use crate::pod::{self, Case, MASTER};
 use crate::requests::Requests;
+use crate::{Daemons, Subject};
 
 /// The account whose credentials all plugins use.
 const ACCOUNT: &str = "bench";
-
-/// The socket of a daemon of multus.
-const SOCKET: &str = "/run/multus/multus.sock";
 
 /// The calls of which the requests are counted, for each case.
 const COUNTED: usize = 4;
@@ -43,6 +42,8 @@ pub struct Found {
 /// A subject on its node.
 struct Bench {
     subject: Subject,
+    /// They end before their node does.
+    daemons: Vec<Daemon>,
     node: Node,
     args: BTreeMap<Case, String>,
 }
@@ -64,8 +65,9 @@ pub fn all(subjects: &[Subject], rounds: usize) -> Found {
         .map(|(at, (subject, folder))| Bench::new(&api, subject, at, folder.path()))
         .collect();
     make_master(&benches[0].node);
-    let mut found = Found::default();
-    let mut numbers = 0_usize..;
+    let (mut found, mut numbers) = (Found::default(), 0_usize..);
+    // They keep their networks in use on each node. Nothing removes them but the end of their nodes and namespaces.
+    let neighbours: Vec<_> = benches.iter().zip(&mut numbers).map(Bench::neighbour).collect();
     // The first round fills caches and is not counted.
     for round in 0..=rounds {
         for case in Case::ALL {
@@ -88,27 +90,34 @@ pub fn all(subjects: &[Subject], rounds: usize) -> Found {
             }
         }
     }
+    for (bench, pod) in benches.iter().zip(neighbours) {
+        bench.node.run(move || drop(pod));
+    }
     found
 }
 
 impl Bench {
     fn new(api: &Api, subject: &Subject, at: usize, folder: &Path) -> Bench {
-        let mut node = Node::new(api, &format!("pods{at}"), Files::Disk(folder.to_owned()));
-        if let Some(command) = subject.daemon.clone() {
-            let start = move || {
-                let words: Vec<&str> = command.iter().map(String::as_str).collect();
-                std::fs::create_dir_all("/run/multus").expect("the node's own folder");
-                Daemon::run(&words, Path::new(SOCKET), 0)
-            };
-            node.daemon = Some(node.run(start));
-        }
+        let node = Node::new(api, &pod::node_name(at), Files::Disk(folder.to_owned()));
+        let daemons = match subject.daemons {
+            Daemons::None => Vec::new(),
+            Daemons::Both => start_daemons(&node, &subject.folder),
+        };
         let args = |case: Case| (case, if case == Case::Primary { String::new() } else { case.args(at) });
-        Bench { subject: subject.clone(), node, args: Case::ALL.into_iter().map(args).collect() }
+        let args = Case::ALL.into_iter().chain([Case::Neighbour]).map(args).collect();
+        Bench { subject: subject.clone(), daemons, node, args }
     }
 
     /// A network namespace in the node's mount namespace.
     fn netns(&self) -> Arc<NamedNetns> {
         self.node.run(|| Arc::new(NamedNetns::new().expect("a namespace for the pod")))
+    }
+
+    /// The network namespace of the pod that the node has all the time.
+    fn neighbour((bench, number): (&Bench, usize)) -> Arc<NamedNetns> {
+        let pod = bench.netns();
+        bench.call(Case::Neighbour, "ADD", number, &pod);
+        pod
     }
 
     /// The costs of an ADD and its DEL.
@@ -139,7 +148,7 @@ impl Bench {
         let Subject { folder, .. } = &self.subject;
         let program: PathBuf = match case {
             Case::Primary => place::go_plugins().join("bridge"),
-            Case::Plain | Case::One | Case::Many => folder.join("multus"),
+            Case::Plain | Case::One | Case::Many | Case::Neighbour => folder.join("multus"),
         };
         let env = vec![
             ("CNI_COMMAND", verb.to_owned()),
@@ -150,13 +159,29 @@ impl Bench {
             ("CNI_ARGS", self.args[&case].clone()),
         ];
         let call = Call { program, env, stdin: case.conf(&self.subject).to_string() };
-        let daemon = self.node.daemon.as_ref();
-        let (pid, of_daemon) =
-            (daemon.map(Daemon::pid), || daemon.map_or_else(Default::default, Daemon::cpu));
-        let before = of_daemon();
-        let cost = self.node.run(move || timed(&call, pid));
-        Cost { cpu: cost.cpu + of_daemon().saturating_sub(before), ..cost }
+        let before = self.cpu_of_daemons();
+        let cost = self.node.run(move || timed(&call));
+        Cost { cpu: cost.cpu + self.cpu_of_daemons().saturating_sub(before), ..cost }
     }
+
+    fn cpu_of_daemons(&self) -> Duration {
+        self.daemons.iter().map(Daemon::cpu).sum()
+    }
+}
+
+/// The daemons of multus and whereabouts on a node. None leads: a leader writes for the pools of all subjects.
+fn start_daemons(node: &Node, programs: &Path) -> Vec<Daemon> {
+    let name = node.name.clone();
+    let [multus, whereabouts] =
+        ["multus-daemon", "whereabouts-daemon"].map(|program| programs.join(program).display().to_string());
+    node.run(move || {
+        std::fs::create_dir_all("/run/multus").expect("the node's own folder");
+        let own = ["--node", &name, "--kubeconfig", KUBECONFIG];
+        vec![
+            Daemon::run(&[&[&*multus][..], &own].concat(), Path::new("/run/multus/multus.sock"), 0),
+            Daemon::run(&[&[&*whereabouts, "--never-lead"][..], &own].concat(), Path::new(SOCKET), 0),
+        ]
+    })
 }
 
 /// Makes the master of the secondary networks in the network namespace that all nodes share: one end of a cable.

@@ -5,8 +5,7 @@
 //!
 //! Writes or replaces the section "Pods" of FILE. With `--against` it also measures the `multus`, `macvlan` and `whereabouts` of that folder. Calls
 //! of all kinds alternate, so that other load on the machine affects all of them. `BENCH_N` is the number of rounds (default 15; 3 with
-//! `BENCH_QUICK`). `MRS_BIN` names the folder of our binaries. `BENCH_MULTUS_DAEMON` is a command, without shell words, that starts a daemon of
-//! multus; with it our plugins are measured a second time.
+//! `BENCH_QUICK`). `MRS_BIN` names the folder of our binaries, which are measured without daemons and with them.
 //!
 //! | module | question it answers |
 //! |---|---|
@@ -45,6 +44,15 @@ use std::path::{Path, PathBuf};
 use tests::page::with_section;
 use tests::place;
 
+/// Whether the plugins' node has daemons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Daemons {
+    /// It has those of multus and whereabouts.
+    Both,
+    /// The plugins make all requests themselves.
+    None,
+}
+
 /// Plugins to measure.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -52,8 +60,8 @@ pub struct Subject {
     pub title: &'static str,
     /// The folder of its plugins. The primary network's are Debian's.
     pub folder: PathBuf,
-    /// The command of its daemon.
-    pub daemon: Option<Vec<String>>,
+    /// What helps them.
+    pub daemons: Daemons,
 }
 
 fn main() {
@@ -92,13 +100,12 @@ fn subjects(against: Option<&str>) -> Vec<Subject> {
         path
     };
     let ours = folder(place::binaries());
-    let mut subjects = vec![Subject { title: "ours", folder: ours.clone(), daemon: None }];
-    if let Ok(command) = std::env::var("BENCH_MULTUS_DAEMON") {
-        let words = command.split_whitespace().map(str::to_owned).collect();
-        subjects.push(Subject { title: "ours, daemon", folder: ours, daemon: Some(words) });
-    }
+    let mut subjects = vec![
+        Subject { title: "ours", folder: ours.clone(), daemons: Daemons::None },
+        Subject { title: "ours, daemons", folder: ours, daemons: Daemons::Both },
+    ];
     if let Some(against) = against {
-        subjects.push(Subject { title: "other", folder: folder(against.into()), daemon: None });
+        subjects.push(Subject { title: "other", folder: folder(against.into()), daemons: Daemons::None });
     }
     subjects
 }

@@ -29,10 +29,12 @@ pub enum Case {
     One,
     /// A pod with many.
     Many,
+    /// Another pod with all these networks, which the node has from the beginning to the end. It is not measured.
+    Neighbour,
 }
 
 impl Case {
-    /// All, in their order.
+    /// Those that are measured, in their order.
     pub const ALL: [Case; 4] = [Case::Primary, Case::Plain, Case::One, Case::Many];
 
     /// Its name in the table.
@@ -42,6 +44,7 @@ impl Case {
             Case::Plain => "multus, no annotation".to_owned(),
             Case::One => "multus, net1".to_owned(),
             Case::Many => format!("multus, {MANY} networks"),
+            Case::Neighbour => "neighbour".to_owned(),
         }
     }
 
@@ -50,12 +53,13 @@ impl Case {
         match self {
             Case::Primary | Case::Plain => 0,
             Case::One => 1,
-            Case::Many => MANY,
+            Case::Many | Case::Neighbour => MANY,
         }
     }
 
     fn pod(self, subject: usize) -> String {
-        format!("pod-{subject}-{}", self.networks())
+        let kind = if self == Case::Neighbour { "neighbour-" } else { "" };
+        format!("pod-{subject}-{kind}{}", self.networks())
     }
 
     /// `CNI_ARGS`, with the UID of the subject's pod.
@@ -71,7 +75,7 @@ impl Case {
         let primary = json!({"cniVersion": "1.0.0", "name": "primary", "type": "bridge", "bridge": "mrsbench1", "ipam": ipam});
         match self {
             Case::Primary => primary,
-            Case::Plain | Case::One | Case::Many => json!({
+            Case::Plain | Case::One | Case::Many | Case::Neighbour => json!({
                 "cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus",
                 "kubeconfig": KUBECONFIG, "binDir": subject.folder, "delegates": [primary],
             }),
@@ -93,7 +97,12 @@ pub fn make_account(name: &str) {
     ]);
 }
 
-/// Creates the pods of each subject, which no node runs, and their networks. Subjects share no range: ours would have to adopt what another
+/// The name of a subject's node.
+pub fn node_name(subject: usize) -> String {
+    format!("pods{subject}")
+}
+
+/// Creates the pods of each subject, which no kubelet runs, and their networks. Subjects share no range: ours would have to adopt what another
 /// whereabouts wrote.
 pub fn make_objects(subjects: usize) {
     let items: Vec<Value> = (0..subjects).flat_map(objects).collect();
@@ -118,9 +127,9 @@ fn objects(subject: usize) -> Vec<Value> {
             names => json!({NETWORKS: names.join(",")}),
         };
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": case.pod(subject), "annotations": annotations},
-            "spec": {"containers": [{"name": "c", "image": "none"}]}})
+            "spec": {"nodeName": node_name(subject), "containers": [{"name": "c", "image": "none"}]}})
     };
-    networks.chain([Case::Plain, Case::One, Case::Many].iter().map(pod)).collect()
+    networks.chain([Case::Plain, Case::One, Case::Many, Case::Neighbour].iter().map(pod)).collect()
 }
 
 fn path(path: &Path) -> &str {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::Subject;
 use crate::call::Cost;
-use crate::cases::{Found, VERBS};
+use crate::cases::{Found, Kind, VERBS};
 use crate::pod::Case;
 use crate::usage::{milliseconds, quantile};
 
@@ -37,13 +37,14 @@ pub fn markdown(run: &Run<'_>) -> String {
     let mut page = format!(
         "{TITLE}\n\nWritten by `make bench` on {date}: {machine}. {rounds} calls of each kind in turn, medians in ms, with a real API server and\n\
          etcd with fsync; records on disk. The primary network is Debian's `bridge` with `host-local` in every column. Secondary networks are\n\
-         `macvlan` with `whereabouts`, without a daemon of whereabouts. Wall: until the runtime has the answer. CPU: of all processes of the call,\n\
-         also of those that outlive it.\n"
+         `macvlan` with `whereabouts`; each node has another pod in all of them. Wall: until the runtime has the answer. CPU: of all processes of the call, also of those that outlive it, and\n\
+         of the daemons during the call. `daemons`: with those of multus and whereabouts on the node.\n"
     );
     if subjects.iter().any(|subject| subject.title == "other") {
-        page.push_str("`other`: the plugins of another folder. Ratio: ours / other's, both above the primary network's own time.\n");
+        page.push_str("`other`: the plugins of another folder. Ratios: ours / other's, without and with daemons, all above the\nprimary network's own time.\n");
     }
     table(&mut page, run);
+    aims(&mut page, run);
     page.push_str("\nRequests of one call, without leases:\n\n");
     for ((case, at, verb), text) in &run.found.requests {
         let _ = writeln!(page, "- {}, {verb}, {}: {text}", case.title(), subjects[*at].title);
@@ -54,33 +55,61 @@ pub fn markdown(run: &Run<'_>) -> String {
 fn table(page: &mut String, run: &Run<'_>) {
     let other = run.subjects.iter().position(|subject| subject.title == "other");
     let titles: Vec<&str> = run.subjects.iter().map(|subject| subject.title).collect();
-    let ratio = if other.is_some() { " ratio |" } else { "" };
-    let _ = writeln!(page, "\n| case | verb | | {} |{ratio}", titles.join(" | "));
-    let _ = writeln!(page, "|---|---|---|{}", "---|".repeat(titles.len() + usize::from(other.is_some())));
+    let own: Vec<usize> = (0..titles.len()).filter(|at| Some(*at) != other).collect();
+    let ratios = if other.is_some() { own.as_slice() } else { &[] };
+    let heads: String = ratios.iter().map(|at| format!(" ratio, {} |", titles[*at])).collect();
+    let _ = writeln!(page, "\n| case | verb | | {} |{heads}", titles.join(" | "));
+    let _ = writeln!(page, "|---|---|---|{}", "---|".repeat(titles.len() + ratios.len()));
     for case in Case::ALL {
         for verb in VERBS {
             for (name, figure) in FIGURES {
-                let of = |case, at| {
-                    let costs: Option<&Vec<Cost>> = run.found.costs.get(&(case, at, verb));
-                    costs.map(|costs| {
-                        let times: Vec<Duration> = costs.iter().map(figure).collect();
-                        milliseconds(quantile(&times, 500))
-                    })
-                };
+                let of = |case, at| median(run, (case, at, verb), figure);
                 let shown =
                     |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.1}"));
                 let cells: Vec<String> = (0..titles.len()).map(|at| shown(of(case, at))).collect();
-                let above = |at| Some(of(case, at)? - of(Case::Primary, 0)?);
-                let ratio = other.and_then(|other| Some(above(0)? / above(other)?));
-                let ratio = ratio.filter(|_| case != Case::Primary);
-                let last =
-                    other.map(|_| ratio.map_or_else(|| " |".to_owned(), |ratio| format!(" {ratio:.2} |")));
+                let ratio = |at: usize| {
+                    let ratio =
+                        above(run, (case, at, verb), figure)? / above(run, (case, other?, verb), figure)?;
+                    (case != Case::Primary).then(|| format!("{ratio:.2}"))
+                };
+                let last: String =
+                    ratios.iter().map(|at| format!(" {} |", ratio(*at).unwrap_or_default())).collect();
+                let _ =
+                    writeln!(page, "| {} | {verb} | {name} | {} |{}", case.title(), cells.join(" | "), last);
+            }
+        }
+    }
+}
+
+/// The median of a figure, in ms.
+fn median(run: &Run<'_>, kind: Kind, figure: Figure) -> Option<f64> {
+    let times: Vec<Duration> = run.found.costs.get(&kind)?.iter().map(figure).collect();
+    Some(milliseconds(quantile(&times, 500)))
+}
+
+/// [`median`], less that of the primary network's plugins alone.
+fn above(run: &Run<'_>, (case, at, verb): Kind, figure: Figure) -> Option<f64> {
+    Some(median(run, (case, at, verb), figure)? - median(run, (Case::Primary, 0, verb), figure)?)
+}
+
+/// The aims are ratios to the other plugins, so that they hold on any machine.
+fn aims(page: &mut String, run: &Run<'_>) {
+    let Some(other) = run.subjects.iter().position(|subject| subject.title == "other") else { return };
+    const LIMITS: [(Case, [f64; 2]); 2] = [(Case::Plain, [0.26, 0.08]), (Case::One, [0.25, 0.12])];
+    page.push_str("\n| aim, of the other's time above the primary network's | measured | |\n|---|---|---|\n");
+    for (case, limits) in LIMITS {
+        for (at, wall) in limits.into_iter().enumerate() {
+            for ((name, figure), limit) in FIGURES.into_iter().zip([wall, 0.125]) {
+                let ratio = |at| above(run, (case, at, "ADD"), figure);
+                let Some(measured) = ratio(at).zip(ratio(other)).map(|(own, other)| own / other) else {
+                    continue;
+                };
+                let met = if measured <= limit { "met" } else { "missed" };
+                let title = run.subjects[at].title;
                 let _ = writeln!(
                     page,
-                    "| {} | {verb} | {name} | {} |{}",
-                    case.title(),
-                    cells.join(" | "),
-                    last.unwrap_or_default()
+                    "| {}, ADD, {title}, {name}: at most {limit} | {measured:.2} | {met} |",
+                    case.title()
                 );
             }
         }
