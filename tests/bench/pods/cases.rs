@@ -24,6 +24,9 @@ const ACCOUNT: &str = "bench";
 /// The calls of which the requests are counted, for each case.
 const COUNTED: usize = 4;
 
+/// The pause before each ADD. What others left to the API server would count as the next one's: some other plugins leave much.
+const PAUSE: Duration = Duration::from_millis(300);
+
 /// The verbs.
 pub const VERBS: [&str; 2] = ["ADD", "DEL"];
 
@@ -122,6 +125,7 @@ impl Bench {
 
     /// The costs of an ADD and its DEL.
     fn pair(&self, case: Case, number: usize) -> [Cost; 2] {
+        std::thread::sleep(PAUSE);
         let pod = self.netns();
         let costs = VERBS.map(|verb| self.call(case, verb, number, &pod));
         self.node.run(move || drop(pod));
