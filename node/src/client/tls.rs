@@ -1,7 +1,7 @@
 //! TLS towards the API server, for the programs on a node: whom they trust, and their own certificate.
 //!
 //! kube makes this too, but by a function that may run the credential program of a kubeconfig. The programs on a node refuse such a kubeconfig.
-//! What reads the output of that program, JSONPath with regular expressions, would be a tenth of a plugin's file.
+//! What reads the output of that program, JSONPath with regular expressions, would be a fifth of a plugin's file.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -113,7 +113,7 @@ pub(super) fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'
     let is_readable =
         |authority: &CertificateDer<'static>| RootCertStore::empty().add(authority.clone()).is_ok();
     if !found.iter().all(is_readable) {
-        return Err("expected certificates of X.509 version 3, but one of them cannot be read");
+        return Err("expected certificates in the format X.509, but one of them cannot be read");
     }
     Ok(found)
 }
