@@ -367,8 +367,10 @@ impl Checker {
         self.counts.commits += 1;
         match after {
             Some(owner) => {
-                let owner = owner.clone();
-                self.claims.insert(claim.to_owned(), Claim { owner, changed, sender })
+                // Whoever annotates a claim by hand does not make it one that our processes could have undone.
+                let earlier = self.claims.get(claim).map(|earlier| earlier.sender);
+                let sender = earlier.filter(|_| sender == Sender::ByHand).unwrap_or(sender);
+                self.claims.insert(claim.to_owned(), Claim { owner: owner.clone(), changed, sender })
             }
             None => self.claims.remove(claim),
         };
@@ -437,7 +439,7 @@ impl Checker {
             }
             let attachment = &owner.attachment;
             if self.released.contains(attachment)
-                && *sender == Sender::Waiting
+                && *sender != Sender::Gone
                 && !tombstones.contains(attachment)
             {
                 return Err(Violation::NotReleased { claim: claim.clone(), attachment: attachment.clone() });

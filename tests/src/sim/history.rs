@@ -85,6 +85,8 @@ pub enum Sender {
     Waiting,
     /// It had timed out, or its process was dead. Nothing that our processes do can undo such a write at once.
     Gone,
+    /// There was no client: the simulation changed the object itself, as somebody with kubectl would.
+    ByHand,
 }
 
 /// An event of a run.

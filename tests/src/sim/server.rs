@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -41,8 +40,8 @@ struct State {
     /// The time and revision of each commit, in order.
     times: Arc<Mutex<Vec<(Duration, u64)>>>,
     traffic: Traffic,
-    /// Whether the client of the request that is being served is gone.
-    is_sender_gone: Arc<AtomicBool>,
+    /// Who sent the request that is being served.
+    sender: Arc<Mutex<Sender>>,
 }
 
 /// Request counts of one run.
@@ -69,16 +68,16 @@ impl Server {
         let times = Arc::new(Mutex::new(Vec::new()));
         let changed = Arc::new(Notify::new());
         let (commits, notified, log) = (times.clone(), changed.clone(), history.clone());
-        let is_sender_gone = Arc::new(AtomicBool::new(false));
-        let is_gone = is_sender_gone.clone();
+        let sender = Arc::new(Mutex::new(Sender::ByHand));
+        let of_commit = sender.clone();
         let observer = move |commit: &Commit| {
             commits.lock().unwrap().push((log.now(), commit.revision));
             notified.notify_waiters();
-            let sender = if is_gone.load(Ordering::Relaxed) { Sender::Gone } else { Sender::Waiting };
+            let sender = *of_commit.lock().unwrap();
             record_commit(&log, commit, sender);
         };
         let store = Store::new(Box::new(observer));
-        let state = State { store, rng, times, traffic: Traffic::default(), is_sender_gone };
+        let state = State { store, rng, times, traffic: Traffic::default(), sender };
         let (state, faults) = (Arc::new(Mutex::new(state)), Arc::new(faults));
         Server { state, faults, history, broken_rule, changed }
     }
@@ -129,9 +128,9 @@ impl Server {
     fn serve(&self, request: &Request, server: usize, sender: Sender) -> Response {
         let mut state = self.state();
         let cached = self.cached(&state, server);
-        state.is_sender_gone.store(sender == Sender::Gone, Ordering::Relaxed);
+        *state.sender.lock().unwrap() = sender;
         let response = self.broken_rule.serve(&mut state.store, request, cached);
-        state.is_sender_gone.store(false, Ordering::Relaxed);
+        *state.sender.lock().unwrap() = Sender::ByHand;
         response
     }
 

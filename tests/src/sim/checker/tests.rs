@@ -190,16 +190,27 @@ fn a_pod_needs_an_address_on_each_interface() {
 
 #[test]
 fn a_claim_must_not_outlive_its_del() {
-    let released = |last: Event| {
+    let released_before = |last: Vec<Event>| {
         let succeeded = Event::DelSucceeded { attachment: of("a"), by: Releaser::Ours };
         let pod = Event::PodCreated { pod: pod("a"), interfaces: Vec::new() };
-        checked(vec![pod, commit("10.0.0.1", Some("a")), del_started("a"), succeeded, last, END])
+        let mut events = vec![pod, commit("10.0.0.1", Some("a")), del_started("a"), succeeded];
+        events.extend(last);
+        events.push(END);
+        checked(events)
     };
+    let released = |last: Event| released_before(vec![last]);
     let left = Violation::NotReleased { claim: "10.0.0.1".into(), attachment: of("a") };
     assert_eq!(released(Event::FaultsEnded), Err(left));
     assert!(released(commit("10.0.0.1", None)).is_ok());
     let Event::ClaimChanged { claim, after, .. } = commit("10.0.0.1", Some("a")) else { unreachable!() };
-    assert!(released(Event::ClaimChanged { claim, after, sender: Sender::Gone }).is_ok(), "under way since");
+    let late = Event::ClaimChanged { claim, after, sender: Sender::Gone };
+    assert!(released(late.clone()).is_ok(), "under way since");
+    let again = |sender: Sender| {
+        let Event::ClaimChanged { claim, after, .. } = late.clone() else { unreachable!() };
+        released_before(vec![late.clone(), Event::ClaimChanged { claim, after, sender }])
+    };
+    assert!(again(Sender::ByHand).is_ok(), "and annotated by somebody");
+    assert!(again(Sender::Waiting).is_err(), "whoever wrote it again could have deleted it");
     assert!(released(Event::ProcessesKilled).is_ok(), "who wrote it cannot undo it");
 }
 
