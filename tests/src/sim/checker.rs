@@ -1,5 +1,4 @@
-//! The properties that must hold in every run. The checker reads only the history, not the final state: a property that fails for a moment has
-//! failed.
+//! The properties that must hold in every run. The checker reads the history, not the end: a property that fails for a moment has failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
