@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::error::{FileError, failed};
-use crate::file::{NAME_MAX, TEMP_PREFIX, is_temp_of, read_bounded, remove_if_exists, write_atomic};
+use crate::file::{NAME_MAX, TEMP_PREFIX, read_bounded, remove_if_exists, remove_with_temps, write_atomic};
 
 /// A directory that only this user may write to (mode 0700), with records of mode 0600.
 #[derive(Debug, Clone)]
@@ -63,13 +63,7 @@ impl Dir {
     /// # Errors
     /// [`FileError::BadName`], [`FileError::Io`].
     pub fn remove(&self, name: &str) -> Result<(), FileError> {
-        let path = self.join(name)?;
-        for entry in self.entries()? {
-            if entry.to_str().is_some_and(|entry| is_temp_of(name, entry)) {
-                remove_if_exists(&self.path.join(entry))?;
-            }
-        }
-        remove_if_exists(&path)
+        remove_with_temps(&self.join(name)?)
     }
 
     /// Moves the record `name` to the directory `to`, where it replaces one of this name, without waiting for the disk. Nothing happens if it does

@@ -69,6 +69,21 @@ pub fn remove_if_exists(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// As [`remove_if_exists`], and before it removes the temp files that killed writes of the file left. If they cannot be listed, they stay: the
+/// file itself matters more.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn remove_with_temps(path: &Path) -> Result<(), FileError> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    for entry in std::fs::read_dir(directory_of(path)?).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|entry| is_temp_of(name, entry)) {
+            remove_if_exists(&entry.path())?;
+        }
+    }
+    remove_if_exists(path)
+}
+
 /// Returns the bytes of the file at `path`, at most `max` of them.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use cni::names::{ContainerId, IfName};
-use node::files::{Dir, FileError, read_bounded, remove_if_exists};
+use node::files::{Dir, FileError, read_bounded, remove_with_temps};
 
 use super::content::{Owner, Record};
 use super::error::{MAX_RECORD, RecordError};
@@ -102,9 +102,9 @@ pub fn read(
     record.map(Some).map_err(|reason| RecordError::Damaged { path, reason })
 }
 
-/// Removes the record of a sandbox, if there is one.
+/// Removes the record of a sandbox, if there is one, and what a program left that was killed while it wrote the record.
 pub(crate) fn remove(cni_dir: &Path, container_id: &ContainerId) -> Result<(), RecordError> {
-    Ok(remove_if_exists(&file(cni_dir, container_id))?)
+    Ok(remove_with_temps(&file(cni_dir, container_id))?)
 }
 
 /// Whether a sandbox has a record, or may have one.

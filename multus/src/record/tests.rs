@@ -115,6 +115,20 @@ fn upstream_finds_its_own_keys_in_our_record() {
 }
 
 #[test]
+fn a_record_is_removed_with_what_a_killed_write_of_it_left() {
+    let folder = tempfile::tempdir().unwrap();
+    put_text(&folder, "{}");
+    for name in [".tmp-c1-01234567", ".tmp-c2-01234567"] {
+        std::fs::File::create(folder.path().join(name)).unwrap();
+    }
+    remove(folder.path(), &id()).unwrap();
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [".tmp-c2-01234567"]);
+    remove(&folder.path().join("missing"), &id()).unwrap();
+}
+
+#[test]
 fn only_root_can_read_a_record() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
