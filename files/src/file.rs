@@ -25,11 +25,12 @@ fn temp_prefix(name: &str) -> String {
     if prefix.len() + RANDOM_CHARACTERS <= NAME_MAX { prefix } else { TEMP_PREFIX.to_owned() }
 }
 
-/// Whether `candidate` is the name of a temp file for the file `name`. If `name` is too long to be in it, the answer is no.
-pub(crate) fn is_temp_of(name: &str, candidate: &str) -> bool {
-    let prefix = format!("{TEMP_PREFIX}{name}-");
-    // The length tells the temp files of "a" from those of "a-b".
-    candidate.starts_with(&prefix) && candidate.len() == prefix.len() + RANDOM_CHARACTERS
+/// The name of the file that a temp file was for. `None` if it is no temp file, and if the file's name was too long to be in it.
+pub(crate) fn target_of_temp(temp: &str) -> Option<&str> {
+    let rest = temp.strip_prefix(TEMP_PREFIX)?;
+    let end = rest.len().checked_sub(RANDOM_CHARACTERS)?;
+    // The number of characters tells the temp files of "a" from those of "a-b".
+    rest.get(..end)?.strip_suffix('-')
 }
 
 /// Writes `bytes` to `path` with exactly the permission bits `mode`. The write is atomic, and the file survives a power cut once
@@ -69,18 +70,31 @@ pub fn remove_if_exists(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// As [`remove_if_exists`], and before it removes the temp files that killed writes of the file left. If they cannot be listed, they stay: the
-/// file itself matters more.
+/// Removes the temp files that killed writes left in `folder`, of the files whose name `is_of` accepts. A missing folder has none.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn remove_temps(folder: &Path, is_of: impl Fn(&str) -> bool) -> Result<(), FileError> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed("list", folder))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed("list", folder))?;
+        if entry.file_name().to_str().and_then(target_of_temp).is_some_and(&is_of) {
+            remove_if_exists(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// As [`remove_if_exists`], and before it removes the temp files that killed writes of the file left.
 ///
 /// # Errors
 /// [`FileError::Io`].
 pub fn remove_with_temps(path: &Path) -> Result<(), FileError> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    for entry in std::fs::read_dir(directory_of(path)?).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|entry| is_temp_of(name, entry)) {
-            remove_if_exists(&entry.path())?;
-        }
-    }
+    let name = path.file_name();
+    remove_temps(directory_of(path)?, |target| name.is_some_and(|name| name == target))?;
     remove_if_exists(path)
 }
 

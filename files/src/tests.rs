@@ -170,5 +170,5 @@ fn the_temp_file_of_a_write_is_found_by_the_records_name() {
     let root = temp();
     let temp = crate::file::temp_file(&root.path().join("a"), b"", 0o600).unwrap();
     let name = temp.path().file_name().unwrap().to_str().unwrap().to_owned();
-    assert!(crate::file::is_temp_of("a", &name), "{name}");
+    assert_eq!(crate::file::target_of_temp(&name), Some("a"), "{name}");
 }

@@ -140,11 +140,17 @@ fn a_socket_in_a_folder_of_the_pod_is_in_a_folder_that_its_program_makes() {
         let of_the_pod: Vec<&Value> =
             each(&pod, "volumes").filter(|volume| volume["emptyDir"].is_object()).collect();
         for container in each(&pod, "containers") {
-            let socket = each(container, "args").find_map(|arg| arg.as_str()?.strip_prefix("--socket="));
-            let folder = socket.map_or("/run/whereabouts", |socket| socket.rsplit_once('/').unwrap().0);
-            for mount in each(container, "volumeMounts").filter(|mount| mount["mountPath"] == folder) {
+            // Where the daemons listen if no flag says otherwise: whereabouts' has --socket, multus' has --socket-dir.
+            let given = each(container, "args").find_map(|arg| {
+                let arg = arg.as_str()?;
+                let file = arg.strip_prefix("--socket=").and_then(|file| file.rsplit_once('/'));
+                file.map(|(folder, _)| folder).or(arg.strip_prefix("--socket-dir="))
+            });
+            let folders = given.map_or(vec!["/run/whereabouts", "/run/multus"], |folder| vec![folder]);
+            for mount in each(container, "volumeMounts") {
                 let is_of_the_pod = of_the_pod.iter().any(|volume| volume["name"] == mount["name"]);
-                assert!(!is_of_the_pod, "{place}: {folder}");
+                let path = mount["mountPath"].as_str().unwrap();
+                assert!(!(is_of_the_pod && folders.contains(&path)), "{place}: {path}");
             }
         }
     }

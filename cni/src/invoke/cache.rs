@@ -123,6 +123,14 @@ impl Cache {
         }))
     }
 
+    /// Removes what programs left that were killed while they wrote entries of this container.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn remove_leftovers(&self, container_id: &ContainerId) -> Result<(), FileError> {
+        files::remove_temps(&self.folder, |entry| entry.contains(&format!("-{container_id}-")))
+    }
+
     /// Removes an entry if it exists.
     ///
     /// # Errors

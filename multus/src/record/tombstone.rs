@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use cni::args::CniArgs;
 use cni::names::{ContainerId, IfName};
-use node::files::{Dir, FileError, read_bounded, remove_if_exists, write_atomic};
+use node::files::{Dir, FileError, read_bounded, remove_with_temps, write_atomic};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -74,7 +74,7 @@ pub(crate) fn read(cni_dir: &Path, container_id: &ContainerId) -> Result<Tombsto
 
 /// Removes a tombstone, if there is one.
 pub(crate) fn remove(cni_dir: &Path, container_id: &ContainerId) -> Result<(), FileError> {
-    remove_if_exists(&file(cni_dir, container_id))
+    remove_with_temps(&file(cni_dir, container_id))
 }
 
 /// Gives a tombstone the time of now. A failure only means that it is tried again sooner.

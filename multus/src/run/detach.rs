@@ -15,7 +15,7 @@ use super::cluster::Cluster;
 use super::failures::join;
 use super::remembered::{cached_networks, configured_networks, networks_of_pod};
 use super::rule::{self, Namespace, Patience};
-use super::sandbox::{self, DelegateRef, Left, Removal, Sandbox};
+use super::sandbox::{self, DelegateRef, Left, Removal, Sandbox, result_cache};
 use super::tombstones;
 use crate::conf::Conf;
 use crate::error::Error;
@@ -141,8 +141,12 @@ impl Detach<'_> {
         Ok(None)
     }
 
-    /// Removes the record, and the progress beside it.
+    /// Removes the record, the progress beside it, and what killed writes of the record and of cached results left.
     fn forget(&self) -> Result<(), Error> {
+        // What is left does no harm, so a failure here does not fail DEL.
+        if let Err(error) = result_cache(self.conf).remove_leftovers(self.container_id) {
+            warn(&error);
+        }
         record::remove(&self.conf.cni_dir, self.container_id)?;
         Ok(progress::remove(&self.conf.cni_dir, self.container_id).map_err(RecordError::from)?)
     }

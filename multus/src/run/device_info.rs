@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use node::files::{FileError, read_bounded, remove_if_exists, write_atomic};
+use node::files::{FileError, read_bounded, remove_with_temps, write_atomic};
 use serde_json::{Map, Value};
 
 /// Largest file that is read, in bytes.
@@ -29,7 +29,7 @@ pub(crate) fn copy(of_device_plugin: &Path, of_attachment: &Path) -> Result<(), 
 
 /// Removes a device file. A missing file, or a missing folder, is no error.
 pub(crate) fn remove(file: &Path) -> Result<(), FileError> {
-    match remove_if_exists(file) {
+    match remove_with_temps(file) {
         Err(error) if error.is_not_found() => Ok(()),
         other => other,
     }

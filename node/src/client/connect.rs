@@ -20,6 +20,7 @@ impl ApiClient {
     pub async fn connect(credentials: Credentials, timeouts: Timeouts) -> Result<Self, ConnectError> {
         let (loaded, peers) = credentials::load(&credentials)?;
         let client = transport::client(&loaded.config, peers, timeouts.connect);
+        let client = client.map_err(|error| unusable(&credentials, error))?;
         Self::with_loaded(loaded, client, credentials, timeouts)
     }
 
@@ -29,27 +30,28 @@ impl ApiClient {
     /// [`ConnectError`].
     pub async fn connect_as(person: &Person, timeouts: Timeouts) -> Result<Self, ConnectError> {
         let loaded = credentials::load_person(person).await?;
+        let credentials = person.credentials();
         let client = transport::client_of_person(&loaded.config, timeouts.connect);
-        Self::with_loaded(loaded, client, person.credentials(), timeouts)
+        let client = client.map_err(|error| unusable(&credentials, error))?;
+        Self::with_loaded(loaded, client, credentials, timeouts)
     }
 
     fn with_loaded(
         loaded: Loaded,
-        client: Result<kube::Client, BoxError>,
+        client: kube::Client,
         credentials: Credentials,
         timeouts: Timeouts,
     ) -> Result<Self, ConnectError> {
         let Loaded { config, namespace, token } = loaded;
         let namespace = checked_namespace(namespace, &credentials)?;
-        let unusable = |error: BoxError| ConnectError::Unusable {
-            credentials: credentials.clone(),
-            reason: chain(&*error),
-        };
-        let client = client.map_err(unusable)?;
         let server = config.cluster_url;
         let token = token.map(Arc::new);
         Ok(Self { client, server, namespace, credentials, token, request_timeout: timeouts.request })
     }
+}
+
+fn unusable(credentials: &Credentials, error: BoxError) -> ConnectError {
+    ConnectError::Unusable { credentials: credentials.clone(), reason: chain(&*error) }
 }
 
 /// The namespace of a kubeconfig's current context, without connecting.

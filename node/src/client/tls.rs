@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls_platform_verifier::Verifier;
 use tokio::time::Instant;
 
-use super::credentials::{ConnectError, Identity, Trust, authorities_in};
+use super::credentials::{ConnectError, Trust, authorities_in};
 
 /// A file of certificate authorities is read again after this time. The kubelet exchanges it as it does a token.
 const REREAD: Duration = Duration::from_secs(60);
@@ -28,12 +29,9 @@ pub(super) enum TlsError {
         "no certificate-authority is named, and this machine trusts none ({0}); name it in the kubeconfig"
     )]
     Machine(rustls::Error),
-    /// An authority cannot be used.
+    /// The authorities cannot be used.
     #[error("the certificate authorities cannot be used: {0}")]
-    Authorities(String),
-    /// The client's certificate or key cannot be used.
-    #[error("the client certificate cannot be used: {0}")]
-    Identity(rustls::Error),
+    Authorities(VerifierBuilderError),
     /// No version of TLS can be used.
     #[error(transparent)]
     Protocol(rustls::Error),
@@ -43,48 +41,55 @@ pub(super) enum TlsError {
 ///
 /// # Errors
 /// [`TlsError`].
-pub(super) fn client_config(trust: Trust, identity: Option<Identity>) -> Result<ClientConfig, TlsError> {
+pub(super) fn client_config(trust: Trust, identity: Option<CertifiedKey>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let verifier = verifier(trust, &provider)?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Protocol)?;
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    match identity {
-        Some(Identity { chain, key }) => {
-            builder.with_client_auth_cert(chain, key).map_err(TlsError::Identity)
-        }
-        None => Ok(builder.with_no_client_auth()),
-    }
+    Ok(match identity {
+        Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
+        None => builder.with_no_client_auth(),
+    })
 }
 
 fn verifier(trust: Trust, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     Ok(match trust {
-        Trust::Authorities(authorities) => verifier_of(&authorities, provider)?,
-        Trust::File { path, first } => Arc::new(FileVerifier::new(path, &first, provider)?),
+        Trust::Authorities(authorities) => verifier_of(authorities, provider)?,
+        Trust::File { path, first } => {
+            Arc::new(OwnVerifier::File(AuthorityFile::new(path, first, provider)?))
+        }
         Trust::Machine => Arc::new(Verifier::new(provider.clone()).map_err(TlsError::Machine)?),
         Trust::Everyone => {
             tracing::warn!("insecure-skip-tls-verify: whoever answers gets the token");
-            Arc::new(NoVerifier)
+            Arc::new(OwnVerifier::Everyone)
         }
     })
 }
 
 fn verifier_of(
-    authorities: &[CertificateDer<'static>],
+    authorities: RootCertStore,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for authority in authorities {
-        roots.add(authority.clone()).map_err(|error| TlsError::Authorities(error.to_string()))?;
-    }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-    verifier.map_err(|error| TlsError::Authorities(error.to_string()))
+    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), provider.clone());
+    builder.build().map_err(TlsError::Authorities)
 }
 
-/// Trusts the authorities of a file, also after somebody exchanged them.
+/// What rustls has no verifier for.
 #[derive(Debug)]
-struct FileVerifier {
+enum OwnVerifier {
+    /// Trusts the authorities of a file, also after somebody exchanged them.
+    File(AuthorityFile),
+    /// Accepts every certificate and every signature. Whoever answers could sign with a certificate of its own, so a check of the signature
+    /// proves nothing. It would refuse certificates that rustls cannot read, such as those of X.509 version 1; they are a reason to switch
+    /// verification off.
+    Everyone,
+}
+
+/// A file of certificate authorities.
+#[derive(Debug)]
+struct AuthorityFile {
     path: PathBuf,
     provider: Arc<CryptoProvider>,
     last: Mutex<Last>,
@@ -106,15 +111,11 @@ enum NotRenewed {
     Tls(#[from] TlsError),
 }
 
-impl FileVerifier {
+impl AuthorityFile {
     /// `first` is the content of the file now.
-    fn new(
-        path: PathBuf,
-        first: &[CertificateDer<'static>],
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<Self, TlsError> {
+    fn new(path: PathBuf, first: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let last = Mutex::new(Last { verifier: verifier_of(first, provider)?, read: Instant::now() });
-        Ok(FileVerifier { path, provider: provider.clone(), last })
+        Ok(AuthorityFile { path, provider: provider.clone(), last })
     }
 
     /// The verifier at `now`. If the file is missing or malformed, the authorities that were good last stay in use.
@@ -133,7 +134,7 @@ impl FileVerifier {
     }
 
     fn read(&self) -> Result<Arc<WebPkiServerVerifier>, NotRenewed> {
-        Ok(verifier_of(&authorities_in(&self.path)?, &self.provider)?)
+        Ok(verifier_of(authorities_in(&self.path)?, &self.provider)?)
     }
 
     fn now(&self) -> Arc<WebPkiServerVerifier> {
@@ -141,7 +142,7 @@ impl FileVerifier {
     }
 }
 
-impl ServerCertVerifier for FileVerifier {
+impl ServerCertVerifier for OwnVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -150,7 +151,10 @@ impl ServerCertVerifier for FileVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.now().verify_server_cert(certificate, intermediates, name, ocsp, now)
+        match self {
+            Self::File(file) => file.now().verify_server_cert(certificate, intermediates, name, ocsp, now),
+            Self::Everyone => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -159,7 +163,10 @@ impl ServerCertVerifier for FileVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.now().verify_tls12_signature(message, certificate, signature)
+        match self {
+            Self::File(file) => file.now().verify_tls12_signature(message, certificate, signature),
+            Self::Everyone => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 
     fn verify_tls13_signature(
@@ -168,73 +175,36 @@ impl ServerCertVerifier for FileVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.now().verify_tls13_signature(message, certificate, signature)
+        match self {
+            Self::File(file) => file.now().verify_tls13_signature(message, certificate, signature),
+            Self::Everyone => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        match self {
+            Self::File(file) => file.now().supported_verify_schemes(),
+            Self::Everyone => EVERY_SCHEME.to_vec(),
+        }
     }
 }
 
-/// Takes every certificate and every signature: whoever answers could sign by a certificate of its own, so to check the signature proves nothing.
-/// It would refuse certificates that rustls cannot read, such as those of X.509 version 1, which are a reason to switch verification off.
-#[derive(Debug)]
-struct NoVerifier;
-
-impl ServerCertVerifier for NoVerifier {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    /// All that servers have, also what ring cannot check (ECDSA with P-521).
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        use SignatureScheme::{
-            ECDSA_NISTP256_SHA256, ECDSA_NISTP384_SHA384, ECDSA_NISTP521_SHA512, ED448, ED25519,
-            RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384,
-            RSA_PSS_SHA512,
-        };
-        vec![
-            ECDSA_NISTP256_SHA256,
-            ECDSA_NISTP384_SHA384,
-            ECDSA_NISTP521_SHA512,
-            ED25519,
-            ED448,
-            RSA_PSS_SHA256,
-            RSA_PSS_SHA384,
-            RSA_PSS_SHA512,
-            RSA_PKCS1_SHA256,
-            RSA_PKCS1_SHA384,
-            RSA_PKCS1_SHA512,
-            SignatureScheme::RSA_PKCS1_SHA1,
-            SignatureScheme::ECDSA_SHA1_Legacy,
-        ]
-    }
-}
+/// All that servers have, also what ring cannot check (ECDSA with P-521).
+const EVERY_SCHEME: [SignatureScheme; 13] = [
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED25519,
+    SignatureScheme::ED448,
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA1,
+    SignatureScheme::ECDSA_SHA1_Legacy,
+];
 
 #[cfg(test)]
 mod tests {
@@ -249,7 +219,7 @@ mod tests {
         let write_new = || write(&Authority::new().pem);
         write_new();
         let first = authorities_in(&path).unwrap();
-        let verifier = FileVerifier::new(path.clone(), &first, &Arc::new(ring::default_provider())).unwrap();
+        let verifier = AuthorityFile::new(path.clone(), first, &Arc::new(ring::default_provider())).unwrap();
         let start = Instant::now();
         let first = verifier.at(start);
         write_new();

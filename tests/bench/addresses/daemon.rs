@@ -66,7 +66,7 @@ impl Daemon {
         self.child.id()
     }
 
-    /// User and system time of its threads since the start. Those in `stat` count in steps of 10 ms, which is longer than a call.
+    /// User and system time of its living threads since the start. /proc/PID/stat counts in steps of 10 ms, which is longer than a call.
     pub fn cpu(&self) -> Duration {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the daemon lives");
         // The first field is the time on a processor in nanoseconds. A thread may end meanwhile.
@@ -74,7 +74,9 @@ impl Daemon {
             let schedstat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
             schedstat.split_whitespace().next()?.parse::<u64>().ok()
         };
-        Duration::from_nanos(tasks.flatten().filter_map(time).sum())
+        let sum: u64 = tasks.flatten().filter_map(time).sum();
+        assert!(sum > 0, "this kernel does not count the time of threads (CONFIG_SCHED_INFO)");
+        Duration::from_nanos(sum)
     }
 
     /// Resident memory now, in KiB.

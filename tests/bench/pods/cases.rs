@@ -24,7 +24,7 @@ const ACCOUNT: &str = "bench";
 /// The calls of which the requests are counted, for each case.
 const COUNTED: usize = 4;
 
-/// The pause before each ADD. What others left to the API server would count as the next one's: some other plugins leave much.
+/// The pause before each ADD. The API server may still work on what the call before left, and would answer more slowly.
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// The verbs.
@@ -69,8 +69,9 @@ pub fn all(subjects: &[Subject], rounds: usize) -> Found {
         .collect();
     make_master(&benches[0].node);
     let (mut found, mut numbers) = (Found::default(), 0_usize..);
-    // They keep their networks in use on each node. Nothing removes them but the end of their nodes and namespaces.
-    let neighbours: Vec<_> = benches.iter().zip(&mut numbers).map(Bench::neighbour).collect();
+    // These pods keep the networks in use on each node. No DEL removes them: they end with their namespaces and nodes.
+    let neighbours: Vec<_> =
+        benches.iter().zip(&mut numbers).map(|(bench, number)| bench.neighbour(number)).collect();
     // The first round fills caches and is not counted.
     for round in 0..=rounds {
         for case in Case::ALL {
@@ -116,10 +117,10 @@ impl Bench {
         self.node.run(|| Arc::new(NamedNetns::new().expect("a namespace for the pod")))
     }
 
-    /// The network namespace of the pod that the node has all the time.
-    fn neighbour((bench, number): (&Bench, usize)) -> Arc<NamedNetns> {
-        let pod = bench.netns();
-        bench.call(Case::Neighbour, "ADD", number, &pod);
+    /// Makes the pod that the node has all the time. It lasts as long as this namespace.
+    fn neighbour(&self, number: usize) -> Arc<NamedNetns> {
+        let pod = self.netns();
+        self.call(Case::Neighbour, "ADD", number, &pod);
         pod
     }
 

@@ -366,7 +366,7 @@ impl Checker {
         self.counts.commits += 1;
         match after {
             Some(owner) => {
-                // Whoever annotates a claim by hand does not make it one that our processes could have undone.
+                // A change by hand says nothing about our processes: who wrote the claim before still counts.
                 let earlier = self.claims.get(claim).map(|earlier| earlier.sender);
                 let sender = earlier.filter(|_| sender == Sender::ByHand).unwrap_or(sender);
                 self.claims.insert(claim.to_owned(), Claim { owner: owner.clone(), changed, sender })

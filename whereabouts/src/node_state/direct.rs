@@ -70,13 +70,13 @@ impl CandidateSource for HintStore {
     }
 
     fn has_pin(&self, pool: &Pool) -> bool {
-        self.pin(pool.name.as_str()).is_some_and(|pin| pin.naming == pool.naming() && self.is_recorded(&pin))
+        self.counting_pin(pool).is_some()
     }
 
     fn set_pin(&self, pool: &Pool, claimant: &Claimant, claim: &HeldClaim) {
         // One file holds one pin. The older one stays: the newest pod is often the first that ends, and then the next call would read the
         // pool's object again. But a sandbox that takes the pinned claim over becomes its holder, whose DEL must find the pin.
-        if self.has_pin(pool) && self.pin(&claim.pool).is_some_and(|pin| !claim.is_named(&pin.claim)) {
+        if self.counting_pin(pool).is_some_and(|pin| !claim.is_named(&pin.claim)) {
             return;
         }
         let Claimant { container_id, if_name, .. } = claimant.clone();

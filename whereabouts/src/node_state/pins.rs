@@ -10,6 +10,7 @@ use node::names::DnsSubdomain;
 use super::hints::{HintStore, NodeHints};
 use super::record::{self, Record, Stage};
 use crate::crd::ip_pool::ClaimNaming;
+use crate::pool::range_pool::Pool;
 
 /// The start of the name of a pin's file.
 const PREFIX: &str = "pin-";
@@ -67,6 +68,11 @@ impl HintStore {
     /// Replaces the pin of a pool.
     pub(super) fn write_pin(&self, pool: &str, pin: &Pin) {
         self.replace(&format!("{PREFIX}{pool}"), &pin.text());
+    }
+
+    /// The pin of a pool, if it counts under the pool's naming and its attachment still has its record.
+    pub(super) fn counting_pin(&self, pool: &Pool) -> Option<Pin> {
+        self.pin(pool.name.as_str()).filter(|pin| pin.naming == pool.naming() && self.is_recorded(pin))
     }
 
     /// Whether the pin's attachment still has its record.

@@ -32,6 +32,23 @@ fn an_entry_is_read_back_and_can_be_removed_twice() {
 }
 
 #[test]
+fn what_killed_writes_of_a_container_left_is_removed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::new(folder.path());
+    cache.write(&key("net1"), &entry()).unwrap();
+    for temp in [".tmp-net-a-c1-net1-01234567", ".tmp-net-b-c1-net2-76543210", ".tmp-net-a-c2-net1-01234567"]
+    {
+        std::fs::File::create(folder.path().join(temp)).unwrap();
+    }
+    cache.remove_leftovers(&key("net1").container_id).unwrap();
+    let entries = std::fs::read_dir(folder.path()).unwrap();
+    let mut left: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".tmp-net-a-c2-net1-01234567", "net-a-c1-net1"]);
+    Cache::new(&folder.path().join("missing")).remove_leftovers(&key("net1").container_id).unwrap();
+}
+
+#[test]
 fn a_file_has_the_name_and_keys_of_libcni() {
     let folder = tempfile::tempdir().unwrap();
     Cache::new(folder.path()).write(&key("net1"), &entry()).unwrap();

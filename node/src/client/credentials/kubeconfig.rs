@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use kube::config::{AuthInfo, Cluster, Config, Context, Kubeconfig};
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::ServerName;
 use secrecy::ExposeSecret;
 
 use super::error::{ConnectError, Place};
 use super::loaded::Loaded;
-use super::peers::{Identity, Peers, Trust};
+use super::peers::{Peers, Trust};
 use super::token::Token;
 use super::value::{self, Misfit};
 use crate::client::error::Credentials;
@@ -165,7 +166,7 @@ impl<'a> Current<'a> {
         Ok(())
     }
 
-    fn client_certificate(&self) -> Result<Option<Identity>, ConnectError> {
+    fn client_certificate(&self) -> Result<Option<CertifiedKey>, ConnectError> {
         let (user, key) = (&self.user, |key: &str| self.user_key(key));
         let data = is_set(user.client_certificate_data.as_ref()).map(String::as_str);
         let certificate =
@@ -183,11 +184,11 @@ impl<'a> Current<'a> {
                 let chain =
                     value::certificates(&certificate).map_err(|reason| at.clone().malformed(reason))?;
                 let key = value::private_key(&private).map_err(|reason| key_at.clone().malformed(reason))?;
-                value::key_of(&chain, &key).map_err(|misfit| match misfit {
+                let identity = value::identity(chain, key).map_err(|misfit| match misfit {
                     Misfit::Certificate(reason) => at.malformed(reason),
                     Misfit::Key(reason) => key_at.malformed(reason),
                 })?;
-                Ok(Some(Identity { chain, key }))
+                Ok(Some(identity))
             }
         }
     }

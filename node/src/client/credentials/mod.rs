@@ -16,7 +16,7 @@ use std::path::Path;
 pub use error::{ConnectError, Place};
 pub(super) use kubeconfig::namespace_in;
 pub(super) use loaded::Loaded;
-pub(super) use peers::{Identity, Peers, Trust};
+pub(super) use peers::{Peers, Trust};
 pub use person::Person;
 pub(super) use person::load as load_person;
 pub(super) use service_account::authorities_in;

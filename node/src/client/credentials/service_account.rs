@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use kube::config::Config;
-use rustls_pki_types::CertificateDer;
+use rustls::RootCertStore;
 
 use super::error::{ConnectError, Place};
 use super::loaded::Loaded;
@@ -51,7 +51,7 @@ pub(super) fn load(
 }
 
 /// The certificate authorities in a file of the service account, at least one.
-pub(in crate::client) fn authorities_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+pub(in crate::client) fn authorities_in(path: &Path) -> Result<RootCertStore, ConnectError> {
     let place = place(&path.display().to_string());
     value::authorities(&value::file(&place, path)?).map_err(|reason| place.malformed(reason))
 }
@@ -96,7 +96,7 @@ mod tests {
     fn the_kubelets_files_and_variables_make_credentials() {
         let mount = Mount::with("", "");
         let (loaded, peers) = mount.load("fd00::1", "443").unwrap();
-        let Trust::File { path, first } = peers.trust else { panic!("{peers:?}") };
+        let Trust::File { path, first } = peers.trust else { panic!("no file") };
         assert_eq!((path, first.len()), (mount.0.path().join("ca.crt"), 1));
         assert_eq!(loaded.config.cluster_url.to_string(), "https://[fd00::1]:443/");
         assert_eq!(loaded.namespace.as_deref(), Some("pools"));

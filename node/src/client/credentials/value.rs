@@ -107,30 +107,29 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &
     Ok(found)
 }
 
-/// As [`certificates`], of authorities.
-pub(super) fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
-    let found = certificates(pem)?;
-    let is_readable =
-        |authority: &CertificateDer<'static>| RootCertStore::empty().add(authority.clone()).is_ok();
-    if !found.iter().all(is_readable) {
-        return Err("expected certificates in the format X.509, but one of them cannot be read");
+/// The certificate authorities of a PEM text, at least one.
+pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore, &'static str> {
+    let mut authorities = RootCertStore::empty();
+    for authority in certificates(pem)? {
+        authorities
+            .add(authority)
+            .map_err(|_| "expected certificates in the format X.509, but one of them cannot be read")?;
     }
-    Ok(found)
+    Ok(authorities)
 }
 
-/// Checks that the key is that of the first certificate.
-pub(super) fn key_of(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> Result<(), Misfit> {
-    let pair = CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &ring::default_provider());
-    match pair {
-        Ok(_) => Ok(()),
-        Err(rustls::Error::InvalidCertificate(_)) => {
-            Err(Misfit::Certificate("expected a certificate of X.509 version 3, but it cannot be read"))
+/// A client's certificate with its chain, and its key.
+pub(super) fn identity(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, Misfit> {
+    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| match error {
+        rustls::Error::InvalidCertificate(_) => {
+            Misfit::Certificate("expected a certificate of X.509 version 3, but it cannot be read")
         }
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            Err(Misfit::Key("expected the key of the client certificate"))
-        }
-        Err(_) => Err(Misfit::Key("expected a key of RSA, ECDSA (P-256, P-384) or Ed25519")),
-    }
+        rustls::Error::InconsistentKeys(_) => Misfit::Key("expected the key of the client certificate"),
+        _ => Misfit::Key("expected a key of RSA, ECDSA (P-256, P-384) or Ed25519"),
+    })
 }
 
 /// Which half of a client's certificate and key is wrong, and what was expected.

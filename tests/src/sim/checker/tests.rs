@@ -204,13 +204,13 @@ fn a_claim_must_not_outlive_its_del() {
     assert!(released(commit("10.0.0.1", None)).is_ok());
     let Event::ClaimChanged { claim, after, .. } = commit("10.0.0.1", Some("a")) else { unreachable!() };
     let late = Event::ClaimChanged { claim, after, sender: Sender::Gone };
-    assert!(released(late.clone()).is_ok(), "under way since");
+    assert!(released(late.clone()).is_ok(), "the create was under way during the DEL");
     let again = |sender: Sender| {
         let Event::ClaimChanged { claim, after, .. } = late.clone() else { unreachable!() };
         released_before(vec![late.clone(), Event::ClaimChanged { claim, after, sender }])
     };
-    assert!(again(Sender::ByHand).is_ok(), "and annotated by somebody");
-    assert!(again(Sender::Waiting).is_err(), "whoever wrote it again could have deleted it");
+    assert!(again(Sender::ByHand).is_ok(), "somebody annotated the claim");
+    assert!(again(Sender::Waiting).is_err(), "a process of ours wrote the claim after the DEL");
     assert!(released(Event::ProcessesKilled).is_ok(), "who wrote it cannot undo it");
 }
 

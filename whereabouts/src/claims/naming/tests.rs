@@ -55,6 +55,21 @@ async fn while_an_older_pod_of_the_node_lives_younger_ones_come_and_go_without_a
     assert_eq!(world.server.take_requests(), ["POST 10.0.0.1", "GET 10.0.0.0-29"]);
 }
 
+/// The record of the new sandbox names no claim: its plugin was killed before it could write it.
+#[tokio::test]
+async fn the_pin_follows_its_claim_to_the_sandbox_that_takes_it_over() {
+    let (world, node) = (World::with(ClaimNaming::Address).await, Node::new());
+    world.add(&node, "a", Protected).await;
+    let next = Claimant { container_id: "a2".into(), ..claimant("a") };
+    let taken = world.serve(&node, next, pool_request("10.0.0.0/29", Protected), None).await.unwrap();
+    assert_eq!(taken[0].origin, Origin::TakenOver);
+    world.del(&node, "a2").await;
+    assert!(world.names().is_empty());
+    world.server.take_requests();
+    world.add(&node, "b", Protected).await;
+    assert_eq!(world.server.take_requests(), ["POST 10.0.0.2", "GET 10.0.0.0-29"]);
+}
+
 #[tokio::test]
 async fn a_pool_named_by_address_serves_both_settings_with_the_shared_name() {
     let (world, node) = (World::with(ClaimNaming::Address).await, Node::new());
