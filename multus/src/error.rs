@@ -80,6 +80,7 @@ fn source_code(error: &SourceError) -> Code {
         SourceError::PodMissing(_)
         | SourceError::Connect(_)
         | SourceError::DeadlinePassed(_)
+        | SourceError::Superseded(_)
         | SourceError::NoDaemon(_)
         | SourceError::Refused(_) => Code::TryAgainLater,
         SourceError::Api(error) => match error {

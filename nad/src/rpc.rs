@@ -132,6 +132,7 @@ impl From<SourceError> for Failure {
             }
             SourceError::Api(_)
             | SourceError::DeadlinePassed(_)
+            | SourceError::Superseded(_)
             | SourceError::NoDaemon(_)
             | SourceError::Refused(_) => Failure::Unavailable(error.to_string()),
         }

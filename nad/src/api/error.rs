@@ -39,6 +39,9 @@ pub enum SourceError {
     /// The daemon answers that it cannot do it.
     #[error("the daemon of multus: {0}")]
     Refused(String),
+    /// Somebody else reported a newer status of the pod before this one was written.
+    #[error("a newer network-status of pod {} is being written", .0.with_uid())]
+    Superseded(PodRef),
     /// The deadline passed.
     #[error("no answer from the API server within {:.1} s", .0.as_secs_f64())]
     DeadlinePassed(std::time::Duration),

@@ -4,6 +4,7 @@
 //! entries of the plugin are merged in again then.
 
 mod merge;
+mod order;
 #[cfg(test)]
 mod tests;
 mod written;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use crate::cache::{Cache, Observation, PodName};
 use crate::metrics::{Metrics, Outcome, Write};
 use merge::merged;
+use order::{Occasion, Order, Superseded};
 use written::Written;
 
 /// How long the right to patch counts as missing after the API server denied it.
@@ -34,6 +36,7 @@ pub(crate) struct Statuses {
     api: ApiClient,
     cache: Arc<Cache>,
     metrics: Metrics,
+    order: Order,
     written: Written,
     /// Until then no patch is tried.
     no_patch_until: Mutex<Option<Instant>>,
@@ -42,17 +45,27 @@ pub(crate) struct Statuses {
 impl Statuses {
     /// A writer that has written nothing.
     pub(crate) fn new(api: ApiClient, cache: Arc<Cache>, metrics: Metrics) -> Self {
-        Statuses { api, cache, metrics, written: Written::default(), no_patch_until: Mutex::default() }
+        let (order, written) = (Order::default(), Written::default());
+        Statuses { api, cache, metrics, order, written, no_patch_until: Mutex::default() }
     }
 
     /// Writes the annotation of a pod: by a patch if the pod is cached and the account may patch, else by reading and replacing. A pod that is
     /// gone needs no status.
+    ///
+    /// # Errors
+    /// Those of [`write_status`], and [`SourceError::Superseded`] if another call for the pod began meanwhile.
     pub(crate) async fn write(
         &self,
         pod: &PodRef,
         status: &str,
         deadline: Deadline,
     ) -> Result<(), SourceError> {
+        let write = self.report(pod, status, deadline);
+        let written = self.order.run(&PodName::of(pod), Occasion::Report, write).await;
+        written.unwrap_or_else(|Superseded| Err(SourceError::Superseded(pod.clone())))
+    }
+
+    async fn report(&self, pod: &PodRef, status: &str, deadline: Deadline) -> Result<(), SourceError> {
         let cached = self.cache.pod(pod);
         if let Some(cached) = &cached {
             // Before the write, so that no replacement after it goes unnoticed.
@@ -116,7 +129,8 @@ impl Statuses {
     pub(crate) async fn run_merges(&self) {
         loop {
             let (name, replacement) = self.written.next_replaced().await;
-            self.merge(&name, replacement).await;
+            // A newer report is what the pod has now; if it is replaced too, that is another merge.
+            let _ = self.order.run(&name, Occasion::Merge, self.merge(&name, replacement)).await;
         }
     }
 

@@ -110,6 +110,41 @@ async fn a_conflict_of_a_replacement_is_resolved_by_reading_again() {
     assert_eq!((node.requests().len(), node.status("web-0").unwrap()), (7, ours()));
 }
 
+/// Sends a status of the pod, and does not wait for the answer.
+fn send(service: &Service, status: &str) -> tokio::task::JoinHandle<Response> {
+    let (service, status) = (service.clone(), status.to_owned());
+    let write = StatusWrite { pod: pod("web-0", "u-1"), status };
+    tokio::spawn(async move { service.answer(Request::Status(write)).await })
+}
+
+/// A runtime that kills a plugin makes the sandbox again. The daemon still works on the request of the killed one.
+#[tokio::test(start_paused = true)]
+async fn the_newest_status_of_a_pod_stays() {
+    let (node, service) = node().await;
+    node.server.fail(|request| request.method == "PATCH", [Fault::Silence]);
+    let older = send(&service, "[1]");
+    settle().await;
+    let newer = send(&service, "[2]");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(node.status("web-0").unwrap(), "[2]");
+    assert_eq!(newer.await.unwrap(), Response::Done);
+    let superseded = "a newer network-status of pod default/web-0/u-1 is being written".to_owned();
+    assert_eq!(older.await.unwrap(), Response::Failed(Failure::Unavailable(superseded)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_stops_when_a_newer_status_comes() {
+    let (node, service) = node().await;
+    write(&service, "u-1").await;
+    settle().await;
+    node.server.fail(|request| request.method == "PUT", [Fault::Silence]);
+    replace(&node, &theirs("default/vlan")).await;
+    let without_net1 = list(&[("antrea", "eth0")]);
+    let newer = send(&service, &without_net1);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((newer.await.unwrap(), node.status("web-0").unwrap()), (Response::Done, without_net1));
+}
+
 /// The name is another pod's, and the watch has not told yet.
 #[tokio::test(start_paused = true)]
 async fn a_successor_never_gets_the_status_of_its_predecessor() {

@@ -1,0 +1,144 @@
+//! The writes of a pod's network-status, one at a time, so that the newest report is written last.
+//!
+//! A plugin that its runtime killed leaves its request to the daemon, which tries it for 20 s. Meanwhile the pod may have another sandbox with
+//! another status.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::cache::PodName;
+
+/// The writes that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    pods: Mutex<BTreeMap<PodName, Arc<Writes>>>,
+}
+
+/// The writes of one pod.
+#[derive(Debug, Default)]
+struct Writes {
+    /// The number of the newest report.
+    newest: watch::Sender<u64>,
+    /// Held by the write that is under way.
+    one: tokio::sync::Mutex<()>,
+}
+
+/// Why a status is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// The plugin reports what it attached. Older writes are stopped.
+    Report,
+    /// The last report is merged in again.
+    Merge,
+}
+
+/// A newer report stopped this write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Superseded;
+
+impl Order {
+    /// Does `write` when no other write of the pod is under way.
+    ///
+    /// # Errors
+    /// [`Superseded`] as soon as a newer report begins. The request that is under way is broken off: its connection is closed, so that the API server
+    /// stops working on it.
+    pub(super) async fn run<T>(
+        &self,
+        pod: &PodName,
+        occasion: Occasion,
+        write: impl Future<Output = T>,
+    ) -> Result<T, Superseded> {
+        let turn = self.enter(pod, occasion);
+        let mut newest = turn.writes.newest.subscribe();
+        let is_newer = |number: &u64| *number != turn.number;
+        let alone = async {
+            let _one = turn.writes.one.lock().await;
+            write.await
+        };
+        tokio::select! {
+            // First, so that no write begins that is superseded already.
+            biased;
+            Ok(_) = newest.wait_for(is_newer) => Err(Superseded),
+            done = alone => Ok(done),
+        }
+    }
+
+    fn enter(&self, pod: &PodName, occasion: Occasion) -> Turn<'_> {
+        let writes = Arc::clone(self.pods().entry(pod.clone()).or_default());
+        if occasion == Occasion::Report {
+            writes.newest.send_modify(|number| *number = number.wrapping_add(1));
+        }
+        let number = *writes.newest.borrow();
+        Turn { order: self, pod: pod.clone(), writes, number }
+    }
+
+    fn pods(&self) -> MutexGuard<'_, BTreeMap<PodName, Arc<Writes>>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A write that is under way, or waits.
+struct Turn<'a> {
+    order: &'a Order,
+    pod: PodName,
+    writes: Arc<Writes>,
+    number: u64,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut pods = self.order.pods();
+        // One is the map's, one is this.
+        if Arc::strong_count(&self.writes) == 2 {
+            pods.remove(&self.pod);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::testing::pod;
+
+    async fn after(seconds: u64, name: &'static str) -> &'static str {
+        sleep(Duration::from_secs(seconds)).await;
+        name
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_stops_what_is_older_and_nothing_of_another_pod() {
+        let order = Order::default();
+        let (one, other) = (PodName::of(&pod("a", "u-1")), PodName::of(&pod("b", "u-1")));
+        let results = tokio::join!(
+            order.run(&one, Occasion::Report, after(1, "older")),
+            order.run(&one, Occasion::Merge, after(1, "merge")),
+            order.run(&other, Occasion::Report, after(1, "other")),
+            order.run(&one, Occasion::Report, after(1, "newest")),
+        );
+        assert_eq!(results, (Err(Superseded), Err(Superseded), Ok("other"), Ok("newest")));
+        assert!(order.pods().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_merge_waits_for_the_report() {
+        let order = Order::default();
+        let one = PodName::of(&pod("a", "u-1"));
+        let ended = Mutex::new(Vec::new());
+        let write = async |seconds, name| {
+            let name = after(seconds, name).await;
+            ended.lock().unwrap().push(name);
+        };
+        let (report, merge) = tokio::join!(
+            order.run(&one, Occasion::Report, write(2, "report")),
+            order.run(&one, Occasion::Merge, write(1, "merge")),
+        );
+        assert_eq!((report, merge), (Ok(()), Ok(())));
+        assert_eq!(*ended.lock().unwrap(), ["report", "merge"]);
+    }
+}
