@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netlink::test_util::NamedNetns;
-use tests::place;
 use whereabouts::rpc::wire::SOCKET;
 
 use crate::api::{Api, kubeconfig};
 use crate::call::{Call, Cost, timed};
 use crate::daemon::Daemon;
 use crate::node::{Files, KUBECONFIG, Node};
-use crate::pod::{self, Case, MASTER};
+use crate::pod::{self, Case, MASTER, PRIMARY};
 use crate::requests::Requests;
 use crate::{Daemons, Subject};
 
@@ -24,8 +23,9 @@ const ACCOUNT: &str = "bench";
 /// The calls of which the requests are counted, for each case.
 const COUNTED: usize = 4;
 
-/// The pause before each ADD. The API server may still work on what the call before left, and would answer more slowly.
-const PAUSE: Duration = Duration::from_millis(300);
+/// The pause after each call, in which the daemons and the API server do what the call left to them. What it costs the daemons counts for the call.
+/// After a longer one the processors sleep, and what is measured next is how they wake up.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The verbs.
 pub const VERBS: [&str; 2] = ["ADD", "DEL"];
@@ -48,6 +48,8 @@ struct Bench {
     /// They end before their node does.
     daemons: Vec<Daemon>,
     node: Node,
+    /// The folder of the primary network's plugin.
+    primary: PathBuf,
     args: BTreeMap<Case, String>,
 }
 
@@ -109,7 +111,9 @@ impl Bench {
         };
         let args = |case: Case| (case, if case == Case::Primary { String::new() } else { case.args(at) });
         let args = Case::ALL.into_iter().chain([Case::Neighbour]).map(args).collect();
-        Bench { subject: subject.clone(), daemons, node, args }
+        let primary = folder.join("primary");
+        pod::make_primary(&primary);
+        Bench { subject: subject.clone(), daemons, node, primary, args }
     }
 
     /// A network namespace in the node's mount namespace.
@@ -126,7 +130,6 @@ impl Bench {
 
     /// The costs of an ADD and its DEL.
     fn pair(&self, case: Case, number: usize) -> [Cost; 2] {
-        std::thread::sleep(PAUSE);
         let pod = self.netns();
         let costs = VERBS.map(|verb| self.call(case, verb, number, &pod));
         self.node.run(move || drop(pod));
@@ -152,7 +155,7 @@ impl Bench {
     fn call(&self, case: Case, verb: &str, number: usize, pod: &NamedNetns) -> Cost {
         let Subject { folder, .. } = &self.subject;
         let program: PathBuf = match case {
-            Case::Primary => place::go_plugins().join("bridge"),
+            Case::Primary => self.primary.join(PRIMARY),
             Case::Plain | Case::One | Case::Many | Case::Neighbour => folder.join("multus"),
         };
         let env = vec![
@@ -160,12 +163,13 @@ impl Bench {
             ("CNI_CONTAINERID", format!("{number:064x}")),
             ("CNI_NETNS", pod.path().display().to_string()),
             ("CNI_IFNAME", "eth0".to_owned()),
-            ("CNI_PATH", format!("{}:{}", folder.display(), place::go_plugins().display())),
+            ("CNI_PATH", format!("{}:{}", folder.display(), self.primary.display())),
             ("CNI_ARGS", self.args[&case].clone()),
         ];
         let call = Call { program, env, stdin: case.conf(&self.subject).to_string() };
         let before = self.cpu_of_daemons();
         let cost = self.node.run(move || timed(&call));
+        std::thread::sleep(PAUSE);
         Cost { cpu: cost.cpu + self.cpu_of_daemons().saturating_sub(before), ..cost }
     }
 

@@ -15,6 +15,17 @@ pub const MASTER: &str = "mrsbench0";
 /// The kubeconfig of all plugins, which the node has.
 const KUBECONFIG: &str = crate::node::KUBECONFIG;
 
+/// The primary network's plugin. It does nothing, and says what it would have made: a real one takes ten times as long as `multus` itself, and so
+/// long that its own variation would hide the rest.
+pub const PRIMARY: &str = "bench-primary";
+
+/// What [`PRIMARY`] answers. Without other processes: they would be most of its cost.
+const SCRIPT: &str = r#"#!/bin/sh
+while read -r line || [ -n "$line" ]; do line=; done
+[ "$CNI_COMMAND" = ADD ] || exit 0
+echo '{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","mac":"02:00:00:00:00:01","sandbox":"'"$CNI_NETNS"'"}],"ips":[{"interface":0,"address":"10.222.0.5/16"}]}'
+"#;
+
 /// The number of networks of the pod with many.
 const MANY: usize = 16;
 
@@ -40,7 +51,7 @@ impl Case {
     /// Its name in the table.
     pub fn title(self) -> String {
         match self {
-            Case::Primary => "bridge + host-local alone".to_owned(),
+            Case::Primary => "primary network alone".to_owned(),
             Case::Plain => "multus, no annotation".to_owned(),
             Case::One => "multus, net1".to_owned(),
             Case::Many => format!("multus, {MANY} networks"),
@@ -71,8 +82,7 @@ impl Case {
 
     /// The configuration on standard input.
     pub fn conf(self, subject: &Subject) -> Value {
-        let ipam = json!({"type": "host-local", "subnet": "10.222.0.0/16"});
-        let primary = json!({"cniVersion": "1.0.0", "name": "primary", "type": "bridge", "bridge": "mrsbench1", "ipam": ipam});
+        let primary = json!({"cniVersion": "1.0.0", "name": "primary", "type": PRIMARY});
         match self {
             Case::Primary => primary,
             Case::Plain | Case::One | Case::Many | Case::Neighbour => json!({
@@ -81,6 +91,13 @@ impl Case {
             }),
         }
     }
+}
+
+/// Writes the primary network's plugin into this folder.
+pub fn make_primary(folder: &Path) {
+    std::fs::create_dir(folder).expect("a new folder");
+    ::node::files::write_atomic(&folder.join(PRIMARY), SCRIPT.as_bytes(), 0o755)
+        .expect("the plugin can be written");
 }
 
 /// A service account that may do everything: what it may do is not measured, and the plugins of others need other rights than ours.

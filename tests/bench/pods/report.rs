@@ -36,9 +36,9 @@ pub fn markdown(run: &Run<'_>) -> String {
     let Run { date, machine, rounds, subjects, .. } = run;
     let mut page = format!(
         "{TITLE}\n\nWritten by `make bench` on {date}: {machine}. {rounds} calls of each kind in turn, medians in ms, with a real API server and\n\
-         etcd with fsync; records on disk. The primary network is Debian's `bridge` with `host-local` in every column. Secondary networks are\n\
-         `macvlan` with `whereabouts`; each node has another pod in all of them. Wall: until the runtime has the answer. CPU: of all processes of the call, also of those that outlive it, and\n\
-         of the daemons during the call. `daemons`: with those of multus and whereabouts on the node.\n"
+         etcd with fsync; records on disk. The plugin of the primary network is a script that does nothing. Secondary networks are `macvlan` with\n\
+         `whereabouts`; each node has another pod in all of them. Wall: until the runtime has the answer. CPU: of all processes of the call, also of\n\
+         those that outlive it, and of the daemons until 50 ms after the answer. `daemons`: with those of multus and whereabouts on the node.\n"
     );
     if subjects.iter().any(|subject| subject.title == "other") {
         page.push_str("`other`: the plugins of another folder. Ratios: ours / other's, without and with daemons, all above the\nprimary network's own time.\n");
