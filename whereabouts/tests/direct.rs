@@ -114,6 +114,60 @@ fn an_add_that_claims_after_the_del_releases_the_address_and_fails() {
     assert_eq!((files("claims"), files("tombstones")), (0, 0));
 }
 
+/// A network that is removed from a running pod while its claim cannot be deleted, and added again: container and interface are the same. The
+/// release that is left must not take the new claim away.
+#[test]
+fn an_interface_that_is_attached_again_keeps_its_new_claim() {
+    let (seen, requests) = channel();
+    let refused = std::sync::atomic::AtomicUsize::new(0);
+    let server = Loopback::start(move |asked| {
+        let _ = seen.send(asked.line.clone());
+        match asked.line.split(' ').next() {
+            Some("POST") => {
+                let mut made = asked.body.clone();
+                made["metadata"]["resourceVersion"] = "7".into();
+                (201, made)
+            }
+            Some("GET") if asked.line.ends_with("/ippools/10.66.0.0-24") => (200, pool()),
+            Some("GET") if asked.line.ends_with("reservations") => {
+                (200, json!({"metadata": {}, "items": []}))
+            }
+            Some("DELETE") if refused.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 2 => {
+                (403, json!({"kind": "Status", "code": 403, "reason": "Forbidden", "message": "no"}))
+            }
+            Some("DELETE") => (200, json!({})),
+            _ => (404, json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "none"})),
+        }
+    });
+    enter_node(&server);
+    assert!(run("ADD", "c1").status.success());
+    assert!(run("DEL", "c1").status.success());
+    assert_eq!((files("claims"), files("tombstones")), (0, 1));
+    // While it cannot be released, nothing is claimed.
+    let claims = |requests: &std::sync::mpsc::Receiver<String>| {
+        let lines: Vec<String> = requests.try_iter().collect();
+        let verbs =
+            lines.iter().filter(|line| line.contains(CLAIM)).filter_map(|line| line.split(' ').next());
+        verbs.map(str::to_owned).collect::<Vec<_>>()
+    };
+    claims(&requests);
+    let output = run("ADD", "c1");
+    let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(error["code"], 11, "{error}");
+    let message = error["msg"].as_str().unwrap();
+    assert!(
+        message
+            .starts_with("net1 of container c1 was attached before, and its address is not released yet: "),
+        "{message}"
+    );
+    assert_eq!(claims(&requests), ["DELETE"]);
+    assert_eq!((files("claims"), files("tombstones")), (0, 1));
+
+    assert!(run("ADD", "c1").status.success());
+    assert_eq!(claims(&requests), ["DELETE", "POST"]);
+    assert_eq!((files("claims"), files("tombstones")), (1, 0));
+}
+
 #[test]
 fn an_add_without_a_daemon_sends_one_request_once_its_pool_is_known() {
     let (seen, requests) = channel();

@@ -61,6 +61,13 @@ pub(crate) async fn drain(
 ) -> Result<Drained, DrainError> {
     // Those of DELs that run: at 200 DELs at once, each would drain those of others.
     let Some(_lock) = records.lock_tombstone(tombstone) else { return Ok(Drained::ByOther) };
+    // Since the folder was listed, the interface may have been attached and removed again: the file has another content then. While it is attached,
+    // a release would delete the claim that it holds.
+    let tombstone = match records.tombstone(tombstone) {
+        Ok(Some(present)) if !records.has(&present) => present,
+        _ => return Ok(Drained::ByOther),
+    };
+    let tombstone = &tombstone;
     hints.remove_pins(tombstone)?;
     // Not in the namespace of the call that drains it: the network of the tombstone may have another one.
     let namespace = tombstone.namespace.as_ref().unwrap_or(claims.namespace);

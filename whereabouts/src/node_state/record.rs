@@ -220,6 +220,11 @@ impl Records {
         all(&self.tombstones)
     }
 
+    /// The tombstone of this attachment, or of an earlier one of the same interface.
+    pub fn tombstone(&self, record: &Record) -> Result<Option<Record>, RecordError> {
+        Ok(read(&self.tombstones, &record.file_name())?.map(|content| content.record))
+    }
+
     /// Removes a tombstone, after its claims were deleted.
     pub fn remove_tombstone(&self, record: &Record) -> Result<(), RecordError> {
         Ok(self.tombstones.remove(&record.file_name())?)

@@ -58,6 +58,7 @@ impl<T: Transport> Attachments<T> {
     /// # Errors
     /// [`CallError`]. A DEL must follow if a record is left.
     pub async fn attach(&self, request: &AllocationRequest, mut record: Record) -> Result<Record, CallError> {
+        self.release_earlier(&record).await?;
         // Before the first claim: if this process dies, DEL needs the record to find the claims.
         self.records.write(&record)?;
         crash_point!("add-after-record");
@@ -87,6 +88,27 @@ impl<T: Transport> Attachments<T> {
         self.records.update(&record)?;
         crash_point!("add-after-claims");
         Ok(record)
+    }
+
+    /// Releases what an earlier attachment of the same interface left: a network may be removed from a running pod and added again. Its tombstone names
+    /// the same container and interface, so whoever drains it later would delete the new claim.
+    async fn release_earlier(&self, record: &Record) -> Result<(), CallError> {
+        // A damaged tombstone is not drained either.
+        let Ok(Some(tombstone)) = self.records.tombstone(record) else { return Ok(()) };
+        let not_released = |reason: String| CallError::NotReleased {
+            container_id: record.container_id.clone(),
+            if_name: record.if_name.clone(),
+            reason,
+        };
+        let Some(_lock) = self.records.lock_tombstone(&tombstone) else {
+            return Err(not_released("another call releases it at this moment".to_owned()));
+        };
+        let release = Release { record: tombstone, upstream: Vec::new(), writer: Writer::Unknown };
+        let released = self.backend(record.kubeconfig.clone(), DEL_LIMIT).release(&release).await;
+        released.map_err(|error| not_released(error.to_string()))?;
+        self.records.remove_tombstone(&release.record)?;
+        self.update_hints(&release.record);
+        Ok(())
     }
 
     /// Releases the addresses of an ADD after a DEL of its attachment, which the runtime sends when it has killed our caller.

@@ -66,6 +66,18 @@ pub enum CallError {
         /// The interface.
         if_name: String,
     },
+    /// An earlier attachment of the same interface has a tombstone, whose release would delete the new claim.
+    #[error(
+        "{if_name} of container {container_id} was attached before, and its address is not released yet: {reason}; it can be attached again after that"
+    )]
+    NotReleased {
+        /// The container.
+        container_id: String,
+        /// The interface.
+        if_name: String,
+        /// Why.
+        reason: String,
+    },
     /// `CNI_ARGS` names no pod.
     #[error(
         "IPAM client initialization error: no pod name: CNI_ARGS must have K8S_POD_NAME and K8S_POD_NAMESPACE"
@@ -96,7 +108,9 @@ impl CallError {
             CallError::Record(_) | CallError::FlatFile(_) => Code::Io,
             CallError::Connect(error) if error.is_permanent() => Code::InvalidConfig,
             CallError::Connect(_) | CallError::Api(_) => Code::TryAgainLater,
-            CallError::BlockOn(_) | CallError::Rpc(_) | CallError::Busy => Code::TryAgainLater,
+            CallError::BlockOn(_) | CallError::Rpc(_) | CallError::Busy | CallError::NotReleased { .. } => {
+                Code::TryAgainLater
+            }
         };
         CniError::new(code, self.to_string())
     }
