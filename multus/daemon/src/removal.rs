@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use nad::NetworkAttachmentDefinition;
-use node::client::{ApiClient, ApiError, Freshness, ListPage, ListQuery, Parts};
+use node::client::{ApiClient, ApiError, Denial, Freshness, ListPage, ListQuery, Parts};
 use node::deadline::Deadline;
 use serde::de::IgnoredAny;
+use tokio::time::Instant;
 
 use crate::cache::Cache;
 
@@ -22,6 +23,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long the end waits for one answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// How long a daemon whose token is not accepted any more waits for a successor. A pod that was deleted by force has no valid token either.
+const SUCCESSOR: Duration = Duration::from_secs(10);
+
 /// Why the daemon ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -31,8 +35,8 @@ pub(crate) enum Ending {
     Removal,
 }
 
-/// Why the daemon ends. Takes some seconds.
-pub(crate) async fn ending(api: &ApiClient, cache: &Cache) -> Ending {
+/// Why the daemon ends. Takes some seconds. A successor (`is_replaced`) proves that nothing is removed.
+pub(crate) async fn ending(api: &ApiClient, cache: &Cache, is_replaced: impl Fn() -> bool) -> Ending {
     // A refusal proves nothing if the account never had the right.
     if !cache.has_listed_definitions() {
         return Ending::Restart;
@@ -45,28 +49,67 @@ pub(crate) async fn ending(api: &ApiClient, cache: &Cache) -> Ending {
         let definitions = NetworkAttachmentDefinition::KIND.in_cluster();
         let query = ListQuery::all(Freshness::Cached);
         let answer = api.list_page::<IgnoredAny>(&definitions, &query, &one, Deadline::after(LIMIT)).await;
-        if let Err(ApiError::NotFound { .. } | ApiError::Denied { .. }) = answer {
-            return Ending::Removal;
-        }
+        let patience = match answer {
+            Err(ApiError::Denied { denial: Denial::Unauthenticated, .. }) => SUCCESSOR,
+            Err(ApiError::NotFound { .. } | ApiError::Denied { .. }) => Duration::ZERO,
+            _ => continue,
+        };
+        return without_successor(patience, is_replaced).await;
     }
     Ending::Restart
 }
 
+async fn without_successor(patience: Duration, is_replaced: impl Fn() -> bool) -> Ending {
+    let end = Instant::now() + patience;
+    loop {
+        if is_replaced() {
+            return Ending::Restart;
+        }
+        if Instant::now() >= end {
+            return Ending::Removal;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use fake_api::Fault;
+
     use super::*;
     use crate::cache::follow_definitions;
     use crate::testing::{Node, settle};
 
-    /// How a daemon ends that had listed the definitions, on a server that then answers like this.
+    /// How a daemon without a successor ends that had listed the definitions, on a server that then answers like this.
     async fn after(change: impl FnOnce(&Node)) -> Ending {
+        with_successor(change, None).await
+    }
+
+    /// As [`after`], with a successor after this time.
+    async fn with_successor(change: impl FnOnce(&Node), successor: Option<Duration>) -> Ending {
         let node = Node::new();
         let service = node.service().await;
         let following = tokio::spawn(follow_definitions(service.cache.clone(), service.api.clone()));
         settle().await;
         following.abort();
         change(&node);
-        ending(&service.api, &service.cache).await
+        let began = Instant::now();
+        let is_replaced = || successor.is_some_and(|after| began.elapsed() >= after);
+        ending(&service.api, &service.cache, is_replaced).await
+    }
+
+    fn refuse_the_token(node: &Node) {
+        node.server.fail(|_| true, std::iter::repeat(Fault::Status(401)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_with_a_successor_is_restarted_whatever_its_rights() {
+        let at_once = Some(Duration::ZERO);
+        assert_eq!(with_successor(|node| node.server.grant([]), at_once).await, Ending::Restart);
+        // A pod that was deleted by force: its token ends before its successor starts.
+        let soon = Some(Duration::from_secs(6));
+        assert_eq!(with_successor(refuse_the_token, soon).await, Ending::Restart);
+        assert_eq!(after(refuse_the_token).await, Ending::Removal);
     }
 
     #[tokio::test(start_paused = true)]
@@ -83,6 +126,6 @@ mod tests {
     async fn an_account_that_never_could_list_proves_nothing() {
         let node = Node::with_rights(&[]);
         let service = node.service().await;
-        assert_eq!(ending(&service.api, &service.cache).await, Ending::Restart);
+        assert_eq!(ending(&service.api, &service.cache, || false).await, Ending::Restart);
     }
 }

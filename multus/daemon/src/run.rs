@@ -65,6 +65,7 @@ pub(crate) async fn serve(
         let pages = Pages { metrics: registry, ready: Box::new(move || readiness(&cache, &conf)) };
         background.spawn(daemon::serve_http_at(address, pages));
     }
+    let socket = listener.socket();
     let node = options.node.as_ref().map_or("unknown", AsRef::as_ref);
     tracing::info!(node, socket = %options.socket.display(), connections = options.connections, "serving");
     let (events, api, cache) = (service.events.clone(), service.api.clone(), service.cache.clone());
@@ -75,7 +76,7 @@ pub(crate) async fn serve(
     daemon::serve(listener, answer, background, shutdown).await;
     events.flush(Deadline::after(FLUSH)).await;
     if let Some(plan) = plan
-        && ending(&api, &cache).await == Ending::Removal
+        && ending(&api, &cache, || socket.is_replaced()).await == Ending::Removal
     {
         remove_conf(plan);
     }

@@ -34,8 +34,10 @@ const STATUS_LIMIT: Duration = Duration::from_secs(10);
 pub(super) enum Outcome {
     /// The pod has what it requests.
     Settled,
-    /// The sandbox is not ready for a change: its ADD runs, or something changed meanwhile.
+    /// The sandbox is not ready for a change: it has no record yet, or something changed meanwhile. Whatever makes it ready is told by the daemon.
     NotYet,
+    /// Another process changes the sandbox. If that one fails or is killed, nothing tells so.
+    Busy,
     /// Something failed, and is tried again later.
     Failed,
 }
@@ -141,7 +143,7 @@ impl Apply<'_> {
         let resumed = Journal::resume(&self.conf.cni_dir, self.container_id, &now);
         let journal = match resumed.map_err(RecordError::from)? {
             Resumed::Held(journal) => journal,
-            Resumed::Busy => return Ok(Outcome::NotYet),
+            Resumed::Busy => return Ok(Outcome::Busy),
             Resumed::Over => return Ok(Outcome::Settled),
         };
         let before = *self.counts;

@@ -56,7 +56,7 @@ impl Todo {
         let is_done = match outcome {
             Outcome::Settled => true,
             Outcome::NotYet => entry.attempts >= MAX_WAITS,
-            Outcome::Failed => false,
+            Outcome::Busy | Outcome::Failed => false,
         };
         if is_done {
             self.pods.remove(&name);
@@ -101,7 +101,9 @@ mod tests {
     fn what_fails_is_tried_again_more_and_more_rarely() {
         assert_eq!(looks(Outcome::Settled, 1000), [0]);
         assert_eq!(looks(Outcome::NotYet, 1000), [0, 1, 3, 7, 15]);
-        assert_eq!(looks(Outcome::Failed, 1200), [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 811, 1111]);
+        for outcome in [Outcome::Busy, Outcome::Failed] {
+            assert_eq!(looks(outcome, 1200), [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 811, 1111]);
+        }
     }
 
     #[test]

@@ -123,7 +123,8 @@ impl Work {
                 );
             }
         }
-        let pending = [Outcome::Failed, Outcome::NotYet].into_iter().find(|one| outcomes.contains(one));
+        let pending =
+            [Outcome::Failed, Outcome::Busy, Outcome::NotYet].into_iter().find(|one| outcomes.contains(one));
         // A pod without a sandbox has none yet: its ADD has not written the record.
         pending.unwrap_or(if outcomes.is_empty() { Outcome::NotYet } else { Outcome::Settled })
     }

@@ -1,12 +1,12 @@
 //! The server, for daemons.
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::{DirBuilder, Metadata, Permissions};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::wire::{MAX_MESSAGE, Reply};
 
@@ -33,6 +33,12 @@ const CLIENT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The wait after accept(2) failed, as without file descriptors or memory.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// How often a daemon looks whether a newer one took its path over.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long the path must have led to no daemon before an older one takes it back. A container that failed starts again within seconds.
+const DESERTED: Duration = Duration::from_secs(5);
 
 /// The daemon cannot listen at this path.
 #[derive(Debug, thiserror::Error)]
@@ -78,14 +84,46 @@ pub struct Listener {
 #[derive(Clone, Debug)]
 pub struct OwnSocket {
     path: PathBuf,
-    /// Device and inode.
-    id: (u64, u64),
+    /// Device and inode. Another one after the daemon took the path back.
+    id: Arc<Mutex<(u64, u64)>>,
 }
 
 impl OwnSocket {
+    fn new(path: &Path, found: &Metadata) -> Self {
+        OwnSocket { path: path.to_owned(), id: Arc::new(Mutex::new((found.dev(), found.ino()))) }
+    }
+
+    fn id(&self) -> (u64, u64) {
+        *self.id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a newer daemon listens at the path: this one is about to end. A path that is missing or cannot be read proves nothing.
     pub fn is_replaced(&self) -> bool {
-        std::fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) != self.id)
+        std::fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) != self.id())
+    }
+
+    /// Whether no daemon listens at the path.
+    async fn is_deserted(&self) -> bool {
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == self.id() => false,
+            // The socket of a daemon that ended refuses, and stays. One that lives takes note of a client without a request.
+            _ => UnixStream::connect(&self.path).await.is_err_and(|error| {
+                matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+            }),
+        }
+    }
+
+    /// Returns once no daemon has listened at the path for [`DESERTED`].
+    async fn deserted(&self) {
+        let mut since = None;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if !self.is_deserted().await {
+                since = None;
+            } else if since.get_or_insert_with(Instant::now).elapsed() >= DESERTED {
+                return;
+            }
+        }
     }
 }
 
@@ -93,6 +131,14 @@ impl Listener {
     /// Its socket.
     pub fn socket(&self) -> OwnSocket {
         self.socket.clone()
+    }
+
+    /// Listens at the path again.
+    fn take_back(&mut self) -> Result<(), BindError> {
+        let new = bind(&self.socket.path)?;
+        *self.socket.id.lock().unwrap_or_else(PoisonError::into_inner) = new.socket.id();
+        self.listener = new.listener;
+        Ok(())
     }
 
     /// Limits the connections that are served at the same time. More wait in the socket's accept queue.
@@ -131,7 +177,7 @@ pub fn bind(path: &Path) -> Result<Listener, BindError> {
     std::fs::set_permissions(&new, Permissions::from_mode(0o600)).map_err(failed("set the mode of", &new))?;
     let found = std::fs::symlink_metadata(&new).map_err(failed("examine", &new))?;
     std::fs::rename(&new, path).map_err(failed("replace", path))?;
-    let socket = OwnSocket { path: path.to_owned(), id: (found.dev(), found.ino()) };
+    let socket = OwnSocket::new(path, &found);
     Ok(Listener { listener, uid, connections: MAX_CONNECTIONS, socket })
 }
 
@@ -160,10 +206,11 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
     move |source| BindError::Io { action, path: path.to_owned(), source }
 }
 
-/// Answers requests with `handler` until `shutdown`. Then it accepts no more, and waits for those in flight, for `drain` at most. A handler runs to
+/// Answers requests with `handler` until `shutdown`. A newer daemon takes the path over; if that one ends first, this one takes it back: when a
+/// rolling update is undone, the older daemon stays. Then it accepts no more, and waits for those in flight, for `drain` at most. A handler runs to
 /// its end even if its client disconnects, so it must limit its own time.
 pub async fn serve<Q, A, F, Fut>(
-    listener: Listener,
+    mut listener: Listener,
     handler: F,
     shutdown: impl Future<Output = ()>,
     drain: Duration,
@@ -182,7 +229,7 @@ pub async fn serve<Q, A, F, Fut>(
         let (slot, stream) = tokio::select! {
             biased; // under a flood of requests the shutdown still comes first
             () = &mut shutdown => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept_as_only_daemon(&mut listener, &slots) => accepted,
         };
         if !is_authorized(&stream, listener.uid) {
             continue;
@@ -202,6 +249,26 @@ pub async fn serve<Q, A, F, Fut>(
     if timeout(drain, slots.acquire_many(all)).await.is_err() {
         let left = connections - slots.available_permits();
         tracing::warn!(left, "stopping with requests in flight");
+    }
+}
+
+/// As [`accept`]. Takes the path back where no other daemon listens.
+async fn accept_as_only_daemon(
+    listener: &mut Listener,
+    slots: &Arc<Semaphore>,
+) -> (OwnedSemaphorePermit, UnixStream) {
+    loop {
+        let socket = listener.socket();
+        tokio::select! {
+            accepted = accept(listener, slots) => return accepted,
+            () = socket.deserted() => {}
+        }
+        match listener.take_back() {
+            Ok(()) => {
+                tracing::warn!(path = %socket.path.display(), "no other daemon listens any more; serving again");
+            }
+            Err(error) => tracing::error!(%error, "no daemon listens, so plugins do without one"),
+        }
     }
 }
 
@@ -264,8 +331,9 @@ where
 {
     let received = timeout(CLIENT_LIMIT, read(&mut stream, large)).await;
     let received = received.map_err(|_| Unanswered::NoRequest)?.map_err(Unanswered::LostRequest)?;
-    // Held until the answer is sent.
-    let (line, _permit) = received;
+    // An older daemon looks whether this one lives.
+    let Some((line, _permit)) = received else { return Ok(()) };
+    // The permit is held until the answer is sent.
     let request = line.map(|line| serde_json::from_slice(&line));
     let reply = match request {
         None => Reply::Refused(format!("it has more than {MAX_MESSAGE} bytes")),
@@ -291,8 +359,8 @@ fn encoded<A: Serialize>(reply: &Reply<A>) -> Result<Vec<u8>, Unanswered> {
 /// The line of a request, `None` if it is too long, and the permit for a large one.
 type Received<'a> = (Option<Vec<u8>>, Option<SemaphorePermit<'a>>);
 
-/// Reads the line of the request, without its end.
-async fn read<'a>(stream: &mut UnixStream, large: &'a Semaphore) -> io::Result<Received<'a>> {
+/// Reads the line of the request, without its end. `None` from a client that sends nothing at all.
+async fn read<'a>(stream: &mut UnixStream, large: &'a Semaphore) -> io::Result<Option<Received<'a>>> {
     let (mut line, mut permit) = (Vec::new(), None);
     loop {
         let searched = line.len();
@@ -303,17 +371,17 @@ async fn read<'a>(stream: &mut UnixStream, large: &'a Semaphore) -> io::Result<R
         let limit = if permit.is_some() { MAX_MESSAGE + 1 } else { LARGE };
         let room = limit.saturating_sub(searched);
         if stream.take(room as u64).read_buf(&mut line).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return if line.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
         let end = line.iter().skip(searched).position(|byte| *byte == b'\n');
         let length = end.map_or(line.len(), |end| searched + end);
         // Checked after every read, so that a client without a line end cannot fill the memory.
         if length > MAX_MESSAGE {
-            return Ok((None, permit));
+            return Ok(Some((None, permit)));
         }
         if end.is_some() {
             line.truncate(length);
-            return Ok((Some(line), permit));
+            return Ok(Some((Some(line), permit)));
         }
     }
 }

@@ -437,6 +437,38 @@ async fn a_daemon_knows_when_a_newer_one_has_its_socket() {
     assert!(!older.socket().is_replaced(), "a path that is missing proves nothing");
 }
 
+/// A rolling update that is undone ends the newer daemon. The older one is the node's only one again.
+#[tokio::test(start_paused = true)]
+async fn an_older_daemon_serves_again_once_the_newer_one_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.sock");
+    let older = bind(&path).unwrap();
+    let socket = older.socket();
+    let handler = |number: u32| async move { number + 1 };
+    tokio::spawn(async move { serve(older, handler, std::future::pending(), SECOND).await });
+    let mut newer = Some(bind(&path).unwrap());
+    for is_replaced in [true, false] {
+        tokio::time::sleep(60 * SECOND).await;
+        assert_eq!(socket.is_replaced(), is_replaced);
+        newer = None;
+    }
+    drop(newer);
+    assert_eq!(
+        tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || call::<_, u32>(&path, &1, Deadline::after(60 * SECOND))
+        })
+        .await
+        .unwrap()
+        .unwrap(),
+        2
+    );
+    // Nobody can connect without the file either.
+    std::fs::remove_file(&path).unwrap();
+    tokio::time::sleep(60 * SECOND).await;
+    assert!(UnixStream::connect(&path).is_ok());
+}
+
 #[tokio::test]
 async fn a_stale_socket_is_replaced_and_other_files_are_not() {
     let dir = tempfile::tempdir().unwrap();

@@ -101,7 +101,10 @@ impl Keeper {
     pub fn remove(&mut self) -> Result<(), FileError> {
         let files = match &self.settings.source {
             Source::Auto(_) => vec![SINGLE.to_owned(), LIST.to_owned()],
-            Source::File(_) => self.last.iter().map(|wanted| wanted.written.file.clone()).collect(),
+            // By its name: whoever removes the file need not have written it.
+            Source::File(path) => {
+                path.file_name().and_then(|name| name.to_str()).map(str::to_owned).into_iter().collect()
+            }
         };
         self.last = None;
         files.iter().try_for_each(|file| remove_if_exists(&self.settings.conf_dir.join(file)))

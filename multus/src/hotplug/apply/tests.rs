@@ -58,11 +58,11 @@ impl Node {
         // A child that a test beside this one starts has our descriptors until it runs its program, and keeps the lock so long.
         for _ in 0..500 {
             match self.try_change() {
-                Outcome::NotYet => std::thread::sleep(Duration::from_millis(10)),
+                Outcome::Busy => std::thread::sleep(Duration::from_millis(10)),
                 outcome => return outcome,
             }
         }
-        Outcome::NotYet
+        Outcome::Busy
     }
 
     /// The same without another attempt.
@@ -278,7 +278,7 @@ fn nothing_is_changed_while_an_add_runs_or_after_a_del_began() {
     let mut node = Node::new("");
     node.annotate("a");
     let held = journal(&node);
-    assert_eq!(node.try_change(), Outcome::NotYet);
+    assert_eq!(node.try_change(), Outcome::Busy);
     drop(held);
     node.bench.script("main", &node.bench.fails("DEL", 999));
     node.bench.del_in(node.bench.netns.path()).unwrap_err();
