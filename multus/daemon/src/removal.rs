@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// How long a daemon whose token is not accepted any more waits for a successor. A pod that was deleted by force has no valid token either.
-const SUCCESSOR: Duration = Duration::from_secs(10);
+const SUCCESSOR: Duration = Duration::from_secs(8);
 
 /// Why the daemon ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

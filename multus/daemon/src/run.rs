@@ -60,12 +60,12 @@ pub(crate) async fn serve(
     let mut background = background(&service);
     let plan = options.upkeep.clone();
     let conf = keep_conf(options.upkeep, listener.socket(), &mut background);
-    if let Some(address) = options.listen {
-        let cache = service.cache.clone();
-        let pages = Pages { metrics: registry, ready: Box::new(move || readiness(&cache, &conf)) };
-        background.spawn(daemon::serve_http_at(address, pages));
-    }
     let socket = listener.socket();
+    if let Some(address) = options.listen {
+        let (cache, own) = (service.cache.clone(), socket.clone());
+        let pages = Pages { metrics: registry, ready: Box::new(move || readiness(&cache, &conf)) };
+        background.spawn(daemon::serve_http_at(address, pages, move || own.is_replaced()));
+    }
     let node = options.node.as_ref().map_or("unknown", AsRef::as_ref);
     tracing::info!(node, socket = %options.socket.display(), connections = options.connections, "serving");
     let (events, api, cache) = (service.events.clone(), service.api.clone(), service.cache.clone());

@@ -100,22 +100,39 @@ pub async fn bind_http(address: SocketAddr) -> Result<TcpListener, HttpBindError
     bound.map_err(|source| HttpBindError { address, source })
 }
 
-/// Serves the pages on `address` as soon as it is free. Never returns.
+/// Serves the pages on `address` as soon as it is free, and while this daemon is not `is_replaced`. Never returns.
 ///
-/// During an update the node's earlier daemon still has the port, while the new one has the plugins' socket already. If the port never gets
-/// free, the log says so and the kubelet's probes fail.
-pub async fn serve_http_at(address: SocketAddr, pages: Pages) {
+/// During an update the node's earlier daemon lets go of the port once the new one has the plugins' socket: the kubelet would else take its answers
+/// for those of the new one, and go on to the next node before that one is ready. If the port never gets free, the log says so and the kubelet's
+/// probes fail.
+pub async fn serve_http_at(address: SocketAddr, pages: Pages, is_replaced: impl Fn() -> bool) {
+    let pages = Arc::new(pages);
+    let until = async |state: bool| {
+        while is_replaced() != state {
+            tokio::time::sleep(BIND_RETRY).await;
+        }
+    };
+    loop {
+        until(false).await;
+        let listener = bind_when_free(address).await;
+        tokio::select! {
+            () = serve_shared(listener, pages.clone()) => {}
+            () = until(true) => tracing::info!(%address, "a newer daemon of this node answers there"),
+        }
+    }
+}
+
+async fn bind_when_free(address: SocketAddr) -> TcpListener {
     let mut was_taken = false;
-    let listener = loop {
+    loop {
         match bind_http(address).await {
-            Ok(listener) => break listener,
+            Ok(listener) => return listener,
             Err(error) if !was_taken => tracing::warn!(%error, "trying again every second"),
             Err(_) => {}
         }
         was_taken = true;
         tokio::time::sleep(BIND_RETRY).await;
-    };
-    serve_http(listener, pages).await;
+    }
 }
 
 /// Serves the pages. Never returns; dropping it closes all connections.
@@ -123,7 +140,10 @@ pub async fn serve_http_at(address: SocketAddr, pages: Pages) {
 /// When all 16 connections are in use, a new one replaces the oldest idle one. Otherwise any user of the node could hold 16 idle connections, make
 /// the kubelet's probes fail, and have the daemon restarted.
 pub async fn serve_http(listener: TcpListener, pages: Pages) {
-    let pages = Arc::new(pages);
+    serve_shared(listener, Arc::new(pages)).await;
+}
+
+async fn serve_shared(listener: TcpListener, pages: Arc<Pages>) {
     let mut connections = Connections::default();
     loop {
         match listener.accept().await {

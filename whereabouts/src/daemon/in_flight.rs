@@ -4,12 +4,16 @@
 //! supersedes the earlier one, and the release of a container supersedes that container's request. The superseded request ends before its
 //! next create; the newer call waits until then. Without this, the earlier request would take the claim from the container that the newer
 //! call allocated it to.
+//!
+//! Another daemon of the node, or a plugin without one, may serve the DEL and the newer call. It takes the container's record away first, which
+//! ends the request too.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
+use crate::node_state::hints::HintStore;
 use crate::node_state::record::Record;
 use crate::pool::request::Claimant;
 
@@ -37,7 +41,25 @@ struct Interface {
 pub(crate) struct InFlightRequest {
     number: u64,
     superseded_below: Arc<Mutex<u64>>,
+    record: Option<WatchedRecord>,
     _lock: OwnedMutexGuard<()>,
+}
+
+/// The record of a request's attachment, which was there when the request came, or must have been.
+#[derive(Debug)]
+pub(crate) struct WatchedRecord {
+    /// The node's files.
+    pub store: HintStore,
+    /// The container of the attachment.
+    pub container_id: String,
+    /// Its interface.
+    pub if_name: String,
+}
+
+impl WatchedRecord {
+    fn is_gone(&self) -> bool {
+        !self.store.has_record(&self.container_id, &self.if_name)
+    }
 }
 
 impl InFlight {
@@ -53,7 +75,7 @@ impl InFlight {
             set(&interface.superseded_below, interface.newest_number);
             (interface.newest_number, interface.lock.clone(), interface.superseded_below.clone())
         };
-        InFlightRequest { number, superseded_below, _lock: lock.lock_owned().await }
+        InFlightRequest { number, superseded_below, record: None, _lock: lock.lock_owned().await }
     }
 
     /// Begins work for the record's interface, unless a request for it is in flight. A later request, or the release of the record,
@@ -67,7 +89,7 @@ impl InFlight {
         interface.newest_container.clone_from(&record.container_id);
         set(&interface.superseded_below, interface.newest_number);
         let superseded_below = interface.superseded_below.clone();
-        Some(InFlightRequest { number: interface.newest_number, superseded_below, _lock: lock })
+        Some(InFlightRequest { number: interface.newest_number, superseded_below, record: None, _lock: lock })
     }
 
     /// Supersedes the request of the record's container, if one is in flight, and waits until it has ended.
@@ -92,9 +114,20 @@ fn set(superseded_below: &Mutex<u64>, number: u64) {
 }
 
 impl InFlightRequest {
+    /// The same request, which ends with the record.
+    pub fn watching(self, record: Option<WatchedRecord>) -> Self {
+        InFlightRequest { record, ..self }
+    }
+
     /// Whether a newer call has superseded this request.
     pub fn is_superseded(&self) -> bool {
-        *self.superseded_below.lock().unwrap_or_else(PoisonError::into_inner) > self.number
+        self.is_deleted()
+            || *self.superseded_below.lock().unwrap_or_else(PoisonError::into_inner) > self.number
+    }
+
+    /// Whether a DEL of the attachment has begun.
+    pub fn is_deleted(&self) -> bool {
+        self.record.as_ref().is_some_and(WatchedRecord::is_gone)
     }
 }
 

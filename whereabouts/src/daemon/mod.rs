@@ -96,8 +96,9 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
         }
     };
     if let Some(address) = options.listen {
+        let socket = listener.socket();
         let pages = Pages { metrics: registry, ready: Box::new(move || readiness(leadership.as_ref())) };
-        background.spawn(daemon::serve_http_at(address, pages));
+        background.spawn(daemon::serve_http_at(address, pages, move || socket.is_replaced()));
     }
     tracing::info!(node = %options.node, %namespace, socket = %options.socket.display(), "serving");
     let answer = move |request| {

@@ -18,8 +18,10 @@ use crate::claims::release;
 use crate::claims::status;
 use crate::claims::store::Claims;
 use crate::metrics::{Metrics, RequestKind, RequestOutcome};
-use crate::node_state::record::Record;
-use crate::pool::request::AllocationRequest;
+use crate::node_state::installation::Writer;
+use crate::node_state::record::{Record, Stage};
+use crate::pool::held_claim::Claimed;
+use crate::pool::request::{AllocationRequest, Claimant};
 use crate::rpc::error::CallError;
 use crate::rpc::wire::{
     ADD_LIMIT, Allocated, DEL_LIMIT, Refusal, Release, Request, Response, STATUS_LIMIT, StatusQuery,
@@ -122,6 +124,7 @@ impl Service {
     async fn claim(&self, request: &AllocationRequest) -> Result<Response, Failure> {
         self.check_namespace(request.namespace.as_ref())?;
         let claims = self.claims(ADD_LIMIT);
+        let record = self.caches.record_of(&request.claimant);
         let admission = async {
             // First the interface, then the permit: a request that waits for an earlier one of its interface must not occupy a permit.
             let in_flight = self.in_flight.begin(&request.claimant).await;
@@ -132,8 +135,11 @@ impl Service {
         else {
             return Err(Failure::new(CallError::Busy, Cleanup::NotNeeded));
         };
-        let candidates = RequestCandidates { caches: &self.caches, in_flight: Some(Arc::new(in_flight)) };
+        let in_flight = Arc::new(in_flight.watching(record));
+        let candidates = RequestCandidates { caches: &self.caches, in_flight: Some(in_flight.clone()) };
         match allocate::serve(&claims, request, &candidates, PriorAttempt::Absent).await {
+            // The plugin looks too, but its caller may have killed it.
+            Ok(made) if in_flight.is_deleted() => Err(self.give_back(&claims, request, made).await),
             Ok(claims) => Ok(Response::Claimed(Allocated { namespace: self.namespace.clone(), claims })),
             Err(failure) => {
                 tracing::warn!(
@@ -143,6 +149,35 @@ impl Service {
                 Err(Failure::new(failure.error, failure.cleanup))
             }
         }
+    }
+
+    /// Releases the addresses of a request whose attachment was deleted meanwhile, as a DEL that found no claim.
+    async fn give_back(
+        &self,
+        claims: &Claims<'_>,
+        request: &AllocationRequest,
+        made: Vec<Claimed>,
+    ) -> Failure {
+        let Claimant { container_id, if_name, podref, pod_uid, .. } = request.claimant.clone();
+        let record = Record {
+            container_id: container_id.clone(),
+            if_name: if_name.clone(),
+            podref,
+            network: String::new(),
+            kubeconfig: None,
+            namespace: Some(self.namespace.clone()),
+            pod_uid,
+            stage: Stage::Held,
+            claims: made.into_iter().map(|claimed| claimed.claim).collect(),
+        };
+        self.caches.remove_pins(&record);
+        match release::release(claims, &record, Writer::ThisInstallation, &[]).await {
+            Ok(()) => self.released(&record),
+            Err(error) => {
+                tracing::warn!(pod = %record.podref, interface = %if_name, %error, "the address of a deleted interface is not released");
+            }
+        }
+        Failure::new(CallError::Deleted { container_id, if_name }, Cleanup::Needed)
     }
 
     async fn release(&self, release: &Release) -> Result<Response, Failure> {
@@ -183,7 +218,7 @@ mod tests {
     use crate::leader::tests::server::Server;
     use crate::node_state::hints::NodeHints;
     use crate::node_state::installation::Writer;
-    use crate::node_state::record::Stage;
+    use crate::node_state::record::Records;
     use crate::pool::request::Claimant;
 
     const CLAIMS: &str = "overlappingrangeipreservations";
@@ -194,10 +229,14 @@ mod tests {
 
     /// The daemon of the namespace "wa".
     async fn service(server: &Server) -> Service {
-        let state = tempfile::tempdir().unwrap();
+        service_in(server, tempfile::tempdir().unwrap().path()).await
+    }
+
+    /// The same, with this folder of records and hints.
+    async fn service_in(server: &Server, state: &std::path::Path) -> Service {
         let (metrics, _) = Metrics::new();
         let (caches, _started) =
-            PoolCaches::new(NodeHints::open(state.path()).of(&namespace("wa")), metrics.clone());
+            PoolCaches::new(NodeHints::open(state).of(&namespace("wa")), metrics.clone());
         Service::new(server.client().await, namespace("wa"), Arc::new(caches), metrics)
     }
 
@@ -245,6 +284,56 @@ mod tests {
             assert_eq!((allocated.namespace, allocated.claims.len()), (namespace("wa"), 1));
         }
         assert!(server.get(CLAIMS, "wa", "10.70.0.1").is_some());
+    }
+
+    /// The record of the attachment that [`order`] is for.
+    fn record() -> Record {
+        Record {
+            container_id: "c".into(),
+            if_name: "net1".into(),
+            podref: "a/b".into(),
+            network: String::new(),
+            kubeconfig: None,
+            namespace: None,
+            pod_uid: None,
+            stage: Stage::Claiming,
+            claims: Vec::new(),
+        }
+    }
+
+    /// The plugin was killed by its runtime, and another daemon of the node, or a plugin without one, serves the DEL.
+    #[tokio::test]
+    async fn a_request_whose_attachment_is_deleted_meanwhile_leaves_no_claim() {
+        let (server, state) = (Server::default(), tempfile::tempdir().unwrap());
+        let (service, records) =
+            (service_in(&server, state.path()).await, Records::open(state.path()).unwrap());
+        records.write(&record()).unwrap();
+        let removed = records.clone();
+        server.on_request(move |method, path| {
+            if method == "POST" && path.ends_with(CLAIMS) {
+                removed.begin_release(&record()).unwrap();
+            }
+        });
+        let Response::Refused(refusal) = service.answer(order(None)).await else { panic!() };
+        assert!(refusal.text.contains("net1 of container c was deleted"), "{}", refusal.text);
+        let requests = server.take_requests();
+        assert!(requests.contains(&"POST 10.70.0.1".to_owned()), "{requests:?}");
+        assert_eq!(server.names(CLAIMS), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_request_of_a_deleted_attachment_claims_nothing() {
+        let (server, state) = (Server::default(), tempfile::tempdir().unwrap());
+        let (service, records) =
+            (service_in(&server, state.path()).await, Records::open(state.path()).unwrap());
+        records.write(&record()).unwrap();
+        assert!(matches!(service.answer(order(None)).await, Response::Claimed(_)));
+        // It waited in the queue of the socket while the DEL was served elsewhere.
+        records.begin_release(&record()).unwrap();
+        server.take_requests();
+        assert!(matches!(service.answer(order(None)).await, Response::Refused(_)));
+        let requests = server.take_requests();
+        assert!(!requests.iter().any(|request| request.starts_with("P")), "{requests:?}");
     }
 
     #[tokio::test]

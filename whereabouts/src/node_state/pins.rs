@@ -81,7 +81,7 @@ impl HintStore {
     }
 
     /// Whether an attachment has its record.
-    pub(super) fn has_record(&self, container_id: &str, if_name: &str) -> bool {
+    pub(crate) fn has_record(&self, container_id: &str, if_name: &str) -> bool {
         record::file_of(self.state(), container_id, if_name).exists()
     }
 

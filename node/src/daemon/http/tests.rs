@@ -69,13 +69,29 @@ async fn a_taken_port_is_waited_for() {
     let earlier = bind_http("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = earlier.local_addr().unwrap();
     let pages = Pages { metrics: Registry::default(), ready: Box::new(|| Readiness::Ready) };
-    let task = tokio::spawn(serve_http_at(address, pages));
+    let task = tokio::spawn(serve_http_at(address, pages, || false));
     tokio::time::sleep(3 * SECOND).await;
     assert!(!task.is_finished());
     drop(earlier);
     tokio::time::sleep(3 * SECOND).await;
     let server = Server { address, requests: Counter::default(), task };
     assert_eq!(get(&server, "/healthz").await, expected("200", "ok\n"));
+}
+
+/// The kubelet would take its answers for those of the new daemon.
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_is_replaced_lets_go_of_the_port_until_it_is_alone_again() {
+    let free = bind_http("127.0.0.1:0".parse().unwrap()).await.unwrap().local_addr().unwrap();
+    let pages = Pages { metrics: Registry::default(), ready: Box::new(|| Readiness::Ready) };
+    let replaced = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_replaced = replaced.clone();
+    let order = std::sync::atomic::Ordering::SeqCst;
+    let _task = tokio::spawn(serve_http_at(free, pages, move || is_replaced.load(order)));
+    for now in [false, true, false] {
+        replaced.store(now, order);
+        tokio::time::sleep(3 * SECOND).await;
+        assert_eq!(bind_http(free).await.is_ok(), now);
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod state;
 mod watch_throttle;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use node::names::DnsLabel;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
-use super::in_flight::InFlightRequest;
+use super::in_flight::{InFlightRequest, WatchedRecord};
 use crate::crd::cached::CachedReservation;
 use crate::crd::ip_pool::ClaimNaming;
 use crate::crd::reservation::{LABEL_POOL, RESERVATIONS, label};
@@ -56,6 +57,8 @@ pub(super) struct DeletedClaim {
 pub struct PoolCaches {
     pools: Mutex<BTreeMap<String, Arc<PoolCache>>>,
     hints: HintStore,
+    /// Whether the plugins' records are in this process's folder: one was seen.
+    sees_records: AtomicBool,
     metrics: Metrics,
     /// Pools that came into use, for [`follow`].
     started: mpsc::UnboundedSender<Arc<PoolCache>>,
@@ -70,7 +73,8 @@ impl PoolCaches {
     pub fn new(hints: HintStore, metrics: Metrics) -> (Self, StartedPools) {
         let (started, receiver) = mpsc::unbounded_channel();
         let (deleted, _) = broadcast::channel(KEPT_DELETIONS);
-        (PoolCaches { pools: Mutex::default(), hints, metrics, started, deleted }, receiver)
+        let (pools, sees_records) = (Mutex::default(), AtomicBool::default());
+        (PoolCaches { pools, hints, sees_records, metrics, started, deleted }, receiver)
     }
 
     /// The deletions of claims that the watches of the pools show from now on.
@@ -114,6 +118,16 @@ impl PoolCaches {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         // All pools: a record that was written before its claims does not list them.
         pools.values().for_each(|pool| pool.remove_pins(record));
+    }
+
+    /// The record that the plugin wrote before it sent this request. `None` if the node's records are not in the folder of this process.
+    pub(super) fn record_of(&self, claimant: &Claimant) -> Option<WatchedRecord> {
+        let Claimant { container_id, if_name, .. } = claimant.clone();
+        if self.hints.has_record(&container_id, &if_name) {
+            self.sees_records.store(true, Ordering::Relaxed);
+        }
+        let store = self.hints.clone();
+        self.sees_records.load(Ordering::Relaxed).then_some(WatchedRecord { store, container_id, if_name })
     }
 
     /// The addresses of a record are released.
