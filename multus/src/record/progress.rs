@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -17,14 +17,17 @@ use cni::chain::AddObserver;
 use cni::names::{ContainerId, IfName};
 use cni::{CniError, Code};
 use node::deadline::Deadline;
-use node::files::{Dir, FileError, read_bounded};
+use node::files::{Dir, FileError};
 use serde::{Deserialize, Serialize};
 
-use super::error::MAX_RECORD;
 use super::moment::Moment;
 
 /// The most characters of a plugin's message that are kept.
 const MAX_WORDS: usize = 4096;
+
+/// The most bytes of a file that are read, from its end: a change of a running pod that fails adds 4 KB, and is tried again every five minutes. A
+/// longer file does not say how far each plugin came, but when the first DEL was: the two minutes of DEL must pass.
+const MAX_READ: i64 = 16 << 20;
 
 /// The time between two attempts to get the lock.
 const LOCK_POLL: Duration = Duration::from_millis(20);
@@ -127,7 +130,7 @@ enum Line {
 impl Progress {
     /// Reads the progress of a sandbox. A file that cannot be read is as none.
     pub(crate) fn read(cni_dir: &Path, container_id: &ContainerId, now: &Moment) -> Progress {
-        match read_bounded(&file(cni_dir, container_id), MAX_RECORD as u64) {
+        match read_end(&file(cni_dir, container_id)) {
             Ok(bytes) => Progress::parse(&String::from_utf8_lossy(&bytes), now),
             Err(_) => Progress::default(),
         }
@@ -187,6 +190,16 @@ impl Progress {
         };
         (0..plugins).map(reached).collect()
     }
+}
+
+/// The last [`MAX_READ`] bytes of a file.
+fn read_end(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    // Fails for a shorter file, which is read from its beginning.
+    let _ = file.seek(SeekFrom::End(-MAX_READ));
+    let mut bytes = Vec::new();
+    file.take(MAX_READ.unsigned_abs()).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The progress file of a running ADD, or of a change of a running pod, with its lock.

@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 fn id() -> ContainerId {
@@ -96,6 +98,22 @@ fn a_line_after_a_torn_one_is_still_read() {
     let progress = Progress::read(folder.path(), &id(), &at("b", 9));
     assert_eq!(progress.first_del, Some(Duration::from_secs(7)));
     assert_eq!(progress.of_network(&net1(), 1), [Reached::Unknown]);
+}
+
+/// A network that fails for weeks while the pod runs.
+#[test]
+fn a_long_file_still_says_when_the_first_del_was() {
+    let folder = written();
+    let line =
+        json!({"step": "refused", "interface": "net1", "plugin": 0, "code": 7, "msg": "x".repeat(4096)});
+    let mut text = std::fs::read_to_string(path(&folder)).unwrap();
+    while text.len() < 2 * usize::try_from(MAX_READ).unwrap() {
+        text.push_str(&format!("\n{line}\n"));
+    }
+    node::files::replace(&path(&folder), text.as_bytes()).unwrap();
+    note_first_del(folder.path(), &id(), &at("b", 7)).unwrap();
+    let progress = Progress::read(folder.path(), &id(), &at("b", 9));
+    assert_eq!((progress.first_del, progress.is_known()), (Some(Duration::from_secs(7)), false));
 }
 
 #[test]
