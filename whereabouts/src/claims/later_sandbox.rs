@@ -83,6 +83,8 @@ impl Claims<'_> {
             match again.later_than(record) {
                 Some(entry) if entry.id == later.id => return Ok(Kept::Yes),
                 Some(entry) => later = entry,
+                // The leader wrote into the entry what the claim says by now.
+                None if again.entry.as_ref().is_some_and(|entry| entry.id == holder) => return Ok(Kept::Yes),
                 // Another object, or none: it may have been deleted by hand, and says nothing about the sandbox.
                 None if again.pool_uid.is_none() || again.pool_uid != read.pool_uid => return Ok(Kept::Yes),
                 None => {
@@ -158,6 +160,7 @@ mod tests {
     use crate::claims::testing::{CLAIMS, Node, POOL, World, claimant, pool_request, record};
     use crate::conf::OverlappingRanges::Protected;
     use crate::crd::ip_pool::{ClaimNaming, via};
+    use crate::leader::tests::server::Server;
     use crate::node_state::installation::Writer;
     use crate::node_state::record::{Record, Stage};
 
@@ -216,5 +219,34 @@ mod tests {
                 }
             }
         }
+    }
+    /// Once the claim names the later sandbox, the leader writes so into the entry too.
+    #[tokio::test]
+    async fn the_leaders_view_of_the_later_sandbox_proves_no_del_of_it() {
+        let (world, node) = (World::with(ClaimNaming::Address).await, Node::new());
+        let pool = pool_request("10.0.0.0/29", Protected);
+        let held = world.serve(&node, claimant("a"), pool, None).await.unwrap();
+        let put = |server: &Server, entry: Value| {
+            let metadata =
+                json!({"uid": "p", "annotations": {"whereabouts.multus-rs/claim-names": "address"}});
+            let spec = json!({"range": "10.0.0.0/29", "allocations": {"1": entry}});
+            server.put("ippools", "kube-system", POOL, json!({"metadata": metadata, "spec": spec}));
+        };
+        put(&world.server, entry("later", Some("a")));
+        let (server, runtime) = (world.server.clone(), tokio::runtime::Handle::current());
+        world.server.on_request(move |method, _| {
+            if method == "PUT" {
+                let server = server.clone();
+                runtime.spawn(async move { put(&server, entry("later", Some("later"))) });
+            }
+        });
+        // The other task runs while a request is under way.
+        world.server.delay(std::time::Duration::from_millis(20));
+        let record = record("a", held);
+        release::release(&world.claims(), &record, Writer::Unknown, &[]).await.unwrap();
+        let names = world.names();
+        assert_eq!(names.len(), 1);
+        let claim = world.server.get(CLAIMS, "kube-system", &names[0]).unwrap();
+        assert_eq!(claim["spec"]["containerid"], "later");
     }
 }
