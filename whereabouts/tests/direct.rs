@@ -6,10 +6,11 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use fake_api::Loopback;
+use fake_api::{Asked, Loopback};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
@@ -66,6 +67,25 @@ fn pool() -> Value {
     json!({"metadata": {"name": "10.66.0.0-24", "uid": "p", "resourceVersion": "3", "annotations": annotations}})
 }
 
+/// What a server answers that has the pool, no claims, and creates and deletes everything.
+fn usual(asked: &Asked) -> (u16, Value) {
+    match asked.line.split(' ').next() {
+        Some("POST") => {
+            let mut made = asked.body.clone();
+            made.get_mut("metadata")
+                .unwrap()
+                .as_object_mut()
+                .unwrap()
+                .insert("resourceVersion".into(), "7".into());
+            (201, made)
+        }
+        Some("GET") if asked.line.ends_with("/ippools/10.66.0.0-24") => (200, pool()),
+        Some("GET") if asked.line.ends_with("reservations") => (200, json!({"metadata": {}, "items": []})),
+        Some("DELETE") => (200, json!({})),
+        _ => (404, json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "none"})),
+    }
+}
+
 fn files(folder: &str) -> usize {
     std::fs::read_dir(Path::new(STATE).join(folder)).unwrap().count()
 }
@@ -79,20 +99,10 @@ fn an_add_that_claims_after_the_del_releases_the_address_and_fails() {
     let wanted = Mutex::new(wanted);
     let server = Loopback::start(move |asked| {
         let _ = seen.send(asked.line.clone());
-        match asked.line.split(' ').next() {
-            Some("POST") => {
-                let _ = wanted.lock().unwrap().recv();
-                let mut made = asked.body.clone();
-                made["metadata"]["resourceVersion"] = "7".into();
-                (201, made)
-            }
-            Some("GET") if asked.line.ends_with("/ippools/10.66.0.0-24") => (200, pool()),
-            Some("GET") if asked.line.ends_with("reservations") => {
-                (200, json!({"metadata": {}, "items": []}))
-            }
-            Some("DELETE") => (200, json!({})),
-            _ => (404, json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "none"})),
+        if asked.line.starts_with("POST ") {
+            let _ = wanted.lock().unwrap().recv();
         }
+        usual(asked)
     });
     enter_node(&server);
     let next = |line: &str| loop {
@@ -119,25 +129,12 @@ fn an_add_that_claims_after_the_del_releases_the_address_and_fails() {
 #[test]
 fn an_interface_that_is_attached_again_keeps_its_new_claim() {
     let (seen, requests) = channel();
-    let refused = std::sync::atomic::AtomicUsize::new(0);
+    let refused = AtomicUsize::new(0);
     let server = Loopback::start(move |asked| {
         let _ = seen.send(asked.line.clone());
-        match asked.line.split(' ').next() {
-            Some("POST") => {
-                let mut made = asked.body.clone();
-                made["metadata"]["resourceVersion"] = "7".into();
-                (201, made)
-            }
-            Some("GET") if asked.line.ends_with("/ippools/10.66.0.0-24") => (200, pool()),
-            Some("GET") if asked.line.ends_with("reservations") => {
-                (200, json!({"metadata": {}, "items": []}))
-            }
-            Some("DELETE") if refused.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 2 => {
-                (403, json!({"kind": "Status", "code": 403, "reason": "Forbidden", "message": "no"}))
-            }
-            Some("DELETE") => (200, json!({})),
-            _ => (404, json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "none"})),
-        }
+        let is_refused = asked.line.starts_with("DELETE ") && refused.fetch_add(1, Ordering::SeqCst) < 2;
+        let forbidden = json!({"kind": "Status", "code": 403, "reason": "Forbidden", "message": "no"});
+        if is_refused { (403, forbidden) } else { usual(asked) }
     });
     enter_node(&server);
     assert!(run("ADD", "c1").status.success());
@@ -173,16 +170,7 @@ fn an_add_without_a_daemon_sends_one_request_once_its_pool_is_known() {
     let (seen, requests) = channel();
     let server = Loopback::start(move |asked| {
         let _ = seen.send((asked.connection, asked.line.clone()));
-        match asked.line.split(' ').next() {
-            Some("POST") => {
-                let mut made = asked.body.clone();
-                made["metadata"]["resourceVersion"] = "7".into();
-                (201, made)
-            }
-            Some("GET") if asked.line.ends_with("/ippools/10.66.0.0-24") => (200, pool()),
-            Some("DELETE") => (200, json!({})),
-            _ => (404, json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "none"})),
-        }
+        usual(asked)
     });
     enter_node(&server);
     let output = run("ADD", "c0");

@@ -143,7 +143,7 @@ impl Detach<'_> {
 
     /// Removes the record, the progress beside it, and what killed writes of the record and of cached results left.
     fn forget(&self) -> Result<(), Error> {
-        // What is left does no harm, so a failure here does not fail DEL.
+        // A failure here does not fail DEL: no later call reads these files.
         if let Err(error) = result_cache(self.conf).remove_leftovers(self.container_id) {
             warn(&error);
         }

@@ -116,7 +116,7 @@ pub async fn serve_http_at(address: SocketAddr, pages: Pages, is_replaced: impl 
         until(false).await;
         let listener = bind_when_free(address).await;
         tokio::select! {
-            () = serve_shared(listener, pages.clone()) => {}
+            () = serve_http(listener, pages.clone()) => {}
             () = until(true) => tracing::info!(%address, "a newer daemon of this node answers there"),
         }
     }
@@ -139,11 +139,7 @@ async fn bind_when_free(address: SocketAddr) -> TcpListener {
 ///
 /// When all 16 connections are in use, a new one replaces the oldest idle one. Otherwise any user of the node could hold 16 idle connections, make
 /// the kubelet's probes fail, and have the daemon restarted.
-pub async fn serve_http(listener: TcpListener, pages: Pages) {
-    serve_shared(listener, Arc::new(pages)).await;
-}
-
-async fn serve_shared(listener: TcpListener, pages: Arc<Pages>) {
+pub async fn serve_http(listener: TcpListener, pages: Arc<Pages>) {
     let mut connections = Connections::default();
     loop {
         match listener.accept().await {

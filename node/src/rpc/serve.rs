@@ -106,7 +106,7 @@ impl OwnSocket {
     async fn is_deserted(&self) -> bool {
         match std::fs::symlink_metadata(&self.path) {
             Ok(found) if (found.dev(), found.ino()) == self.id() => false,
-            // The socket of a daemon that ended refuses, and stays. One that lives takes note of a client without a request.
+            // The socket file of a daemon that has ended stays, and connect(2) fails. A daemon that runs ignores a client without a request.
             _ => UnixStream::connect(&self.path).await.is_err_and(|error| {
                 matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
             }),

@@ -463,7 +463,7 @@ async fn an_older_daemon_serves_again_once_the_newer_one_has_ended() {
         .unwrap(),
         2
     );
-    // Nobody can connect without the file either.
+    // A client needs the file to connect, so the daemon makes it again.
     std::fs::remove_file(&path).unwrap();
     tokio::time::sleep(60 * SECOND).await;
     assert!(UnixStream::connect(&path).is_ok());

@@ -366,7 +366,7 @@ impl Checker {
         self.counts.commits += 1;
         match after {
             Some(owner) => {
-                // A change by hand says nothing about our processes: who wrote the claim before still counts.
+                // The simulation made this change. The claim keeps the process that wrote it before.
                 let earlier = self.claims.get(claim).map(|earlier| earlier.sender);
                 let sender = earlier.filter(|_| sender == Sender::ByHand).unwrap_or(sender);
                 self.claims.insert(claim.to_owned(), Claim { owner: owner.clone(), changed, sender })

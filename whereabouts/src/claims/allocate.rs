@@ -11,7 +11,7 @@ use super::naming;
 use super::node_slice;
 use super::store::Claims;
 use crate::node_state::installation::Writer;
-use crate::node_state::record::{Record, Stage};
+use crate::node_state::record::Record;
 use crate::pool::candidates::{CandidateCursor as _, CandidateSource};
 use crate::pool::held_claim::{Claimed, Origin};
 use crate::pool::range_pool::{NamedPool, Pool};
@@ -174,17 +174,7 @@ async fn release_new(
     held: &[Claimed],
 ) -> Result<(), ApiError> {
     let new = held.iter().filter(|claimed| claimed.origin == Origin::New);
-    let record = Record {
-        container_id: request.claimant.container_id.clone(),
-        if_name: request.claimant.if_name.clone(),
-        podref: request.claimant.podref.clone(),
-        network: String::new(),
-        kubeconfig: None,
-        namespace: None,
-        pod_uid: None,
-        stage: Stage::Held,
-        claims: new.map(|claimed| claimed.claim.clone()).collect(),
-    };
+    let record = Record::to_give_back(&request.claimant, new.map(|claimed| claimed.claim.clone()).collect());
     claims.release(&record, Writer::ThisInstallation).await
 }
 

@@ -32,6 +32,6 @@ pub(crate) mod status;
 pub mod store;
 pub(crate) mod take_over;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub(crate) mod tombstones;
 mod upstream;

@@ -98,7 +98,7 @@ pub(super) fn record(pod: &str, claims: Vec<Claimed>) -> Record {
 }
 
 /// The record of an ADD that has begun: without it a call claims nothing.
-pub(super) fn begun(claimant: &Claimant) -> Record {
+pub(crate) fn begun(claimant: &Claimant) -> Record {
     let Claimant { podref, pod_uid, if_name, container_id, .. } = claimant.clone();
     let none = record("", Vec::new());
     Record { container_id, if_name, podref, pod_uid, stage: Stage::Claiming, ..none }

@@ -134,7 +134,7 @@ impl InFlightRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node_state::record::Stage;
+    use crate::claims::testing::begun;
     use futures::FutureExt as _;
 
     fn claimant(container: &str) -> Claimant {
@@ -148,17 +148,7 @@ mod tests {
     }
 
     fn record(container: &str) -> Record {
-        Record {
-            container_id: container.into(),
-            if_name: "net1".into(),
-            podref: "a/b".into(),
-            network: String::new(),
-            kubeconfig: None,
-            namespace: None,
-            pod_uid: None,
-            stage: Stage::Claiming,
-            claims: Vec::new(),
-        }
+        begun(&claimant(container))
     }
 
     #[tokio::test]

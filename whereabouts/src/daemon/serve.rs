@@ -19,9 +19,9 @@ use crate::claims::status;
 use crate::claims::store::Claims;
 use crate::metrics::{Metrics, RequestKind, RequestOutcome};
 use crate::node_state::installation::Writer;
-use crate::node_state::record::{Record, Stage};
+use crate::node_state::record::Record;
 use crate::pool::held_claim::Claimed;
-use crate::pool::request::{AllocationRequest, Claimant};
+use crate::pool::request::AllocationRequest;
 use crate::rpc::error::CallError;
 use crate::rpc::wire::{
     ADD_LIMIT, Allocated, DEL_LIMIT, Refusal, Release, Request, Response, STATUS_LIMIT, StatusQuery,
@@ -158,25 +158,16 @@ impl Service {
         request: &AllocationRequest,
         made: Vec<Claimed>,
     ) -> Failure {
-        let Claimant { container_id, if_name, podref, pod_uid, .. } = request.claimant.clone();
-        let record = Record {
-            container_id: container_id.clone(),
-            if_name: if_name.clone(),
-            podref,
-            network: String::new(),
-            kubeconfig: None,
-            namespace: Some(self.namespace.clone()),
-            pod_uid,
-            stage: Stage::Held,
-            claims: made.into_iter().map(|claimed| claimed.claim).collect(),
-        };
+        let made = made.into_iter().map(|claimed| claimed.claim).collect();
+        let record = Record::to_give_back(&request.claimant, made);
         self.caches.remove_pins(&record);
         match release::release(claims, &record, Writer::ThisInstallation, &[]).await {
             Ok(()) => self.released(&record),
             Err(error) => {
-                tracing::warn!(pod = %record.podref, interface = %if_name, %error, "the address of a deleted interface is not released");
+                tracing::warn!(pod = %record.podref, interface = %record.if_name, %error, "the address of a deleted interface is not released");
             }
         }
+        let Record { container_id, if_name, .. } = record;
         Failure::new(CallError::Deleted { container_id, if_name }, Cleanup::Needed)
     }
 
@@ -215,6 +206,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::claims::testing::begun;
     use crate::leader::tests::server::Server;
     use crate::node_state::hints::NodeHints;
     use crate::node_state::installation::Writer;
@@ -247,13 +239,7 @@ mod tests {
         }))
         .unwrap();
         Request::Claim(Box::new(AllocationRequest {
-            claimant: Claimant {
-                podref: "a/b".into(),
-                pod_uid: Some("u".into()),
-                if_name: "net1".into(),
-                container_id: "c".into(),
-                node: None,
-            },
+            claimant: claimant(),
             namespace: named.map(namespace),
             pools: vec![pool],
             wanted: vec![crate::conf::request::Claim { range: 0, requested: None }],
@@ -286,32 +272,32 @@ mod tests {
         assert!(server.get(CLAIMS, "wa", "10.70.0.1").is_some());
     }
 
-    /// The record of the attachment that [`order`] is for.
-    fn record() -> Record {
-        Record {
-            container_id: "c".into(),
-            if_name: "net1".into(),
+    fn claimant() -> Claimant {
+        Claimant {
             podref: "a/b".into(),
-            network: String::new(),
-            kubeconfig: None,
-            namespace: None,
-            pod_uid: None,
-            stage: Stage::Claiming,
-            claims: Vec::new(),
+            pod_uid: Some("u".into()),
+            if_name: "net1".into(),
+            container_id: "c".into(),
+            node: None,
         }
+    }
+
+    /// A daemon and the node's records, with that of the attachment that [`order`] is for.
+    async fn recorded(server: &Server, state: &std::path::Path) -> (Service, Records) {
+        let records = Records::open(state).unwrap();
+        records.write(&begun(&claimant())).unwrap();
+        (service_in(server, state).await, records)
     }
 
     /// The plugin was killed by its runtime, and another daemon of the node, or a plugin without one, serves the DEL.
     #[tokio::test]
     async fn a_request_whose_attachment_is_deleted_meanwhile_leaves_no_claim() {
         let (server, state) = (Server::default(), tempfile::tempdir().unwrap());
-        let (service, records) =
-            (service_in(&server, state.path()).await, Records::open(state.path()).unwrap());
-        records.write(&record()).unwrap();
+        let (service, records) = recorded(&server, state.path()).await;
         let removed = records.clone();
         server.on_request(move |method, path| {
             if method == "POST" && path.ends_with(CLAIMS) {
-                removed.begin_release(&record()).unwrap();
+                removed.begin_release(&begun(&claimant())).unwrap();
             }
         });
         let Response::Refused(refusal) = service.answer(order(None)).await else { panic!() };
@@ -324,12 +310,10 @@ mod tests {
     #[tokio::test]
     async fn a_request_of_a_deleted_attachment_claims_nothing() {
         let (server, state) = (Server::default(), tempfile::tempdir().unwrap());
-        let (service, records) =
-            (service_in(&server, state.path()).await, Records::open(state.path()).unwrap());
-        records.write(&record()).unwrap();
+        let (service, records) = recorded(&server, state.path()).await;
         assert!(matches!(service.answer(order(None)).await, Response::Claimed(_)));
         // It waited in the queue of the socket while the DEL was served elsewhere.
-        records.begin_release(&record()).unwrap();
+        records.begin_release(&begun(&claimant())).unwrap();
         server.take_requests();
         assert!(matches!(service.answer(order(None)).await, Response::Refused(_)));
         let requests = server.take_requests();
@@ -346,18 +330,8 @@ mod tests {
         for place in ["kube-system", "wa"] {
             server.put(CLAIMS, place, "10.70.0.1", claim.clone());
         }
-        let record = Record {
-            container_id: "c".into(),
-            if_name: "net1".into(),
-            podref: "a/b".into(),
-            network: String::new(),
-            kubeconfig: None,
-            namespace: Some(namespace("kube-system")),
-            pod_uid: None,
-            stage: Stage::Claiming,
-            claims: Vec::new(),
-        };
-        let release = Release { record, upstream: Vec::new(), writer: Writer::ThisInstallation };
+        let release =
+            Release { record: begun(&claimant()), upstream: Vec::new(), writer: Writer::ThisInstallation };
         let response = service(&server).await.answer(Request::Release(Box::new(release))).await;
         assert!(matches!(response, Response::Done), "{response:?}");
         let left = ["kube-system", "wa"].map(|place| server.get(CLAIMS, place, "10.70.0.1").is_some());

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::installation::{Installation, Writer};
 use crate::crd::reservation::Reservation;
 use crate::pool::held_claim::HeldClaim;
+use crate::pool::request::Claimant;
 
 /// The directory of records, tombstones and hints.
 pub const STATE: &str = "/var/lib/cni/whereabouts";
@@ -242,6 +243,23 @@ impl Records {
 }
 
 impl Record {
+    /// The record of claims that a request made and gives back. It is never written.
+    pub(crate) fn to_give_back(claimant: &Claimant, claims: Vec<HeldClaim>) -> Self {
+        let Claimant { container_id, if_name, podref, .. } = claimant.clone();
+        let (network, stage) = (String::new(), Stage::Held);
+        Record {
+            container_id,
+            if_name,
+            podref,
+            network,
+            kubeconfig: None,
+            namespace: None,
+            pod_uid: None,
+            stage,
+            claims,
+        }
+    }
+
     /// Whether a claim belongs to this attachment. The container decides, never the pod alone: a late DEL of an old sandbox must not release
     /// the address of the pod's new sandbox.
     pub fn owns(&self, claim: &Reservation) -> bool {

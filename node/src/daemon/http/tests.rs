@@ -21,7 +21,7 @@ async fn start(ready: Readiness) -> Server {
     let (mut metrics, requests) = (Registry::default(), Counter::default());
     metrics.register("requests", "Requests", requests.clone());
     let pages = Pages { metrics, ready: Box::new(move || ready.clone()) };
-    let task = tokio::spawn(serve_http(listener, pages));
+    let task = tokio::spawn(serve_http(listener, Arc::new(pages)));
     Server { address, requests, task }
 }
 

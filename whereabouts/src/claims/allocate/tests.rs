@@ -17,6 +17,7 @@ use crate::leader::tests::server::Server;
 use crate::node_state::hints::{HintStore, NodeHints};
 use crate::node_state::installation::Writer;
 use crate::node_state::record::Records;
+use crate::node_state::record::Stage;
 use crate::pool::held_claim::HeldClaim;
 use crate::pool::request::Claimant;
 
