@@ -67,16 +67,16 @@ fn a_token_that_was_replaced_is_read_again() {
     assert_eq!(daemon.call(&Request::Pod(pod(9_999))).unwrap(), Response::Failed(Failure::PodMissing));
 }
 
-/// 100 pods on the node, and 150 sandboxes that are set up at once.
+/// 150 pods of one node whose sandboxes are set up at once. Each has one status: of two at once, the newer stops the older.
 #[test]
 fn a_burst_of_pods_needs_no_more_memory_than_a_few_requests() {
     let server = Server::start();
-    server.put_pods(100);
+    server.put_pods(150);
     let daemon = Process::start(&server);
-    let status = |n: usize| StatusWrite { pod: pod(n % 100), status: format!("[{}]", "x".repeat(4_000)) };
+    let status = |n: usize| StatusWrite { pod: pod(n), status: format!("[{}]", "x".repeat(4_000)) };
     let all = |requests: usize| {
         let calls: Vec<_> = (0..requests)
-            .flat_map(|n| [read(n % 100), Request::Status(status(n))])
+            .flat_map(|n| [read(n), Request::Status(status(n))])
             .map(|request| daemon.call_later(request))
             .collect();
         for call in calls {

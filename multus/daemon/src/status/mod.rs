@@ -61,7 +61,7 @@ impl Statuses {
         deadline: Deadline,
     ) -> Result<(), SourceError> {
         let write = self.report(pod, status, deadline);
-        let written = self.order.run(&PodName::of(pod), Occasion::Report, write).await;
+        let written = self.order.run(pod, Occasion::Report, write).await;
         written.unwrap_or_else(|Superseded| Err(SourceError::Superseded(pod.clone())))
     }
 
@@ -129,8 +129,9 @@ impl Statuses {
     pub(crate) async fn run_merges(&self) {
         loop {
             let (name, replacement) = self.written.next_replaced().await;
+            let (pod, merge) = (name.with_uid(None), self.merge(&name, replacement));
             // A newer report is what the pod has now; if it is replaced too, that is another merge.
-            let _ = self.order.run(&name, Occasion::Merge, self.merge(&name, replacement)).await;
+            let _ = self.order.run(&pod, Occasion::Merge, merge).await;
         }
     }
 

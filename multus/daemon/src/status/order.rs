@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nad::PodRef;
+use node::names::PodUid;
 use tokio::sync::watch;
 
 use crate::cache::PodName;
@@ -16,13 +18,28 @@ pub(super) struct Order {
     pods: Mutex<BTreeMap<PodName, Arc<Writes>>>,
 }
 
-/// The writes of one pod.
+/// The writes of the pods of one name: a pod, and the pods that had its name before.
 #[derive(Debug, Default)]
 struct Writes {
-    /// The number of the newest report.
-    newest: watch::Sender<u64>,
+    newest: watch::Sender<Report>,
     /// Held by the write that is under way.
     one: tokio::sync::Mutex<()>,
+}
+
+/// The newest report of a pod of this name.
+#[derive(Clone, Debug, Default)]
+struct Report {
+    /// Counts the reports.
+    number: u64,
+    /// Whose it is. [`None`] means any pod of this name.
+    uid: Option<PodUid>,
+}
+
+impl Report {
+    /// Whether it may be about the pod that a write is for.
+    fn is_of(&self, uid: Option<&PodUid>) -> bool {
+        self.uid.as_ref().zip(uid).is_none_or(|(newest, uid)| newest == uid)
+    }
 }
 
 /// Why a status is written.
@@ -34,25 +51,25 @@ pub(super) enum Occasion {
     Merge,
 }
 
-/// A newer report stopped this write.
+/// A newer report of the same pod stopped this write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Superseded;
 
 impl Order {
-    /// Does `write` when no other write of the pod is under way.
+    /// Does `write` when no other write of the pod's name is under way.
     ///
     /// # Errors
-    /// [`Superseded`] as soon as a newer report begins. The request that is under way is broken off: its connection is closed, so that the API server
+    /// [`Superseded`] as soon as a newer report of the pod begins. One of its predecessor, which had its name, is no reason to stop. The request that is under way is broken off: its connection is closed, so that the API server
     /// stops working on it.
     pub(super) async fn run<T>(
         &self,
-        pod: &PodName,
+        pod: &PodRef,
         occasion: Occasion,
         write: impl Future<Output = T>,
     ) -> Result<T, Superseded> {
         let turn = self.enter(pod, occasion);
         let mut newest = turn.writes.newest.subscribe();
-        let is_newer = |number: &u64| *number != turn.number;
+        let is_newer = |report: &Report| report.number != turn.number && report.is_of(pod.uid.as_ref());
         let alone = async {
             let _one = turn.writes.one.lock().await;
             write.await
@@ -65,13 +82,15 @@ impl Order {
         }
     }
 
-    fn enter(&self, pod: &PodName, occasion: Occasion) -> Turn<'_> {
-        let writes = Arc::clone(self.pods().entry(pod.clone()).or_default());
+    fn enter(&self, pod: &PodRef, occasion: Occasion) -> Turn<'_> {
+        let name = PodName::of(pod);
+        let writes = Arc::clone(self.pods().entry(name.clone()).or_default());
         if occasion == Occasion::Report {
-            writes.newest.send_modify(|number| *number = number.wrapping_add(1));
+            let next = |number: u64| Report { number: number.wrapping_add(1), uid: pod.uid.clone() };
+            writes.newest.send_modify(|report| *report = next(report.number));
         }
-        let number = *writes.newest.borrow();
-        Turn { order: self, pod: pod.clone(), writes, number }
+        let number = writes.newest.borrow().number;
+        Turn { order: self, name, writes, number }
     }
 
     fn pods(&self) -> MutexGuard<'_, BTreeMap<PodName, Arc<Writes>>> {
@@ -82,7 +101,7 @@ impl Order {
 /// A write that is under way, or waits.
 struct Turn<'a> {
     order: &'a Order,
-    pod: PodName,
+    name: PodName,
     writes: Arc<Writes>,
     number: u64,
 }
@@ -92,7 +111,7 @@ impl Drop for Turn<'_> {
         let mut pods = self.order.pods();
         // One is the map's, one is this.
         if Arc::strong_count(&self.writes) == 2 {
-            pods.remove(&self.pod);
+            pods.remove(&self.name);
         }
     }
 }
@@ -114,7 +133,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_report_stops_what_is_older_and_nothing_of_another_pod() {
         let order = Order::default();
-        let (one, other) = (PodName::of(&pod("a", "u-1")), PodName::of(&pod("b", "u-1")));
+        let (one, other) = (pod("a", "u-1"), pod("b", "u-1"));
         let results = tokio::join!(
             order.run(&one, Occasion::Report, after(1, "older")),
             order.run(&one, Occasion::Merge, after(1, "merge")),
@@ -126,9 +145,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_late_report_of_the_predecessor_does_not_stop_that_of_its_successor() {
+        let order = Order::default();
+        let (successor, predecessor) = (pod("a", "u-2"), pod("a", "u-1"));
+        let any = PodRef { uid: None, ..pod("a", "u-1") };
+        let results = tokio::join!(
+            order.run(&successor, Occasion::Report, after(1, "successor")),
+            order.run(&predecessor, Occasion::Report, after(1, "predecessor")),
+        );
+        assert_eq!(results, (Ok("successor"), Ok("predecessor")));
+        // An old runtime tells no UID: the report may be about this pod.
+        let results = tokio::join!(
+            order.run(&successor, Occasion::Report, after(1, "older")),
+            order.run(&any, Occasion::Report, after(1, "newest")),
+        );
+        assert_eq!(results, (Err(Superseded), Ok("newest")));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_merge_waits_for_the_report() {
         let order = Order::default();
-        let one = PodName::of(&pod("a", "u-1"));
+        let one = pod("a", "u-1");
         let ended = Mutex::new(Vec::new());
         let write = async |seconds, name| {
             let name = after(seconds, name).await;
