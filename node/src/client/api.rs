@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::client::Body;
 
+use super::connection::Connection;
 use super::credentials::Token;
 use super::error::Credentials;
 use crate::names::DnsLabel;
@@ -28,7 +29,7 @@ impl Default for Timeouts {
 /// A connection to the API server. Clones share it.
 #[derive(Clone)]
 pub struct ApiClient {
-    pub(super) client: kube::Client,
+    pub(super) connection: Arc<Connection>,
     pub(super) server: http::Uri,
     pub(super) namespace: Option<DnsLabel>,
     pub(super) credentials: Credentials,
@@ -56,9 +57,9 @@ impl ApiClient {
         B: hyper::body::Body<Data = hyper::body::Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let client = kube::Client::new(service, "default");
+        let connection = Arc::new(Connection::Fixed(kube::Client::new(service, "default")));
         Self {
-            client,
+            connection,
             server: http::Uri::default(),
             namespace: None,
             credentials: Credentials::InCluster,

@@ -6,22 +6,25 @@ use std::sync::Arc;
 use tower::BoxError;
 
 use super::api::{ApiClient, Timeouts};
+use super::connection::{Connection, certificate_of};
 use super::credentials::{self, ConnectError, Loaded, Person};
 use super::error::{Credentials, chain};
 use super::transport;
 use crate::names::DnsLabel;
 
 impl ApiClient {
-    /// Reads the credentials. The first request makes the connection. A token in a file is read now, again at least every minute, and after a
-    /// 401. Must run inside a tokio runtime, such as [`block_on`](super::block_on)'s.
+    /// Reads the credentials. The first request makes the connection. A token in a file, and the client certificate of a kubeconfig, is read now,
+    /// again at least every minute, and after a 401. Must run inside a tokio runtime, such as [`block_on`](super::block_on)'s.
     ///
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(credentials: Credentials, timeouts: Timeouts) -> Result<Self, ConnectError> {
         let (loaded, peers) = credentials::load(&credentials)?;
+        let certificate = certificate_of(&peers);
         let client = transport::client(&loaded.config, peers, timeouts.connect);
         let client = client.map_err(|error| unusable(&credentials, error))?;
-        Self::with_loaded(loaded, client, credentials, timeouts)
+        let connection = Connection::new(client, certificate, credentials.clone(), timeouts.connect);
+        Self::with_loaded(loaded, connection, credentials, timeouts)
     }
 
     /// As [`ApiClient::connect`], with the kubeconfig of a person at a terminal.
@@ -33,20 +36,20 @@ impl ApiClient {
         let credentials = person.credentials();
         let client = transport::client_of_person(&loaded.config, timeouts.connect);
         let client = client.map_err(|error| unusable(&credentials, error))?;
-        Self::with_loaded(loaded, client, credentials, timeouts)
+        Self::with_loaded(loaded, Connection::Fixed(client), credentials, timeouts)
     }
 
     fn with_loaded(
         loaded: Loaded,
-        client: kube::Client,
+        connection: Connection,
         credentials: Credentials,
         timeouts: Timeouts,
     ) -> Result<Self, ConnectError> {
         let Loaded { config, namespace, token } = loaded;
         let namespace = checked_namespace(namespace, &credentials)?;
         let server = config.cluster_url;
-        let token = token.map(Arc::new);
-        Ok(Self { client, server, namespace, credentials, token, request_timeout: timeouts.request })
+        let (connection, token) = (Arc::new(connection), token.map(Arc::new));
+        Ok(Self { connection, server, namespace, credentials, token, request_timeout: timeouts.request })
     }
 }
 

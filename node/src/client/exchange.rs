@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::api::ApiClient;
+use super::connection::Numbered;
 use super::error::{ApiError, Cause, Failure, chain, from_response, transport, without_response};
 use super::resource::RequestName;
 use super::transport::USER_AGENT as OUR_USER_AGENT;
@@ -88,25 +89,30 @@ impl ApiClient {
         }
     }
 
-    /// Sends a request with the current token. After a 401 it sends the request again if the token has been renewed: a request without
-    /// accepted credentials changes nothing.
+    /// Sends a request with the current token and certificate. After a 401 it sends the request again if one of them has been renewed: a request
+    /// without accepted credentials changes nothing.
     async fn begin(&self, http: http::Request<Vec<u8>>) -> Result<http::Response<Body>, Cause> {
         let mut http = http.map(Bytes::from);
         http.headers_mut().insert(USER_AGENT, OUR_USER_AGENT.clone());
-        let Some(token) = &self.token else { return self.transmit(http).await };
-        let header = token.header(Instant::now());
-        http.headers_mut().insert(AUTHORIZATION, header.clone());
-        let response = self.transmit(http.clone()).await?;
+        let now = Instant::now();
+        let (used, header) = (self.connection.at(now), self.token.as_ref().map(|token| token.header(now)));
+        if let Some(header) = &header {
+            http.headers_mut().insert(AUTHORIZATION, header.clone());
+        }
+        let response = transmit(&used, http.clone()).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        let Some(renewed) = token.instead_of(&header, Instant::now()) else { return Ok(response) };
-        http.headers_mut().insert(AUTHORIZATION, renewed);
-        self.transmit(http).await
-    }
-
-    async fn transmit(&self, http: http::Request<Bytes>) -> Result<http::Response<Body>, Cause> {
-        self.client.send(http.map(Body::from)).await.map_err(|error| transport(&error))
+        let now = Instant::now();
+        let client = self.connection.instead_of(&used, now);
+        let token = self.token.as_ref().zip(header).and_then(|(token, old)| token.instead_of(&old, now));
+        if client.is_none() && token.is_none() {
+            return Ok(response);
+        }
+        if let Some(token) = token {
+            http.headers_mut().insert(AUTHORIZATION, token);
+        }
+        transmit(&client.unwrap_or(used), http).await
     }
 
     /// Runs `work` until `deadline`, and no longer than any request may take.
@@ -130,6 +136,10 @@ impl ApiClient {
         let failure = Failure { code: response.code, after: response.after, body: &response.body };
         from_response(request, &failure, &self.credentials)
     }
+}
+
+async fn transmit(by: &Numbered, http: http::Request<Bytes>) -> Result<http::Response<Body>, Cause> {
+    by.client.send(http.map(Body::from)).await.map_err(|error| transport(&error))
 }
 
 fn is_success(code: u16) -> bool {

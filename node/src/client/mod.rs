@@ -12,6 +12,7 @@
 mod api;
 mod block;
 mod connect;
+mod connection;
 mod credentials;
 mod error;
 mod exchange;
@@ -30,7 +31,7 @@ mod watch;
 pub use api::{ApiClient, Timeouts};
 pub use block::{BlockOnError, block_on, run_here, within};
 pub use connect::namespace_in;
-pub use credentials::{ConnectError, Person, Place};
+pub use credentials::{Authorities, ConnectError, NamedCluster, Person, Place, cluster_in};
 pub use error::{ApiError, Credentials, Denial};
 pub use query::{Freshness, ListPage, ListQuery, MetadataOnly, Parts, Patch, Preconditions};
 pub use reflect::{Change, Selection, reflect, reflect_while_allowed};

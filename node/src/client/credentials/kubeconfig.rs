@@ -7,6 +7,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::ServerName;
 use secrecy::ExposeSecret;
 
+use super::cluster::Authorities;
 use super::error::{ConnectError, Place};
 use super::loaded::Loaded;
 use super::peers::{Peers, Trust};
@@ -16,8 +17,7 @@ use crate::client::error::Credentials;
 
 /// Reads the kubeconfig at `path`, and the files that its current context names.
 pub(super) fn load(path: &Path) -> Result<(Loaded, Peers), ConnectError> {
-    let kubeconfig = read(path)?;
-    let current = Current::of(path, kubeconfig)?;
+    let current = Current::read(path)?;
     let mut config = current.server()?;
     config.auth_info = current.user()?;
     let peers = Peers {
@@ -52,7 +52,7 @@ fn read(path: &Path) -> Result<Kubeconfig, ConnectError> {
 }
 
 /// The parts that the current context names.
-struct Current<'a> {
+pub(super) struct Current<'a> {
     path: &'a Path,
     context: Context,
     cluster: Cluster,
@@ -60,6 +60,11 @@ struct Current<'a> {
 }
 
 impl<'a> Current<'a> {
+    /// Reads the kubeconfig at `path`.
+    pub(super) fn read(path: &'a Path) -> Result<Self, ConnectError> {
+        Self::of(path, read(path)?)
+    }
+
     fn of(path: &'a Path, kubeconfig: Kubeconfig) -> Result<Self, ConnectError> {
         let place = |key: &str| Place::new(Credentials::Kubeconfig(path.to_owned()), key);
         let current = kubeconfig.current_context.unwrap_or_default();
@@ -101,7 +106,7 @@ impl<'a> Current<'a> {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    fn server(&self) -> Result<Config, ConnectError> {
+    pub(super) fn server(&self) -> Result<Config, ConnectError> {
         if is_set(self.cluster.proxy_url.as_ref()).is_some() {
             return Err(self
                 .cluster_key("proxy-url")
@@ -114,28 +119,36 @@ impl<'a> Current<'a> {
         Ok(Config::new(url))
     }
 
-    fn tls_server_name(&self) -> Result<Option<ServerName<'static>>, ConnectError> {
+    pub(super) fn tls_server_name(&self) -> Result<Option<ServerName<'static>>, ConnectError> {
         let name = is_set(self.cluster.tls_server_name.as_ref());
         let checked = name.map(|name| value::tls_server_name(name)).transpose();
         checked.map_err(|reason| self.cluster_key("tls-server-name").malformed(reason))
     }
 
     fn trust(&self) -> Result<Trust, ConnectError> {
-        let data = is_set(self.cluster.certificate_authority_data.as_ref()).map(String::as_str);
-        let key = |key: &str| self.cluster_key(key);
-        let named = self.data_or_file(
-            &key,
-            "certificate-authority",
-            data,
-            self.cluster.certificate_authority.as_ref(),
-        )?;
+        let named = self.named_authorities()?;
         let authorities = named.map(|(place, pem)| {
             value::authorities(&pem).map(Trust::Authorities).map_err(|reason| place.malformed(reason))
         });
         // Also what is not used must be right.
         let trust = authorities.transpose()?.unwrap_or(Trust::Machine);
-        let trusts_everyone = self.cluster.insecure_skip_tls_verify.unwrap_or(false);
-        Ok(if trusts_everyone { Trust::Everyone } else { trust })
+        Ok(if self.trusts_everyone() { Trust::Everyone } else { trust })
+    }
+
+    /// The same as text.
+    pub(super) fn authorities(&self) -> Result<Authorities, ConnectError> {
+        let named = self.named_authorities()?.map(|(_, pem)| Authorities::Named(pem));
+        Ok(if self.trusts_everyone() { Authorities::Everyone } else { named.unwrap_or(Authorities::Machine) })
+    }
+
+    fn trusts_everyone(&self) -> bool {
+        self.cluster.insecure_skip_tls_verify.unwrap_or(false)
+    }
+
+    fn named_authorities(&self) -> Result<Option<(Place, Vec<u8>)>, ConnectError> {
+        let data = is_set(self.cluster.certificate_authority_data.as_ref()).map(String::as_str);
+        let key = |key: &str| self.cluster_key(key);
+        self.data_or_file(&key, "certificate-authority", data, self.cluster.certificate_authority.as_ref())
     }
 
     /// Whom the user acts for. kube gets no other part of it.

@@ -2,6 +2,7 @@
 //!
 //! Every value is checked here: below, some panic and others fail at each request as if the network were down.
 
+mod cluster;
 mod error;
 mod kubeconfig;
 mod loaded;
@@ -13,6 +14,7 @@ mod value;
 
 use std::path::Path;
 
+pub use cluster::{Authorities, NamedCluster, cluster_in};
 pub use error::{ConnectError, Place};
 pub(super) use kubeconfig::namespace_in;
 pub(super) use loaded::Loaded;

@@ -62,6 +62,19 @@ fn serve_with(
     key: &str,
     clients: Option<&Authority>,
 ) -> (String, JoinHandle<Option<usize>>) {
+    let (url, server) = serve_each(certificate, key, clients, &["200 OK"]);
+    let first = || server.join().unwrap().remove(0).map(|certificates| certificates.len());
+    (url, std::thread::spawn(first))
+}
+
+/// Answers one request on each connection, with these statuses in turn, and returns the client's certificates of each; `None` if there was no
+/// request.
+fn serve_each(
+    certificate: CertificateDer<'static>,
+    key: &str,
+    clients: Option<&Authority>,
+    statuses: &'static [&'static str],
+) -> (String, JoinHandle<Vec<Option<Vec<CertificateDer<'static>>>>>) {
     let builder = ServerConfig::builder();
     let builder = match clients {
         None => builder.with_no_client_auth(),
@@ -78,17 +91,19 @@ fn serve_with(
     let config = Arc::new(builder.with_cert_resolver(Arc::new(own)));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
-    let server = std::thread::spawn(move || {
+    let answer = move |status: &&str| {
         let (socket, _) = listener.accept().unwrap();
-        let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), socket);
+        let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), socket);
         let mut lines = BufReader::new(&mut stream).lines();
         lines.find(|line| line.as_ref().map_or(true, String::is_empty))?.ok()?;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").ok()?;
+        let response = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}");
+        stream.write_all(response.as_bytes()).ok()?;
         stream.conn.send_close_notify();
         let _ = stream.flush();
-        Some(stream.conn.peer_certificates().map_or(0, <[_]>::len))
-    });
-    (url, server)
+        let certificates = stream.conn.peer_certificates().unwrap_or_default();
+        Some(certificates.iter().map(|certificate| certificate.clone().into_owned()).collect())
+    };
+    (url, std::thread::spawn(move || statuses.iter().map(answer).collect()))
 }
 
 async fn get(kubeconfig: &Kubeconfig) -> Result<Value, ApiError> {
@@ -194,4 +209,69 @@ async fn the_client_sends_its_certificate() {
     kubeconfig.write("own.key", key.as_bytes());
     get(&kubeconfig).await.unwrap();
     assert_eq!(server.join().unwrap(), Some(1));
+}
+
+/// A kubeconfig with a client certificate in files, and a server that answers with these statuses.
+struct Certified {
+    kubeconfig: Kubeconfig,
+    clients: Authority,
+    server: JoinHandle<Vec<Option<Vec<CertificateDer<'static>>>>>,
+}
+
+impl Certified {
+    fn new(statuses: &'static [&'static str]) -> Self {
+        let (own, clients) = (Authority::new(), Authority::new());
+        let (certificate, key) = own.issue("127.0.0.1");
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        let (url, server) = serve_each(certificate, &key, Some(&clients), statuses);
+        let user = "    client-certificate: own.pem\n    client-key: own.pem\n";
+        let kubeconfig = Kubeconfig::new(&url, "", &own.key("certificate-authority-data"), user);
+        Certified { kubeconfig, clients, server }
+    }
+
+    /// Puts another certificate into the file, and returns it.
+    fn renew(&self) -> CertificateDer<'static> {
+        let (certificate, key) = self.clients.issue("client");
+        self.kubeconfig.write("own.pem", format!("{certificate}{key}").as_bytes());
+        CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_refused_certificate_is_read_again_and_the_new_one_gets_a_new_connection() {
+    let certified = Certified::new(&["401 Unauthorized", "200 OK"]);
+    let first = certified.renew();
+    let api = certified.kubeconfig.connect().await.unwrap();
+    let second = certified.renew();
+    let _: Value = api.get(&pod(), soon()).await.unwrap();
+    assert_eq!(certified.server.join().unwrap(), [Some(vec![first]), Some(vec![second])]);
+}
+
+#[tokio::test]
+async fn a_refused_certificate_that_nobody_renewed_is_not_tried_again() {
+    let certified = Certified::new(&["401 Unauthorized"]);
+    certified.renew();
+    let api = certified.kubeconfig.connect().await.unwrap();
+    let error = api.get::<Value>(&pod(), soon()).await.unwrap_err();
+    assert!(matches!(error, ApiError::Denied { .. }), "{error}");
+    certified.kubeconfig.write("own.pem", b"half a file");
+    let error = api.get::<Value>(&pod(), soon()).await.unwrap_err();
+    assert!(
+        matches!(error, ApiError::Retryable { .. }),
+        "the server is gone, the certificate is still used: {error}"
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_is_read_again_after_a_minute() {
+    let certified = Certified::new(&[]);
+    certified.renew();
+    let api = certified.kubeconfig.connect().await.unwrap();
+    let start = tokio::time::Instant::now();
+    let number = |seconds| api.connection.at(start + std::time::Duration::from_secs(seconds)).number();
+    certified.renew();
+    assert_eq!((number(30), number(61), number(62)), (0, 1, 1));
+    assert_eq!(number(200), 1, "the file is the same");
+    certified.renew();
+    assert_eq!(number(261), 2);
 }
