@@ -229,8 +229,7 @@ impl Checker {
                 self.check_deadline(attachment, entry.at)?;
             }
             Event::DelFailed { attachment, error } => {
-                let (attachment, error) = (attachment.clone(), error.clone());
-                return Err(Violation::DelFailed { attachment, error });
+                return Err(Violation::DelFailed { attachment: attachment.clone(), error: error.clone() });
             }
             Event::ContainerLost { attachment } => {
                 self.counts.lost += 1;
@@ -238,6 +237,7 @@ impl Checker {
                 self.detach(attachment);
             }
             Event::ClaimDeletedByHand { claim } => drop(self.by_hand.insert(claim.clone(), entry.at)),
+            Event::TombstonesLost { attachments } => self.released.retain(|one| !attachments.contains(one)),
             Event::ClaimChanged { claim, after, sender } => {
                 self.change_claim(claim, after.as_ref(), *sender, entry.at)?;
             }

@@ -116,6 +116,8 @@ pub enum Event {
     DelFailed { attachment: Attachment, error: String },
     /// The container is gone without a DEL. It holds no address from here on.
     ContainerLost { attachment: Attachment },
+    /// A node lost its disk, and with it these tombstones: nobody knows any more that their claims must be deleted.
+    TombstonesLost { attachments: Vec<Attachment> },
     /// Somebody deletes this claim, which is not theirs.
     ClaimDeletedByHand { claim: String },
     /// The API server created, changed or deleted a claim.

@@ -212,6 +212,9 @@ fn a_claim_must_not_outlive_its_del() {
     assert!(again(Sender::ByHand).is_ok(), "somebody annotated the claim");
     assert!(again(Sender::Waiting).is_err(), "a process of ours wrote the claim after the DEL");
     assert!(released(Event::ProcessesKilled).is_ok(), "who wrote it cannot undo it");
+    let lost = |attachment| released(Event::TombstonesLost { attachments: vec![attachment] });
+    assert!(lost(of("a")).is_ok(), "nobody knows any more that it must be deleted");
+    assert!(lost(of("b")).is_err(), "its own tombstone is still there");
 }
 
 #[test]

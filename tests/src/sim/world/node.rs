@@ -189,6 +189,8 @@ impl Node {
     /// Turns the power on again, and returns the records that are still on disk: the containers that ran before the failure.
     pub fn recover(&self, disk: Disk) -> Vec<Record> {
         if disk == Disk::Lost {
+            let attachments = self.tombstones();
+            self.history.record(Event::TombstonesLost { attachments });
             self.state().lost_disks += 1;
         }
         let earlier = self.attachments().records().all().unwrap();
@@ -262,8 +264,11 @@ impl Node {
         if self.served.is_some() {
             return Vec::new();
         }
-        let tombstones = self.attachments().records().tombstones().unwrap();
-        tombstones.iter().map(attachment_of).collect()
+        self.tombstones()
+    }
+
+    fn tombstones(&self) -> Vec<Attachment> {
+        self.attachments().records().tombstones().unwrap().iter().map(attachment_of).collect()
     }
 }
 
