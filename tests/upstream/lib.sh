@@ -34,6 +34,16 @@ collect() {
     done
 }
 
+# add_certificates: changes multus.yaml of the collected manifests to one with perNodeCertificate.
+add_certificates() {
+    mkdir "$work/certificates"
+    cp "$UPSTREAM"/certificates/* "$work/certificates"
+    mv "$work/manifests/multus.yaml" "$work/certificates"
+    kubectl kustomize "$work/certificates" >"$work/whole.yaml"
+    rm -r "$work/certificates"
+    with_image "$work/whole.yaml" >"$work/manifests/multus.yaml"
+}
+
 # Workloads that never become ready say why in their pods.
 wait_for_rollout() {
     local workload

@@ -33,6 +33,9 @@ const DAEMON_KEYS: &[&str] = &[
     "socketDir",
 ];
 
+/// The keys of `perNodeCertificate`.
+const CERTIFICATE_KEYS: &[&str] = &["bootstrapKubeconfig", "certDir", "certDuration", "enabled"];
+
 /// The keys of `logOptions`.
 const LOG_OPTIONS: &[&str] = &["compress", "maxAge", "maxBackups", "maxSize"];
 
@@ -88,6 +91,8 @@ pub struct DaemonConfig {
     pub log_level: LogLevel,
     /// `logFile`, `logOptions` and `logToStderr`: where it logs. The file is in the namespace of this process.
     pub log_target: LogTarget,
+    /// `perNodeCertificate`, if it is enabled.
+    pub certificate: Option<PerNodeCertificate>,
     /// The keys of [`INSTALL_KEYS`] that the file has, spelled as there, unchecked.
     pub install: Map<String, Value>,
     /// The keys of [`CONF_KEYS`] that the file has, spelled as there, unchecked.
@@ -133,6 +138,7 @@ impl Default for DaemonConfig {
             connection_limit: None,
             log_level: LogLevel::default(),
             log_target: LogTarget::Stderr,
+            certificate: None,
             install: Map::new(),
             conf: Map::new(),
             warnings: Vec::new(),
@@ -169,6 +175,12 @@ impl DaemonConfig {
         if let Some(Value::Object(options)) = object.get_mut("logOptions") {
             fold_keys(options, LOG_OPTIONS);
         }
+        let mut unknown_in_certificate = Vec::new();
+        if let Some(Value::Object(certificate)) = object.get_mut("perNodeCertificate") {
+            fold_keys(certificate, CERTIFICATE_KEYS);
+            let unknown = certificate.keys().filter(|key| !CERTIFICATE_KEYS.contains(&key.as_str()));
+            unknown_in_certificate.extend(unknown.map(|key| format!("perNodeCertificate.{key}")));
+        }
         let wire: Wire = decode(&object, &known).map_err(|error| error.to_string())?;
         let only = |keys: &[&str]| -> Map<String, Value> {
             let mut chosen = object.clone();
@@ -179,6 +191,7 @@ impl DaemonConfig {
         let log_target = wire.log_target();
         let (log_level, level_warning) = level(wire.log_level.as_deref());
         let unknown = object.keys().filter(|key| !known.contains(&key.as_str()));
+        let unknown = unknown.chain(&unknown_in_certificate);
         let unknown = unknown.map(|key| format!("key {key:?} is unknown and has no effect: remove it"));
         let warnings = wire.without_effect().chain(level_warning).chain(unknown).collect();
         Ok(DaemonConfig {
@@ -190,6 +203,7 @@ impl DaemonConfig {
             connection_limit: wire.connection_limit,
             log_level,
             log_target,
+            certificate: Some(wire.per_node_certificate).filter(|certificate| certificate.enabled),
             install: only(INSTALL_KEYS),
             conf: only(CONF_KEYS),
             warnings,
@@ -229,10 +243,18 @@ impl LogOptions {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct PerNodeCertificate {
+/// `perNodeCertificate`: the daemon asks the API server with a certificate of its node, as upstream's does. Unchecked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PerNodeCertificate {
+    /// `enabled`.
     enabled: bool,
+    /// `bootstrapKubeconfig`: the kubeconfig for the first request.
+    pub bootstrap_kubeconfig: String,
+    /// `certDir`: the folder of the certificate.
+    pub cert_dir: String,
+    /// `certDuration`: how long it is valid, as Go writes a duration.
+    pub cert_duration: String,
 }
 
 impl Wire {
@@ -260,11 +282,6 @@ impl Wire {
                 "rotated files stay as they are",
             ),
             (self.enable_pprof, "enablePprof", "it shows the profile of a Go program"),
-            (
-                self.per_node_certificate.enabled,
-                "perNodeCertificate",
-                "the daemon uses the token of its service account, which the kubelet renews, or --kubeconfig",
-            ),
         ];
         set.into_iter()
             .filter(|(is_set, ..)| *is_set)
@@ -340,15 +357,15 @@ mod tests {
     #[test]
     fn what_has_no_effect_causes_a_warning_that_names_the_key() {
         let file = json!({"logToStderr": false, "logOptions": {"compress": true}, "enablePprof": true, "logLevel": "loud",
-            "perNodeCertificate": {"enabled": true, "certDir": "/c"}, "unheardOf": 1});
+            "perNodeCertificate": {"enabled": true, "certDir": "/c", "cert": 1}, "unheardOf": 1});
         let warnings = parse(file).warnings;
         let keys = [
             "logToStderr",
             "logOptions.compress",
             "enablePprof",
-            "perNodeCertificate",
             "logLevel",
             "unheardOf",
+            "perNodeCertificate.cert",
         ];
         assert_eq!(warnings.len(), keys.len(), "{warnings:?}");
         for (warning, key) in warnings.iter().zip(keys) {

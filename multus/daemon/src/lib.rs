@@ -7,6 +7,10 @@
 //!
 //! | module | question it answers |
 //! |---|---|
+//! | `csr` | which names do those agree on that request a node's certificate and approve it? |
+//! | [`approver`] | which requests for a node's certificate are approved? |
+//! | [`kubeconfig`] | which credentials does a kubeconfig have, and how are they renewed? |
+//! | [`certificate`] | how does a node get a client certificate of its own, and keep it valid? |
 //! | [`primary`] | which file has the cluster's default network, and what must `00-multus.conf` say? |
 //! | [`install`] | how do programs, credentials and configuration get onto the node, by which of upstream's names? |
 //! | [`config`] | what does `daemon-config.json` say? |
@@ -21,11 +25,15 @@
 //! | `serve` | how is a plugin's request answered? |
 //! | `run` | how does all of this start and stop? |
 
+pub mod approver;
 mod cache;
+pub mod certificate;
 mod changes;
 pub mod config;
+mod csr;
 mod events;
 pub mod install;
+pub mod kubeconfig;
 mod metrics;
 pub mod options;
 pub mod primary;

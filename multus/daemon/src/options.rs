@@ -12,8 +12,10 @@ use node::client::Credentials;
 use node::daemon::{Command, Log};
 use node::names::{DnsSubdomain, NameError};
 
-use crate::config::{ConfigError, DaemonConfig, LogLevel};
+use crate::certificate::{self, DEFAULT_DURATION, SettingsError, Store};
+use crate::config::{ConfigError, DaemonConfig, LogLevel, PerNodeCertificate};
 use crate::install::{Plan, PlanError};
+use crate::kubeconfig::User;
 
 /// The text of `--help`.
 pub const USAGE: &str = "\
@@ -49,6 +51,8 @@ pub struct Options {
     pub log: Log,
     /// What the configuration file asks for and does not get.
     pub warnings: Vec<String>,
+    /// The certificate of this node, if the file asks for one. `credentials` is then the kubeconfig with it.
+    pub certificate: Option<certificate::Settings>,
     /// The plugin's configuration and kubeconfig, if the file asks for them.
     pub upkeep: Option<Plan>,
 }
@@ -65,6 +69,9 @@ pub enum OptionsError {
     /// The configuration file cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The configuration file asks for a certificate that cannot be requested.
+    #[error("daemon configuration: {0}")]
+    Certificate(#[from] SettingsError),
     /// The configuration file asks for a plugin's configuration that cannot be made.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -97,13 +104,13 @@ pub fn parse(
     environment: Environment,
 ) -> Result<Command<Options>, OptionsError> {
     let mut parser = lexopt::Parser::from_args(args.into_iter().map(with_two_dashes));
-    let (mut config, mut socket_dir, mut credentials) = (None, None, Credentials::InCluster);
+    let (mut config, mut socket_dir, mut kubeconfig) = (None, None, None);
     let (mut node, mut listen, mut connections) = (environment.node_name, None, None);
     while let Some(arg) = parser.next()? {
         match arg {
             Long("config") => config = Some(PathBuf::from(parser.value()?)),
             Long("socket-dir") => socket_dir = Some(PathBuf::from(parser.value()?)),
-            Long("kubeconfig") => credentials = Credentials::Kubeconfig(parser.value()?.into()),
+            Long("kubeconfig") => kubeconfig = Some(Credentials::Kubeconfig(parser.value()?.into())),
             Long("node") => node = Some(parser.value()?.string()?),
             Long("listen") => listen = Some(parser.value()?.parse()?),
             Long("connections") => connections = Some(parser.value()?.parse()?),
@@ -112,23 +119,64 @@ pub fn parse(
             other => return Err(other.unexpected().into()),
         }
     }
-    let config = match config {
+    let mut config = match config {
         Some(path) => DaemonConfig::read(&path)?,
         None => DaemonConfig::read_default()?,
     };
-    let upkeep = upkeep(&config, &environment.service)?;
+    let node = node.map(|name| DnsSubdomain::new(name.trim())).transpose()?;
+    if kubeconfig.is_some() && config.certificate.take().is_some() {
+        config
+            .warnings
+            .push("key \"perNodeCertificate\" has no effect, because --kubeconfig is given".to_owned());
+    }
+    let certificate =
+        config.certificate.as_ref().map(|wanted| certificate(wanted, node.as_ref())).transpose()?;
+    let mut upkeep = upkeep(&config, &environment.service)?;
+    if let (Some(plan), Some(certificate)) = (&mut upkeep, &certificate) {
+        plan.credentials.user = User::Certificate(Store::new(&certificate.folder).current());
+    }
+    let of_certificate =
+        || certificate.as_ref().map(|certificate| Credentials::Kubeconfig(certificate.kubeconfig()));
     // As upstream: the port is open on every address of the node.
     let metrics = config.metrics_port.map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
     Ok(Command::Run(Options {
         socket: nad::rpc::socket(&socket_dir.unwrap_or(config.socket_dir)),
-        credentials,
-        node: node.map(|name| DnsSubdomain::new(name.trim())).transpose()?,
+        credentials: kubeconfig.or_else(of_certificate).unwrap_or(Credentials::InCluster),
+        node,
         listen: listen.or(metrics),
         connections: connections.or(config.connection_limit).unwrap_or(CONNECTIONS),
         log: Log { level: config.log_level.into(), target: config.log_target },
         warnings: config.warnings,
+        certificate,
         upkeep,
     }))
+}
+
+fn certificate(
+    wanted: &PerNodeCertificate,
+    node: Option<&DnsSubdomain>,
+) -> Result<certificate::Settings, SettingsError> {
+    let required = |key, value: &str, expected| match value {
+        "" => Err(SettingsError::Missing { key, expected }),
+        path => Ok(PathBuf::from(path)),
+    };
+    Ok(certificate::Settings {
+        node: node.cloned().ok_or(SettingsError::Node("perNodeCertificate"))?,
+        bootstrap: required(
+            "perNodeCertificate.bootstrapKubeconfig",
+            &wanted.bootstrap_kubeconfig,
+            "the path of a kubeconfig of this node, such as the kubelet's /var/lib/kubelet/kubeconfig, in this container",
+        )?,
+        folder: required(
+            "perNodeCertificate.certDir",
+            &wanted.cert_dir,
+            "a folder of the node in this container, such as /etc/cni/multus/certs",
+        )?,
+        duration: match wanted.cert_duration.as_str() {
+            "" => DEFAULT_DURATION,
+            text => certificate::duration("perNodeCertificate.certDuration", text)?,
+        },
+    })
 }
 
 /// A file that says where the plugin's configuration goes asks for it, as upstream's file does. A daemon without such a key serves only.
@@ -222,6 +270,48 @@ mod tests {
         let (_folder, path) = file(r#"{"multusMasterCNI": "x.conf"}"#);
         let outside = parse(["--config".into(), path.into()], Environment::default()).unwrap_err();
         assert!(outside.to_string().contains("KUBERNETES_SERVICE_HOST"), "{outside}");
+    }
+
+    #[test]
+    fn a_certificate_of_the_node_is_the_daemons_and_the_plugins_credential() {
+        let text = r#"{"perNodeCertificate": {"enabled": true, "bootstrapKubeconfig": "/var/lib/kubelet/kubeconfig",
+            "certDir": "/certs", "CertDuration": "24h"}, "cniConfigDir": "/c"}"#;
+        let (_folder, path) = file(text);
+        let options = run(&["--config", &path], Some("n1")).unwrap();
+        let certificate = options.certificate.unwrap();
+        assert_eq!((certificate.node.as_str(), certificate.duration.as_secs()), ("n1", 86_400));
+        assert_eq!(options.credentials, Credentials::Kubeconfig("/certs/multus-client.kubeconfig".into()));
+        let user = User::Certificate("/certs/multus-client-current.pem".into());
+        assert_eq!(options.upkeep.unwrap().credentials.user, user);
+        let options = run(&["--config", &path, "--kubeconfig=/k"], Some("n1")).unwrap();
+        assert_eq!((options.certificate, options.credentials), (None, Credentials::Kubeconfig("/k".into())));
+        assert!(
+            options.warnings[0].contains("\"perNodeCertificate\" has no effect"),
+            "{:?}",
+            options.warnings
+        );
+        assert!(matches!(options.upkeep.unwrap().credentials.user, User::Token(_)));
+        let (_folder, path) = file(&text.replace("true", "false"));
+        assert_eq!(run(&["--config", &path], None).unwrap().certificate, None);
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_requested_names_its_key() {
+        let text = |certificate: &str, node| {
+            let (_folder, path) =
+                file(&format!(r#"{{"perNodeCertificate": {{"enabled": true{certificate}}}}}"#));
+            run(&["--config", &path], node).unwrap_err().to_string()
+        };
+        let whole = r#", "bootstrapKubeconfig": "/k", "certDir": "/c""#;
+        assert!(text(whole, None).contains("MULTUS_NODE_NAME"));
+        assert!(text("", Some("n1")).contains("perNodeCertificate.bootstrapKubeconfig is missing"));
+        assert!(
+            text(r#", "bootstrapKubeconfig": "/k""#, Some("n1"))
+                .contains("perNodeCertificate.certDir is missing")
+        );
+        let short = format!(r#"{whole}, "certDuration": "1m""#);
+        assert!(text(&short, Some("n1")).contains("perNodeCertificate.certDuration is \"1m\""));
+        assert!(text(r#", "certDir": 1"#, Some("n1")).contains("perNodeCertificate.certDir"));
     }
 
     #[test]

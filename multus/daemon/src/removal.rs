@@ -35,8 +35,22 @@ pub(crate) enum Ending {
     Removal,
 }
 
+/// What it means if the API server does not accept the daemon's credentials any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The account of their token, or its pod, was deleted.
+    IsDeleted,
+    /// Their certificate may have expired. It is valid without an account and without a pod.
+    MayBeExpired,
+}
+
 /// Why the daemon ends. Takes some seconds. A successor (`is_replaced`) proves that nothing is removed.
-pub(crate) async fn ending(api: &ApiClient, cache: &Cache, is_replaced: impl Fn() -> bool) -> Ending {
+pub(crate) async fn ending(
+    api: &ApiClient,
+    cache: &Cache,
+    refused: Refused,
+    is_replaced: impl Fn() -> bool,
+) -> Ending {
     // A refusal proves nothing if the account never had the right.
     if !cache.has_listed_definitions() {
         return Ending::Restart;
@@ -50,7 +64,10 @@ pub(crate) async fn ending(api: &ApiClient, cache: &Cache, is_replaced: impl Fn(
         let query = ListQuery::all(Freshness::Cached);
         let answer = api.list_page::<IgnoredAny>(&definitions, &query, &one, Deadline::after(LIMIT)).await;
         let patience = match answer {
-            Err(ApiError::Denied { denial: Denial::Unauthenticated, .. }) => SUCCESSOR,
+            Err(ApiError::Denied { denial: Denial::Unauthenticated, .. }) => match refused {
+                Refused::IsDeleted => SUCCESSOR,
+                Refused::MayBeExpired => continue,
+            },
             Err(ApiError::NotFound { .. } | ApiError::Denied { .. }) => Duration::ZERO,
             _ => continue,
         };
@@ -87,6 +104,10 @@ mod tests {
 
     /// As [`after`], with a successor after this time.
     async fn with_successor(change: impl FnOnce(&Node), successor: Option<Duration>) -> Ending {
+        with(change, Refused::IsDeleted, successor).await
+    }
+
+    async fn with(change: impl FnOnce(&Node), refused: Refused, successor: Option<Duration>) -> Ending {
         let node = Node::new();
         let service = node.service().await;
         let following = tokio::spawn(follow_definitions(service.cache.clone(), service.api.clone()));
@@ -95,7 +116,7 @@ mod tests {
         change(&node);
         let began = Instant::now();
         let is_replaced = || successor.is_some_and(|after| began.elapsed() >= after);
-        ending(&service.api, &service.cache, is_replaced).await
+        ending(&service.api, &service.cache, refused, is_replaced).await
     }
 
     fn refuse_the_token(node: &Node) {
@@ -118,6 +139,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_certificate_that_has_expired_proves_nothing_and_lost_rights_do() {
+        assert_eq!(with(refuse_the_token, Refused::MayBeExpired, None).await, Ending::Restart);
+        assert_eq!(with(|node| node.server.grant([]), Refused::MayBeExpired, None).await, Ending::Removal);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_daemon_that_has_lost_its_rights_is_removed() {
         assert_eq!(after(|node| node.server.grant([])).await, Ending::Removal);
     }
@@ -126,6 +153,6 @@ mod tests {
     async fn an_account_that_never_could_list_proves_nothing() {
         let node = Node::with_rights(&[]);
         let service = node.service().await;
-        assert_eq!(ending(&service.api, &service.cache, || false).await, Ending::Restart);
+        assert_eq!(ending(&service.api, &service.cache, Refused::IsDeleted, || false).await, Ending::Restart);
     }
 }

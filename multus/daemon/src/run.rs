@@ -1,7 +1,9 @@
 //! The daemon from its start to its end.
 
+use std::convert::Infallible;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +13,13 @@ use node::deadline::Deadline;
 use node::rpc::{self, BindError, OwnSocket};
 
 use crate::cache::{Cache, Contact, follow_definitions, follow_pods};
+use crate::certificate::{CertificateError, Keeper};
 use crate::changes::Changed;
 use crate::events::Events;
 use crate::install::{InPlace, Plan, Upkeep, Watch};
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::removal::{Ending, ending};
+use crate::removal::{Ending, Refused, ending};
 use crate::serve::Service;
 use crate::status::Statuses;
 
@@ -29,6 +32,9 @@ pub enum DaemonError {
     /// There are no usable credentials.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// There is no certificate for this node.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The socket for plugins cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -40,8 +46,32 @@ pub enum DaemonError {
 /// [`DaemonError`].
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), DaemonError> {
     options.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let mut shutdown = pin!(shutdown);
+    let keeper = options.certificate.clone().map(|settings| {
+        let kubeconfig = settings.kubeconfig();
+        Keeper::new(settings, kubeconfig)
+    });
+    let keeper = match keeper {
+        None => None,
+        Some(mut keeper) => tokio::select! {
+            biased;
+            () = shutdown.as_mut() => return Ok(()),
+            first = keeper.first() => first.map(|()| Some(keeper))?,
+        },
+    };
     let api = ApiClient::connect(options.credentials.clone(), Timeouts::default()).await?;
-    serve(options, api, shutdown).await
+    tokio::select! {
+        served = serve(options, api, shutdown) => served,
+        never = renew(keeper) => match never {},
+    }
+}
+
+/// Keeps the certificate valid, if there is one.
+async fn renew(keeper: Option<Keeper>) -> Infallible {
+    if let Some(keeper) = keeper {
+        keeper.run().await;
+    }
+    std::future::pending().await
 }
 
 /// Serves until `shutdown`, with this client.
@@ -59,6 +89,7 @@ pub(crate) async fn serve(
     let service = service(&options, api, metrics);
     let mut background = background(&service);
     let plan = options.upkeep.clone();
+    let proof = if options.certificate.is_some() { Refused::MayBeExpired } else { Refused::IsDeleted };
     let conf = keep_conf(options.upkeep, listener.socket(), &mut background);
     let socket = listener.socket();
     if let Some(address) = options.listen {
@@ -76,7 +107,7 @@ pub(crate) async fn serve(
     daemon::serve(listener, answer, background, shutdown).await;
     events.flush(Deadline::after(FLUSH)).await;
     if let Some(plan) = plan
-        && ending(&api, &cache, || socket.is_replaced()).await == Ending::Removal
+        && ending(&api, &cache, proof, || socket.is_replaced()).await == Ending::Removal
     {
         remove_conf(plan);
     }

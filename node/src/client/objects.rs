@@ -143,11 +143,34 @@ impl ApiClient {
         new: &impl Serialize,
         deadline: Deadline,
     ) -> Result<T, ApiError> {
+        self.replace_subresource("status", object, new, deadline).await
+    }
+
+    /// Replaces the `approval` subresource of a certificate signing request. This writes only the conditions `Approved` and `Denied`.
+    ///
+    /// # Errors
+    /// [`ApiError::Conflict`] if the object has changed since; others.
+    pub async fn replace_approval<T: DeserializeOwned>(
+        &self,
+        object: &ObjectPath,
+        new: &impl Serialize,
+        deadline: Deadline,
+    ) -> Result<T, ApiError> {
+        self.replace_subresource("approval", object, new, deadline).await
+    }
+
+    async fn replace_subresource<T: DeserializeOwned>(
+        &self,
+        subresource: &'static str,
+        object: &ObjectPath,
+        new: &impl Serialize,
+        deadline: Deadline,
+    ) -> Result<T, ApiError> {
         let request =
-            RequestName { subresource: Some("status"), ..RequestName::of_object(Verb::Update, object) };
+            RequestName { subresource: Some(subresource), ..RequestName::of_object(Verb::Update, object) };
         let body = encode(&request, new)?;
         let name = object.name().as_str();
-        let http = urls(object.collection()).replace_subresource("status", name, &write(), body);
+        let http = urls(object.collection()).replace_subresource(subresource, name, &write(), body);
         self.send(request, http, deadline).await
     }
 

@@ -1,7 +1,7 @@
 //! A Kubernetes API server in memory, for tests of the other crates.
 //!
 //! It follows the Kubernetes API conventions for what our clients rely on: names, resourceVersions, selectors, pages, patches,
-//! preconditions, the `status` subresource and watches. It checks rights where a test grants some. It has no admission, no finalizers, no garbage collection and
+//! preconditions, the subresources `status` and `approval`, and watches. It checks rights where a test grants some. It has no admission, no finalizers, no garbage collection and
 //! no field management. Nothing in it depends on a random number, and only a watch depends on time.
 //!
 //! A unit test uses [`ApiServer`], a [`tower::Service`] to make a client from: it answers at once, records requests, and fails those that

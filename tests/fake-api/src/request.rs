@@ -152,7 +152,7 @@ struct Path {
 }
 
 impl Path {
-    /// Reads `/api/v1/...` or `/apis/GROUP/VERSION/...`, then `[namespaces/NS/]PLURAL[/NAME[/status]]`. The version is not checked.
+    /// Reads `/api/v1/...` or `/apis/GROUP/VERSION/...`, then `[namespaces/NS/]PLURAL[/NAME[/SUBRESOURCE]]`. The version is not checked.
     fn read(path: &str) -> Result<Self, StatusError> {
         let unknown = || StatusError::NotFound(format!("the path {path}"));
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
@@ -169,6 +169,7 @@ impl Path {
             [plural] => (*plural, None),
             [plural, name] => (*plural, Some(((*name).to_owned(), Endpoint::Object))),
             [plural, name, "status"] => (*plural, Some(((*name).to_owned(), Endpoint::Status))),
+            [plural, name, "approval"] => (*plural, Some(((*name).to_owned(), Endpoint::Approval))),
             _ => return Err(unknown()),
         };
         let kind = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
@@ -191,12 +192,13 @@ impl Target {
     /// Reads a URL's path.
     pub(crate) fn read(path: &str) -> Option<Self> {
         let Path { collection, object } = Path::read(path).ok()?;
-        let (is_one, status) = match object {
+        let (is_one, subresource) = match object {
             None => (false, ""),
             Some((_, Endpoint::Object)) => (true, ""),
             Some((_, Endpoint::Status)) => (true, "/status"),
+            Some((_, Endpoint::Approval)) => (true, "/approval"),
         };
-        let resource = collection.kind + status;
+        let resource = collection.kind + subresource;
         Some(Target { resource, is_one, in_namespace: collection.namespace.is_some() })
     }
 }

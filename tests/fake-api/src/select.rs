@@ -25,14 +25,15 @@ enum Condition {
     Missing,
 }
 
-/// The supported fields. A real server supports those of `spec` and `status` for pods or ResourceSlices only, and the last three for events
-/// only; this one does not check the kind.
-const FIELDS: [&str; 8] = [
+/// The supported fields. A real server supports those of `spec` and `status` for pods, ResourceSlices or CertificateSigningRequests only, and the
+/// last three for events only; this one does not check the kind.
+const FIELDS: [&str; 9] = [
     "metadata.name",
     "metadata.namespace",
     "spec.nodeName",
     "status.phase",
     "spec.driver",
+    "spec.signerName",
     "involvedObject.kind",
     "involvedObject.name",
     "reason",

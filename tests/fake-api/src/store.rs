@@ -92,6 +92,8 @@ pub enum Endpoint {
     Object,
     /// Its `status` subresource.
     Status,
+    /// Its `approval` subresource.
+    Approval,
 }
 
 /// Why the server refuses a request. Each becomes a `Status` object.
@@ -164,7 +166,10 @@ pub struct Store {
 }
 
 /// The kinds whose `status` only the `status` endpoint writes. Of the custom resources that we use none has this endpoint.
-const WITH_STATUS: [&str; 3] = ["nodes", "pods", "resourceclaims.resource.k8s.io"];
+const WITH_STATUS: [&str; 4] = [WITH_APPROVAL, "nodes", "pods", "resourceclaims.resource.k8s.io"];
+
+/// The kind that has the `approval` endpoint. That writes the conditions, and no certificate.
+const WITH_APPROVAL: &str = "certificatesigningrequests.certificates.k8s.io";
 
 impl Store {
     /// An empty store.
@@ -269,8 +274,14 @@ impl Store {
         mut object: Value,
     ) -> Result<Object, StatusError> {
         let has_status = WITH_STATUS.contains(&key.kind.as_str());
-        if endpoint == Endpoint::Status && !has_status {
-            return Err(StatusError::NotFound(format!("the status of {}", key.kind)));
+        match endpoint {
+            Endpoint::Status if !has_status => {
+                return Err(StatusError::NotFound(format!("the status of {}", key.kind)));
+            }
+            Endpoint::Approval if key.kind != WITH_APPROVAL => {
+                return Err(StatusError::NotFound(format!("the approval of {}", key.kind)));
+            }
+            Endpoint::Object | Endpoint::Status | Endpoint::Approval => {}
         }
         let before = self.get(key)?;
         if object["metadata"]["name"].as_str() != Some(&key.name) {
@@ -290,9 +301,15 @@ impl Store {
         if object["metadata"]["uid"].as_str().is_some_and(|carried| !carried.is_empty() && carried != uid) {
             return Err(modified(key));
         }
-        if has_status {
-            let kept = if endpoint == Endpoint::Status { "spec" } else { "status" };
-            keep(kept, &before, &mut object);
+        match endpoint {
+            Endpoint::Object if has_status => keep("status", &before, &mut object),
+            Endpoint::Object => {}
+            Endpoint::Status => keep("spec", &before, &mut object),
+            Endpoint::Approval => {
+                keep("spec", &before, &mut object);
+                keep("certificate", &before["status"], &mut object["status"]);
+                check_approval(&object)?;
+            }
         }
         Ok(self.write(key, Some(before.clone()), object, uid))
     }
@@ -393,6 +410,18 @@ fn keep(field: &str, before: &Value, object: &mut Value) {
         Some(value) => object[field] = value.clone(),
         None => drop(object.as_object_mut().and_then(|fields| fields.shift_remove(field))),
     }
+}
+
+/// A request for a certificate is approved or denied, and once.
+fn check_approval(object: &Value) -> Result<(), StatusError> {
+    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    let decided =
+        conditions.filter(|condition| matches!(condition["type"].as_str(), Some("Approved" | "Denied")));
+    if decided.count() > 1 {
+        let text = "status.conditions: Invalid value: Approved and Denied conditions are mutually exclusive";
+        return Err(StatusError::Invalid(text.to_owned()));
+    }
+    Ok(())
 }
 
 fn check_namespace(key: &Key, object: &Value) -> Result<(), StatusError> {

@@ -164,6 +164,28 @@ fn a_pods_status_is_written_at_its_subresource_only() {
 }
 
 #[test]
+fn a_request_for_a_certificate_is_decided_at_its_approval_only_and_once() {
+    let mut store = with_pods(&["a"]);
+    let all = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let (url, approval) = (format!("{all}/c"), format!("{all}/c/approval"));
+    let new = json!({ "metadata": { "name": "c" }, "spec": { "signerName": "s" } });
+    let mut object = send(&mut store, 0, "POST", all, new).body;
+    object["spec"]["signerName"] = json!("t");
+    object["status"] = json!({ "conditions": [{ "type": "Approved" }], "certificate": "x" });
+    let ignored = send(&mut store, 0, "PUT", &url, object.clone());
+    assert_eq!(ignored.body.get("status"), None);
+    object["metadata"] = ignored.body["metadata"].clone();
+    let approved = send(&mut store, 0, "PUT", &approval, object);
+    assert_eq!(approved.body["status"], json!({ "conditions": [{ "type": "Approved" }] }));
+    assert_eq!(approved.body["spec"]["signerName"], "t", "written at the object's own endpoint");
+    let mut object = approved.body;
+    object["status"]["conditions"].as_array_mut().unwrap().push(json!({ "type": "Denied" }));
+    assert_eq!(send(&mut store, 0, "PUT", &approval, object).reason(), (422, "Invalid"));
+    let of_a_pod = format!("{PODS}/a/approval");
+    assert_eq!(send(&mut store, 0, "PUT", &of_a_pod, pod("a")).reason(), (404, "NotFound"));
+}
+
+#[test]
 fn writes_drop_what_the_kinds_definition_does_not_contain() {
     let mut store = with_pods(&["a"]);
     store.prune("pods", |pod| drop(pod["spec"].as_object_mut().unwrap().remove("unknown")));

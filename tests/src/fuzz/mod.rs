@@ -29,6 +29,7 @@ macro_rules! targets {
 
 targets! {
     announcement
+    certificate_request
     cni_args
     cni_cache
     cni_call

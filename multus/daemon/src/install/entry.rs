@@ -5,8 +5,11 @@ use std::path::Path;
 
 use node::daemon::{Command, Program, RunError, Shutdown};
 
+use super::flags::go_style;
+use super::generator::{self, GeneratorError};
 use super::once::{self, Naming, OnceError};
 use super::thin::{self, Dialect, ThinError};
+use crate::approver::{self, ApproverError, OptionsError};
 
 /// A program other than the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +22,6 @@ pub enum Entry {
     Thin(Dialect),
     /// `generate-kubeconfig` of 3.9.
     GenerateKubeconfig,
-    /// A program that is not here.
-    Absent(Absent),
-}
-
-/// A program of upstream's that is not here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Absent {
     /// `cert-approver`.
     CertApprover,
     /// `kubeconfig_generator`.
@@ -41,18 +37,18 @@ pub enum EntryError {
     /// A command that ends failed.
     #[error(transparent)]
     Once(#[from] OnceError),
+    /// The flags of `cert-approver` are invalid.
+    #[error(transparent)]
+    ApproverOptions(#[from] OptionsError),
+    /// `cert-approver` failed.
+    #[error(transparent)]
+    Approver(#[from] ApproverError),
+    /// `kubeconfig_generator` failed.
+    #[error(transparent)]
+    Generator(#[from] GeneratorError),
     /// The process has no runtime or no signals.
     #[error("{0}")]
     Process(String),
-    /// The program is not here.
-    #[error(
-        "{name} is not part of this image: multus-rs has no client certificates for each node (perNodeCertificate). Remove this container, and let \
-         the pods of multus use the token of their service account"
-    )]
-    Absent {
-        /// Its name.
-        name: &'static str,
-    },
 }
 
 /// The flags of 3.9's generator that the later daemon does not have.
@@ -108,8 +104,8 @@ impl Entry {
             "thin_entrypoint" => Self::Thin(Dialect::Thin),
             "entrypoint.sh" => Self::Thin(Dialect::Script),
             "generate-kubeconfig" => Self::GenerateKubeconfig,
-            "kubeconfig_generator" => Self::Absent(Absent::KubeconfigGenerator),
-            "cert-approver" => Self::Absent(Absent::CertApprover),
+            "kubeconfig_generator" => Self::KubeconfigGenerator,
+            "cert-approver" => Self::CertApprover,
             _ => return None,
         })
     }
@@ -142,9 +138,15 @@ impl Entry {
                 let program = program("thin_entrypoint", thin::USAGE);
                 node::daemon::run(&program, command, thin::run).map_err(EntryError::of)
             }
-            Self::Absent(Absent::CertApprover) => Err(EntryError::Absent { name: "cert-approver" }),
-            Self::Absent(Absent::KubeconfigGenerator) => {
-                Err(EntryError::Absent { name: "kubeconfig_generator" })
+            Self::CertApprover => {
+                let command = approver::parse(go_style(args))?;
+                let program = program("cert-approver", approver::USAGE);
+                node::daemon::run(&program, command, approver::run).map_err(EntryError::of)
+            }
+            Self::KubeconfigGenerator => {
+                let command = generator::parse(args, &lookup)?;
+                let program = program("kubeconfig_generator", generator::USAGE);
+                node::daemon::run(&program, command, generator::run).map_err(EntryError::of)
             }
         }
     }
@@ -196,8 +198,8 @@ mod tests {
             ("/install_multus", Entry::InstallMultus),
             ("/usr/src/multus-cni/bin/install_multus", Entry::InstallMultus),
             ("/usr/src/multus-cni/bin/generate-kubeconfig", Entry::GenerateKubeconfig),
-            ("/kubeconfig_generator", Entry::Absent(Absent::KubeconfigGenerator)),
-            ("/cert-approver", Entry::Absent(Absent::CertApprover)),
+            ("/kubeconfig_generator", Entry::KubeconfigGenerator),
+            ("/cert-approver", Entry::CertApprover),
         ] {
             assert_eq!(of(&[program, "--a", "b"]), Some((entry, vec!["--a".into(), "b".into()])));
             let name = Path::new(program).file_name().unwrap().to_str().unwrap();
@@ -229,8 +231,8 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_program_says_so() {
-        let error = Entry::Absent(Absent::CertApprover).run(Vec::new()).unwrap_err();
-        assert!(error.to_string().starts_with("cert-approver is not part of this image"), "{error}");
+    fn an_unknown_flag_of_the_approver_is_an_error() {
+        let error = Entry::CertApprover.run(vec!["-banana".into()]).unwrap_err();
+        assert!(error.to_string().contains("--banana"), "{error}");
     }
 }

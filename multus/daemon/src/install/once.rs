@@ -8,8 +8,9 @@ use lexopt::ValueExt as _;
 use node::daemon::Command;
 
 use super::flags::{go_style, is_on, text};
-use super::kubeconfig::{Credentials, KubeconfigError, MOUNT, Server, Trust};
+
 use super::programs::{self, InstallError};
+use crate::kubeconfig::{Credentials, KubeconfigError, MOUNT, Server, Trust, User};
 use crate::primary::KUBECONFIG;
 
 /// The text of `install --help`.
@@ -165,7 +166,7 @@ pub(super) fn parse_kubeconfig(
     }
     Ok(Command::Run(Credentials {
         server: Server::new("https", &host, &port)?,
-        token: format!("{MOUNT}/token").into(),
+        user: User::Token(format!("{MOUNT}/token").into()),
         trust: if skips { Trust::Anybody } else { Trust::Authority(authority) },
         target: folder.join(KUBECONFIG),
     }))

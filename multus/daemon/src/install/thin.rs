@@ -10,9 +10,10 @@ use lexopt::Arg::{Long, Short};
 use node::daemon::{Command, Shutdown};
 
 use super::flags::{go_style, is_on, text};
-use super::kubeconfig::{Credentials, KubeconfigError, MOUNT, Server, Trust};
+
 use super::programs::{self, InstallError};
 use super::upkeep::{Upkeep, UpkeepError, Watch};
+use crate::kubeconfig::{Credentials, KubeconfigError, MOUNT, Server, Trust, User};
 use crate::primary::{
     Auto, Election, Form, InlineForm, Isolation, LogLevel, LogTarget, Master, NameRule, PERIOD, Settings,
     SettingsError, Source, VersionRule, version,
@@ -262,7 +263,7 @@ impl Given {
             },
             credentials: Credentials {
                 server: Server::of_environment(lookup)?,
-                token: format!("{MOUNT}/token").into(),
+                user: User::Token(format!("{MOUNT}/token").into()),
                 trust: if self.verifies { Trust::Authority(authority.into()) } else { Trust::Anybody },
                 target: conf_dir.join(crate::primary::KUBECONFIG),
             },

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use node::files::FileError;
 use serde_json::{Map, Value};
 
-use super::kubeconfig::{Credentials, KubeconfigError, MOUNT, Renewed, Server, Trust};
+use crate::kubeconfig::{Credentials, KubeconfigError, MOUNT, Renewed, Server, Trust, User};
 use crate::primary::{KUBECONFIG, KeepError, Keeper, PERIOD, Settings, SettingsError};
 
 /// Keeps both up to date.
@@ -72,7 +72,7 @@ impl Plan {
         let settings = Settings::of_daemon_config(config)?;
         let credentials = Credentials {
             server: Server::of_environment(lookup)?,
-            token: format!("{MOUNT}/token").into(),
+            user: User::Token(format!("{MOUNT}/token").into()),
             trust: Trust::Authority(format!("{MOUNT}/ca.crt").into()),
             target: settings.conf_dir.join(KUBECONFIG),
         };
@@ -182,7 +182,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = json!({"cniConfigDir": folder.path(), "multusAutoconfigDir": folder.path()});
         let mut plan = Plan::of_daemon_config(config.as_object().unwrap(), &pod).unwrap();
-        plan.credentials.token = folder.path().join("token");
+        plan.credentials.user = User::Token(folder.path().join("token"));
         plan.credentials.trust = Trust::Anybody;
         (folder, Upkeep::new(plan.credentials, plan.settings, Watch::Follow))
     }

@@ -147,6 +147,7 @@ struct Running {
 async fn start(node: &Node, folder: &Path, connections: usize) -> Running {
     let socket = folder.join("run/multus.sock");
     let options = Options {
+        certificate: None,
         upkeep: None,
         socket: socket.clone(),
         credentials: Credentials::InCluster,

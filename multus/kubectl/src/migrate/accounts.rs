@@ -22,10 +22,22 @@ pub struct Roles {
     pub bindings: Vec<RoleBinding>,
 }
 
+/// As whom the programs of a workload ask the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// As the service account of their pods.
+    Account,
+    /// As multus on their node, by a certificate of the node (`perNodeCertificate`): a member of the group [`GROUP`].
+    Node,
+}
+
+/// The group of the certificates.
+pub const GROUP: &str = "system:multus";
+
 /// One account, and what it lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Account {
-    /// `<namespace>/<name>`.
+    /// `<namespace>/<name>` of a service account, or the name of a group.
     pub account: String,
     /// The roles that it has.
     pub roles: Vec<String>,
@@ -53,15 +65,18 @@ const WHEREABOUTS: &[(&str, &str, &str)] = &[
 ];
 
 /// The account of a workload, by these roles.
-pub fn account(workload: &Workload, roles: &Roles) -> Account {
+pub fn account(workload: &Workload, identity: Identity, roles: &Roles) -> Account {
     let mut names = BTreeSet::new();
     let mut rules: Vec<&PolicyRule> = Vec::new();
     let is_subject = |subjects: Option<&Vec<k8s_openapi::api::rbac::v1::Subject>>, of: Option<&str>| {
-        subjects.into_iter().flatten().any(|subject| {
-            let namespace = subject.namespace.as_deref().or(of);
-            subject.kind == "ServiceAccount"
-                && subject.name == workload.account
-                && namespace == Some(workload.namespace.as_str())
+        subjects.into_iter().flatten().any(|subject| match identity {
+            Identity::Node => subject.kind == "Group" && subject.name == GROUP,
+            Identity::Account => {
+                let namespace = subject.namespace.as_deref().or(of);
+                subject.kind == "ServiceAccount"
+                    && subject.name == workload.account
+                    && namespace == Some(workload.namespace.as_str())
+            }
         })
     };
     let cluster_role =
@@ -101,7 +116,10 @@ pub fn account(workload: &Workload, roles: &Roles) -> Account {
         .iter()
         .filter(|(verb, group, resource)| !rules.iter().any(|rule| grants(rule, verb, group, resource)));
     Account {
-        account: format!("{}/{}", workload.namespace, workload.account),
+        account: match identity {
+            Identity::Account => format!("{}/{}", workload.namespace, workload.account),
+            Identity::Node => GROUP.to_owned(),
+        },
         roles: names.into_iter().collect(),
         lacks: lacking.map(|(verb, _, resource)| format!("{verb} {resource}")).collect(),
     }

@@ -26,8 +26,6 @@ pub enum Code {
     ByHand,
     /// A container starts what its image starts by default.
     DefaultCommand,
-    /// Certificates for each node.
-    Certificates,
     /// A setting of the daemon's configuration that ours refuses.
     DaemonConfig,
     /// An account lacks rights.
@@ -49,12 +47,11 @@ pub enum Code {
 }
 
 /// Each code with its text.
-const CODES: [(Code, &str); 14] = [
+const CODES: [(Code, &str); 13] = [
     (Code::Managed, "managed"),
     (Code::NotReady, "not-ready"),
     (Code::ByHand, "by-hand"),
     (Code::DefaultCommand, "default-command"),
-    (Code::Certificates, "certificates"),
     (Code::DaemonConfig, "daemon-config"),
     (Code::Rights, "rights"),
     (Code::Twice, "twice"),
@@ -187,12 +184,6 @@ fn about_programs(workload: &Workload) -> Vec<Block> {
     let mut all = Vec::new();
     for container in &workload.containers {
         match container.started {
-            Started::Upstream(Program::Certificates) => all.push(error(
-                Code::Certificates,
-                workload.shown(),
-                format!("container {} makes certificates for each node, which our image does not have", container.name),
-                "let the plugin use the token of its account: remove perNodeCertificate and this container",
-            )),
             Started::ByDefault(Program::MultusThick | Program::MultusThin) => all.push(error(
                 Code::DefaultCommand,
                 workload.shown(),
@@ -214,7 +205,6 @@ fn unreadable_annotation(workload: &Workload) -> Option<Block> {
 fn daemon_config(facts: &Facts) -> Vec<Block> {
     let refused = |(namespace, text): (&String, &String)| {
         let config: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-        let per_node = config.pointer("/perNodeCertificate/enabled") == Some(&true.into());
         let forced = config.get("forceCNIVersion") == Some(&true.into());
         let about = format!("{namespace}/configmap/multus-daemon-config");
         let of = |key: &str, why: &str| {
@@ -222,8 +212,7 @@ fn daemon_config(facts: &Facts) -> Vec<Block> {
             error(Code::DaemonConfig, about.clone(), message, "remove the key")
         };
         let forced = forced.then(|| of("forceCNIVersion", "it would change the primary network's own file"));
-        let per_node = per_node.then(|| of("perNodeCertificate", "it has no certificates for each node"));
-        forced.into_iter().chain(per_node).collect::<Vec<_>>()
+        forced.into_iter().collect::<Vec<_>>()
     };
     facts.daemon_configs.iter().flat_map(refused).collect()
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 use whereabouts::crd::ip_pool::Pool as IpPool;
 use whereabouts::crd::reservation::Reservation;
 
-use super::accounts::{Account, Roles, account};
+use super::accounts::{Account, Identity, Roles, account};
+use super::program::{Program, Started};
 use super::workload::Workload;
 use crate::definition::Definition;
 use crate::finding::Finding;
@@ -66,7 +67,8 @@ impl Facts {
     pub fn accounts(&self) -> Vec<Account> {
         let Some(roles) = &self.roles else { return Vec::new() };
         let mut all: BTreeMap<String, Account> = BTreeMap::new();
-        for found in self.workloads.iter().map(|workload| account(workload, roles)) {
+        for workload in &self.workloads {
+            let found = account(workload, self.identity(workload), roles);
             let known = all.entry(found.account.clone()).or_insert_with(|| found.clone());
             // Two workloads of one account need different rights.
             known.lacks.extend(found.lacks);
@@ -74,6 +76,20 @@ impl Facts {
             known.lacks.dedup();
         }
         all.into_values().collect()
+    }
+
+    fn identity(&self, workload: &Workload) -> Identity {
+        let config =
+            self.daemon_configs.get(workload.namespace.as_str()).map(String::as_str).unwrap_or_default();
+        let config: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
+        let is_enabled = config.pointer("/perNodeCertificate/enabled") == Some(&true.into());
+        let generates = |started| started == Started::Upstream(Program::Certificates);
+        let has_generator = workload.containers.iter().any(|container| generates(container.started));
+        match workload.program {
+            Program::MultusThick if is_enabled => Identity::Node,
+            Program::MultusThin if has_generator => Identity::Node,
+            _ => Identity::Account,
+        }
     }
 }
 

@@ -223,7 +223,7 @@ fn forth(workload: &Workload, image: &str) -> Option<ImageStep> {
     let mut changes = Vec::new();
     for container in &workload.containers {
         let is_upstream = match container.started {
-            Started::Upstream(program) | Started::ByDefault(program) => program != Program::Certificates,
+            Started::Upstream(_) | Started::ByDefault(_) => true,
             Started::OwnManifest(_) => false,
         };
         if !is_upstream || container.image == image {

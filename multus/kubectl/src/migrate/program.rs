@@ -18,7 +18,7 @@ pub enum Program {
     MultusThin,
     /// `multus-daemon`.
     MultusThick,
-    /// `cert-approver` and `kubeconfig_generator`: certificates for each node, which ours does not have.
+    /// `cert-approver` and `kubeconfig_generator`: certificates for each node.
     Certificates,
 }
 

@@ -276,7 +276,7 @@ fn each_fault_of_a_workload_blocks_with_its_own_code() {
         o["spec"]["template"]["spec"]["containers"][0] =
             json!({"name": "c", "image": "r/multus-cni:1", "command": ["/cert-approver"]});
     });
-    assert_eq!(approver, ["certificates"]);
+    assert_eq!(approver, [""; 0]);
     assert_eq!(
         with(|o| o["spec"]["template"]["spec"]["containers"][0] =
             json!({"name": "c", "image": "r/multus-cni:1"})),
@@ -376,7 +376,7 @@ fn settings_that_our_daemon_refuses_block() {
     let mut facts = cluster();
     let config = json!({"perNodeCertificate": {"enabled": true}, "forceCNIVersion": true}).to_string();
     facts.daemon_configs = [("kube-system".to_owned(), config)].into();
-    assert_eq!(blocking(&facts, Direction::Apply), ["daemon-config", "daemon-config"]);
+    assert_eq!(blocking(&facts, Direction::Apply), ["daemon-config"]);
 }
 
 #[test]
@@ -397,6 +397,41 @@ fn an_account_that_was_narrowed_down_blocks_and_upstreams_does_not() {
     facts.roles = Some(role(json!([networks])));
     assert_eq!(blocking(&facts, Direction::Apply), ["rights"]);
     assert_eq!(facts.accounts()[0].lacks, ["get pods", "update pods/status"]);
+}
+
+#[test]
+fn with_certificates_for_each_node_their_group_needs_the_rights() {
+    let roles = |subject: Value| Roles {
+        cluster_roles: vec![
+            serde_json::from_value(json!({"metadata": {"name": "multus"}, "rules": [
+            {"apiGroups": ["k8s.cni.cncf.io"], "resources": ["*"], "verbs": ["*"]},
+            {"apiGroups": [""], "resources": ["pods", "pods/status"], "verbs": ["get", "update"]}]}))
+            .unwrap(),
+        ],
+        cluster_bindings: vec![
+            serde_json::from_value(json!({"metadata": {"name": "multus"}, "subjects": [subject],
+            "roleRef": {"apiGroup": "", "kind": "ClusterRole", "name": "multus"}}))
+            .unwrap(),
+        ],
+        ..Roles::default()
+    };
+    let group = json!({"kind": "Group", "name": "system:multus", "apiGroup": "rbac.authorization.k8s.io"});
+    let account = json!({"kind": "ServiceAccount", "name": "multus", "namespace": "kube-system"});
+    let config = json!({"perNodeCertificate": {"enabled": true}}).to_string();
+    let mut facts = Facts { workloads: vec![set(&thick())], ..Facts::default() };
+    facts.daemon_configs = [("kube-system".to_owned(), config)].into();
+    facts.roles = Some(roles(group.clone()));
+    assert_eq!(blocking(&facts, Direction::Apply), [""; 0]);
+    facts.roles = Some(roles(account));
+    assert_eq!(blocking(&facts, Direction::Apply), ["rights"]);
+    assert_eq!(facts.accounts()[0].account, "system:multus");
+    facts.daemon_configs.clear();
+    facts.roles = Some(roles(group));
+    assert_eq!(
+        blocking(&facts, Direction::Apply),
+        ["rights"],
+        "without certificates the group has no member"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::error::ConnectError;
 use super::kubeconfig::Current;
+use super::peers::Authorities;
 
 /// The cluster that the current context of a kubeconfig names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,17 +15,6 @@ pub struct NamedCluster {
     pub tls_server_name: Option<String>,
     /// Which servers are trusted.
     pub authorities: Authorities,
-}
-
-/// Which servers a kubeconfig trusts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Authorities {
-    /// Those that one of these vouches for: PEM.
-    Named(Vec<u8>),
-    /// Those that the machine trusts: the kubeconfig names none.
-    Machine,
-    /// Every server (`insecure-skip-tls-verify`).
-    Everyone,
 }
 
 /// Reads the cluster of the kubeconfig at `path`. Its user need not be usable.

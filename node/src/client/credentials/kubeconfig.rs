@@ -7,10 +7,9 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::ServerName;
 use secrecy::ExposeSecret;
 
-use super::cluster::Authorities;
 use super::error::{ConnectError, Place};
 use super::loaded::Loaded;
-use super::peers::{Peers, Trust};
+use super::peers::{Authorities, Peers, Trust};
 use super::token::Token;
 use super::value::{self, Misfit};
 use crate::client::error::Credentials;

@@ -14,10 +14,11 @@ mod value;
 
 use std::path::Path;
 
-pub use cluster::{Authorities, NamedCluster, cluster_in};
+pub use cluster::{NamedCluster, cluster_in};
 pub use error::{ConnectError, Place};
 pub(super) use kubeconfig::namespace_in;
 pub(super) use loaded::Loaded;
+pub use peers::Authorities;
 pub(super) use peers::{Peers, Trust};
 pub use person::Person;
 pub(super) use person::load as load_person;

@@ -32,3 +32,14 @@ pub(in crate::client) enum Trust {
     /// Every server (`insecure-skip-tls-verify`).
     Everyone,
 }
+
+/// Which servers a kubeconfig trusts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authorities {
+    /// Those that one of these vouches for: PEM.
+    Named(Vec<u8>),
+    /// Those that the machine trusts: the kubeconfig names none.
+    Machine,
+    /// Every server (`insecure-skip-tls-verify`).
+    Everyone,
+}

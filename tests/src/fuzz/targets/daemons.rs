@@ -1,8 +1,12 @@
-//! What the plugin multus reads from the processes of its node: the kubelet and the daemon.
+//! What the plugin multus reads from the processes of its node: the kubelet and the daemon. And what `cert-approver` reads: anybody may make a request
+//! for a certificate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use daemon::approver::Subject;
 use multus::kubelet::{ids_in_checkpoint, ids_in_message};
 use nad::PodRef;
 use nad::rpc::{Request, Response};
@@ -50,6 +54,27 @@ pub fn daemon_request(bytes: &[u8]) {
 pub fn daemon_response(bytes: &[u8]) {
     if let Some(Response::Failed(failure)) = survives(bytes) {
         let _ = failure.about(&pod("default/pod0")).to_string();
+    }
+}
+
+/// A certificate request, as PEM or as the DER in it: each name of an accepted one comes from its bytes, and the reason of a refused one is short.
+pub fn certificate_request(bytes: &[u8]) {
+    const KIND: &str = "CERTIFICATE REQUEST";
+    let pem = if bytes.starts_with(b"-----") {
+        bytes.to_vec()
+    } else {
+        let text = STANDARD.encode(bytes);
+        let lines: Vec<&str> =
+            text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("base64")).collect();
+        format!("-----BEGIN {KIND}-----\n{}\n-----END {KIND}-----\n", lines.join("\n")).into_bytes()
+    };
+    match Subject::read(&pem) {
+        Ok(Subject { common_names, organizations }) => {
+            let names = common_names.iter().chain(&organizations);
+            // A character that is no text becomes one of three bytes.
+            assert!(names.map(String::len).sum::<usize>() <= 3 * pem.len());
+        }
+        Err(error) => assert!(error.to_string().len() < 1024, "a reason is short: {error}"),
     }
 }
 

@@ -191,7 +191,7 @@ fn node() -> (tempfile::TempDir, Options) {
     ];
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let mut options = read(&args, Dialect::Thin).unwrap();
-    options.credentials.token = path("token");
+    options.credentials.user = crate::kubeconfig::User::Token(path("token"));
     options.credentials.trust = Trust::Authority(path("ca"));
     (root, options)
 }

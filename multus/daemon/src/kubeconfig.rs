@@ -1,7 +1,7 @@
-//! The kubeconfig of the plugins, with the token of the pod's service account.
+//! A kubeconfig, usually that of the plugins: with the token of the pod's service account, or with a certificate of the node.
 //!
-//! The kubelet renews the token long before it expires, and the plugins see the new one by a rewritten kubeconfig. The token is in the file
-//! itself: its path in the pod means nothing on the node.
+//! The kubelet renews the token long before it expires, and the plugins see the new one by a rewritten kubeconfig. Token, certificate and key are
+//! in the file itself: their paths in the pod mean nothing on the node.
 
 use std::fmt;
 use std::fs::DirBuilder;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use node::client::{Authorities, NamedCluster};
 use node::files::{FileError, read_bounded, write_atomic};
 
 /// Where the kubelet mounts the service account.
@@ -24,23 +25,40 @@ const MAX_CREDENTIAL: u64 = 1 << 20;
 pub struct Credentials {
     /// The API server.
     pub server: Server,
-    /// The file with the token.
-    pub token: PathBuf,
+    /// How the plugins prove who they are.
+    pub user: User,
     /// How the API server proves who it is.
     pub trust: Trust,
     /// The kubeconfig.
     pub target: PathBuf,
 }
 
-/// The URL of the API server.
+/// How the plugins prove who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server(String);
+pub enum User {
+    /// By the token in this file.
+    Token(PathBuf),
+    /// By the certificate and the key in this file: PEM.
+    Certificate(PathBuf),
+}
+
+/// The API server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    url: String,
+    /// The name in its certificate, if it is not the host of the URL.
+    tls_name: Option<String>,
+}
 
 /// How the API server proves who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
     /// By a certificate of the authority in this file.
     Authority(PathBuf),
+    /// By a certificate of one of these authorities: PEM.
+    Authorities(Vec<u8>),
+    /// By a certificate of an authority that the machine trusts.
+    Machine,
     /// It does not: for tests.
     Anybody,
 }
@@ -61,6 +79,9 @@ pub enum KubeconfigError {
     /// The token is malformed. It is not shown.
     #[error("{path} holds no token: expected one line of printable characters without spaces and quotes", path = .0.display())]
     Token(PathBuf),
+    /// The certificate or the key is missing.
+    #[error("{path} holds no certificate with its key: expected both in PEM", path = .0.display())]
+    Certificate(PathBuf),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -99,7 +120,7 @@ impl Server {
             _ => return Err(wrong("KUBERNETES_SERVICE_HOST", host, "an address or a host name")),
         };
         match port.parse::<u16>() {
-            Ok(port) if port != 0 => Ok(Self(format!("{protocol}://{host}:{port}"))),
+            Ok(port) if port != 0 => Ok(Self { url: format!("{protocol}://{host}:{port}"), tls_name: None }),
             _ => Err(wrong("KUBERNETES_SERVICE_PORT", port, "a number from 1 to 65535")),
         }
     }
@@ -117,7 +138,20 @@ impl Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.url)
+    }
+}
+
+impl Credentials {
+    /// The kubeconfig `target` for the cluster of another one.
+    pub fn for_cluster(cluster: NamedCluster, user: User, target: PathBuf) -> Self {
+        let NamedCluster { server, tls_server_name, authorities } = cluster;
+        let trust = match authorities {
+            Authorities::Named(pem) => Trust::Authorities(pem),
+            Authorities::Machine => Trust::Machine,
+            Authorities::Everyone => Trust::Anybody,
+        };
+        Self { server: Server { url: server, tls_name: tls_server_name }, user, trust, target }
     }
 }
 
@@ -136,29 +170,54 @@ impl Credentials {
     /// # Errors
     /// [`KubeconfigError`]. The old kubeconfig is then unchanged.
     pub fn renew(&self) -> Result<Renewed, KubeconfigError> {
-        let token = read_bounded(&self.token, MAX_CREDENTIAL)?;
-        let token = std::str::from_utf8(&token).map(str::trim).unwrap_or_default();
-        // The characters of RFC 6750. Any other could end the quotes around the token.
-        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
-        if token.is_empty() || !token.bytes().all(is_token) {
-            return Err(KubeconfigError::Token(self.token.clone()));
-        }
-        let trust = match &self.trust {
-            Trust::Anybody => "insecure-skip-tls-verify: true".to_owned(),
-            Trust::Authority(path) => {
-                format!(
-                    "certificate-authority-data: {}",
-                    STANDARD.encode(read_bounded(path, MAX_CREDENTIAL)?)
-                )
-            }
-        };
-        let text = render(&self.server, &trust, token);
+        let text = render(&self.server, &self.trust.key()?, &self.user.keys()?);
         if matches!(read_bounded(&self.target, MAX_CREDENTIAL * 2), Ok(old) if old == text.as_bytes()) {
             return Ok(Renewed::Unchanged);
         }
         create_folder(&self.target)?;
         write_atomic(&self.target, text.as_bytes(), 0o600)?;
         Ok(Renewed::Written)
+    }
+}
+
+impl Trust {
+    /// The key of `cluster`, or nothing.
+    fn key(&self) -> Result<String, KubeconfigError> {
+        let data = |pem: &[u8]| format!("\n    certificate-authority-data: {}", STANDARD.encode(pem));
+        Ok(match self {
+            Self::Anybody => "\n    insecure-skip-tls-verify: true".to_owned(),
+            Self::Authority(path) => data(&read_bounded(path, MAX_CREDENTIAL)?),
+            Self::Authorities(pem) => data(pem),
+            Self::Machine => String::new(),
+        })
+    }
+}
+
+impl User {
+    /// The keys of `user`.
+    fn keys(&self) -> Result<String, KubeconfigError> {
+        match self {
+            Self::Token(path) => {
+                let token = read_bounded(path, MAX_CREDENTIAL)?;
+                let token = std::str::from_utf8(&token).map(str::trim).unwrap_or_default();
+                // The characters of RFC 6750. Any other could end the quotes around the token.
+                let is_token = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+                if token.is_empty() || !token.bytes().all(is_token) {
+                    return Err(KubeconfigError::Token(path.clone()));
+                }
+                Ok(format!("\n    token: \"{token}\""))
+            }
+            Self::Certificate(path) => {
+                let pair = read_bounded(path, MAX_CREDENTIAL)?;
+                let text = std::str::from_utf8(&pair).unwrap_or_default();
+                if !(text.contains("BEGIN CERTIFICATE-----") && text.contains("PRIVATE KEY-----")) {
+                    return Err(KubeconfigError::Certificate(path.clone()));
+                }
+                // A reader of either key takes what it needs from the pair.
+                let data = STANDARD.encode(&pair);
+                Ok(format!("\n    client-certificate-data: {data}\n    client-key-data: {data}"))
+            }
+        }
     }
 }
 
@@ -169,7 +228,9 @@ fn create_folder(file: &Path) -> Result<(), KubeconfigError> {
 }
 
 /// The names are upstream's: other tools of a node read this file.
-fn render(server: &Server, trust: &str, token: &str) -> String {
+fn render(server: &Server, trust: &str, user: &str) -> String {
+    let tls_name =
+        server.tls_name.as_ref().map(|name| format!("\n    tls-server-name: {name}")).unwrap_or_default();
     format!(
         "# Kubeconfig file for Multus CNI plugin.\n\
          apiVersion: v1\n\
@@ -177,12 +238,10 @@ fn render(server: &Server, trust: &str, token: &str) -> String {
          clusters:\n\
          - name: local\n  \
            cluster:\n    \
-             server: {server}\n    \
-             {trust}\n\
+             server: {server}{tls_name}{trust}\n\
          users:\n\
          - name: multus\n  \
-           user:\n    \
-             token: \"{token}\"\n\
+           user:{user}\n\
          contexts:\n\
          - name: multus-context\n  \
            context:\n    \
@@ -210,7 +269,7 @@ mod tests {
         write_atomic(&path("ca.crt"), b"PEM", 0o600).unwrap();
         let credentials = Credentials {
             server: Server::new("https", "10.96.0.1", "443").unwrap(),
-            token: path("token"),
+            user: User::Token(path("token")),
             trust: Trust::Authority(path("ca.crt")),
             target: path("multus.d/multus.kubeconfig"),
         };
@@ -288,6 +347,31 @@ current-context: multus-context
             assert!(!error.to_string().contains("canary"), "{error}");
             assert!(!credentials.target.exists());
         }
+    }
+
+    #[test]
+    fn a_certificate_takes_the_place_of_the_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pair, target) = (folder.path().join("pair.pem"), folder.path().join("kubeconfig"));
+        let cluster = NamedCluster {
+            server: "https://api-int:6443/".to_owned(),
+            tls_server_name: Some("kubernetes".to_owned()),
+            authorities: Authorities::Named(b"PEM".to_vec()),
+        };
+        let credentials = Credentials::for_cluster(cluster, User::Certificate(pair.clone()), target);
+        for wrong in ["", "-----BEGIN CERTIFICATE-----", "-----BEGIN PRIVATE KEY-----"] {
+            write_atomic(&pair, wrong.as_bytes(), 0o600).unwrap();
+            let error = credentials.renew().unwrap_err().to_string();
+            assert!(error.contains("pair.pem holds no certificate with its key"), "{error}");
+        }
+        let text = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
+        write_atomic(&pair, text.as_bytes(), 0o600).unwrap();
+        assert_eq!(credentials.renew().unwrap(), Renewed::Written);
+        let data = STANDARD.encode(text);
+        let written = std::fs::read_to_string(&credentials.target).unwrap();
+        let cluster = "    server: https://api-int:6443/\n    tls-server-name: kubernetes\n    certificate-authority-data: UEVN\n";
+        let user = format!("  user:\n    client-certificate-data: {data}\n    client-key-data: {data}\n");
+        assert!(written.contains(cluster) && written.contains(&user), "{written}");
     }
 
     #[test]

@@ -1,0 +1,170 @@
+//! A valid certificate at any time, and kubeconfigs with it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use node::client::{ApiClient, ApiError, ConnectError, Credentials, Timeouts, cluster_in};
+use node::clock;
+use node::deadline::Deadline;
+
+use super::request::{RequestError, request};
+use super::schedule::{Validity, Worth, random_part};
+use super::settings::Settings;
+use super::store::{Store, StoreError, Unusable, validity_of};
+use crate::csr::user_of;
+use crate::kubeconfig::{self, KubeconfigError, User};
+
+/// How long the first certificate is waited for, as in upstream. Then the program ends, and whoever looks at the pod sees why.
+const FIRST: Duration = Duration::from_mins(2);
+
+/// How long a renewal may take.
+const RENEWAL: Duration = Duration::from_mins(2);
+
+/// The time between two looks at the certificate, and between two attempts that failed.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// The longest time between two attempts that failed. Each attempt may leave a request object, which others look at.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// Keeps the certificate of a node valid.
+#[derive(Debug)]
+pub struct Keeper {
+    settings: Settings,
+    store: Store,
+    /// The kubeconfig with the certificate, for whoever uses it.
+    kubeconfig: PathBuf,
+    /// At which part of its life the certificate is renewed, in thousandths.
+    part: u32,
+}
+
+/// There is no valid certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The bootstrap kubeconfig, or that with the certificate, cannot be used.
+    #[error("a certificate for this node: {0}")]
+    Connect(#[from] ConnectError),
+    /// The request failed.
+    #[error("a certificate for this node: {0}")]
+    Request(#[from] RequestError),
+    /// The certificate cannot be stored.
+    #[error("a certificate for this node: {0}")]
+    Store(#[from] StoreError),
+    /// The kubeconfig with the certificate cannot be written.
+    #[error("a certificate for this node: {0}")]
+    Kubeconfig(#[from] KubeconfigError),
+}
+
+impl CertificateError {
+    /// Whether another attempt cannot help: somebody must change a file.
+    fn is_permanent(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.is_permanent())
+    }
+}
+
+impl Keeper {
+    /// Keeps the certificate that these settings ask for, and `kubeconfig` with it.
+    pub fn new(settings: Settings, kubeconfig: PathBuf) -> Self {
+        let store = Store::new(&settings.folder);
+        Keeper { settings, store, kubeconfig, part: random_part(fastrand::u64(..)) }
+    }
+
+    /// Returns once there is a valid certificate.
+    ///
+    /// # Errors
+    /// [`CertificateError`]: there is none after two minutes, or a file must be changed first.
+    pub async fn first(&mut self) -> Result<(), CertificateError> {
+        let deadline = Deadline::after(FIRST);
+        loop {
+            let Err(error) = self.round(deadline).await else { return Ok(()) };
+            if error.is_permanent() || deadline.remaining() <= PERIOD {
+                return Err(error);
+            }
+            tracing::warn!(%error, "there is no certificate yet; it is tried again");
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+
+    /// Renews the certificate in time, for ever.
+    pub async fn run(mut self) {
+        let mut wait = PERIOD;
+        loop {
+            tokio::time::sleep(wait).await;
+            wait = match self.round(Deadline::after(RENEWAL)).await {
+                Ok(()) => PERIOD,
+                Err(error) => {
+                    tracing::error!(%error, "there is no valid certificate for this node; it is tried again");
+                    (wait * 2).min(LONGEST_WAIT)
+                }
+            };
+        }
+    }
+
+    /// Makes a certificate if there is none, or a new one if it is time, and writes the kubeconfig.
+    ///
+    /// # Errors
+    /// [`CertificateError`]: there is no valid certificate, or no kubeconfig with it. A failure to renew a valid one is logged.
+    pub(super) async fn round(&mut self, deadline: Deadline) -> Result<(), CertificateError> {
+        match self.worth() {
+            Worth::Good => {}
+            Worth::Useless => self.renew(Worth::Useless, deadline).await?,
+            Worth::Old => {
+                if let Err(error) = self.renew(Worth::Old, deadline).await {
+                    tracing::warn!(%error, "the certificate of this node was not renewed; it is still valid");
+                }
+            }
+        }
+        self.write_kubeconfig()
+    }
+
+    fn worth(&self) -> Worth {
+        match self.store.validity(&user_of(self.settings.node.as_str())) {
+            Ok(validity) => validity.worth(clock::now(), self.part),
+            Err(Unusable::File(error)) if error.is_not_found() => Worth::Useless,
+            Err(error) => {
+                let file = self.store.current();
+                tracing::warn!(file = %file.display(), %error, "the certificate is not used; a new one is requested");
+                Worth::Useless
+            }
+        }
+    }
+
+    async fn renew(&mut self, old: Worth, deadline: Deadline) -> Result<(), CertificateError> {
+        let Settings { node, duration, .. } = &self.settings;
+        let own = match old {
+            Worth::Useless => None,
+            Worth::Good | Worth::Old => connect(&self.kubeconfig).await.ok(),
+        };
+        let by_own = match own {
+            None => None,
+            Some(own) => match request(&own, node, *duration, deadline).await {
+                // The certificate may be one of an authority that the cluster does not use any more.
+                Err(RequestError::Api(ApiError::Denied { .. })) => None,
+                answered => Some(answered),
+            },
+        };
+        let pair = match by_own {
+            Some(answered) => answered?,
+            None => request(&connect(&self.settings.bootstrap).await?, node, *duration, deadline).await?,
+        };
+        let validity = validity_of(&pair.certificate, &user_of(node.as_str())).map_err(RequestError::from)?;
+        let (Validity { from, to }, now) = (validity, clock::now());
+        if validity.worth(now, self.part) == Worth::Useless {
+            return Err(RequestError::from(Unusable::NotValid { from, to, now }).into());
+        }
+        self.store.put(&pair.certificate, &pair.key, now)?;
+        self.part = random_part(fastrand::u64(..));
+        tracing::info!(%node, until = %to, "the certificate of this node is new");
+        Ok(())
+    }
+
+    fn write_kubeconfig(&self) -> Result<(), CertificateError> {
+        let (cluster, user) =
+            (cluster_in(&self.settings.bootstrap)?, User::Certificate(self.store.current()));
+        kubeconfig::Credentials::for_cluster(cluster, user, self.kubeconfig.clone()).renew()?;
+        Ok(())
+    }
+}
+
+async fn connect(kubeconfig: &std::path::Path) -> Result<ApiClient, ConnectError> {
+    ApiClient::connect(Credentials::Kubeconfig(kubeconfig.to_owned()), Timeouts::default()).await
+}
