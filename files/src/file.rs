@@ -98,13 +98,18 @@ pub fn remove_with_temps(path: &Path) -> Result<(), FileError> {
     remove_if_exists(path)
 }
 
+/// The most room that is made for a file before its first byte is read.
+const MAX_EXPECTED: u64 = 64 << 10;
+
 /// Returns the bytes of the file at `path`, at most `max` of them.
 ///
 /// # Errors
 /// [`FileError::TooLarge`] past `max`; [`FileError::Io`] (see [`FileError::is_not_found`]).
 pub fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let file = File::open(path).map_err(failed("open", path))?;
-    let mut bytes = Vec::new();
+    // Room for what is probably there, and one byte more for the read that finds the end: two reads. A vector that grows needs one for each doubling.
+    let expected = file.metadata().map_or(0, |metadata| metadata.len().min(max).min(MAX_EXPECTED));
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0).saturating_add(1));
     // One byte more than allowed tells "too large" from "exactly at the limit". The size in the inode would not do: it can change
     // while we read, and device files have none.
     file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed("read", path))?;

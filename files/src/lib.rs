@@ -18,7 +18,7 @@ mod log_file;
 pub use dir::Dir;
 pub use error::FileError;
 pub use file::{read_bounded, remove_if_exists, remove_temps, remove_with_temps, replace, write_atomic};
-pub use log_file::{LogFile, Rotation};
+pub use log_file::{Appended, COMPRESS_AFTER, Compression, LogFile, Rotation};
 
 #[cfg(test)]
 mod tests;

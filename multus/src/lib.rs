@@ -43,5 +43,5 @@ mod source;
 #[cfg(test)]
 mod testing;
 
-pub use plugin::{Multus, Passthru};
+pub use plugin::{Multus, Passthru, compress_log};
 pub use source::RIGHTS;

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use k8s_openapi::jiff::Timestamp;
+use node::files::{Appended, COMPRESS_AFTER, Compression, LogFile};
 use node::text::printable;
 
 use crate::conf::{LogLevel, LogSettings, Stderr};
@@ -24,11 +25,30 @@ struct Log {
     settings: LogSettings,
     /// Whether the file could not be written. It is tried once.
     is_broken: AtomicBool,
+    /// Whether this process rotated the file.
+    has_rotated: AtomicBool,
+}
+
+/// The file of the log whose rotated files are to be compressed, because this process has rotated it since the last call.
+pub(crate) fn rotated() -> Option<LogFile> {
+    let log = LOG.get()?;
+    let file = log.settings.file.as_ref()?;
+    let is_due =
+        log.has_rotated.swap(false, Ordering::Relaxed) && file.rotation.compression == Compression::Gzip;
+    is_due.then(|| file.clone())
+}
+
+/// Compresses the rotated files of a log. Takes some seconds. A failure is in the log.
+pub(crate) fn compress(file: &LogFile) {
+    std::thread::sleep(COMPRESS_AFTER);
+    if let Err(error) = file.compress_backups() {
+        warn(&format!("logOptions.compress: {error}"));
+    }
 }
 
 /// From now on, this process logs as `settings` say. Later calls have no effect.
 pub(crate) fn start(settings: &LogSettings) {
-    let _ = LOG.set(Log { settings: settings.clone(), is_broken: AtomicBool::new(false) });
+    let _ = LOG.set(Log { settings: settings.clone(), ..Log::default() });
 }
 
 /// Logs a failure that is no reason to fail, at the level `error`.
@@ -80,6 +100,9 @@ impl Log {
             return false;
         }
         let appended = file.append(&line(level, text, now), now);
+        if matches!(appended, Ok(Appended::ToNewFile)) {
+            self.has_rotated.store(true, Ordering::Relaxed);
+        }
         if let Err(error) = &appended {
             self.is_broken.store(true, Ordering::Relaxed);
             let _ = writeln!(stderr, "multus: key \"logFile\": {error}");
@@ -101,14 +124,15 @@ fn line(level: LogLevel, text: &str, now: Timestamp) -> String {
 mod tests {
     use std::path::Path;
 
-    use node::files::{LogFile, Rotation};
+    use node::files::Rotation;
 
     use super::*;
 
     fn log(path: &Path, level: LogLevel, stderr: Stderr) -> Log {
-        let rotation = Rotation { max_bytes: 1 << 20, backups: None, age: None };
+        let rotation =
+            Rotation { max_bytes: 1 << 20, backups: None, age: None, compression: Compression::Gzip };
         let file = Some(LogFile { path: path.to_owned(), rotation });
-        Log { settings: LogSettings { file, level, stderr }, is_broken: AtomicBool::new(false) }
+        Log { settings: LogSettings { file, level, stderr }, ..Log::default() }
     }
 
     /// Logs a line of each level; what stderr gets.

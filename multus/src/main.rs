@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     let multus = Multus::default();
     let exit = cni::plugin::main(&multus);
     multus.send_events();
+    multus::compress_log();
     exit
 }
 

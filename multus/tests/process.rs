@@ -100,9 +100,15 @@ impl Node {
 
     /// Starts an ADD.
     fn start(&self, variables: &[(&str, &str)]) -> Child {
-        let conf = json!({"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus",
+        self.start_with(&json!({}), variables)
+    }
+
+    /// Starts an ADD with further keys in its configuration.
+    fn start_with(&self, keys: &Value, variables: &[(&str, &str)]) -> Child {
+        let mut conf = json!({"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus",
             "binDir": self.folder.path(), "cniDir": self.path("cni"), "kubeconfig": self.path("kubeconfig"),
             "delegates": [{"cniVersion": "1.0.0", "name": "main", "type": "main"}]});
+        conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
         let mut child = Command::new(env!("CARGO_BIN_EXE_multus"))
             .env("CNI_COMMAND", "ADD")
             .env("CNI_CONTAINERID", &self.container)
@@ -226,6 +232,29 @@ fn a_plugin_ends_with_its_killed_caller() {
     multus.wait().unwrap();
     let plugin = Path::new("/proc").join(read().trim());
     wait_until("the plugin ends", || ended(&plugin));
+}
+
+/// A runtime reads the answer at once, and the log that the call has rotated becomes smaller later.
+#[test]
+fn a_log_that_the_call_has_rotated_is_compressed_after_its_answer() {
+    let server = Server::start("");
+    let node = Node::new(&server, "rotated");
+    let log = node.path("multus.log");
+    node::files::replace(&log, "an old line\n".repeat((1 << 20) / 12).as_bytes()).unwrap();
+    let keys = json!({"logFile": log, "logLevel": "verbose", "logOptions": {"maxSize": 1}});
+    let output = node.start_with(&keys, &[]).wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let compressed = || {
+        let names = std::fs::read_dir(node.folder.path()).unwrap().flatten().map(|entry| entry.file_name());
+        let mut names = names.filter_map(|name| name.into_string().ok());
+        names.find(|name| name.starts_with("multus-") && name.ends_with(".log.gz"))
+    };
+    assert_eq!(compressed(), None, "the runtime does not wait for it");
+    wait_until("the old file is compressed", || compressed().is_some());
+    wait_until("the child ends", || node.processes().is_empty());
+    let size = std::fs::metadata(node.path(&compressed().unwrap())).unwrap().len();
+    assert!(size < 100_000, "{size}");
+    assert!(std::fs::read_to_string(&log).unwrap().contains("[verbose]"));
 }
 
 #[test]

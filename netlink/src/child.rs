@@ -78,7 +78,7 @@ pub enum Runner {
 }
 
 /// Runs `task` after a plugin's answer was written, in a child process that the kernel ends after `limit`, and does not wait for it. The
-/// caller's process must do nothing but end afterwards.
+/// caller's process must do nothing but end afterwards, or call this again.
 ///
 /// The child is a copy of this process, and goes on with its memory and its descriptors: `task` may use a connection that it made before. So
 /// the caller's copy of `task` is never dropped, which could close the connection under the child. What else the caller has open must be

@@ -1,5 +1,6 @@
 //! The names of rotated log files, and which of them are removed.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -40,6 +41,21 @@ pub(super) fn expired(
     backups.into_iter().enumerate().filter(goes).map(|(_, (_, name))| name).collect()
 }
 
+/// The rotated files of `name` that are not compressed, the newest first.
+pub(super) fn uncompressed(name: &str, candidates: impl Iterator<Item = String>) -> Vec<String> {
+    let is_plain = |one: &String| !one.ends_with(COMPRESSED) && rotated_at(name, one).is_some();
+    let mut plain: Vec<String> = candidates.filter(is_plain).collect();
+    plain.sort_by(|one, two| two.cmp(one));
+    plain
+}
+
+/// The path of a rotated file once it is compressed.
+pub(super) fn compressed(path: &Path) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(COMPRESSED);
+    path.into()
+}
+
 /// When the file of the name `candidate` was rotated, if it is one of `name`.
 fn rotated_at(name: &str, candidate: &str) -> Option<Timestamp> {
     let (stem, extension) = split(name);
@@ -56,6 +72,7 @@ fn split(name: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log_file::Compression;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -80,6 +97,7 @@ mod tests {
         let rotation = |backups, days: Option<u64>| Rotation {
             max_bytes: 1,
             backups,
+            compression: Compression::Off,
             age: days.map(|days| Duration::from_secs(days * 86_400)),
         };
         let gone = |rotation| expired("multus.log", all(), now, rotation);

@@ -2,6 +2,8 @@
 //! lumberjack, with which Multus writes its log.
 
 mod backups;
+mod compress;
+mod identity;
 mod rotation;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -14,7 +16,10 @@ use jiff::Timestamp;
 
 use crate::error::{FileError, failed};
 
-pub use rotation::Rotation;
+use identity::is_at;
+
+pub use compress::COMPRESS_AFTER;
+pub use rotation::{Compression, Rotation};
 
 /// How long a line waits for the lock of another process, which holds it for the time of one write or one rotation.
 const LOCK_LIMIT: Duration = Duration::from_millis(100);
@@ -29,6 +34,15 @@ pub struct LogFile {
     pub path: PathBuf,
     /// When it is rotated.
     pub rotation: Rotation,
+}
+
+/// Where a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// In the file that was there, or in the first one.
+    ToFile,
+    /// In a new file, because this call has rotated the one before.
+    ToNewFile,
 }
 
 /// Who may write to a log file at the moment.
@@ -47,22 +61,33 @@ impl LogFile {
     /// # Errors
     /// [`FileError::NotALog`] if the path is a symbolic link, no regular file, a file of another user, or one with a second name;
     /// [`FileError::Io`].
-    pub fn append(&self, line: &str, now: Timestamp) -> Result<(), FileError> {
-        let mut file = self.open()?;
+    pub fn append(&self, line: &str, now: Timestamp) -> Result<Appended, FileError> {
+        let (mut file, mut appended) = (self.open()?, Appended::ToFile);
         for _ in 0..ATTEMPTS {
             match lock(&file).map_err(failed("lock", &self.path))? {
                 // The kernel appends a write as a whole. At worst the line is in the file that the other process is rotating.
                 Lock::Busy => break,
-                Lock::Held if !self.is_at_path(&file)? => file = self.open()?,
+                Lock::Held if !is_at(&self.path, &file)? => file = self.open()?,
                 Lock::Held if self.has_room(&file, line)? => break,
                 Lock::Held => match self.rotate(now) {
-                    Ok(()) => file = self.open()?,
+                    Ok(()) => (file, appended) = (self.open()?, Appended::ToNewFile),
                     // A file that is too large is better than a line that is lost.
                     Err(_) => break,
                 },
             }
         }
-        file.write_all(line.as_bytes()).map_err(failed("write", &self.path))
+        file.write_all(line.as_bytes()).map_err(failed("write", &self.path))?;
+        Ok(appended)
+    }
+
+    /// Compresses the rotated files that are not compressed and got no line for a second. Takes seconds for 100 MiB, so a process does it when nobody
+    /// waits for it, [`COMPRESS_AFTER`] a rotation; several processes may do it at once. A process may be killed while it does: what it left is
+    /// done by the next one.
+    ///
+    /// # Errors
+    /// [`FileError`] of the first file that cannot be compressed. It stays as it is, and so do those after it.
+    pub fn compress_backups(&self) -> Result<(), FileError> {
+        compress::backups_of(&self.path)
     }
 
     /// Opens the file, which is made if it is missing. The lock of a file that is dropped ends.
@@ -96,16 +121,6 @@ impl LogFile {
         }
     }
 
-    /// Whether the path still names this file.
-    fn is_at_path(&self, file: &File) -> Result<bool, FileError> {
-        let own = file.metadata().map_err(failed("read", &self.path))?;
-        match std::fs::symlink_metadata(&self.path) {
-            Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(failed("read", &self.path)(error)),
-        }
-    }
-
     fn has_room(&self, file: &File, line: &str) -> Result<bool, FileError> {
         let size = file.metadata().map_err(failed("read", &self.path))?.len();
         Ok(size == 0 || size.saturating_add(line.len() as u64) <= self.rotation.max_bytes)
@@ -127,10 +142,14 @@ impl LogFile {
         loop {
             let path = self.path.with_file_name(backups::name(name, at));
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(_) => return Ok(path),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => at += Duration::from_millis(1),
+                // Looked for after the file was made: a process that compresses a file of this name removes it last.
+                Ok(_) if !backups::compressed(&path).exists() => return Ok(path),
+                // A clock that was set back gives a name again. Compressed, this file would replace the one before.
+                Ok(_) => std::fs::remove_file(&path).map_err(failed("remove", &path))?,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed("create", &path)(error)),
             }
+            at += Duration::from_millis(1);
         }
     }
 

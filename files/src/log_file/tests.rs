@@ -4,7 +4,10 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use super::*;
 
 fn log(folder: &Path, max_bytes: u64, backups: Option<usize>) -> LogFile {
-    LogFile { path: folder.join("multus.log"), rotation: Rotation { max_bytes, backups, age: None } }
+    LogFile {
+        path: folder.join("multus.log"),
+        rotation: Rotation { max_bytes, backups, age: None, compression: Compression::Off },
+    }
 }
 
 fn now() -> Timestamp {
@@ -100,4 +103,118 @@ fn a_path_that_is_no_log_of_ours_is_refused_and_stays_as_it_is() {
     assert_eq!(std::fs::read(&secret).unwrap(), b"");
     std::fs::create_dir(&path).unwrap();
     log(folder.path(), 100, None).append("line\n", now()).unwrap_err();
+}
+
+fn unpacked(path: &Path) -> String {
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(File::open(path).unwrap()), &mut text)
+        .unwrap();
+    text
+}
+
+/// Lets every file look as if its last line were an hour old.
+fn age(folder: &Path) {
+    let hour = Duration::from_secs(3_600);
+    for name in names(folder) {
+        let file = File::options().append(true).open(folder.join(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - hour).unwrap();
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let names =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn rotated_files_are_compressed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(folder.path(), 4, None);
+    assert_eq!(log.append("one\n", now()).unwrap(), Appended::ToFile);
+    assert_eq!(log.append("two\n", now()).unwrap(), Appended::ToNewFile);
+    assert_eq!(log.append("three\n", now()).unwrap(), Appended::ToNewFile);
+    crate::replace(&folder.path().join("multus-daemon.log"), b"x").unwrap();
+    // What a process left that was killed while it compressed the first.
+    let gz = |part: &str| format!("multus-2026-11-28T23-10-00.{part}.log.gz");
+    File::create(folder.path().join(format!(".tmp-{}-abcdefgh", gz("000")))).unwrap();
+    let before = names(folder.path());
+    log.compress_backups().unwrap();
+    assert_eq!(names(folder.path()), before, "a line may still come");
+    age(folder.path());
+    log.compress_backups().unwrap();
+    let all = [gz("000"), gz("001"), "multus-daemon.log".to_owned(), "multus.log".to_owned()];
+    assert_eq!(names(folder.path()), all);
+    assert_eq!(unpacked(&folder.path().join(gz("000"))), "one\n");
+    assert_eq!(unpacked(&folder.path().join(gz("001"))), "two\n");
+    assert_eq!(std::fs::metadata(folder.path().join(gz("000"))).unwrap().permissions().mode() & 0o777, 0o600);
+    log.compress_backups().unwrap();
+    assert_eq!(names(folder.path()), all);
+}
+
+#[test]
+fn the_name_of_a_compressed_file_is_not_taken_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(folder.path(), 4, None);
+    for line in ["one\n", "two\n", "three\n"] {
+        log.append(line, now()).unwrap();
+        age(folder.path());
+        log.compress_backups().unwrap();
+    }
+    let all =
+        ["multus-2026-11-28T23-10-00.000.log.gz", "multus-2026-11-28T23-10-00.001.log.gz", "multus.log"];
+    assert_eq!(names(folder.path()), all);
+}
+
+#[test]
+fn a_rotated_file_that_another_process_holds_or_that_is_no_file_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(folder.path(), 4, None);
+    log.append("one\n", now()).unwrap();
+    log.append("two\n", now()).unwrap();
+    let backup = folder.path().join("multus-2026-11-28T23-10-00.000.log");
+    age(folder.path());
+    let held = File::open(&backup).unwrap();
+    held.lock().unwrap();
+    log.compress_backups().unwrap();
+    assert!(backup.exists());
+    drop(held);
+    let fifo = folder.path().join("multus-2026-11-28T23-11-00.000.log");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let reserved = folder.path().join("multus-2026-11-28T23-12-00.000.log");
+    File::create(&reserved).unwrap();
+    log.compress_backups().unwrap();
+    assert!(!backup.exists() && fifo.exists() && reserved.exists());
+}
+
+#[test]
+fn many_processes_that_rotate_and_compress_lose_no_line() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let folder = folder.path();
+            scope.spawn(move || {
+                for line in 0..250 {
+                    let log = log(folder, 512, None);
+                    let now = Timestamp::from_millisecond(i64::from(writer) * 1_000 + line).unwrap();
+                    log.append(&format!("writer {writer} line {line}\n"), now).unwrap();
+                    if line % 100 == 99 {
+                        std::thread::sleep(COMPRESS_AFTER);
+                        log.compress_backups().unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let (mut all, files) = (BTreeMap::new(), names(folder.path()));
+    for name in &files {
+        let path = folder.path().join(name);
+        let text =
+            if name.ends_with(".gz") { unpacked(&path) } else { std::fs::read_to_string(path).unwrap() };
+        text.lines().for_each(|line| *all.entry(line.to_owned()).or_insert(0) += 1);
+    }
+    assert_eq!((all.len(), all.values().max()), (4 * 250, Some(&1)));
+    assert!(files.iter().filter(|name| name.ends_with(".gz")).count() > 5, "{files:?}");
 }

@@ -230,7 +230,7 @@ struct Wire {
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct LogOptions {
-    compress: bool,
+    compress: Option<bool>,
     max_age: Option<i64>,
     max_backups: Option<i64>,
     max_size: Option<i64>,
@@ -239,7 +239,12 @@ struct LogOptions {
 impl LogOptions {
     fn rotation(self) -> Rotation {
         let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-        Rotation::of_options(number(self.max_size), number(self.max_backups), number(self.max_age))
+        Rotation::of_options(
+            number(self.max_size),
+            number(self.max_backups),
+            number(self.max_age),
+            self.compress,
+        )
     }
 }
 
@@ -275,11 +280,6 @@ impl Wire {
                 self.log_to_stderr == Some(false) && self.log_file.is_empty(),
                 "logToStderr",
                 "without logFile the daemon logs to standard error",
-            ),
-            (
-                self.log_options.is_some_and(|options| options.compress),
-                "logOptions.compress",
-                "rotated files stay as they are",
             ),
             (self.enable_pprof, "enablePprof", "it shows the profile of a Go program"),
         ];
@@ -356,17 +356,10 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_causes_a_warning_that_names_the_key() {
-        let file = json!({"logToStderr": false, "logOptions": {"compress": true}, "enablePprof": true, "logLevel": "loud",
+        let file = json!({"logToStderr": false, "enablePprof": true, "logLevel": "loud",
             "perNodeCertificate": {"enabled": true, "certDir": "/c", "cert": 1}, "unheardOf": 1});
         let warnings = parse(file).warnings;
-        let keys = [
-            "logToStderr",
-            "logOptions.compress",
-            "enablePprof",
-            "logLevel",
-            "unheardOf",
-            "perNodeCertificate.cert",
-        ];
+        let keys = ["logToStderr", "enablePprof", "logLevel", "unheardOf", "perNodeCertificate.cert"];
         assert_eq!(warnings.len(), keys.len(), "{warnings:?}");
         for (warning, key) in warnings.iter().zip(keys) {
             assert!(warning.starts_with(&format!("key {key:?} ")), "{warning}");
@@ -382,11 +375,11 @@ mod tests {
             config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             parse(config).log_target
         };
-        let default = Rotation::of_options(None, None, None);
+        let default = Rotation::of_options(None, None, None, None);
         assert_eq!(target(json!({})), LogTarget::Both(file(default)));
         assert_eq!(target(json!({"logToStderr": false})), LogTarget::File(file(default)));
-        let options = json!({"MAXSIZE": 1, "maxBackups": 2, "maxAge": -3});
-        let rotation = Rotation::of_options(Some(1), Some(2), None);
+        let options = json!({"MAXSIZE": 1, "maxBackups": 2, "maxAge": -3, "compress": false});
+        let rotation = Rotation::of_options(Some(1), Some(2), None, Some(false));
         assert_eq!(target(json!({ "logOptions": options })), LogTarget::Both(file(rotation)));
         assert_eq!(parse(json!({"logFile": "", "logToStderr": false})).log_target, LogTarget::Stderr);
     }

@@ -116,16 +116,22 @@ fn rotation(value: Option<&Value>, warnings: &mut Vec<String>) -> Rotation {
         value.as_u64()
     };
     let (size, backups, age) = (number("maxSize"), number("maxBackups"), number("maxAge"));
-    if options.get("compress") == Some(&Value::Bool(true)) {
-        warnings.push("key \"logOptions.compress\" has no effect: rotated files stay as they are".to_owned());
-    }
-    Rotation::of_options(size, backups, age)
+    let compress = match options.get("compress") {
+        None | Some(Value::Null) => None,
+        Some(Value::Bool(compress)) => Some(*compress),
+        Some(other) => {
+            warnings.push(format!("key \"logOptions.compress\" must be true or false, not {other}"));
+            None
+        }
+    };
+    Rotation::of_options(size, backups, age, compress)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use node::files::Compression;
     use serde_json::json;
 
     use super::*;
@@ -143,16 +149,24 @@ mod tests {
     #[test]
     fn the_keys_have_upstreams_meaning_and_defaults_and_match_in_any_case() {
         let (read, warnings) = settings(json!({"LogFile": "/var/log/multus.log", "loglevel": "Verbose"}));
-        let rotation =
-            Rotation { max_bytes: 100 << 20, backups: Some(5), age: Some(Duration::from_secs(5 * 86_400)) };
+        let rotation = Rotation {
+            max_bytes: 100 << 20,
+            backups: Some(5),
+            age: Some(Duration::from_secs(5 * 86_400)),
+            compression: Compression::Gzip,
+        };
         let file = Some(LogFile { path: "/var/log/multus.log".into(), rotation });
         assert_eq!(read, LogSettings { file, level: LogLevel::Verbose, stderr: Stderr::Also });
         assert_eq!(warnings, [""; 0]);
         let options = json!({"maxSize": 0, "MAXAGE": 1, "maxBackups": 0, "compress": false});
         let (read, warnings) =
             settings(json!({"logFile": "/l", "logToStderr": false, "logOptions": options}));
-        let rotation =
-            Rotation { max_bytes: 100 << 20, backups: None, age: Some(Duration::from_secs(86_400)) };
+        let rotation = Rotation {
+            max_bytes: 100 << 20,
+            backups: None,
+            age: Some(Duration::from_secs(86_400)),
+            compression: Compression::Off,
+        };
         assert_eq!(
             (read.file.unwrap().rotation, read.stderr, warnings),
             (rotation, Stderr::Instead, Vec::new())
@@ -176,7 +190,7 @@ mod tests {
             (json!({"logOptions": []}), "\"logOptions\""),
             (json!({"logOptions": {"maxAge": -1}}), "\"logOptions.maxAge\""),
             (json!({"logOptions": {"maxSize": "1"}}), "\"logOptions.maxSize\""),
-            (json!({"logOptions": {"compress": true}}), "\"logOptions.compress\""),
+            (json!({"logOptions": {"compress": "yes"}}), "\"logOptions.compress\""),
         ] {
             let (read, warnings) = settings(conf.clone());
             assert!(warnings.len() == 1 && warnings[0].contains(key), "{conf}: {warnings:?}");

@@ -42,8 +42,14 @@ impl Todo {
     }
 
     /// The pods that are due.
-    pub(super) fn due(&self, now: Duration) -> Vec<RunningPod> {
-        self.pods.values().filter(|entry| entry.due <= now).map(|entry| entry.running.clone()).collect()
+    pub(super) fn due(&self, now: Duration) -> Vec<PodRef> {
+        let due = self.pods.values().filter(|entry| entry.due <= now);
+        due.map(|entry| entry.running.pod.pod_ref.clone()).collect()
+    }
+
+    /// A pod as it was last told. `None` if it ends, or if nothing is to be done for it.
+    pub(super) fn get(&self, pod: &PodRef) -> Option<RunningPod> {
+        self.pods.get(&name(pod)).map(|entry| entry.running.clone())
     }
 
     /// Takes note of how a look at a pod ended.
@@ -91,7 +97,7 @@ mod tests {
         for now in 0..until {
             for due in todo.due(seconds(now)) {
                 looks.push(now);
-                todo.after(&due.pod.pod_ref, outcome, seconds(now));
+                todo.after(&due, outcome, seconds(now));
             }
         }
         looks
@@ -114,12 +120,23 @@ mod tests {
         (0..4).for_each(|now| todo.after(&pod, Outcome::Failed, seconds(now)));
         todo.put(running("a", "[]"), seconds(4));
         assert_eq!(todo.due(seconds(4)), []);
-        assert_eq!(todo.due(seconds(11)), [running("a", "[]")]);
+        assert_eq!(todo.due(seconds(11)), std::slice::from_ref(&pod));
         todo.put(running("b", "[]"), seconds(5));
-        assert_eq!(todo.due(seconds(5)), [running("b", "[]")]);
+        assert_eq!(todo.due(seconds(5)), std::slice::from_ref(&pod));
         todo.after(&pod, Outcome::Settled, seconds(5));
         todo.put(running("b", "[1]"), seconds(6));
         assert_eq!(todo.due(seconds(6)).len(), 1);
+    }
+
+    #[test]
+    fn what_a_pod_was_told_last_counts_although_it_was_due_before() {
+        let mut todo = Todo::default();
+        todo.put(running("a", ""), seconds(0));
+        let due = todo.due(seconds(0));
+        todo.put(running("b", ""), seconds(0));
+        assert_eq!(todo.get(&due[0]), Some(running("b", "")));
+        todo.put(RunningPod { life: Life::Ends, ..running("b", "") }, seconds(1));
+        assert_eq!(todo.get(&due[0]), None);
     }
 
     #[test]

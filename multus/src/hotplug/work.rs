@@ -63,12 +63,15 @@ impl Work {
         }
         let sandboxes = sandboxes(&conf);
         self.memories.retain(|id, _| sandboxes.iter().any(|(of, _)| of == id));
-        for running in due {
+        for pod in due {
             if is_ending() {
                 return;
             }
+            // As it is now: the pods before this one may have taken minutes, and its annotation may be another one, or the pod may be ending.
+            let Some(running) = self.todo.get(&pod) else { continue };
             let outcome = self.look(&conf, &sandboxes, &running);
-            self.todo.after(&running.pod.pod_ref, outcome, Moment::now().since_boot);
+            self.todo.after(&pod, outcome, Moment::now().since_boot);
+            self.ask(&conf);
         }
     }
 

@@ -55,6 +55,19 @@ const WAITED_EVENTS_LIMIT: Duration = Duration::from_millis(500);
 /// Longest time for telling the daemon how the call ended. The runtime waits meanwhile.
 const REPORT_LIMIT: Duration = Duration::from_millis(100);
 
+/// Longest time for compressing the log's rotated files, in a child that nobody waits for. 100 MiB take some seconds.
+const COMPRESS_LIMIT: Duration = Duration::from_secs(120);
+
+/// Compresses the rotated files of the log, if this call has rotated it, in a child process. The process may only end after this. If there can be
+/// no child, the next call that rotates compresses them.
+pub fn compress_log() {
+    let Some(file) = log::rotated() else { return };
+    netlink::after_answer(COMPRESS_LIMIT, |runner| match runner {
+        Runner::Child => log::compress(&file),
+        Runner::Caller => {}
+    });
+}
+
 /// The plugin `multus`, also called `multus-shim`.
 #[derive(Debug, Default)]
 pub struct Multus {

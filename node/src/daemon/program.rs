@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::Level;
 
-use crate::files::LogFile;
+use crate::files::{Appended, COMPRESS_AFTER, Compression, LogFile};
 use crate::rng;
 
 /// The constants of a program.
@@ -153,12 +153,33 @@ impl LogWriter {
         if self.is_broken.load(Ordering::Relaxed) {
             return false;
         }
-        let appended = file.append(&String::from_utf8_lossy(event), crate::clock::now());
-        if let Err(error) = &appended {
-            self.is_broken.store(true, Ordering::Relaxed);
-            let _ = writeln!(io::stderr(), "logFile: {error}");
+        match file.append(&String::from_utf8_lossy(event), crate::clock::now()) {
+            Ok(Appended::ToFile) => true,
+            Ok(Appended::ToNewFile) => {
+                if file.rotation.compression == Compression::Gzip {
+                    compress_later(file.clone());
+                }
+                true
+            }
+            Err(error) => {
+                self.is_broken.store(true, Ordering::Relaxed);
+                let _ = writeln!(io::stderr(), "logFile: {error}");
+                false
+            }
         }
-        appended.is_ok()
+    }
+}
+
+/// Compresses the rotated files on a thread of its own: it takes seconds, and the daemon's only thread serves requests.
+fn compress_later(file: LogFile) {
+    let compress = move || {
+        std::thread::sleep(COMPRESS_AFTER);
+        if let Err(error) = file.compress_backups() {
+            let _ = writeln!(io::stderr(), "logOptions.compress: {error}");
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("compress-log".to_owned()).spawn(compress) {
+        let _ = writeln!(io::stderr(), "logOptions.compress: cannot start a thread: {error}");
     }
 }
 

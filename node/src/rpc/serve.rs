@@ -21,6 +21,9 @@ use super::wire::{MAX_MESSAGE, Reply};
 /// The most connections served at the same time, unless the daemon sets another number. More wait in the socket's accept queue.
 const MAX_CONNECTIONS: usize = 256;
 
+/// The room for a request, in bytes, before its size is known. Most need one read(2) then.
+const USUAL: usize = 1 << 10;
+
 /// A message above this size, in bytes, takes one of the permits for large messages. Nearly all messages are smaller.
 const LARGE: usize = 64 << 10;
 
@@ -361,7 +364,7 @@ type Received<'a> = (Option<Vec<u8>>, Option<SemaphorePermit<'a>>);
 
 /// Reads the line of the request, without its end. `None` from a client that sends nothing at all.
 async fn read<'a>(stream: &mut UnixStream, large: &'a Semaphore) -> io::Result<Option<Received<'a>>> {
-    let (mut line, mut permit) = (Vec::new(), None);
+    let (mut line, mut permit) = (Vec::with_capacity(USUAL), None);
     loop {
         let searched = line.len();
         if searched >= LARGE && permit.is_none() {

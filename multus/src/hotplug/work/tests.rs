@@ -77,5 +77,8 @@ fn a_round_changes_the_pods_that_the_daemon_names_and_tells_it_what_was_done() {
     assert!(heard.statuses.len() == 1 && heard.statuses[0].contains("\"default/a\""), "{:?}", heard.statuses);
     assert!(matches!(&heard.events[..], [one] if one.contains("added interface net1")), "{:?}", heard.events);
     let (first, last) = (&heard.queries[0], heard.queries.last().unwrap());
-    assert_eq!((first.after, last.after, last.counts), (0, 7, Counts { attached: 1, ..Counts::default() }));
+    assert_eq!((first.after, last.after), (0, 7));
+    let counts: Vec<Counts> = heard.queries.iter().map(|query| query.counts).collect();
+    let told = counts.iter().filter(|counts| **counts != Counts::default());
+    assert_eq!(told.collect::<Vec<_>>(), [&Counts { attached: 1, ..Counts::default() }]);
 }
