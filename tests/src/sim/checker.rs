@@ -1,5 +1,7 @@
 //! The properties that must hold in every run. The checker reads the history, not the end: a property that fails for a moment has failed.
 
+mod counts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use whereabouts::rpc::wire::ADD_LIMIT;
 use super::history::{
     Attachment, ClaimOwner, Entry, Event, HeldAddress, Keeper, OwnerKind, PodId, Releaser, Sender,
 };
+
+pub use counts::Counts;
 
 /// Longer than a request can be under way. A write that a killed process sent may arrive within this time.
 const UNDER_WAY: Duration = Duration::from_secs(25);
@@ -53,55 +57,6 @@ pub enum Violation {
     /// The run had too little load to prove anything.
     #[error("the run did only {operations} operations: too few to prove anything")]
     TooFewOperations { operations: usize },
-}
-
-/// Counts of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// ADDs that succeeded.
-    pub adds: usize,
-    /// ADDs by Whereabouts.
-    pub upstream: usize,
-    /// ADDs that failed.
-    pub failed: usize,
-    /// ADDs that were killed, or whose callers were.
-    pub killed: usize,
-    /// DELs that began.
-    pub dels: usize,
-    /// Attachments that ended without a DEL.
-    pub lost: usize,
-    /// Creates, changes and deletes of claims.
-    pub commits: usize,
-    /// Claims of live attachments that somebody deleted.
-    pub deleted: usize,
-    /// Of those, the ones whose address another attachment claimed.
-    pub usurped: usize,
-    /// New sandboxes that had to get the address of an earlier one, and did.
-    pub kept: usize,
-    /// Claims that exist at the end, with an existing pod, and that no live attachment uses.
-    pub unused: usize,
-}
-
-impl Counts {
-    /// The number of ADDs and DELs.
-    pub const fn operations(&self) -> usize {
-        self.adds + self.upstream + self.failed + self.killed + self.dels
-    }
-
-    /// Adds those of another run.
-    pub const fn add(&mut self, other: Counts) {
-        self.adds += other.adds;
-        self.upstream += other.upstream;
-        self.failed += other.failed;
-        self.killed += other.killed;
-        self.dels += other.dels;
-        self.lost += other.lost;
-        self.commits += other.commits;
-        self.deleted += other.deleted;
-        self.usurped += other.usurped;
-        self.kept += other.kept;
-        self.unused += other.unused;
-    }
 }
 
 /// The first violation of a run, and the number of entries up to it.
@@ -329,7 +284,10 @@ impl Checker {
                 }
             }
         }
-        self.given.insert(attachment.clone(), ips(addresses));
+        // What another attachment has cannot be kept by the next sandbox.
+        if !self.usurped.contains(attachment) {
+            self.given.insert(attachment.clone(), ips(addresses));
+        }
         let live = Live { pod: pod.clone(), addresses: addresses.to_vec(), origin };
         self.live.insert(attachment.clone(), live);
         Ok(())
@@ -405,6 +363,7 @@ impl Checker {
     /// Another attachment claims the address of a live one, whose claim somebody deleted.
     fn usurp(&mut self, claim: &str, user: &Attachment) {
         self.users.remove(claim);
+        self.given.remove(user);
         self.usurped.insert(user.clone());
         let addresses = self.live.get(user).map(|live| live.addresses.clone()).unwrap_or_default();
         let ip = addresses.iter().find(|address| address.claim == claim).map(|address| address.ip);

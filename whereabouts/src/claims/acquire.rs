@@ -245,10 +245,16 @@ impl<C: CandidateCursor> Acquisition<'_, '_, C> {
             Created::Held(claimed) => claimed,
             conflict @ Created::Conflict(_) => return Ok(conflict.into()),
         };
+        let existing = match claimed.origin {
+            Origin::New => existing,
+            // The interface held the address, so the claim of the second name is its own too.
+            Origin::TakenOver => Existing::MayBeCaller,
+        };
         match self.create(ip, &second, existing).await {
             Ok(Created::Held(other)) => Ok(Attempt::Held(both(claimed, other))),
             Ok(Created::Conflict(holder)) => {
-                self.give_up_new(&claimed).await?;
+                // Also one that the interface held before: no record will name it. If it was the pin of the node, the naming is read again.
+                self.claims.give_up(self.claimant, &claimed.claim).await?;
                 Ok(Attempt::SecondConflict(holder))
             }
             Err(error) => {

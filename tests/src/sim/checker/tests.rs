@@ -259,6 +259,20 @@ fn a_new_sandbox_must_keep_the_address_that_the_earlier_one_still_holds() {
     assert_eq!(kept(Some(del_started("a")), "10.0.0.2"), Ok(0));
 }
 
+/// Somebody deleted the claim during the ADD, and another pod has the address.
+#[test]
+fn a_new_sandbox_need_not_keep_an_address_that_another_pod_has() {
+    let deleted = Event::ClaimDeletedByHand { claim: "10.0.0.1".into() };
+    let first = [commit("10.0.0.1", Some("a")), deleted];
+    let taken = [commit("10.0.0.1", None), commit("10.0.0.1", Some("c")), attached("a", "10.0.0.1")];
+    let lost = Event::ContainerLost { attachment: of("a") };
+    let again =
+        Event::AddStarted { attachment: of("b"), deadline: Duration::from_secs(100), earlier: Some(of("a")) };
+    let second = [lost, again, commit("10.0.0.2", Some("b")), attached("b", "10.0.0.2")];
+    let counts = checked(first.into_iter().chain(taken).chain(second).collect());
+    assert_eq!(counts.map(|counts| counts.kept), Ok(0));
+}
+
 #[test]
 fn a_del_must_succeed_in_time() {
     let failed = Event::DelFailed { attachment: of("a"), error: "no".into() };

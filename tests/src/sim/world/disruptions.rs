@@ -78,7 +78,7 @@ async fn fail_and_recover(world: World, node: Node, mut rng: Rng) {
     }
 }
 
-/// Starts the daemon of a node, and crashes it and starts it again, until the churn ends. Then the daemon stays up. It does not run while the
+/// Starts the daemon of a node, and crashes it and starts it again, or starts a newer one beside it, until the churn ends. Then the daemon stays up. It does not run while the
 /// node has Whereabouts' plugin.
 async fn restart_daemon(world: World, node: Node, mut rng: Rng) {
     let mut absence = world.schedule.absence(node.number);
@@ -90,6 +90,7 @@ async fn restart_daemon(world: World, node: Node, mut rng: Rng) {
         if let Some((from, to)) = absence.filter(|(from, _)| world.history.time_of(until) > *from) {
             tokio::time::sleep(from.saturating_sub(world.history.now())).await;
             node.stop_daemon();
+            node.end_replaced_daemon();
             node.replace_plugin();
             tokio::time::sleep(to.saturating_sub(world.history.now())).await;
             node.start_daemon();
@@ -97,7 +98,12 @@ async fn restart_daemon(world: World, node: Node, mut rng: Rng) {
             continue;
         }
         tokio::time::sleep_until(until).await;
-        if world.is_churning() {
+        if world.is_churning() && rng.bool() {
+            world.history.note(|| format!("a newer daemon of {} takes over", node.name));
+            node.replace_daemon();
+            pause(&mut rng, 0, 15).await;
+            node.end_replaced_daemon();
+        } else if world.is_churning() {
             world.history.note(|| format!("the daemon of {} crashes", node.name));
             node.stop_daemon();
             pause(&mut rng, 0, 5).await;

@@ -80,6 +80,8 @@ struct State {
     /// How often our plugin was replaced by Whereabouts'.
     replaced: usize,
     daemon: Daemon,
+    /// The tasks of the daemon before, which a newer one has replaced: what it does in the background, and the requests that it still serves.
+    replaced_daemon: Option<JoinSet<()>>,
 }
 
 /// The node's daemon.
@@ -119,7 +121,13 @@ impl Node {
             clock,
             root: root.join(format!("n{number}")),
             switched: Arc::new(Notify::new()),
-            state: Arc::new(Mutex::new(State { power: Power::On, lost_disks: 0, replaced: 0, daemon })),
+            state: Arc::new(Mutex::new(State {
+                power: Power::On,
+                lost_disks: 0,
+                replaced: 0,
+                daemon,
+                replaced_daemon: None,
+            })),
             history: history.clone(),
         };
         history.note(|| format!("{} serves {served:?}, its clock is wrong by {clock:?}", node.name));
@@ -178,9 +186,10 @@ impl Node {
         }
     }
 
-    /// Cuts the power: plugins and the daemon stop where they are.
+    /// Cuts the power: plugins and the daemons stop where they are.
     pub fn fail(&self) {
         self.stop_daemon();
+        self.end_replaced_daemon();
         self.state().power = Power::Off;
         self.switched.notify_waiters();
         self.history.record(Event::ProcessesKilled);
@@ -226,6 +235,24 @@ impl Node {
         let mut state = self.state();
         if let Daemon::Up(..) = state.daemon {
             state.daemon = Daemon::Down;
+            self.history.record(Event::ProcessesKilled);
+        }
+    }
+
+    /// Starts a newer daemon beside the one that runs, as a rolling update does. Requests go to the newer one from here on. The older one serves those
+    /// that it has, and does all else that a daemon does, until [`end_replaced_daemon`](Self::end_replaced_daemon).
+    pub fn replace_daemon(&self) {
+        {
+            let mut state = self.state();
+            let Daemon::Up(_, tasks) = std::mem::replace(&mut state.daemon, Daemon::Down) else { return };
+            state.replaced_daemon = Some(tasks);
+        }
+        self.start_daemon();
+    }
+
+    /// Kills the older one of two daemons, in the middle of its work.
+    pub fn end_replaced_daemon(&self) {
+        if self.state().replaced_daemon.take().is_some() {
             self.history.record(Event::ProcessesKilled);
         }
     }

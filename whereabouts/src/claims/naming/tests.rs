@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use fake_api::Fault;
 use node::deadline::Deadline;
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use super::*;
 use crate::claims::testing::{CLAIMS, Node, POOL, World, claim_of, claimant, ip, pool_request};
 use crate::conf::OverlappingRanges::{Protected, Separate};
 use crate::crd::reservation::{ReservationOwner, ReservationSpec};
-use crate::pool::held_claim::Origin;
+use crate::pool::held_claim::{Claimed, Origin};
 use crate::pool::range_pool::Pool;
 use crate::pool::request::{Claimant, PoolRequest, SliceRequest};
 
@@ -191,6 +192,39 @@ async fn a_pod_keeps_its_address_when_its_network_changes_its_setting() {
     assert_eq!(kept.claim.second.unwrap().name.as_str(), "10.0.0.0-29-10.0.0.1");
     let kept = serve("c3", Separate).await;
     assert_eq!((kept.claim.name.as_str(), kept.claim.second), ("10.0.0.0-29-10.0.0.1", None));
+}
+
+/// A node that lost its disk does not know that the interface had the address. It finds out, because the answer to its first create was lost.
+async fn attach_again(world: &World) -> Claimed {
+    world.server.fail_next("POST", "/overlappingrangeipreservations", &[Fault::Status(503)]);
+    let next = Claimant { container_id: "a2".into(), ..claimant("a") };
+    let pool = pool_request("10.0.0.0/29", Protected);
+    world.serve(&Node::new(), next, pool, None).await.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn both_names_of_an_earlier_sandbox_are_taken_over() {
+    let world = World::with(ClaimNaming::Pool).await;
+    world.add(&Node::new(), "a", Protected).await;
+    let again = attach_again(&world).await;
+    assert_eq!(again.claim.name.as_str(), "10.0.0.1");
+    assert_eq!(world.names().len(), 2, "{:?}", world.names());
+    for name in world.names() {
+        let claim = world.server.get(CLAIMS, "kube-system", &name).unwrap();
+        assert_eq!(claim["spec"]["containerid"], "a2", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_first_name_that_was_taken_over_goes_if_another_pod_has_the_second() {
+    let world = World::with(ClaimNaming::Pool).await;
+    world.add(&Node::new(), "a", Protected).await;
+    let second = "10.0.0.0-29-10.0.0.1";
+    world.server.remove(CLAIMS, "kube-system", second);
+    world.put(&claim_of(POOL, second, "b"));
+    let again = attach_again(&world).await;
+    assert_eq!(again.claim.name.as_str(), "10.0.0.2");
+    assert_eq!(world.names(), [second, "10.0.0.0-29-10.0.0.2", "10.0.0.2"]);
 }
 
 #[tokio::test]
