@@ -36,7 +36,9 @@ pub fn kubeconfig(bytes: &[u8]) {
             let text = format!("{error} {error:?}");
             assert!(text.contains(&path.display().to_string()), "{text}");
             let secret = token.trim_ascii();
-            let is_secret = secret.len() > 32 && !contains(kubeconfig, secret);
+            // No text of an error has so long a word. One with blanks may be the text itself, which the fuzzer sees.
+            let is_word = secret.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte));
+            let is_secret = secret.len() > 32 && is_word && !contains(kubeconfig, secret);
             assert!(!is_secret || !contains(text.as_bytes(), secret), "{text}");
         }
     }
