@@ -4,6 +4,7 @@
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use node::client::ResourceKind;
+use x509_cert::der::{self, Decode, pem};
 
 /// `certificates.k8s.io/v1` certificatesigningrequests, which have no namespace.
 pub(crate) const KIND: ResourceKind =
@@ -61,4 +62,15 @@ pub(crate) fn decision(request: &CertificateSigningRequest) -> Option<(Decided, 
     let mut all: Vec<_> = conditions.iter().filter_map(of).collect();
     all.sort_by_key(|(decided, _)| *decided == Decided::Approved);
     all.into_iter().next()
+}
+
+/// Reads one value in PEM, whose label must be this one.
+///
+/// Not by `DecodePem` of the crate der: its reader never ends if the content is shorter than the value says (der 0.7).
+pub(crate) fn from_pem<T: for<'a> Decode<'a>>(label: &str, text: &[u8]) -> Result<T, der::Error> {
+    let (found, bytes) = pem::decode_vec(text)?;
+    if found != label {
+        return Err(pem::Error::Label.into());
+    }
+    T::from_der(&bytes)
 }

@@ -2,8 +2,10 @@
 
 use x509_cert::attr::AttributeValue;
 use x509_cert::der::oid::ObjectIdentifier;
-use x509_cert::der::{self, DecodePem as _, Tag, Tagged as _};
+use x509_cert::der::{self, Tag, Tagged as _};
 use x509_cert::request::CertReq;
+
+use crate::csr::from_pem;
 
 /// The longest request, in bytes of PEM. One of multus has some 500, and some 6000 with the longest RSA key that a signer takes. The parser needs
 /// a time that grows with the square of the length.
@@ -57,7 +59,7 @@ impl Subject {
         if !request.starts_with(BEGIN) {
             return Err(SubjectError::NoRequest);
         }
-        let parsed = CertReq::from_pem(request)?;
+        let parsed: CertReq = from_pem("CERTIFICATE REQUEST", request)?;
         let mut subject = Self::default();
         for name in parsed.info.subject.0.iter().flat_map(|names| names.0.iter()) {
             if name.oid == COMMON_NAME {
@@ -164,6 +166,17 @@ mod tests {
         }
         let huge = good + &"x".repeat(1 << 20);
         assert!(matches!(Subject::read(huge.as_bytes()), Err(SubjectError::TooLong(_))));
+    }
+
+    #[test]
+    fn a_request_that_is_cut_off_is_an_error() {
+        let pem = |content: &str| {
+            format!("-----BEGIN CERTIFICATE REQUEST-----\n{content}\n-----END CERTIFICATE REQUEST-----\n")
+        };
+        for content in ["jA==", "MA==", "MIID", "MIIDeDCC", "MP8="] {
+            let read = Subject::read(pem(content).as_bytes());
+            assert!(matches!(read, Err(SubjectError::Malformed(_))), "{content}: {read:?}");
+        }
     }
 
     #[test]

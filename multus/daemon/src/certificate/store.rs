@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::jiff::Timestamp;
 use node::files::{FileError, read_bounded, write_atomic};
 use x509_cert::Certificate;
-use x509_cert::der::DecodePem as _;
 use x509_cert::der::oid::db::rfc4519::CN;
 
 use super::schedule::Validity;
+use crate::csr::from_pem;
 
 /// The link to the newest pair.
 const CURRENT: &str = "multus-client-current.pem";
@@ -138,7 +138,8 @@ pub(super) fn validity_of(text: &str, user: &str) -> Result<Validity, Unusable> 
     let malformed = || Unusable::Malformed("the certificate".to_owned());
     let (_, from) = text.split_once(BEGIN).ok_or_else(malformed)?;
     let (body, _) = from.split_once(END).ok_or_else(malformed)?;
-    let certificate = Certificate::from_pem(format!("{BEGIN}{body}{END}\n")).map_err(|_| malformed())?;
+    let pem = format!("{BEGIN}{body}{END}\n");
+    let certificate: Certificate = from_pem("CERTIFICATE", pem.as_bytes()).map_err(|_| malformed())?;
     let names = certificate.tbs_certificate.subject.0.iter().flat_map(|rdn| rdn.0.iter());
     let name = names.rev().find(|attribute| attribute.oid == CN);
     // The strings of names that signers use are all subsets of UTF-8.
