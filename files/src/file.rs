@@ -120,7 +120,7 @@ pub fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
 }
 
 /// The directory of `path`; "." for a bare file name.
-fn directory_of(path: &Path) -> Result<&Path, FileError> {
+pub(crate) fn directory_of(path: &Path) -> Result<&Path, FileError> {
     let parent = path.parent().ok_or_else(|| FileError::NotAFilePath { path: path.to_owned() })?;
     Ok(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
 }
@@ -150,6 +150,7 @@ fn rename(temp: NamedTempFile, path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-fn sync_dir(dir: &Path) -> Result<(), FileError> {
+/// Flushes the entries of a directory to the disk.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), FileError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("flush", dir))
 }

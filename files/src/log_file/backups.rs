@@ -49,6 +49,12 @@ pub(super) fn uncompressed(name: &str, candidates: impl Iterator<Item = String>)
     plain
 }
 
+/// The name that a compressed file of `name` had before.
+pub(super) fn plain_of<'a>(name: &str, candidate: &'a str) -> Option<&'a str> {
+    let plain = candidate.strip_suffix(COMPRESSED)?;
+    rotated_at(name, plain).map(|_| plain)
+}
+
 /// The path of a rotated file once it is compressed.
 pub(super) fn compressed(path: &Path) -> PathBuf {
     let mut path = path.as_os_str().to_owned();

@@ -1,10 +1,10 @@
 //! Rotated files become smaller, as lumberjack makes them: `multus-2026-11-28T23-10-00.000.log` becomes that name with `.gz`.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
@@ -12,12 +12,13 @@ use flate2::write::GzEncoder;
 use super::backups;
 use super::identity::is_at;
 use crate::error::{FileError, failed};
-use crate::file::{remove_temps, temp_file};
+use crate::file::{directory_of, remove_temps, sync_dir, temp_file};
 
 /// How long after a rotation its file is to be compressed.
 pub const COMPRESS_AFTER: Duration = Duration::from_secs(2);
 
-/// How long a rotated file must have got no line. A process that waited for the lock of the file may append one after the rotation.
+/// How long ago a rotated file must have got its last line and its name. A process that waited for the lock of the file may append a line after the
+/// rotation.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Compresses the rotated files of the log `path`.
@@ -29,8 +30,16 @@ pub(super) fn backups_of(path: &Path) -> Result<(), FileError> {
         return Err(FileError::NotAFilePath { path: path.to_owned() });
     };
     let entries = std::fs::read_dir(dir).map_err(failed("list", dir))?;
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    backups::uncompressed(name, names).iter().try_for_each(|name| compress(&dir.join(name)))
+    let names: Result<Vec<_>, io::Error> =
+        entries.map(|entry| Ok(entry?.file_name().into_string().ok())).collect();
+    let names: Vec<String> = names.map_err(failed("list", dir))?.into_iter().flatten().collect();
+    // What a killed process left of a file that was removed meanwhile.
+    let is_orphan = |target: &str| {
+        let plain = backups::plain_of(name, target);
+        plain.is_some_and(|plain| !names.iter().any(|one| one == plain))
+    };
+    remove_temps(dir, is_orphan)?;
+    backups::uncompressed(name, names.iter().cloned()).iter().try_for_each(|name| compress(&dir.join(name)))
 }
 
 fn compress(path: &Path) -> Result<(), FileError> {
@@ -47,9 +56,7 @@ fn compress(path: &Path) -> Result<(), FileError> {
     if !found.is_file() || found.len() == 0 {
         return Ok(());
     }
-    // A time in the future says nothing.
-    let age = found.modified().ok().and_then(|at| at.elapsed().ok());
-    if age.is_some_and(|age| age < QUIET) {
+    if !is_quiet(&found) {
         return Ok(());
     }
     match from.try_lock() {
@@ -69,12 +76,34 @@ fn compress(path: &Path) -> Result<(), FileError> {
     }
     let temp = temp_file(&target, &[], 0o600)?;
     let read = copy(&mut from, temp.as_file()).map_err(failed("compress", path))?;
-    // A line that came late would be lost. The next call takes it too.
-    if from.metadata().map_err(failed("read", path))?.len() != read {
+    // It is the only copy soon.
+    temp.as_file().sync_all().map_err(failed("flush", temp.path()))?;
+    // A line that came late would be lost, and a file that was removed meanwhile would come back. The next call sees to it.
+    let is_unchanged =
+        || Ok(is_at(path, &from)? && from.metadata().map_err(failed("read", path))?.len() == read);
+    if !is_unchanged()? {
         return Ok(());
     }
     temp.persist(&target).map_err(|error| failed("replace", &target)(error.error))?;
-    std::fs::remove_file(path).map_err(failed("remove", path))
+    sync_dir(directory_of(&target)?)?;
+    if !is_unchanged()? {
+        return Ok(());
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether nobody writes to the file any more.
+fn is_quiet(found: &Metadata) -> bool {
+    let since = |seconds: i64, nanoseconds: i64| {
+        let at = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
+        SystemTime::now().duration_since(UNIX_EPOCH).ok()?.checked_sub(at)
+    };
+    // The second is the time of the rename. A time in the future says nothing.
+    let ages = [since(found.mtime(), found.mtime_nsec()), since(found.ctime(), found.ctime_nsec())];
+    ages.into_iter().flatten().all(|age| age >= QUIET)
 }
 
 /// Copies what is in `from`, compressed. Returns how many bytes were read.

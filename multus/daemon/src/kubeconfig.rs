@@ -213,12 +213,24 @@ impl User {
                 if !(text.contains("BEGIN CERTIFICATE-----") && text.contains("PRIVATE KEY-----")) {
                     return Err(KubeconfigError::Certificate(path.clone()));
                 }
-                // A reader of either key takes what it needs from the pair.
-                let data = STANDARD.encode(&pair);
-                Ok(format!("\n    client-certificate-data: {data}\n    client-key-data: {data}"))
+                let data = |label| STANDARD.encode(blocks(text, label));
+                let (certificate, key) = (data("CERTIFICATE-----"), data("PRIVATE KEY-----"));
+                Ok(format!("\n    client-certificate-data: {certificate}\n    client-key-data: {key}"))
             }
         }
     }
+}
+
+/// The blocks of a text in PEM whose first line ends like this.
+fn blocks(text: &str, label: &str) -> String {
+    let mut is_in = false;
+    let lines = text.lines().filter(|line| {
+        let begins = line.starts_with("-----BEGIN ") && line.ends_with(label);
+        let ends = is_in && line.starts_with("-----END ");
+        is_in = (is_in || begins) && !ends;
+        is_in || ends
+    });
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn create_folder(file: &Path) -> Result<(), KubeconfigError> {
@@ -364,13 +376,15 @@ current-context: multus-context
             let error = credentials.renew().unwrap_err().to_string();
             assert!(error.contains("pair.pem holds no certificate with its key"), "{error}");
         }
-        let text = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
-        write_atomic(&pair, text.as_bytes(), 0o600).unwrap();
+        let block = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+        let (certificate, key) = (block("CERTIFICATE"), block("PRIVATE KEY"));
+        write_atomic(&pair, format!("{certificate}{key}").as_bytes(), 0o600).unwrap();
         assert_eq!(credentials.renew().unwrap(), Renewed::Written);
-        let data = STANDARD.encode(text);
+        let (certificate, key) = (STANDARD.encode(certificate), STANDARD.encode(key));
         let written = std::fs::read_to_string(&credentials.target).unwrap();
         let cluster = "    server: https://api-int:6443/\n    tls-server-name: kubernetes\n    certificate-authority-data: UEVN\n";
-        let user = format!("  user:\n    client-certificate-data: {data}\n    client-key-data: {data}\n");
+        let user =
+            format!("  user:\n    client-certificate-data: {certificate}\n    client-key-data: {key}\n");
         assert!(written.contains(cluster) && written.contains(&user), "{written}");
     }
 

@@ -27,6 +27,13 @@ const API_LIMIT: Duration = Duration::from_secs(10);
 /// The most answers that are fetched at once: the pods of a full node come in a few.
 const MAX_ANSWERS: usize = 64;
 
+/// Whether the daemon told what changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Answered,
+    Unanswered,
+}
+
 /// What the program knows.
 #[derive(Debug, Default)]
 pub(super) struct Work {
@@ -56,7 +63,7 @@ impl Work {
             Err(error) => return self.conf_warning.warn(&error),
         };
         self.conf_warning.clear();
-        self.ask(&conf);
+        let mut answered = self.ask(&conf);
         let due = self.todo.due(Moment::now().since_boot);
         if due.is_empty() {
             return;
@@ -71,16 +78,20 @@ impl Work {
             let Some(running) = self.todo.get(&pod) else { continue };
             let outcome = self.look(&conf, &sandboxes, &running);
             self.todo.after(&pod, outcome, Moment::now().since_boot);
-            self.ask(&conf);
+            // A daemon that does not answer would take its time once for each pod.
+            if answered == Asked::Answered {
+                answered = self.ask(&conf);
+            }
         }
     }
 
     /// Asks the daemon for the pods that changed.
-    fn ask(&mut self, conf: &Conf) {
+    fn ask(&mut self, conf: &Conf) -> Asked {
         let Some(daemon) = Daemon::of(conf) else {
             let socket = conf.daemon.socket.display();
             let text = format!("multus-daemon is away ({socket}): without it no change of a pod is noticed");
-            return self.daemon_warning.warn(&text);
+            self.daemon_warning.warn(&text);
+            return Asked::Unanswered;
         };
         for _ in 0..MAX_ANSWERS {
             let query = ChangesQuery { after: self.version, counts: self.counts };
@@ -89,16 +100,18 @@ impl Work {
                     self.daemon_warning.clear();
                     (self.version, self.counts) = (changes.version, Counts::default());
                     if changes.pods.is_empty() {
-                        return;
+                        return Asked::Answered;
                     }
                     let now = Moment::now().since_boot;
                     changes.pods.into_iter().for_each(|pod| self.todo.put(pod, now));
                 }
                 Err(Unanswered::AskTheServer(error) | Unanswered::Final(error)) => {
-                    return self.daemon_warning.warn(&error);
+                    self.daemon_warning.warn(&error);
+                    return Asked::Unanswered;
                 }
             }
         }
+        Asked::Answered
     }
 
     /// Changes the sandboxes of one pod. It has one, but for the time in which an old one is being deleted.

@@ -265,8 +265,14 @@ impl Checker {
         for HeldAddress { scopes, ip, claim } in addresses {
             // The claim of an address that Whereabouts gave has no name before the pool is adopted.
             if origin != LiveOrigin::Whereabouts {
+                let is_held = scopes.iter().any(|scope| self.holders.contains_key(&(scope.clone(), *ip)));
                 match self.owner(claim) {
                     Some(owner) if owner == attachment => {}
+                    // Somebody deleted the claim during the ADD, and that of the pod which got the address then.
+                    None if is_held && self.by_hand.contains_key(claim) => {
+                        self.usurped.insert(attachment.clone());
+                        continue;
+                    }
                     None => drop(self.missing.insert(claim.clone(), attachment.clone())),
                     Some(_) => {
                         self.usurped.insert(attachment.clone());

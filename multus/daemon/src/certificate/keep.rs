@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use node::client::{ApiClient, ApiError, ConnectError, Credentials, Timeouts, cluster_in};
+use node::client::{ApiClient, ApiError, ConnectError, Credentials, Denial, Timeouts, cluster_in};
 use node::clock;
 use node::deadline::Deadline;
+use node::names::DnsSubdomain;
+use serde::de::IgnoredAny;
+use tokio::time::Instant;
 
 use super::request::{RequestError, request};
 use super::schedule::{Validity, Worth, random_part};
 use super::settings::Settings;
 use super::store::{Store, StoreError, Unusable, validity_of};
-use crate::csr::user_of;
+use crate::csr::{KIND, user_of};
 use crate::kubeconfig::{self, KubeconfigError, User};
 
 /// How long the first certificate is waited for, as in upstream. Then the program ends, and whoever looks at the pod sees why.
@@ -23,8 +26,21 @@ const RENEWAL: Duration = Duration::from_mins(2);
 /// The time between two looks at the certificate, and between two attempts that failed.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// The longest time between two attempts that failed. Each attempt may leave a request object, which others look at.
+/// The longest time between two attempts that failed.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// How often the API server is asked whether it accepts the certificate, and how long it may take.
+const ASK_AGAIN: Duration = Duration::from_mins(5);
+const ASK_LIMIT: Duration = Duration::from_secs(10);
+
+/// How a look at the certificate ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It need not be renewed.
+    Valid,
+    /// It must be, and was not.
+    NotRenewed,
+}
 
 /// Keeps the certificate of a node valid.
 #[derive(Debug)]
@@ -68,14 +84,14 @@ impl Keeper {
         Keeper { settings, store, kubeconfig, part: random_part(fastrand::u64(..)) }
     }
 
-    /// Returns once there is a valid certificate.
+    /// Returns once there is a valid certificate that the API server accepts. One that is old is renewed later.
     ///
     /// # Errors
     /// [`CertificateError`]: there is none after two minutes, or a file must be changed first.
     pub async fn first(&mut self) -> Result<(), CertificateError> {
         let deadline = Deadline::after(FIRST);
         loop {
-            let Err(error) = self.round(deadline).await else { return Ok(()) };
+            let Err(error) = self.begin(deadline).await else { return Ok(()) };
             if error.is_permanent() || deadline.remaining() <= PERIOD {
                 return Err(error);
             }
@@ -84,39 +100,64 @@ impl Keeper {
         }
     }
 
-    /// Renews the certificate in time, for ever.
-    pub async fn run(mut self) {
-        let mut wait = PERIOD;
-        loop {
-            tokio::time::sleep(wait).await;
-            wait = match self.round(Deadline::after(RENEWAL)).await {
-                Ok(()) => PERIOD,
-                Err(error) => {
-                    tracing::error!(%error, "there is no valid certificate for this node; it is tried again");
-                    (wait * 2).min(LONGEST_WAIT)
-                }
-            };
-        }
-    }
-
-    /// Makes a certificate if there is none, or a new one if it is time, and writes the kubeconfig.
-    ///
-    /// # Errors
-    /// [`CertificateError`]: there is no valid certificate, or no kubeconfig with it. A failure to renew a valid one is logged.
-    pub(super) async fn round(&mut self, deadline: Deadline) -> Result<(), CertificateError> {
-        match self.worth() {
-            Worth::Good => {}
-            Worth::Useless => self.renew(Worth::Useless, deadline).await?,
-            Worth::Old => {
-                if let Err(error) = self.renew(Worth::Old, deadline).await {
-                    tracing::warn!(%error, "the certificate of this node was not renewed; it is still valid");
-                }
-            }
+    async fn begin(&mut self, deadline: Deadline) -> Result<(), CertificateError> {
+        if self.worth() == Worth::Useless || self.is_refused().await {
+            self.renew(Worth::Useless, deadline).await?;
         }
         self.write_kubeconfig()
     }
 
-    fn worth(&self) -> Worth {
+    /// Renews the certificate in time, for ever.
+    pub async fn run(mut self) {
+        // Each attempt that fails may leave a request object, which others look at. A short certificate has no time for long waits.
+        let longest = (self.settings.duration / 20).clamp(PERIOD, LONGEST_WAIT);
+        let (mut wait, mut asked) = (PERIOD, Instant::now());
+        loop {
+            tokio::time::sleep(wait).await;
+            let asks = asked.elapsed() >= ASK_AGAIN;
+            if asks {
+                asked = Instant::now();
+            }
+            let worth = if asks && self.is_refused().await { Worth::Useless } else { self.worth() };
+            wait = match self.round(worth, Deadline::after(RENEWAL)).await {
+                Kept::Valid => PERIOD,
+                Kept::NotRenewed => (wait * 2).min(longest),
+            };
+        }
+    }
+
+    /// Renews a certificate of this worth if it is time, and writes the kubeconfig. Failures are logged.
+    pub(super) async fn round(&mut self, worth: Worth, deadline: Deadline) -> Kept {
+        if worth != Worth::Good
+            && let Err(error) = self.renew(worth, deadline).await
+        {
+            not_renewed(worth, &error);
+            return Kept::NotRenewed;
+        }
+        if let Err(error) = self.write_kubeconfig() {
+            let file = self.kubeconfig.display();
+            tracing::warn!(%file, %error, "the kubeconfig with the certificate of this node was not written; it is tried again");
+        }
+        Kept::Valid
+    }
+
+    /// Whether the API server does not accept the stored certificate, which is valid by its times: its authority may have been replaced. An API server
+    /// that does not answer says nothing.
+    async fn is_refused(&self) -> bool {
+        let Ok(api) = connect(&self.kubeconfig).await else { return false };
+        // Whoever may not read it, or finds none, is accepted.
+        let Ok(any) = DnsSubdomain::new("multus") else { return false };
+        let answer = api.get::<IgnoredAny>(&KIND.in_cluster().object(&any), Deadline::after(ASK_LIMIT)).await;
+        let is_refused = matches!(answer, Err(ApiError::Denied { denial: Denial::Unauthenticated, .. }));
+        if is_refused {
+            tracing::warn!(
+                "the API server does not accept the certificate of this node; a new one is requested"
+            );
+        }
+        is_refused
+    }
+
+    pub(super) fn worth(&self) -> Worth {
         match self.store.validity(&user_of(self.settings.node.as_str())) {
             Ok(validity) => validity.worth(clock::now(), self.part),
             Err(Unusable::File(error)) if error.is_not_found() => Worth::Useless,
@@ -132,7 +173,12 @@ impl Keeper {
         let Settings { node, duration, .. } = &self.settings;
         let own = match old {
             Worth::Useless => None,
-            Worth::Good | Worth::Old => connect(&self.kubeconfig).await.ok(),
+            Worth::Good | Worth::Old => {
+                let connected = connect(&self.kubeconfig).await;
+                connected
+                    .inspect_err(|error| tracing::warn!(%error, "the bootstrap kubeconfig is used instead"))
+                    .ok()
+            }
         };
         let by_own = match own {
             None => None,
@@ -162,6 +208,17 @@ impl Keeper {
             (cluster_in(&self.settings.bootstrap)?, User::Certificate(self.store.current()));
         kubeconfig::Credentials::for_cluster(cluster, user, self.kubeconfig.clone()).renew()?;
         Ok(())
+    }
+}
+
+fn not_renewed(worth: Worth, error: &CertificateError) {
+    match worth {
+        Worth::Useless => {
+            tracing::error!(%error, "there is no valid certificate for this node; it is tried again");
+        }
+        Worth::Good | Worth::Old => {
+            tracing::warn!(%error, "the certificate of this node was not renewed; it is still valid");
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use node::client::{
 };
 use node::deadline::Deadline;
 use node::names::{DnsSubdomain, NameError};
+use node::text::printable;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
 use super::store::Unusable;
@@ -24,6 +25,9 @@ const NAME_PREFIX: &str = "csr-";
 fn name_of(random: u64) -> Result<DnsSubdomain, NameError> {
     DnsSubdomain::new(format!("{NAME_PREFIX}{random:016x}"))
 }
+
+/// The most characters of another program's message.
+const MAX_MESSAGE: usize = 500;
 
 /// The limit for one read of the request, and the time between two, for an account that may not watch.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
@@ -150,7 +154,9 @@ fn look(
     request: &CertificateSigningRequest,
     stage: &mut Stage,
 ) -> Result<Option<String>, RequestError> {
-    let refused = |how, message| Err(RequestError::Refused { name: name.clone(), how, message });
+    let refused = |how, message: String| {
+        Err(RequestError::Refused { name: name.clone(), how, message: printable(&message, MAX_MESSAGE) })
+    };
     match decision(request) {
         Some((Decided::Denied, message)) => return refused("denied", message),
         Some((Decided::Failed, message)) => return refused("not signed", message),

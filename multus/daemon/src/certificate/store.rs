@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use node::files::{FileError, read_bounded, write_atomic};
@@ -17,6 +18,12 @@ const CURRENT: &str = "multus-client-current.pem";
 
 /// How the files of the pairs begin.
 const PREFIX: &str = "multus-client-";
+
+/// How the link begins that will replace it.
+const TEMP_PREFIX: &str = ".multus-client-current.pem.";
+
+/// A file that is younger is not removed.
+const RECENT: Duration = Duration::from_mins(1);
 
 /// The largest file, in bytes. A pair takes some 2 KB.
 const MAX_PAIR: u64 = 1 << 20;
@@ -109,21 +116,30 @@ impl Store {
         let name = format!("{PREFIX}{}.pem", now.strftime("%Y-%m-%d-%H-%M-%S"));
         write_atomic(&self.folder.join(&name), format!("{certificate}{key}").as_bytes(), 0o600)?;
         // A link cannot be replaced, but another link can be renamed over it. It is relative, so that it is right on the node too.
-        let temp = self.folder.join(format!(".{CURRENT}.new"));
-        node::files::remove_if_exists(&temp)?;
+        // Two daemons may do this at once, while one replaces the other.
+        let temp = self.folder.join(format!("{TEMP_PREFIX}{:08x}", fastrand::u32(..)));
         std::os::unix::fs::symlink(&name, &temp).map_err(failed("create", &temp))?;
         std::fs::rename(&temp, self.current()).map_err(failed("replace", &self.current()))?;
         let before =
             before.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
-        self.remove_all_but(&[&name, before, CURRENT])
+        if let Err(error) = self.remove_all_but(&[&name, before, CURRENT]) {
+            tracing::warn!(folder = %self.folder.display(), %error, "old certificates stay");
+        }
+        Ok(())
     }
 
     fn remove_all_but(&self, kept: &[&str]) -> Result<(), StoreError> {
         let failed = |source| StoreError::Folder { verb: "list", path: self.folder.clone(), source };
         for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let Some(name) = name.to_str() else { continue };
-            if name.starts_with(PREFIX) && name.ends_with(".pem") && !kept.contains(&name) {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| !kept.contains(name)) else { continue };
+            let is_ours =
+                (name.starts_with(PREFIX) && name.ends_with(".pem")) || name.starts_with(TEMP_PREFIX);
+            let age =
+                entry.metadata().and_then(|found| found.modified()).ok().and_then(|at| at.elapsed().ok());
+            // Another daemon may have just made it.
+            if is_ours && age.is_some_and(|age| age > RECENT) {
                 node::files::remove_if_exists(&self.folder.join(name))?;
             }
         }
@@ -206,6 +222,8 @@ mod tests {
             let (certificate, key) = signer.pair("system:multus:n1", now, at("2026-11-29T13:00:00Z"));
             store.put(&certificate, &key, now).unwrap();
             assert_eq!(store.validity("system:multus:n1").unwrap().from, now);
+            let file = std::fs::File::options().append(true).open(store.current()).unwrap();
+            file.set_modified(std::time::SystemTime::now() - 2 * RECENT).unwrap();
         }
         let (last, newest) =
             ("multus-client-2026-11-29-12-02-00.pem", "multus-client-2026-11-29-12-03-00.pem");

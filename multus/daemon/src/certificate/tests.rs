@@ -1,6 +1,6 @@
 //! Requests to a fake API server with an approver and a signer, on a paused clock.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use x509_cert::der::DecodePem as _;
 use x509_cert::request::CertReq;
 
-use super::keep::{CertificateError, Keeper};
+use super::keep::{Keeper, Kept};
 use super::request::{Pair, RequestError, request};
 use super::settings::Settings;
 use super::store::Store;
@@ -209,6 +209,8 @@ const OLD: Duration = Duration::from_secs(570);
 struct Port {
     _loopback: Loopback,
     asked: Arc<AtomicUsize>,
+    /// Whether the certificate is no credential until the next one is made.
+    refuses: Arc<AtomicBool>,
     folder: tempfile::TempDir,
     keeper: Keeper,
 }
@@ -217,10 +219,15 @@ impl Port {
     /// Certificates are valid from `age` before now. The requests get these answers, and then [`SIGNS`].
     fn start(age: Duration, answers: &'static [u16]) -> Port {
         let (signer, asked, last) = (Signer::new(), Arc::<AtomicUsize>::default(), Mutex::new(Value::Null));
-        let count = asked.clone();
+        let (count, refuses) = (asked.clone(), Arc::<AtomicBool>::default());
+        let is_refused = refuses.clone();
         let from = node::clock::now() - SignedDuration::try_from(age).unwrap();
         let loopback = Loopback::start(move |asked| {
             let mut last = last.lock().unwrap();
+            if asked.line.ends_with("/multus") {
+                let code = if is_refused.load(Ordering::SeqCst) { 401 } else { 404 };
+                return (code, json!({"kind": "Status", "code": code, "message": "no"}));
+            }
             if asked.line.starts_with("POST") {
                 let code = answers.get(count.fetch_add(1, Ordering::SeqCst)).copied().unwrap_or(SIGNS);
                 if code != SIGNS {
@@ -243,11 +250,13 @@ impl Port {
             duration: Duration::from_mins(10),
         };
         let keeper = Keeper::new(settings, path("kubeconfig"));
-        Port { _loopback: loopback, asked, folder, keeper }
+        Port { _loopback: loopback, asked, refuses, folder, keeper }
     }
 
-    async fn round(&mut self) -> Result<(), CertificateError> {
-        self.keeper.round(Deadline::after(Duration::from_secs(20))).await
+    /// One look at the certificate.
+    async fn round(&mut self) -> Kept {
+        let worth = self.keeper.worth();
+        self.keeper.round(worth, Deadline::after(Duration::from_secs(20))).await
     }
 
     fn asked(&self) -> usize {
@@ -267,7 +276,7 @@ async fn a_good_certificate_is_kept_and_its_kubeconfig_is_usable() {
     let kubeconfig = port.folder.path().join("kubeconfig");
     ApiClient::connect(Credentials::Kubeconfig(kubeconfig.clone()), Timeouts::default()).await.unwrap();
     std::fs::remove_file(&kubeconfig).unwrap();
-    port.round().await.unwrap();
+    assert_eq!(port.round().await, Kept::Valid);
     assert_eq!((port.asked(), port.pair()), (1, pair));
     assert!(kubeconfig.exists(), "it is written again");
 }
@@ -275,35 +284,54 @@ async fn a_good_certificate_is_kept_and_its_kubeconfig_is_usable() {
 #[tokio::test]
 async fn an_old_certificate_is_renewed() {
     let mut port = Port::start(OLD, &[SIGNS, SIGNS]);
-    port.round().await.unwrap();
+    assert_eq!(port.round().await, Kept::Valid);
     let first = port.pair();
-    port.round().await.unwrap();
+    assert_eq!(port.round().await, Kept::Valid);
     assert!(port.asked() == 2 && port.pair() != first);
 }
 
 #[tokio::test]
 async fn what_the_old_certificate_may_not_the_bootstrap_kubeconfig_may() {
     let mut port = Port::start(OLD, &[SIGNS, 403, SIGNS]);
-    port.round().await.unwrap();
+    assert_eq!(port.round().await, Kept::Valid);
     let first = port.pair();
-    port.round().await.unwrap();
+    assert_eq!(port.round().await, Kept::Valid);
     assert!(port.asked() == 3 && port.pair() != first);
 }
 
 #[tokio::test]
 async fn a_certificate_that_cannot_be_renewed_stays_in_use_while_it_is_valid() {
     let mut port = Port::start(OLD, &[SIGNS, 422]);
-    port.round().await.unwrap();
+    assert_eq!(port.round().await, Kept::Valid);
     let first = port.pair();
-    port.round().await.unwrap();
+    assert_eq!(port.round().await, Kept::NotRenewed);
     assert_eq!((port.asked(), port.pair()), (2, first));
+}
+
+/// A daemon that is restarted serves at once.
+#[tokio::test]
+async fn the_start_does_not_wait_for_the_renewal_of_a_valid_certificate() {
+    let mut port = Port::start(OLD, &[SIGNS, 422]);
+    port.keeper.first().await.unwrap();
+    port.keeper.first().await.unwrap();
+    assert_eq!(port.asked(), 1);
+}
+
+/// The cluster has another authority for clients, and the node has its disk still.
+#[tokio::test]
+async fn a_certificate_that_the_api_server_refuses_is_requested_again_at_the_start() {
+    let mut port = Port::start(Duration::from_secs(1), &[]);
+    port.keeper.first().await.unwrap();
+    let first = port.pair();
+    port.refuses.store(true, Ordering::SeqCst);
+    port.keeper.first().await.unwrap();
+    assert!(port.asked() == 2 && port.pair() != first);
 }
 
 #[tokio::test]
 async fn a_certificate_that_this_nodes_clock_finds_invalid_is_no_certificate() {
     let mut port = Port::start(Duration::from_hours(1), &[SIGNS]);
-    let error = port.round().await.unwrap_err().to_string();
-    assert!(error.contains("check the clock of this node"), "{error}");
+    assert_eq!(port.round().await, Kept::NotRenewed);
     assert!(!port.folder.path().join("certs").exists());
 }
 

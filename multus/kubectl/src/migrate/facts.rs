@@ -82,7 +82,13 @@ impl Facts {
         let config =
             self.daemon_configs.get(workload.namespace.as_str()).map(String::as_str).unwrap_or_default();
         let config: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
-        let is_enabled = config.pointer("/perNodeCertificate/enabled") == Some(&true.into());
+        // Keys match in any case, as the daemon reads them.
+        let key = |object: &serde_json::Value, wanted: &str| {
+            let mut entries = object.as_object().into_iter().flatten();
+            entries.find(|(key, _)| key.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.clone())
+        };
+        let certificate = key(&config, "perNodeCertificate").unwrap_or_default();
+        let is_enabled = key(&certificate, "enabled") == Some(true.into());
         let generates = |started| started == Started::Upstream(Program::Certificates);
         let has_generator = workload.containers.iter().any(|container| generates(container.started));
         match workload.program {

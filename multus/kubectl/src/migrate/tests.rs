@@ -417,7 +417,7 @@ fn with_certificates_for_each_node_their_group_needs_the_rights() {
     };
     let group = json!({"kind": "Group", "name": "system:multus", "apiGroup": "rbac.authorization.k8s.io"});
     let account = json!({"kind": "ServiceAccount", "name": "multus", "namespace": "kube-system"});
-    let config = json!({"perNodeCertificate": {"enabled": true}}).to_string();
+    let config = json!({"PerNodeCertificate": {"Enabled": true}}).to_string();
     let mut facts = Facts { workloads: vec![set(&thick())], ..Facts::default() };
     facts.daemon_configs = [("kube-system".to_owned(), config)].into();
     facts.roles = Some(roles(group.clone()));

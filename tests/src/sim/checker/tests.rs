@@ -273,6 +273,34 @@ fn a_new_sandbox_need_not_keep_an_address_that_another_pod_has() {
     assert_eq!(counts.map(|counts| counts.kept), Ok(0));
 }
 
+/// Somebody deleted the claim during the ADD, and then that of the pod which got the address.
+#[test]
+fn who_deletes_two_claims_of_an_address_gives_it_twice() {
+    let deleted = || Event::ClaimDeletedByHand { claim: "10.0.0.1".into() };
+    let then = |first: Vec<(u64, Event)>| {
+        let second = [
+            (3, commit("10.0.0.1", Some("b"))),
+            (4, attached("b", "10.0.0.1")),
+            (5, deleted()),
+            (5, commit("10.0.0.1", None)),
+            (6, attached("a", "10.0.0.1")),
+        ];
+        let events = first.into_iter().chain(second);
+        let entries: Vec<Entry> =
+            events.map(|(at, event)| Entry { at: Duration::from_secs(at), event }).collect();
+        check(&entries, RunFacts { full_pool: "10.1.0.", min_operations: 0 })
+    };
+    let first = [(1, commit("10.0.0.1", Some("a"))), (2, deleted()), (2, commit("10.0.0.1", None))];
+    assert!(then(first.into()).is_ok());
+    let twice = checked(vec![
+        commit("10.0.0.1", Some("b")),
+        attached("b", "10.0.0.1"),
+        commit("10.0.0.1", Some("a")),
+        attached("a", "10.0.0.1"),
+    ]);
+    assert!(twice.is_err());
+}
+
 #[test]
 fn a_del_must_succeed_in_time() {
     let failed = Event::DelFailed { attachment: of("a"), error: "no".into() };
