@@ -71,9 +71,13 @@ pub enum CertificateError {
 }
 
 impl CertificateError {
-    /// Whether another attempt cannot help: somebody must change a file.
+    /// Whether another attempt cannot help: somebody must change a file, or what the one who decides goes by.
     fn is_permanent(&self) -> bool {
-        matches!(self, Self::Connect(error) if error.is_permanent())
+        match self {
+            Self::Connect(error) => error.is_permanent(),
+            Self::Request(error) => matches!(error, RequestError::Refused { .. }),
+            Self::Store(_) | Self::Kubeconfig(_) => false,
+        }
     }
 }
 
@@ -87,7 +91,7 @@ impl Keeper {
     /// Returns once there is a valid certificate that the API server accepts. One that is old is renewed later.
     ///
     /// # Errors
-    /// [`CertificateError`]: there is none after two minutes, or a file must be changed first.
+    /// [`CertificateError`]: there is none after two minutes, the request was denied, or a file must be changed first.
     pub async fn first(&mut self) -> Result<(), CertificateError> {
         let deadline = Deadline::after(FIRST);
         loop {

@@ -202,6 +202,9 @@ async fn a_request_whose_answer_was_lost_is_made_once() {
 /// The answer with which a request is approved and signed.
 const SIGNS: u16 = 201;
 
+/// The answer with which it is made and denied.
+const DENIES: u16 = 202;
+
 /// The age of a certificate of ten minutes that must be renewed.
 const OLD: Duration = Duration::from_secs(570);
 
@@ -230,6 +233,12 @@ impl Port {
             }
             if asked.line.starts_with("POST") {
                 let code = answers.get(count.fetch_add(1, Ordering::SeqCst)).copied().unwrap_or(SIGNS);
+                if code == DENIES {
+                    *last = asked.body.clone();
+                    last["status"] =
+                        json!({"conditions": [{"type": "Denied", "status": "True", "message": "no"}]});
+                    return (SIGNS, last.clone());
+                }
                 if code != SIGNS {
                     return (code, json!({"kind": "Status", "code": code, "message": "no"}));
                 }
@@ -333,6 +342,13 @@ async fn a_certificate_that_this_nodes_clock_finds_invalid_is_no_certificate() {
     let mut port = Port::start(Duration::from_hours(1), &[SIGNS]);
     assert_eq!(port.round().await, Kept::NotRenewed);
     assert!(!port.folder.path().join("certs").exists());
+}
+
+#[tokio::test]
+async fn a_denial_ends_the_wait_at_once() {
+    let mut port = Port::start(Duration::ZERO, &[DENIES]);
+    let error = port.keeper.first().await.unwrap_err().to_string();
+    assert!(error.contains("was denied: no") && port.asked() == 1, "{error}");
 }
 
 #[tokio::test]
