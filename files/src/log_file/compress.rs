@@ -95,7 +95,7 @@ fn compress(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Whether nobody writes to the file any more.
+/// Whether the last line and the rotation are so old that no process still has a line for this file.
 fn is_quiet(found: &Metadata) -> bool {
     let since = |seconds: i64, nanoseconds: i64| {
         let at = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);

@@ -80,9 +80,9 @@ impl LogFile {
         Ok(appended)
     }
 
-    /// Compresses the rotated files that are not compressed and got no line for a second. Takes seconds for 100 MiB, so a process does it when nobody
-    /// waits for it, [`COMPRESS_AFTER`] a rotation; several processes may do it at once. A process may be killed while it does: what it left is
-    /// done by the next one.
+    /// Compresses each rotated file that is not compressed yet. It leaves a file alone whose last line or whose rotation is less than a second old,
+    /// so call it [`COMPRESS_AFTER`] a rotation. 100 MiB take seconds: call it when nobody waits. Several processes may call it at once. If one
+    /// is killed, the next call does the rest.
     ///
     /// # Errors
     /// [`FileError`] of the first file that cannot be compressed. It stays as it is, and so do those after it.

@@ -51,22 +51,28 @@ fn a_file_that_a_line_would_make_too_large_is_rotated_before() {
     assert_eq!((backup("000"), backup("001"), backup("002")), (None, Some("12\n".into()), Some(long.into())));
 }
 
-/// Each has a descriptor of its own, as processes have: the kernel's lock belongs to it.
-#[test]
-fn lines_of_many_writers_are_each_there_once_whatever_is_rotated() {
-    let folder = tempfile::tempdir().unwrap();
+/// Writes 250 lines by each of these writers at once, and calls `then` after each line. Each writer opens the file itself, as processes do: the
+/// kernel's lock belongs to the open file.
+fn write_lines(folder: &Path, writers: i64, then: impl Fn(i64, &LogFile) + Sync) {
+    let then = &then;
     std::thread::scope(|scope| {
-        for writer in 0..8 {
-            let folder = folder.path();
+        for writer in 0..writers {
             scope.spawn(move || {
                 for line in 0..250 {
                     let log = log(folder, 512, None);
-                    let now = Timestamp::from_millisecond(i64::from(writer) * 1_000 + line).unwrap();
+                    let now = Timestamp::from_millisecond(writer * 1_000 + line).unwrap();
                     log.append(&format!("writer {writer} line {line}\n"), now).unwrap();
+                    then(line, &log);
                 }
             });
         }
     });
+}
+
+#[test]
+fn lines_of_many_writers_are_each_there_once_whatever_is_rotated() {
+    let folder = tempfile::tempdir().unwrap();
+    write_lines(folder.path(), 8, |_, _| ());
     let found = lines(folder.path());
     assert_eq!((found.len(), found.values().max()), (8 * 250, Some(&1)));
     assert!(std::fs::read_dir(folder.path()).unwrap().count() > 1, "the file was never rotated");
@@ -112,7 +118,7 @@ fn unpacked(path: &Path) -> String {
     text
 }
 
-/// Waits until every file may be compressed. The kernel sets the time of a rename, and nobody else can.
+/// Waits until every rotated file is old enough. A test cannot set the time of a rename (ctime) as it can set that of a write.
 fn wait() {
     std::thread::sleep(Duration::from_millis(1_100));
 }
@@ -192,20 +198,10 @@ fn a_rotated_file_that_another_process_holds_or_that_is_no_file_is_left() {
 #[test]
 fn many_processes_that_rotate_and_compress_lose_no_line() {
     let folder = tempfile::tempdir().unwrap();
-    std::thread::scope(|scope| {
-        for writer in 0..4 {
-            let folder = folder.path();
-            scope.spawn(move || {
-                for line in 0..250 {
-                    let log = log(folder, 512, None);
-                    let now = Timestamp::from_millisecond(i64::from(writer) * 1_000 + line).unwrap();
-                    log.append(&format!("writer {writer} line {line}\n"), now).unwrap();
-                    if line % 100 == 99 {
-                        std::thread::sleep(COMPRESS_AFTER);
-                        log.compress_backups().unwrap();
-                    }
-                }
-            });
+    write_lines(folder.path(), 4, |line, log| {
+        if line % 100 == 99 {
+            std::thread::sleep(COMPRESS_AFTER);
+            log.compress_backups().unwrap();
         }
     });
     let (mut all, files) = (BTreeMap::new(), names(folder.path()));

@@ -74,7 +74,7 @@ impl Work {
             if is_ending() {
                 return;
             }
-            // As it is now: the pods before this one may have taken minutes, and its annotation may be another one, or the pod may be ending.
+            // The pods before this one may have taken minutes. The daemon may have told meanwhile that this one has another annotation, or ends.
             let Some(running) = self.todo.get(&pod) else { continue };
             let outcome = self.look(&conf, &sandboxes, &running);
             self.todo.after(&pod, outcome, Moment::now().since_boot);

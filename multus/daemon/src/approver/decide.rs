@@ -48,7 +48,7 @@ pub(super) enum Reason {
     /// It has been decided.
     #[error("it has the condition {}", .0.condition())]
     Decided(Decided),
-    /// Nobody can say whose it is.
+    /// The request in it cannot be read, so its user is unknown.
     #[error("spec.request: {0}")]
     Unreadable(#[from] SubjectError),
     /// It is for somebody else than multus.
@@ -84,7 +84,7 @@ pub(super) enum Broken {
     CommonName {
         /// The name in the request.
         found: String,
-        /// The name for the user who made it.
+        /// The only name that the user of the request may ask for.
         expected: String,
     },
     /// The certificate would be for other groups.

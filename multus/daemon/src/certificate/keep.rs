@@ -23,7 +23,7 @@ const FIRST: Duration = Duration::from_mins(2);
 /// How long a renewal may take.
 const RENEWAL: Duration = Duration::from_mins(2);
 
-/// The time between two looks at the certificate, and between two attempts that failed.
+/// The time between two looks at the certificate, and the shortest one between two attempts that failed.
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// The longest time between two attempts that failed.
@@ -148,8 +148,9 @@ impl Keeper {
     /// Whether the API server does not accept the stored certificate, which is valid by its times: its authority may have been replaced. An API server
     /// that does not answer says nothing.
     async fn is_refused(&self) -> bool {
+        // Without a usable kubeconfig the certificate was not used yet.
         let Ok(api) = connect(&self.kubeconfig).await else { return false };
-        // Whoever may not read it, or finds none, is accepted.
+        // Any other answer than 401 comes from an API server that accepts the certificate.
         let Ok(any) = DnsSubdomain::new("multus") else { return false };
         let answer = api.get::<IgnoredAny>(&KIND.in_cluster().object(&any), Deadline::after(ASK_LIMIT)).await;
         let is_refused = matches!(answer, Err(ApiError::Denied { denial: Denial::Unauthenticated, .. }));
