@@ -5,7 +5,6 @@ use nad::api::{SourceError, within};
 use node::client::{ApiClient, ApiError, Freshness, ListQuery, OnUnknown, ResourceKind, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::names::{DnsLabel, DnsSubdomain};
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::device::{Claims, NetworkData, ResourceSlice, with_network_data};
@@ -72,7 +71,7 @@ pub(crate) async fn write_network_data(
         let mut attempts = 1;
         loop {
             let Some(written) = with_network_data(current, attachments) else { return Ok(()) };
-            match client.replace_status::<IgnoredAny>(&path, &written, deadline).await {
+            match client.replace_status(&path, &written, deadline).await {
                 Ok(_) => return Ok(()),
                 Err(ApiError::Conflict { .. }) if attempts < MAX_ATTEMPTS => {
                     current = client.get(&path, deadline).await?;

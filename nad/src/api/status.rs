@@ -5,7 +5,6 @@ use std::time::Duration;
 use node::client::{ApiClient, ApiError, OnUnknown, Patch, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::names::PodUid;
-use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::error::SourceError;
@@ -61,7 +60,7 @@ pub async fn edit_status(
             verified(pod, &current)?;
             let Some(status) = edit(annotation(&current)) else { return Ok(None) };
             let written = annotated(current, &status);
-            let error = match client.replace_status::<IgnoredAny>(&pod.object(), &written, deadline).await {
+            let error = match client.replace_status(&pod.object(), &written, deadline).await {
                 Ok(_) => return Ok(Some(status)),
                 Err(ApiError::NotFound { .. }) => return Ok(None),
                 Err(error) => error,
@@ -93,7 +92,7 @@ pub async fn patch_status(
     let path = pod.object();
     // A repetition writes the same again.
     let policy = RetryPolicy::new(OnUnknown::Repeat);
-    match retry(deadline, policy, || client.patch_status::<IgnoredAny>(&path, &patch, deadline)).await {
+    match retry(deadline, policy, || client.patch_status(&path, &patch, deadline)).await {
         Ok(_) | Err(ApiError::NotFound { .. }) => Ok(()),
         Err(error) => Err(error),
     }

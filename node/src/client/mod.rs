@@ -24,6 +24,7 @@ mod resource;
 mod retry;
 mod rights;
 mod store;
+mod subresources;
 mod tls;
 mod transport;
 mod watch;

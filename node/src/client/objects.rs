@@ -1,4 +1,4 @@
-//! Requests about single objects, and lists: one method per verb.
+//! Requests about single objects, and lists: one method per verb. Those about subresources are in `subresources`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::Request as Urls;
@@ -133,47 +133,6 @@ impl ApiClient {
         self.send(request, http, deadline).await
     }
 
-    /// Replaces an object's `status` subresource. For pods this writes annotations too, so the right to update `pods/status` is enough.
-    ///
-    /// # Errors
-    /// [`ApiError::Conflict`] if the object has changed since; others.
-    pub async fn replace_status<T: DeserializeOwned>(
-        &self,
-        object: &ObjectPath,
-        new: &impl Serialize,
-        deadline: Deadline,
-    ) -> Result<T, ApiError> {
-        self.replace_subresource("status", object, new, deadline).await
-    }
-
-    /// Replaces the `approval` subresource of a certificate signing request. This writes only the conditions `Approved` and `Denied`.
-    ///
-    /// # Errors
-    /// [`ApiError::Conflict`] if the object has changed since; others.
-    pub async fn replace_approval<T: DeserializeOwned>(
-        &self,
-        object: &ObjectPath,
-        new: &impl Serialize,
-        deadline: Deadline,
-    ) -> Result<T, ApiError> {
-        self.replace_subresource("approval", object, new, deadline).await
-    }
-
-    async fn replace_subresource<T: DeserializeOwned>(
-        &self,
-        subresource: &'static str,
-        object: &ObjectPath,
-        new: &impl Serialize,
-        deadline: Deadline,
-    ) -> Result<T, ApiError> {
-        let request =
-            RequestName { subresource: Some(subresource), ..RequestName::of_object(Verb::Update, object) };
-        let body = encode(&request, new)?;
-        let name = object.name().as_str();
-        let http = urls(object.collection()).replace_subresource(subresource, name, &write(), body);
-        self.send(request, http, deadline).await
-    }
-
     /// Changes a part of an object.
     ///
     /// # Errors
@@ -185,41 +144,7 @@ impl ApiClient {
         deadline: Deadline,
     ) -> Result<T, ApiError> {
         let request = RequestName::of_object(Verb::Patch, object);
-        self.send_patch(request, object, patch, deadline).await
-    }
-
-    /// Changes a part of an object's `status` subresource. As with [`replace_status`](Self::replace_status), this changes annotations of pods
-    /// too.
-    ///
-    /// # Errors
-    /// As [`patch`](Self::patch).
-    pub async fn patch_status<T: DeserializeOwned>(
-        &self,
-        object: &ObjectPath,
-        patch: &Patch,
-        deadline: Deadline,
-    ) -> Result<T, ApiError> {
-        let request =
-            RequestName { subresource: Some("status"), ..RequestName::of_object(Verb::Patch, object) };
-        self.send_patch(request, object, patch, deadline).await
-    }
-
-    async fn send_patch<T: DeserializeOwned>(
-        &self,
-        request: RequestName,
-        object: &ObjectPath,
-        patch: &Patch,
-        deadline: Deadline,
-    ) -> Result<T, ApiError> {
-        let (content_type, value) = match patch {
-            Patch::Merge(value) => ("application/merge-patch+json", value),
-            Patch::Json(value) => ("application/json-patch+json", value),
-        };
-        let body = encode(&request, value)?;
-        let sub = request.subresource.map(|sub| format!("/{sub}")).unwrap_or_default();
-        let path = format!("{}/{}{sub}", object.collection().url_path(), object.name());
-        let url = format!("{path}?fieldManager={FIELD_MANAGER}");
-        let http = http::Request::patch(url).header(http::header::CONTENT_TYPE, content_type).body(body);
+        let http = patch_of(&request, object, patch)?;
         self.send(request, http, deadline).await
     }
 
@@ -245,11 +170,28 @@ impl ApiClient {
     }
 }
 
+/// A patch of an object, or of the subresource that `request` names.
+pub(super) fn patch_of(
+    request: &RequestName,
+    object: &ObjectPath,
+    patch: &Patch,
+) -> Result<http::Result<http::Request<Vec<u8>>>, ApiError> {
+    let (content_type, value) = match patch {
+        Patch::Merge(value) => ("application/merge-patch+json", value),
+        Patch::Json(value) => ("application/json-patch+json", value),
+    };
+    let body = encode(request, value)?;
+    let sub = request.subresource.map(|sub| format!("/{sub}")).unwrap_or_default();
+    let path = format!("{}/{}{sub}", object.collection().url_path(), object.name());
+    let url = format!("{path}?fieldManager={FIELD_MANAGER}");
+    Ok(http::Request::patch(url).header(http::header::CONTENT_TYPE, content_type).body(body))
+}
+
 /// The parameters of a create or a replace.
-fn write() -> PostParams {
+pub(super) fn write() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() }
 }
 
-fn urls(collection: &Collection) -> Urls {
+pub(super) fn urls(collection: &Collection) -> Urls {
     Urls::new(collection.url_path())
 }

@@ -157,7 +157,8 @@ async fn replace_puts_the_object_and_replace_status_its_status() {
     assert_eq!(replaced["spec"]["range"], "10.0.0.0/9");
     let mut new = server.get(&pod_key()).unwrap();
     (new["spec"]["nodeName"], new["status"]["phase"]) = (json!("n2"), json!("Running"));
-    let replaced: Value = client.replace_status(&pod(), &new, soon()).await.unwrap();
+    client.replace_status(&pod(), &new, soon()).await.unwrap();
+    let replaced = server.get(&pod_key()).unwrap();
     assert_eq!(
         (&replaced["spec"]["nodeName"], &replaced["status"]["phase"]),
         (&json!("n1"), &json!("Running"))
@@ -190,16 +191,31 @@ async fn patches_have_their_content_type() {
 }
 
 #[tokio::test]
+async fn writes_of_subresources_ask_for_no_more_than_the_metadata() {
+    let (client, server) = serving().await;
+    client.replace_status(&pod(), &server.get(&pod_key()).unwrap(), soon()).await.unwrap();
+    client.patch_status(&pod(), &Patch::Merge(json!({})), soon()).await.unwrap();
+    let received = server.received();
+    assert_eq!(received.len(), 2);
+    for request in received {
+        let (partial, whole) = request.accept.split_once(", ").unwrap();
+        assert_eq!(partial, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+        // For a server that knows no other form.
+        assert_eq!(whole, "application/json");
+    }
+}
+
+#[tokio::test]
 async fn every_request_names_the_program_and_every_write_its_field_manager() {
     let (client, server) = serving().await;
     let _: Value = client.get(&pod(), soon()).await.unwrap();
     let new = server.get(&pool_key()).unwrap();
     let _: Value = client.replace(&pool(), &new, soon()).await.unwrap();
-    let _: Value = client.replace_status(&pod(), &server.get(&pod_key()).unwrap(), soon()).await.unwrap();
+    client.replace_status(&pod(), &server.get(&pod_key()).unwrap(), soon()).await.unwrap();
     let patch = Patch::Merge(json!({"metadata": {"annotations": {"a": "1"}}}));
     let _: Value = client.patch(&pod(), &patch, soon()).await.unwrap();
-    let patched: Value = client.patch_status(&pod(), &patch, soon()).await.unwrap();
-    assert_eq!(patched["metadata"]["annotations"]["a"], "1");
+    client.patch_status(&pod(), &patch, soon()).await.unwrap();
+    assert_eq!(server.get(&pod_key()).unwrap()["metadata"]["annotations"]["a"], "1");
     assert_eq!(
         server.received().last().unwrap().line(),
         "PATCH /api/v1/namespaces/default/pods/web-0/status"

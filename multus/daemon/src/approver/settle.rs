@@ -10,7 +10,6 @@ use nad::api::send_event;
 use node::client::{ApiClient, ApiError, Denial, OnUnknown, RetryPolicy, retry};
 use node::deadline::Deadline;
 use node::names::DnsSubdomain;
-use serde::de::IgnoredAny;
 
 use super::decide::{Reason, Ruling, Verdict, decide};
 use super::event::{self, COMPONENT};
@@ -100,8 +99,8 @@ pub(super) async fn settle(
         };
         let now = node::clock::now();
         let decided = with_condition(request, &ruling, now);
-        match api.replace_approval::<IgnoredAny>(&path, &decided, deadline).await {
-            Ok(IgnoredAny) => {
+        match api.replace_approval(&path, &decided, deadline).await {
+            Ok(()) => {
                 report(api, &decided, &ruling, now).await;
                 return Ok(Settled::Decided(ruling));
             }
