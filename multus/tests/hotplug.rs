@@ -108,6 +108,7 @@ impl Node {
                 Response::Done
             }
             Request::Events(_) | Request::Ended(_) => Response::Done,
+            Request::Attached(_) => panic!("only an ADD reports this"),
         };
         let answer = Arc::new(answer);
         let at = path.clone();

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Event;
 use nad::api::{SourceError, read_definitions, read_pod};
-use nad::rpc::{Request, Response, SERVE_LIMIT, StatusWrite};
+use nad::rpc::{AttachedPod, CallOutcome, CallVerb, EndedCall, Request, Response, SERVE_LIMIT, StatusWrite};
 use nad::{Lookup, NadRef, Pod, PodRef};
 use node::client::ApiClient;
 use node::deadline::Deadline;
@@ -45,13 +46,19 @@ impl Service {
                 let found = self.definitions(wanted, deadline).await;
                 (RequestKind::Definitions, found.map(Response::Definitions))
             }
-            Request::Status(StatusWrite { pod, status }) => {
-                let written = self.statuses.write(&pod, &status, deadline).await;
-                (RequestKind::Status, written.map(|()| Response::Done))
+            Request::Attached(AttachedPod { status, events, took }) => {
+                let written = self.status(status, deadline).await;
+                // Otherwise the ADD fails, or the plugin writes the status and reports the rest itself.
+                if written.is_ok() {
+                    self.queue(events);
+                    let took = took.saturating_add(began.elapsed());
+                    self.metrics.ended(EndedCall { verb: CallVerb::Add, outcome: CallOutcome::Done, took });
+                }
+                (RequestKind::Status, written)
             }
+            Request::Status(write) => (RequestKind::Status, self.status(write, deadline).await),
             Request::Events(events) => {
-                events.iter().for_each(|event| self.metrics.reported(event.reason.as_deref()));
-                self.events.push(events);
+                self.queue(events);
                 (RequestKind::Events, Ok(Response::Done))
             }
             Request::Ended(call) => {
@@ -69,6 +76,15 @@ impl Service {
             tracing::warn!(%error, "a plugin's request failed");
             Response::Failed(error.into())
         })
+    }
+
+    async fn status(&self, write: StatusWrite, deadline: Deadline) -> Result<Response, SourceError> {
+        self.statuses.write(&write.pod, &write.status, deadline).await.map(|()| Response::Done)
+    }
+
+    fn queue(&self, events: Vec<Event>) {
+        events.iter().for_each(|event| self.metrics.reported(event.reason.as_deref()));
+        self.events.push(events);
     }
 
     async fn pod(&self, pod: &PodRef, deadline: Deadline) -> Result<Pod, SourceError> {

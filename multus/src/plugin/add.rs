@@ -1,10 +1,13 @@
 //! ADD: from the pod's annotation to attached networks, network-status and events.
 
+use std::time::Instant;
+
 use cni::crash_point;
 use cni::result::RawResult;
 use cni::{CniError, Code};
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use nad::rpc::{AttachedPod, StatusWrite};
 
 use super::api::Api;
 use super::devices::{Claimed, Sources, WithDevices};
@@ -23,6 +26,8 @@ pub(crate) struct Add<'a> {
     pub(crate) attach: Attach<'a>,
     /// The kubelet of the node.
     pub(crate) kubelet: &'a Kubelet,
+    /// When the call began.
+    pub(crate) began: Instant,
 }
 
 /// What an ADD is going to do.
@@ -49,14 +54,14 @@ impl Add<'_> {
         let AttachedAll { networks: attached, journal: _journal } = self.attach.run(&delegates)?;
         if let (Some(api), Some(pod)) = (api, &pod) {
             // A pod without network-status does not know its addresses, so this failure undoes the networks.
-            if let Err(error) = self.write_status(api, pod, &delegates, &attached) {
+            let now = node::clock::now();
+            let mut events = attached_events(pod, &delegates, &attached, now);
+            events.extend(left.iter().map(|left| report::left_to_antrea(pod, left, now)));
+            if let Err(error) = self.report(api, pod, &delegates, &attached, events) {
                 return Err(self.attach.undo(&delegates, error));
             }
             crash_point!("multus-published");
             claimed.publish(api, pod, &delegates, &attached, self.attach.deadline);
-            let now = node::clock::now();
-            api.keep_events(attached_events(pod, &delegates, &attached, now));
-            api.keep_events(left.iter().map(|left| report::left_to_antrea(pod, left, now)));
         }
         let first = attached.into_iter().next().map(|attached| attached.raw);
         first.ok_or_else(|| CniError::new(Code::InvalidConfig, "there is no network to attach").into())
@@ -105,25 +110,31 @@ impl Add<'_> {
         Ok(Planned { delegates: plan::plan(runtime, networks)?, claimed, left })
     }
 
-    fn write_status(
+    /// Writes network-status, and leaves the events to whoever sends them.
+    fn report(
         &self,
         api: &mut Api,
         pod: &Pod,
         delegates: &[Delegate],
         attached: &[Attached],
+        events: Vec<Event>,
     ) -> Result<(), Error> {
         let entries = |(delegate, attached): (&Delegate, &Attached)| {
             let Attached { result, device_info, .. } = attached;
             report::entries(delegate, result, device_info.clone())
         };
         let entries: Vec<_> = delegates.iter().zip(attached).flat_map(entries).collect();
-        let Some(status) = nad::render(&entries) else { return Ok(()) };
+        let Some(status) = nad::render(&entries) else {
+            api.keep_events(events);
+            return Ok(());
+        };
         // With the UID of the runtime, so that a pod that was replaced meanwhile is noticed.
-        let pod = self.attach.pod.unwrap_or(&pod.pod_ref);
-        api.write_status(pod, &status, self.attach.deadline).map_err(|error| {
-            let what = format!("[{}]: error setting the networks status", pod.with_uid());
-            error.to_cni().context(what).into()
-        })
+        let pod = self.attach.pod.unwrap_or(&pod.pod_ref).clone();
+        let what = format!("[{}]: error setting the networks status", pod.with_uid());
+        let status = StatusWrite { pod, status };
+        let attached = AttachedPod { status, events, took: self.began.elapsed() };
+        let reported = api.report_attached(attached, self.attach.deadline);
+        reported.map_err(|error| error.to_cni().context(what).into())
     }
 }
 

@@ -5,6 +5,7 @@ use std::cell::{OnceCell, RefCell};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Event;
+use nad::rpc::AttachedPod;
 use nad::{NadRef, PodRef};
 use node::client::{ApiClient, Credentials};
 use node::deadline::Deadline;
@@ -31,6 +32,8 @@ pub(crate) struct Api {
     last_read: Option<PodObject>,
     /// What is sent after the answer.
     events: Vec<Event>,
+    /// Whether the daemon has counted this call.
+    is_counted: bool,
 }
 
 /// Where the kept events are now.
@@ -81,6 +84,7 @@ impl Api {
             direct: OnceCell::new(),
             last_read: None,
             events: Vec::new(),
+            is_counted: false,
         }
     }
 
@@ -185,6 +189,27 @@ impl Api {
         let object = self.last_read.take();
         let direct = self.direct(deadline)?;
         Ok(direct.run(|client| source::write_status(client, pod, object, status, deadline))??)
+    }
+
+    /// Reports that all networks of a pod are attached: writes its network-status, and sends the events when there is time. The daemon counts
+    /// the ADD too.
+    ///
+    /// # Errors
+    /// The status is not written.
+    pub(super) fn report_attached(&mut self, attached: AttachedPod, deadline: Deadline) -> Result<(), Error> {
+        if self.ask(|daemon| daemon.report_attached(&attached, deadline))?.is_some() {
+            self.is_counted = true;
+            return Ok(());
+        }
+        let AttachedPod { status, events, .. } = attached;
+        self.write_status(&status.pod, &status.status, deadline)?;
+        self.keep_events(events);
+        Ok(())
+    }
+
+    /// Whether the daemon has counted this call.
+    pub(super) fn is_counted(&self) -> bool {
+        self.is_counted
     }
 
     /// Keeps events until the answer is written: nothing depends on them, so nobody waits for them.

@@ -81,12 +81,15 @@ impl Multus {
     /// Sends the events of the call, after its answer was written: to the daemon, or in a child process to the API server. The process may only
     /// end after this.
     ///
-    /// Before that, the daemon learns how the call ended.
+    /// Before that, the daemon learns how the call ended, unless it knows: see [`Api::report_attached`].
     pub fn send_events(self) {
-        if let Some((daemon, ended)) = self.ended.into_inner() {
+        let api = self.api.into_inner();
+        if let Some((daemon, ended)) = self.ended.into_inner()
+            && !api.as_ref().is_some_and(Api::is_counted)
+        {
             daemon.report(ended, Deadline::after(REPORT_LIMIT));
         }
-        let Some(api) = self.api.into_inner() else { return };
+        let Some(api) = api else { return };
         if api.hand_over_events(Deadline::after(WAITED_EVENTS_LIMIT)) == HandOver::Done {
             return;
         }
@@ -219,6 +222,7 @@ fn add(
     api: &mut Option<Api>,
     deadline: Deadline,
 ) -> Result<RawResult, Error> {
+    let began = Instant::now();
     // Wrong input fails before the wait for the default network.
     conf.check_keys()?;
     conf.warnings.iter().for_each(|warning| crate::log::warn(warning));
@@ -229,7 +233,7 @@ fn add(
     let (args, now) = (&call.args, &Moment::now());
     let attach = Attach { conf, attachment, args, pod: pod.as_ref(), now, deadline };
     let kubelet = &Kubelet::default();
-    Add { attach, kubelet }.run(&defaults, api.as_mut())
+    Add { attach, kubelet, began }.run(&defaults, api.as_mut())
 }
 
 /// The API server, with the credentials of the configuration and the environment.

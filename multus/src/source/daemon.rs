@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Event;
 use nad::api::SourceError;
-use nad::rpc::{EndedCall, Failure, Request, Response, StatusWrite, WAIT_LIMIT};
+use nad::rpc::{AttachedPod, EndedCall, Failure, Request, Response, StatusWrite, WAIT_LIMIT};
 use nad::{Changes, ChangesQuery, Definitions, NadRef, Pod, PodRef};
 use node::deadline::Deadline;
 use node::rpc;
@@ -60,6 +60,18 @@ impl Daemon {
                 }
             }
             other => Err(unexpected(other, None)),
+        }
+    }
+
+    /// Reports the end of an ADD.
+    pub(crate) fn report_attached(
+        &self,
+        attached: &AttachedPod,
+        deadline: Deadline,
+    ) -> Result<(), Unanswered> {
+        match self.call(&Request::Attached(attached.clone()), deadline)? {
+            Response::Done => Ok(()),
+            other => Err(unexpected(other, Some(&attached.status.pod))),
         }
     }
 

@@ -10,11 +10,14 @@
 //!
 //! ```no_run
 //! # use node::daemon::{self, Background, Command, Program, Shutdown};
+//! # #[derive(serde::Deserialize)]
+//! # struct Greeting(String);
+//! # impl node::rpc::ClientRequest for Greeting {}
 //! # async fn serve(_: (), shutdown: Shutdown) -> Result<(), std::io::Error> {
 //! #     let socket = node::rpc::bind("/run/x.sock".as_ref()).map_err(std::io::Error::other)?;
 //! let mut background = Background::default();
 //! background.spawn(async { /* loop until it is dropped */ });
-//! daemon::serve(socket, |request: String| async move { request }, background, shutdown).await;
+//! daemon::serve(socket, |greeting: Greeting| async move { greeting.0 }, background, shutdown).await;
 //! #     Ok(())
 //! # }
 //! const PROGRAM: Program = Program { name: "x-daemon", version: "1.0", usage: "x-daemon: ...\n" };

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::lease::{Election, Leadership};
-use crate::rpc::{self, Listener};
+use crate::rpc::{self, ClientRequest, Listener};
 
 /// How long the shutdown waits for requests in flight. A pod's `terminationGracePeriodSeconds` is 30 s by default: the rest is for releasing the
 /// lease.
@@ -51,7 +50,7 @@ pub async fn serve<Q, A, F, Fut>(
     background: Background,
     shutdown: impl Future<Output = ()>,
 ) where
-    Q: DeserializeOwned + Send + 'static,
+    Q: ClientRequest,
     A: Serialize + Send + 'static,
     F: Fn(Q) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = A> + Send + 'static,

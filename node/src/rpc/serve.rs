@@ -209,16 +209,33 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
     move |source| BindError::Io { action, path: path.to_owned(), source }
 }
 
+/// What becomes of a request whose client disconnects before it has its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnHangUp {
+    /// The handler runs to its end: the client sends the request again, or somebody else cleans up.
+    Complete,
+    /// The handler is dropped where it is: what it would still do may be wrong by then.
+    Abandon,
+}
+
+/// A request that daemons answer.
+pub trait ClientRequest: DeserializeOwned + Send + 'static {
+    /// What becomes of it when its client disconnects.
+    fn on_hang_up(&self) -> OnHangUp {
+        OnHangUp::Complete
+    }
+}
+
 /// Answers requests with `handler` until `shutdown`. A newer daemon takes the path over; if that one ends first, this one takes it back: when a
-/// rolling update is undone, the older daemon stays. Then it accepts no more, and waits for those in flight, for `drain` at most. A handler runs to
-/// its end even if its client disconnects, so it must limit its own time.
+/// rolling update is undone, the older daemon stays. Then it accepts no more, and waits for those in flight, for `drain` at most. A handler must
+/// limit its own time.
 pub async fn serve<Q, A, F, Fut>(
     mut listener: Listener,
     handler: F,
     shutdown: impl Future<Output = ()>,
     drain: Duration,
 ) where
-    Q: DeserializeOwned + Send + 'static,
+    Q: ClientRequest,
     A: Serialize + Send + 'static,
     F: Fn(Q) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = A> + Send + 'static,
@@ -312,6 +329,8 @@ enum Unanswered {
     NoRequest,
     #[error("a client disconnected before it had sent its request: {0}")]
     LostRequest(io::Error),
+    #[error("a client disconnected before its request was completed; the rest of it is not done")]
+    Abandoned,
     #[error("a client disconnected before it had read its answer: {0}; its request was completed")]
     LostAnswer(io::Error),
     #[error("disconnected a client that did not read its answer within {:.0} s; its request was completed", CLIENT_LIMIT.as_secs_f64())]
@@ -327,7 +346,7 @@ async fn answer<Q, A, F, Fut>(
     large: &Semaphore,
 ) -> Result<(), Unanswered>
 where
-    Q: DeserializeOwned,
+    Q: ClientRequest,
     A: Serialize,
     F: Fn(Q) -> Fut,
     Fut: Future<Output = A>,
@@ -340,13 +359,36 @@ where
     let request = line.map(|line| serde_json::from_slice(&line));
     let reply = match request {
         None => Reply::Refused(format!("it has more than {MAX_MESSAGE} bytes")),
-        Some(Ok(request)) => Reply::Answer(handler(request).await),
+        Some(Ok(request)) => Reply::Answer(handled(request, handler, &mut stream).await?),
         Some(Err(error)) => Reply::Refused(format!("it cannot be parsed: {error}")),
     };
     // A client that does not read must not hold a slot for ever.
     let line = encoded(&reply)?;
     let sent = timeout(CLIENT_LIMIT, stream.write_all(&line)).await.map_err(|_| Unanswered::NotRead)?;
     sent.map_err(Unanswered::LostAnswer)
+}
+
+/// What the handler answers.
+async fn handled<Q, A, F, Fut>(request: Q, handler: &F, stream: &mut UnixStream) -> Result<A, Unanswered>
+where
+    Q: ClientRequest,
+    F: Fn(Q) -> Fut,
+    Fut: Future<Output = A>,
+{
+    match request.on_hang_up() {
+        OnHangUp::Complete => Ok(handler(request).await),
+        OnHangUp::Abandon => tokio::select! {
+            biased;
+            answer = handler(request) => Ok(answer),
+            () = hung_up(stream) => Err(Unanswered::Abandoned),
+        },
+    }
+}
+
+/// Returns once the client has closed its end, or has died. What it still sends is not looked at: a client sends one request.
+async fn hung_up(stream: &mut UnixStream) {
+    let mut ignored = [0_u8; 64];
+    while matches!(stream.read(&mut ignored).await, Ok(1..)) {}
 }
 
 fn encoded<A: Serialize>(reply: &Reply<A>) -> Result<Vec<u8>, Unanswered> {

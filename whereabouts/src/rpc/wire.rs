@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cni::{CniError, Code};
 use node::names::{DnsLabel, DnsSubdomain};
+use node::rpc::ClientRequest;
 use serde::{Deserialize, Serialize};
 
 use crate::claims::error::Cleanup;
@@ -43,6 +44,9 @@ pub enum Request {
     /// Whether an address can be allocated.
     Status(StatusQuery),
 }
+
+/// A request is completed though its plugin was killed: an ADD that is repeated takes the addresses over, and a DEL removes them.
+impl ClientRequest for Request {}
 
 /// The addresses to release.
 #[derive(Clone, Debug, Serialize, Deserialize)]

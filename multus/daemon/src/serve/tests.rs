@@ -110,6 +110,62 @@ async fn by_get_alone_every_answer_is_there() {
     assert_eq!(node.status("web-0").unwrap(), "[{}]");
 }
 
+fn attached(status: &str) -> Request {
+    let status = StatusWrite { pod: pod("web-0", "u-1"), status: status.to_owned() };
+    Request::Attached(AttachedPod { status, events: vec![event("a")], took: Duration::from_millis(3) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attached_pod_gets_its_status_and_its_events_and_is_counted() {
+    let node = Node::new();
+    node.put_pod("web-0", "u-1", json!({}));
+    let service = node.running().await;
+    assert_eq!(service.answer(attached("[{}]")).await, Response::Done);
+    assert_eq!(node.status("web-0").unwrap(), "[{}]");
+    settle().await;
+    let requests = [format!("PATCH {PODS}/web-0/status"), "POST /api/v1/namespaces/default/events".into()];
+    assert_eq!(node.requests(), requests);
+    let text = node.metrics_text();
+    assert!(text.contains("multus_daemon_calls_total{verb=\"add\",outcome=\"done\"} 1"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attached_pod_without_its_status_is_not_reported_as_attached() {
+    let node = Node::new();
+    node.put_pod("web-0", "u-1", json!({}));
+    let service = node.running().await;
+    node.server.fail(|request| request.method == "PATCH", [Fault::Status(401)]);
+    let response = service.answer(attached("[{}]")).await;
+    assert!(matches!(response, Response::Failed(Failure::Denied(_))), "{response:?}");
+    settle().await;
+    assert_eq!(node.requests(), [format!("PATCH {PODS}/web-0/status")]);
+    let text = node.metrics_text();
+    assert!(text.contains("multus_daemon_calls_total{verb=\"add\",outcome=\"done\"} 0"), "{text}");
+}
+
+/// The runtime kills a plugin whose ADD takes too long, and makes the sandbox again.
+#[tokio::test]
+async fn the_status_of_a_plugin_that_was_killed_is_not_written_any_more() {
+    let (node, folder) = (Node::new(), tempfile::tempdir().unwrap());
+    node.put_pod("web-0", "u-1", json!({}));
+    let daemon = start(&node, folder.path(), 4).await;
+    let is_write = |request: &fake_api::Received| request.method != "GET";
+    node.server.fail(is_write, [Fault::Status(503), Fault::Status(503)]);
+    let mut killed = tokio::net::UnixStream::connect(&daemon.socket).await.unwrap();
+    let mut line = serde_json::to_vec(&attached("[\"old\"]")).unwrap();
+    line.push(b'\n');
+    tokio::io::AsyncWriteExt::write_all(&mut killed, &line).await.unwrap();
+    while !node.server.received().iter().any(is_write) {
+        tokio::task::yield_now().await;
+    }
+    drop(killed);
+    // The end waits for the requests in flight, and this one would be written at the third attempt.
+    daemon.stop.send(()).unwrap();
+    daemon.task.await.unwrap();
+    assert_eq!(node.status("web-0"), None);
+    assert!(node.server.received().iter().filter(|request| is_write(request)).count() < 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_api_server_that_does_not_answer_is_reported_before_the_plugin_gives_up() {
     let node = Node::new();

@@ -67,10 +67,8 @@ impl Statuses {
 
     async fn report(&self, pod: &PodRef, status: &str, deadline: Deadline) -> Result<(), SourceError> {
         let cached = self.cache.pod(pod);
-        if let Some(cached) = &cached {
-            // Before the write, so that no replacement after it goes unnoticed.
-            self.written.put(PodName::of(pod), cached, status);
-        }
+        // Before the write, so that no replacement after it goes unnoticed.
+        let noted = cached.as_ref().map(|cached| self.written.note(PodName::of(pod), cached, status));
         let uid = cached.and_then(|cached| cached.uid()).filter(|_| self.may_patch());
         let done = match &uid {
             Some(uid) => match patch_status(&self.api, pod, uid, status, deadline).await {
@@ -82,8 +80,8 @@ impl Statuses {
             },
             None => self.replace(pod, status, deadline).await,
         };
-        if done.is_err() {
-            self.written.remove(&PodName::of(pod));
+        if let (Ok(()), Some(noted)) = (&done, noted) {
+            noted.keep();
         }
         done
     }

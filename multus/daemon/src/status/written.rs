@@ -53,9 +53,37 @@ struct Status {
     answered: Option<Digest>,
 }
 
+/// A status that is being written. It is forgotten when this is dropped: the write may have failed, or may have been broken off.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Noted<'a> {
+    written: &'a Written,
+    name: Option<PodName>,
+}
+
+impl Noted<'_> {
+    /// The status is written.
+    pub(super) fn keep(mut self) {
+        self.name = None;
+    }
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = self.name.take() {
+            self.written.remove(&name);
+        }
+    }
+}
+
 impl Written {
-    /// Takes note of a status that is written to a cached pod.
-    pub(super) fn put(&self, name: PodName, pod: &CachedPod, text: &str) {
+    /// Takes note of a status that is about to be written to a cached pod.
+    pub(super) fn note(&self, name: PodName, pod: &CachedPod, text: &str) -> Noted<'_> {
+        self.put(name.clone(), pod, text);
+        Noted { written: self, name: Some(name) }
+    }
+
+    fn put(&self, name: PodName, pod: &CachedPod, text: &str) {
         let Some(uid) = pod.uid().filter(|_| text.len() <= MAX_KEPT) else {
             self.remove(&name);
             return;

@@ -47,6 +47,7 @@ fn daemon(heard: Arc<Mutex<Heard>>) -> FakeDaemon {
             }
             Request::Ended(_) => Response::Done,
             Request::Pod(_) => panic!("the pods are told with their annotations"),
+            Request::Attached(_) => panic!("only an ADD reports this"),
         }
     })
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cni::plugin::Plugin;
-use nad::rpc::{CallOutcome, CallVerb, EndedCall, Failure, Request, Response};
+use nad::rpc::{AttachedPod, CallOutcome, CallVerb, EndedCall, Failure, Request, Response, StatusWrite};
 use nad::{Lookup, NetworkAttachmentDefinition};
 use serde_json::{Value, json};
 
@@ -41,8 +41,8 @@ fn answer(request: Request) -> Response {
                 wanted.into_iter().map(|nad_ref| (nad_ref, Lookup::Found(definition.clone()))).collect(),
             )
         }
-        Request::Status(_) | Request::Events(_) | Request::Ended(_) => Response::Done,
-        Request::Changes(_) => panic!("only the program for running pods asks this"),
+        Request::Attached(_) | Request::Events(_) | Request::Ended(_) => Response::Done,
+        Request::Status(_) | Request::Changes(_) => panic!("only the program for running pods sends this"),
     }
 }
 
@@ -62,15 +62,20 @@ fn wanted() -> Vec<NadRef> {
     vec![serde_json::from_value(json!({"namespace": "default", "name": "a"})).unwrap()]
 }
 
+/// A status with an event.
+fn attached() -> AttachedPod {
+    let pod = pod_ref("default", "pod0");
+    let events = vec![crate::report::network_not_deleted(&pod, "x", node::clock::now())];
+    AttachedPod { status: StatusWrite { pod, status: "[{}]".to_owned() }, events, took: Duration::ZERO }
+}
+
 /// Does everything that an ADD does.
 fn run_all(mut api: Api) -> Result<(), Error> {
     let pod = api.read_pod(&pod_ref("default", "pod0"), soon())?;
     assert_eq!(pod.networks.as_deref(), Some("a"));
     let definitions = api.read_definitions(&wanted(), soon())?;
     assert!(matches!(&definitions[&wanted()[0]], Lookup::Found(_)));
-    api.write_status(&pod.pod_ref, "[{}]", soon())?;
-    let event = crate::report::network_not_deleted(&pod.pod_ref, "x", node::clock::now());
-    api.keep_events([event]);
+    api.report_attached(attached(), soon())?;
     if api.hand_over_events(soon()) == HandOver::NoDaemon {
         api.send_events(soon());
     }
@@ -81,7 +86,7 @@ fn run_all(mut api: Api) -> Result<(), Error> {
 fn a_daemon_that_answers_leaves_no_request_for_the_api_server() {
     let (daemon, server) = (FakeDaemon::new(answer), server());
     run_all(behind(&daemon, &server)).unwrap();
-    assert_eq!(daemon.received(), ["Pod", "Definitions", "Status", "Events"]);
+    assert_eq!(daemon.received(), ["Pod", "Definitions", "Attached"]);
     assert_eq!(server.requests(), Vec::<String>::new());
 }
 
@@ -98,10 +103,11 @@ fn without_a_daemon_the_api_server_answers_the_same() {
 fn a_daemon_that_ends_during_an_add_does_not_fail_it() {
     let (daemon, server) = (Mutex::new(FakeDaemon::new(answer)), server());
     let mut api = behind(&daemon.lock().unwrap(), &server);
-    let pod = api.read_pod(&pod_ref("default", "pod0"), soon()).unwrap();
+    api.read_pod(&pod_ref("default", "pod0"), soon()).unwrap();
     daemon.lock().unwrap().kill();
-    api.write_status(&pod.pod_ref, "[{}]", soon()).unwrap();
-    assert_eq!(server.status().unwrap(), "[{}]");
+    api.report_attached(attached(), soon()).unwrap();
+    assert_eq!((server.status().unwrap().as_str(), api.is_counted()), ("[{}]", false));
+    assert_eq!(api.hand_over_events(soon()), HandOver::NoDaemon);
 }
 
 #[test]
@@ -199,8 +205,9 @@ fn an_add_by_the_daemon_attaches_all_networks_and_reports_them() {
     let (mut bench, reported) = (Bench::new(), Arc::<Mutex<Vec<String>>>::default());
     let log = reported.clone();
     let daemon = FakeDaemon::new(move |request| {
-        if let Request::Status(write) = &request {
-            log.lock().unwrap().push(write.status.clone());
+        if let Request::Attached(attached) = &request {
+            log.lock().unwrap().push(attached.status.status.clone());
+            assert_eq!(attached.events.len(), 2);
         }
         answer(request)
     });
@@ -208,14 +215,14 @@ fn an_add_by_the_daemon_attaches_all_networks_and_reports_them() {
     assert_eq!(bench.verbs(), ["main ADD eth0", "a ADD net1"]);
     let reported: Value = serde_json::from_str(&reported.lock().unwrap()[0]).unwrap();
     assert_eq!((&reported[0]["name"], &reported[1]["name"]), (&json!("main"), &json!("default/a")));
-    assert_eq!(daemon.received(), ["Pod", "Definitions", "Status", "Ended", "Events"]);
+    assert_eq!(daemon.received(), ["Pod", "Definitions", "Attached"]);
 }
 
 #[test]
 fn a_status_that_nobody_can_write_undoes_the_networks() {
     let mut bench = Bench::new();
     let daemon = FakeDaemon::new(|request| match request {
-        Request::Status(_) => Response::Failed(Failure::Unavailable("it is down".to_owned())),
+        Request::Attached(_) => Response::Failed(Failure::Unavailable("it is down".to_owned())),
         other => answer(other),
     });
     let error = add_by(&mut bench, daemon.folder()).unwrap_err();
@@ -228,8 +235,13 @@ fn ended_calls(bench: &mut Bench, calls: impl Fn(&crate::Multus, &Bench)) -> Vec
     let ended = Arc::<Mutex<Vec<EndedCall>>>::default();
     let log = ended.clone();
     let daemon = FakeDaemon::new(move |request| {
-        if let Request::Ended(call) = &request {
-            log.lock().unwrap().push(*call);
+        match &request {
+            Request::Ended(call) => log.lock().unwrap().push(*call),
+            Request::Attached(AttachedPod { took, .. }) => {
+                let (verb, outcome) = (CallVerb::Add, CallOutcome::Done);
+                log.lock().unwrap().push(EndedCall { verb, outcome, took: *took });
+            }
+            _ => {}
         }
         answer(request)
     });
