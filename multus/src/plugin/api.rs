@@ -17,7 +17,7 @@ use crate::conf::Conf;
 use crate::device::{Claims, NetworkData, PodClaims, ResourceSlice};
 use crate::error::Error;
 use crate::request::{Definitions, Pod};
-use crate::source::{self, Daemon, PodObject, SourceError, Unanswered};
+use crate::source::{self, Daemon, PodObject, Reported, SourceError, Unanswered};
 
 /// The daemon while it answers, else the API server. Both give the same answers.
 #[derive(Debug)]
@@ -197,12 +197,16 @@ impl Api {
     /// # Errors
     /// The status is not written.
     pub(super) fn report_attached(&mut self, attached: AttachedPod, deadline: Deadline) -> Result<(), Error> {
-        if self.ask(|daemon| daemon.report_attached(&attached, deadline))?.is_some() {
-            self.is_counted = true;
-            return Ok(());
-        }
+        let reported = self.ask(|daemon| daemon.report_attached(&attached, deadline))?;
         let AttachedPod { status, events, .. } = attached;
-        self.write_status(&status.pod, &status.status, deadline)?;
+        match reported {
+            Some(Reported::All) => {
+                self.is_counted = true;
+                return Ok(());
+            }
+            Some(Reported::StatusAlone) => {}
+            None => self.write_status(&status.pod, &status.status, deadline)?,
+        }
         self.keep_events(events);
         Ok(())
     }

@@ -7,7 +7,7 @@ use nad::api::SourceError;
 use nad::rpc::{AttachedPod, EndedCall, Failure, Request, Response, StatusWrite, WAIT_LIMIT};
 use nad::{Changes, ChangesQuery, Definitions, NadRef, Pod, PodRef};
 use node::deadline::Deadline;
-use node::rpc;
+use node::rpc::{self, RpcError};
 
 use crate::conf::{Conf, DaemonNeed};
 
@@ -24,6 +24,15 @@ pub(crate) enum Unanswered {
     AskTheServer(SourceError),
     /// The daemon answered, and the API server would answer the same.
     Final(SourceError),
+}
+
+/// What the daemon took of the report of an ADD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reported {
+    /// Everything.
+    All,
+    /// It wrote the status. Events and count are left.
+    StatusAlone,
 }
 
 impl Daemon {
@@ -68,10 +77,17 @@ impl Daemon {
         &self,
         attached: &AttachedPod,
         deadline: Deadline,
-    ) -> Result<(), Unanswered> {
-        match self.call(&Request::Attached(attached.clone()), deadline)? {
-            Response::Done => Ok(()),
-            other => Err(unexpected(other, Some(&attached.status.pod))),
+    ) -> Result<Reported, Unanswered> {
+        let StatusWrite { pod, status } = &attached.status;
+        let request = Request::Attached(attached.clone());
+        match rpc::call(&self.socket, &request, deadline.child(WAIT_LIMIT)) {
+            Ok(Response::Done) => Ok(Reported::All),
+            Ok(other) => Err(unexpected(other, Some(pod))),
+            // The daemon of an older release, while a node is updated.
+            Err(RpcError::Refused { .. }) => {
+                self.write_status(pod, status, deadline).map(|()| Reported::StatusAlone)
+            }
+            Err(error) => Err(Unanswered::AskTheServer(SourceError::NoDaemon(error))),
         }
     }
 

@@ -8,7 +8,7 @@ mod rights;
 
 pub(crate) use claims::{read_claims, read_slices, write_network_data};
 pub(crate) use connect::{connect, credentials};
-pub(crate) use daemon::{Daemon, Unanswered};
+pub(crate) use daemon::{Daemon, Reported, Unanswered};
 pub(crate) use nad::api::{PodObject, SourceError, read_definitions, read_pod, send_events, write_status};
 pub use rights::RIGHTS;
 #[cfg(test)]

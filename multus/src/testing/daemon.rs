@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nad::rpc::{Request, Response, socket};
+use node::rpc::ClientRequest;
 use tokio::sync::oneshot;
 
 /// Serves on a thread of its own until it is dropped.
@@ -18,12 +19,20 @@ pub(crate) struct FakeDaemon {
 impl FakeDaemon {
     /// Answers each request with what `answer` returns for it.
     pub(crate) fn new(answer: impl Fn(Request) -> Response + Send + Sync + 'static) -> FakeDaemon {
+        FakeDaemon::of_release(answer)
+    }
+
+    /// The same for a daemon of another release, which knows other requests.
+    pub(crate) fn of_release<Q>(answer: impl Fn(Q) -> Response + Send + Sync + 'static) -> FakeDaemon
+    where
+        Q: ClientRequest + std::fmt::Debug,
+    {
         let folder = tempfile::tempdir().unwrap();
         let (path, received) = (socket(folder.path()), Arc::<Mutex<Vec<String>>>::default());
         let (stop, stopped) = oneshot::channel::<()>();
         let (log, at) = (received.clone(), path.clone());
         let answer = Arc::new(answer);
-        let handler = move |request: Request| {
+        let handler = move |request: Q| {
             let name = format!("{request:?}").split('(').next().unwrap().to_owned();
             log.lock().unwrap().push(name);
             let answer = answer.clone();

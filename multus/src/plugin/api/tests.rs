@@ -8,6 +8,7 @@ use std::time::Duration;
 use cni::plugin::Plugin;
 use nad::rpc::{AttachedPod, CallOutcome, CallVerb, EndedCall, Failure, Request, Response, StatusWrite};
 use nad::{Lookup, NetworkAttachmentDefinition};
+use node::rpc::ClientRequest;
 use serde_json::{Value, json};
 
 use super::*;
@@ -162,6 +163,34 @@ fn a_daemon_of_another_protocol_counts_as_away() {
     run_all(Api::with_client(daemon, async { Ok(server.client().await) }).unwrap()).unwrap();
     assert_eq!(server.requests().len(), 4);
     other.join().unwrap();
+}
+
+/// What daemons knew before the end of an ADD was one request.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum EarlierRequest {
+    Pod(PodRef),
+    Definitions(Vec<NadRef>),
+    Status(StatusWrite),
+    Events(Vec<Event>),
+    Ended(EndedCall),
+}
+
+impl ClientRequest for EarlierRequest {}
+
+#[test]
+fn a_daemon_of_an_earlier_release_gets_status_count_and_events_one_by_one() {
+    let mut bench = Bench::new();
+    let daemon = FakeDaemon::of_release(|request| match request {
+        EarlierRequest::Pod(pod) => answer(Request::Pod(pod)),
+        EarlierRequest::Definitions(wanted) => answer(Request::Definitions(wanted)),
+        EarlierRequest::Status(write) if write.status.contains("net1") => Response::Done,
+        EarlierRequest::Events(events) if events.len() == 2 => Response::Done,
+        EarlierRequest::Ended(EndedCall { outcome: CallOutcome::Done, .. }) => Response::Done,
+        other => panic!("{other:?}"),
+    });
+    add_by(&mut bench, daemon.folder()).unwrap();
+    assert_eq!(daemon.received(), ["Pod", "Definitions", "Status", "Ended", "Events"]);
 }
 
 #[test]
