@@ -117,7 +117,7 @@ fn send(service: &Service, status: &str) -> tokio::task::JoinHandle<Response> {
     tokio::spawn(async move { service.answer(Request::Status(write)).await })
 }
 
-/// A runtime that kills a plugin makes the sandbox again. The daemon still works on the request of the killed one.
+/// The first plugin has not ended yet.
 #[tokio::test(start_paused = true)]
 async fn the_newest_status_of_a_pod_stays() {
     let (node, service) = node().await;
@@ -247,5 +247,29 @@ async fn a_status_that_was_not_written_is_not_merged() {
     let (node, service) = node().await;
     node.server.fail(|request| request.method == "PATCH", [Fault::Status(401)]);
     assert!(matches!(write(&service, "u-1").await, Response::Failed(Failure::Denied(_))));
+    assert_eq!(replace(&node, &theirs("default/vlan")).await, Vec::<String>::new());
+}
+
+/// The plugin was killed.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_was_broken_off_is_not_merged() {
+    let (node, service) = node().await;
+    node.server.fail(|request| request.method == "PATCH", [Fault::Silence]);
+    let killed = send(&service, &ours());
+    settle().await;
+    killed.abort();
+    assert!(killed.await.unwrap_err().is_cancelled());
+    let text = node.metrics_text();
+    assert!(text.contains("multus_daemon_requests_total{request=\"status\",outcome=\"failed\"} 1"), "{text}");
+    assert_eq!(replace(&node, &theirs("default/vlan")).await, Vec::<String>::new());
+}
+
+/// A daemon whose watch ended knows no longer what a pod has.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_merged_after_the_watch_of_pods_has_ended() {
+    let (node, service) = node().await;
+    write(&service, "u-1").await;
+    settle().await;
+    service.statuses.observe(Observation::Ended);
     assert_eq!(replace(&node, &theirs("default/vlan")).await, Vec::<String>::new());
 }
