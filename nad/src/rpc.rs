@@ -43,7 +43,7 @@ pub enum Request {
     Definitions(Vec<NadRef>),
     /// All networks of a pod are attached. Write network-status, then send the events and count the call.
     Attached(AttachedPod),
-    /// Write network-status.
+    /// Write network-status of a running pod whose networks were changed.
     Status(StatusWrite),
     /// Send these events when there is time. The response does not wait for them.
     Events(Vec<Event>),
@@ -88,12 +88,14 @@ pub enum CallOutcome {
 
 impl ClientRequest for Request {
     /// A plugin ends before its answer if the runtime kills it. Then the runtime makes the sandbox again, with another status: the one of the
-    /// killed plugin must not be written after that.
+    /// killed plugin is not sent any more. (What the API server has received, it may still execute.) `multus hotplug` waits for a status less long
+    /// than the daemon tries to write it.
     fn on_hang_up(&self) -> OnHangUp {
         match self {
-            Request::Attached(_) | Request::Status(_) => OnHangUp::Abandon,
+            Request::Attached(_) => OnHangUp::Abandon,
             Request::Pod(_)
             | Request::Definitions(_)
+            | Request::Status(_)
             | Request::Events(_)
             | Request::Ended(_)
             | Request::Changes(_) => OnHangUp::Complete,
@@ -108,8 +110,9 @@ pub struct AttachedPod {
     pub status: StatusWrite,
     /// About the networks. They are sent when there is time: the response does not wait for them.
     pub events: Vec<Event>,
-    /// How long the ADD took until this request.
-    pub took: Duration,
+    /// When the ADD began, as the time since boot. The daemon counts the ADD from then until the status is written. If its response is lost, the
+    /// plugin reports the end of the call again, and it counts twice.
+    pub began: Duration,
 }
 
 /// A value of the annotation network-status.

@@ -1,11 +1,14 @@
-//! The time of day, for times that are written into objects or files and compared later, perhaps on another node.
+//! The time of day, for times that are written into objects or files and compared later, perhaps on another node; and the time since boot, which
+//! all processes of a node share.
 //!
 //! A simulation calls [`replay`] first. Then the time of day of its thread follows tokio's clock, which the simulation has paused; and
 //! [`set_offset`] says how wrong the clock of the node is whose code runs.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use nix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
 /// A time of day that follows tokio's clock.
@@ -29,6 +32,12 @@ pub fn now() -> Timestamp {
     let passed =
         SignedDuration::try_from(since.elapsed().saturating_mul(pace)).unwrap_or(SignedDuration::MAX);
     start.checked_add(passed).and_then(|now| now.checked_add(offset)).unwrap_or(Timestamp::MAX)
+}
+
+/// The time since the node started, with suspends (`CLOCK_BOOTTIME`).
+pub fn since_boot() -> Duration {
+    // This clock exists on every kernel since 2.6.39.
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
 }
 
 /// Sets the time of day of this thread to `start`. From there it runs `pace` times as fast as tokio's clock, so that a short run covers long

@@ -36,42 +36,81 @@ pub(crate) struct Service {
     pub(crate) metrics: Metrics,
 }
 
+/// Counts a request, also one that is abandoned because its plugin has ended.
+struct Counted<'a> {
+    metrics: &'a Metrics,
+    kind: RequestKind,
+    began: Instant,
+    /// Whose status is being written.
+    pod: Option<PodRef>,
+    outcome: Option<Outcome>,
+}
+
+impl<'a> Counted<'a> {
+    fn new(metrics: &'a Metrics, request: &Request) -> Self {
+        let (kind, pod) = match request {
+            Request::Pod(_) => (RequestKind::Pod, None),
+            Request::Definitions(_) => (RequestKind::Definitions, None),
+            Request::Attached(AttachedPod { status, .. }) | Request::Status(status) => {
+                (RequestKind::Status, Some(status.pod.clone()))
+            }
+            Request::Events(_) => (RequestKind::Events, None),
+            Request::Ended(_) => (RequestKind::Ended, None),
+            Request::Changes(_) => (RequestKind::Changes, None),
+        };
+        Counted { metrics, kind, began: Instant::now(), pod, outcome: None }
+    }
+
+    fn end(mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if let (None, Some(pod)) = (self.outcome, &self.pod) {
+            tracing::warn!(%pod, "the plugin ended before network-status was written; it is not written any more");
+        }
+        let outcome = self.outcome.unwrap_or(Outcome::Failed);
+        self.metrics.answered(self.kind, outcome, self.began.elapsed());
+    }
+}
+
 impl Service {
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request) -> Response {
-        let (began, deadline) = (Instant::now(), Deadline::after(SERVE_LIMIT));
-        let (kind, result) = match request {
-            Request::Pod(pod) => (RequestKind::Pod, self.pod(&pod, deadline).await.map(Response::Pod)),
+        let deadline = Deadline::after(SERVE_LIMIT);
+        let counted = Counted::new(&self.metrics, &request);
+        let result = match request {
+            Request::Pod(pod) => self.pod(&pod, deadline).await.map(Response::Pod),
             Request::Definitions(wanted) => {
-                let found = self.definitions(wanted, deadline).await;
-                (RequestKind::Definitions, found.map(Response::Definitions))
+                self.definitions(wanted, deadline).await.map(Response::Definitions)
             }
-            Request::Attached(AttachedPod { status, events, took }) => {
+            Request::Attached(AttachedPod { status, events, began }) => {
                 let written = self.status(status, deadline).await;
                 // Otherwise the ADD fails, or the plugin writes the status and reports the rest itself.
                 if written.is_ok() {
                     self.queue(events);
-                    let took = took.saturating_add(began.elapsed());
+                    let took = node::clock::since_boot().saturating_sub(began);
                     self.metrics.ended(EndedCall { verb: CallVerb::Add, outcome: CallOutcome::Done, took });
                 }
-                (RequestKind::Status, written)
+                written
             }
-            Request::Status(write) => (RequestKind::Status, self.status(write, deadline).await),
+            Request::Status(write) => self.status(write, deadline).await,
             Request::Events(events) => {
                 self.queue(events);
-                (RequestKind::Events, Ok(Response::Done))
+                Ok(Response::Done)
             }
             Request::Ended(call) => {
                 self.metrics.ended(call);
-                (RequestKind::Ended, Ok(Response::Done))
+                Ok(Response::Done)
             }
             Request::Changes(query) => {
                 self.metrics.hotplug(query.counts);
-                let changes = self.changed.after(query.after, self.node.as_ref());
-                (RequestKind::Changes, Ok(Response::Changes(changes)))
+                Ok(Response::Changes(self.changed.after(query.after, self.node.as_ref())))
             }
         };
-        self.metrics.answered(kind, Outcome::of(&result), began.elapsed());
+        counted.end(Outcome::of(&result));
         result.unwrap_or_else(|error| {
             tracing::warn!(%error, "a plugin's request failed");
             Response::Failed(error.into())

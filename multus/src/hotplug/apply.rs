@@ -49,6 +49,8 @@ pub(super) struct Memory {
     said: BTreeMap<About, String>,
     /// The status that was written last.
     written: Option<Written>,
+    /// Whether networks came or went that no status has reported yet.
+    is_unreported: bool,
 }
 
 /// What an event is about.
@@ -159,14 +161,17 @@ impl Apply<'_> {
                 Stage::Before => self.remove(locked, &decision),
                 Stage::Removed => self.add(locked, &decision, requests, &definitions),
             };
+            let is_changed =
+                (before.attached, before.detached) != (self.counts.attached, self.counts.detached);
+            self.memory.is_unreported |= is_changed;
             if journal.is_over() {
                 return Ok(Outcome::Settled);
             }
             failures = failures.saturating_add(failed);
         }
-        let is_changed = (before.attached, before.detached) != (self.counts.attached, self.counts.detached);
-        let occasion = if is_changed { Occasion::Change } else { Occasion::Look };
+        let occasion = if self.memory.is_unreported { Occasion::Change } else { Occasion::Look };
         self.write_status(requests, occasion, &now)?;
+        self.memory.is_unreported = false;
         Ok(if failures == 0 { Outcome::Settled } else { Outcome::Failed })
     }
 

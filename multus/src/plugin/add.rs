@@ -1,6 +1,6 @@
 //! ADD: from the pod's annotation to attached networks, network-status and events.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use cni::crash_point;
 use cni::result::RawResult;
@@ -26,8 +26,8 @@ pub(crate) struct Add<'a> {
     pub(crate) attach: Attach<'a>,
     /// The kubelet of the node.
     pub(crate) kubelet: &'a Kubelet,
-    /// When the call began.
-    pub(crate) began: Instant,
+    /// When the call began, as the time since boot.
+    pub(crate) began: Duration,
 }
 
 /// What an ADD is going to do.
@@ -39,7 +39,8 @@ struct Planned {
 }
 
 impl Add<'_> {
-    /// Attaches all networks of the pod. The result is that of the default network. `api` keeps the events of the pod, also those of a failure.
+    /// Attaches all networks of the pod. The result is that of the default network. `api` keeps the events of the pod that the daemon did not take,
+    /// also those of a failure.
     pub(crate) fn run(
         &self,
         defaults: &DefaultNetworks,
@@ -132,7 +133,7 @@ impl Add<'_> {
         let pod = self.attach.pod.unwrap_or(&pod.pod_ref).clone();
         let what = format!("[{}]: error setting the networks status", pod.with_uid());
         let status = StatusWrite { pod, status };
-        let attached = AttachedPod { status, events, took: self.began.elapsed() };
+        let attached = AttachedPod { status, events, began: self.began };
         let reported = api.report_attached(attached, self.attach.deadline);
         reported.map_err(|error| error.to_cni().context(what).into())
     }

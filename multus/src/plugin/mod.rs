@@ -78,8 +78,8 @@ pub struct Multus {
 }
 
 impl Multus {
-    /// Sends the events of the call, after its answer was written: to the daemon, or in a child process to the API server. The process may only
-    /// end after this.
+    /// Sends the events of the call that the daemon does not have yet, after the answer was written: to the daemon, or in a child process to the
+    /// API server. The process may only end after this.
     ///
     /// Before that, the daemon learns how the call ended, unless it knows: see [`Api::report_attached`].
     pub fn send_events(self) {
@@ -222,7 +222,7 @@ fn add(
     api: &mut Option<Api>,
     deadline: Deadline,
 ) -> Result<RawResult, Error> {
-    let began = Instant::now();
+    let began = node::clock::since_boot();
     // Wrong input fails before the wait for the default network.
     conf.check_keys()?;
     conf.warnings.iter().for_each(|warning| crate::log::warn(warning));

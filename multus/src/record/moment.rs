@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
-
 /// The file with the random id that the kernel gives itself at each boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -15,7 +13,7 @@ const MAX_BOOT_ID: u64 = 64;
 pub(crate) struct Moment {
     /// The id of this boot. Empty if it cannot be read; then nothing counts as written in this boot.
     pub(crate) boot_id: String,
-    /// The time since boot, with suspends (`CLOCK_BOOTTIME`).
+    /// The time since boot, with suspends.
     pub(crate) since_boot: Duration,
 }
 
@@ -23,9 +21,8 @@ impl Moment {
     /// Reads the boot id and the clock.
     pub(crate) fn now() -> Moment {
         let boot_id = node::files::read_bounded(BOOT_ID.as_ref(), MAX_BOOT_ID).unwrap_or_default();
-        // This clock exists on every kernel since 2.6.39.
-        let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
-        Moment { boot_id: String::from_utf8_lossy(&boot_id).trim().to_owned(), since_boot }
+        let boot_id = String::from_utf8_lossy(&boot_id).trim().to_owned();
+        Moment { boot_id, since_boot: node::clock::since_boot() }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use cni::CniError;
 use cni::args::CniArgs;
@@ -118,7 +118,7 @@ impl Bench {
         let attach = Attach { conf: &conf, attachment: &attachment, args, pod: pod.as_ref(), now, deadline };
         let mut api = api.map(FakeApi::api);
         let kubelet = &Kubelet::in_folder(&self.folder.path().join("kubelet"));
-        let add = Add { attach, kubelet, began: Instant::now() };
+        let add = Add { attach, kubelet, began: node::clock::since_boot() };
         let added = add.run(&conf.default_networks()?, api.as_mut()).map_err(|e| e.to_cni());
         send_events(api);
         added

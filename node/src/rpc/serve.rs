@@ -212,7 +212,7 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
 /// What becomes of a request whose client disconnects before it has its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnHangUp {
-    /// The handler runs to its end: the client sends the request again, or somebody else cleans up.
+    /// The handler runs to its end, so that the request is done as a whole.
     Complete,
     /// The handler is dropped where it is: what it would still do may be wrong by then.
     Abandon,
@@ -378,14 +378,16 @@ where
     match request.on_hang_up() {
         OnHangUp::Complete => Ok(handler(request).await),
         OnHangUp::Abandon => tokio::select! {
+            // A request that waited while its client ended must not begin.
             biased;
-            answer = handler(request) => Ok(answer),
             () = hung_up(stream) => Err(Unanswered::Abandoned),
+            answer = handler(request) => Ok(answer),
         },
     }
 }
 
-/// Returns once the client has closed its end, or has died. What it still sends is not looked at: a client sends one request.
+/// Returns once the client has closed its end, or has died. A client that waits for an answer keeps the end for its request open too. What it
+/// still sends is not looked at: a client sends one request.
 async fn hung_up(stream: &mut UnixStream) {
     let mut ignored = [0_u8; 64];
     while matches!(stream.read(&mut ignored).await, Ok(1..)) {}

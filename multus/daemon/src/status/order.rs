@@ -1,7 +1,7 @@
 //! The writes of a pod's network-status, one at a time, so that the newest report is written last.
 //!
-//! A plugin that its runtime killed leaves its request to the daemon, which tries it for 20 s. Meanwhile the pod may have another sandbox with
-//! another status.
+//! The daemon tries a write for 20 s. Meanwhile the pod may have another sandbox with another status. The write ends with the plugin that
+//! reported it, but the runtime may start the next one before the killed one has ended, and a status of `multus hotplug` is written to its end.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

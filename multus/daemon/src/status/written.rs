@@ -53,7 +53,8 @@ struct Status {
     answered: Option<Digest>,
 }
 
-/// A status that is being written. It is forgotten when this is dropped: the write may have failed, or may have been broken off.
+/// A status that is being written. It is forgotten when this is dropped: the write may have failed, or may have been broken off. Of each pod's name
+/// there is one at a time, because [`Order`](super::order::Order) does one write after the other.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Noted<'a> {

@@ -385,6 +385,30 @@ fn a_status_that_a_killed_program_did_not_write_is_written_and_no_other() {
     assert_eq!(node.api.status().unwrap(), before);
 }
 
+/// Whoever takes the annotation away wants none, until something changes.
+#[test]
+fn a_change_whose_status_could_not_be_written_is_reported_later() {
+    let mut node = Node::new("");
+    let without = |node: &Node| {
+        node.api.edit_pod(|pod| {
+            pod["metadata"]["annotations"].as_object_mut().unwrap().remove(nad::NETWORK_STATUS);
+        });
+    };
+    without(&node);
+    node.annotate("a");
+    node.api.refuse("PUT", &[403]);
+    assert_eq!(node.change(), Outcome::Failed);
+    assert_eq!(
+        (node.recorded(), node.api.status()),
+        (vec![MAIN.to_owned(), "default/a@net1".to_owned()], None)
+    );
+    assert_eq!(node.change(), Outcome::Settled);
+    assert_eq!(node.status(), [MAIN, "default/a@net1"]);
+    // From now on it is reported.
+    without(&node);
+    assert_eq!((node.change(), node.api.status()), (Outcome::Settled, None));
+}
+
 #[test]
 fn check_and_gc_know_the_changed_sandbox() {
     let mut node = Node::new("");

@@ -341,7 +341,7 @@ fn a_hanging_plugin_is_undone_at_the_deadline() {
     let deadline = Deadline::after(Duration::from_millis(800));
     let (args, now) = (&call.args, &bench.now);
     let attach = Attach { conf: &conf, attachment: &attachment, args, pod: None, now, deadline };
-    let add = Add { attach, kubelet: &Kubelet::default(), began: Instant::now() };
+    let add = Add { attach, kubelet: &Kubelet::default(), began: node::clock::since_boot() };
     let mut defaults = conf.default_networks().unwrap();
     if let DefaultNetworks::Inline(networks) = &mut defaults {
         networks.push(crate::testing::network("a", "1.0.0"));

@@ -67,7 +67,11 @@ fn wanted() -> Vec<NadRef> {
 fn attached() -> AttachedPod {
     let pod = pod_ref("default", "pod0");
     let events = vec![crate::report::network_not_deleted(&pod, "x", node::clock::now())];
-    AttachedPod { status: StatusWrite { pod, status: "[{}]".to_owned() }, events, took: Duration::ZERO }
+    AttachedPod {
+        status: StatusWrite { pod, status: "[{}]".to_owned() },
+        events,
+        began: node::clock::since_boot(),
+    }
 }
 
 /// Does everything that an ADD does.
@@ -266,9 +270,10 @@ fn ended_calls(bench: &mut Bench, calls: impl Fn(&crate::Multus, &Bench)) -> Vec
     let daemon = FakeDaemon::new(move |request| {
         match &request {
             Request::Ended(call) => log.lock().unwrap().push(*call),
-            Request::Attached(AttachedPod { took, .. }) => {
+            Request::Attached(AttachedPod { began, .. }) => {
                 let (verb, outcome) = (CallVerb::Add, CallOutcome::Done);
-                log.lock().unwrap().push(EndedCall { verb, outcome, took: *took });
+                let took = node::clock::since_boot().checked_sub(*began).unwrap();
+                log.lock().unwrap().push(EndedCall { verb, outcome, took });
             }
             _ => {}
         }
