@@ -70,7 +70,7 @@ fuzz: ## Every reader of untrusted bytes under libFuzzer, FUZZ_SECONDS=60 each; 
 mutants: ## For nights: changes the code that decides in small ways; the unit tests must find each change (MUTANTS_SHARD=0/4)
 	@tests/mutants/run
 
-bench: ## What calls, addresses and whole pods cost; writes docs/benchmarks.md (BENCH_QUICK=1, AGAINST=folder of other plugins)
+bench: ## What calls, addresses, whole pods and many pods at once cost; writes docs/benchmarks.md (BENCH_QUICK=1, AGAINST=folder of other plugins)
 	@tests/bench/run $(if $(AGAINST),--against $(AGAINST))
 
 manifests: ## Upstream's own manifests of many releases, with our image, on real clusters

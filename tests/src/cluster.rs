@@ -26,11 +26,18 @@ pub struct Cluster {
 impl Cluster {
     /// Starts the cluster `name` and installs the plugins on it.
     pub fn up(name: &str) -> Cluster {
+        let cluster = Cluster::bare(name, "");
+        let status = script_command("install").arg(name).status().expect("a script can be run");
+        assert!(status.success(), "tests/cluster/install {name} failed, see above");
+        cluster
+    }
+
+    /// Starts the cluster `name` with nothing but its primary network, and more of Debian's plugins, such as `macvlan static`, on its nodes.
+    pub fn bare(name: &str, plugins: &str) -> Cluster {
         let cluster = Cluster { name: name.to_owned() };
-        for script in ["up", "install"] {
-            let status = script_command(script).arg(name).status().expect("a script can be run");
-            assert!(status.success(), "tests/cluster/{script} {name} failed, see above");
-        }
+        let mut script = script_command("up");
+        let status = script.env("MRS_CNI_EXTRA", plugins).arg(name).status().expect("a script can be run");
+        assert!(status.success(), "tests/cluster/up {name} failed, see above");
         cluster
     }
 

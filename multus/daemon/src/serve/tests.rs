@@ -128,7 +128,8 @@ async fn an_attached_pod_gets_its_status_and_its_events_and_is_counted() {
     assert_eq!(node.requests(), requests);
     let text = node.metrics_text();
     assert!(text.contains("multus_daemon_calls_total{verb=\"add\",outcome=\"done\"} 1"), "{text}");
-    let sum = text.lines().find_map(|line| line.strip_prefix("multus_daemon_call_seconds_sum{verb=\"add\"} "));
+    let sum =
+        text.lines().find_map(|line| line.strip_prefix("multus_daemon_call_seconds_sum{verb=\"add\"} "));
     let sum: f64 = sum.unwrap().parse().unwrap();
     assert!((2.0..60.0).contains(&sum), "{text}");
 }
