@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nad::rpc::{Request, Response, socket};
+use nad::rpc::{AttachedPod, Request, Response, socket};
 use nad::{Changes, Life, Lookup, NetworkAttachmentDefinition, Pod, PodRef, RunningPod};
 use netlink::test_util::NamedNetns;
 use nix::sys::signal::{Signal, kill};
@@ -103,12 +103,11 @@ impl Node {
                 let found = |nad_ref| (nad_ref, Lookup::Found(definition.clone()));
                 Response::Definitions(wanted.into_iter().map(found).collect())
             }
-            Request::Status(write) => {
+            Request::Status(write) | Request::Attached(AttachedPod { status: write, .. }) => {
                 statuses.lock().unwrap().push(write.status);
                 Response::Done
             }
             Request::Events(_) | Request::Ended(_) => Response::Done,
-            Request::Attached(_) => panic!("only an ADD reports this"),
         };
         let answer = Arc::new(answer);
         let at = path.clone();
