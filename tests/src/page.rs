@@ -1,7 +1,9 @@
 //! A page of which several benchmarks write one section each.
 
+use std::path::Path;
+
 /// `page` with this section, which begins with the line `title` (`## ...`) and goes on until the next such line. A new section comes last.
-pub fn with_section(page: &str, title: &str, section: &str) -> String {
+fn with_section(page: &str, title: &str, section: &str) -> String {
     let is_title = |line: &str| line.trim_end() == title;
     let lines: Vec<&str> = page.split_inclusive('\n').collect();
     let begin = lines.iter().position(|line| is_title(line)).unwrap_or(lines.len());
@@ -11,6 +13,13 @@ pub fn with_section(page: &str, title: &str, section: &str) -> String {
     let parts = [before.trim(), section.trim(), rest.trim()];
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("\n\n") + "\n"
+}
+
+/// Writes this section into the page, which is made if it is missing. See [`with_section`].
+pub fn write_section(page: &Path, title: &str, section: &str) {
+    std::fs::create_dir_all(page.parent().expect("a file in a folder")).expect("the folder can be made");
+    let text = with_section(&std::fs::read_to_string(page).unwrap_or_default(), title, section);
+    node::files::write_atomic(page, text.as_bytes(), 0o644).expect("the page can be written");
 }
 
 #[cfg(test)]

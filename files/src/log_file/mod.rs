@@ -80,9 +80,9 @@ impl LogFile {
         Ok(appended)
     }
 
-    /// Compresses each rotated file that is not compressed yet. It leaves a file alone whose last line or whose rotation is less than a second old,
-    /// so call it [`COMPRESS_AFTER`] a rotation. 100 MiB take seconds: call it when nobody waits. Several processes may call it at once. If one
-    /// is killed, the next call does the rest.
+    /// Compresses each rotated file that is not compressed yet. It skips a file if its last line or its rotation is less than a second old. So wait
+    /// for [`COMPRESS_AFTER`] after a rotation, then call this. Compressing 100 MiB takes seconds: do not let a pod wait for it. Several processes
+    /// may call it at the same time. If a process is killed during a call, the next call compresses the rest.
     ///
     /// # Errors
     /// [`FileError`] of the first file that cannot be compressed. It stays as it is, and so do those after it.

@@ -69,7 +69,7 @@ impl<'a> Counted<'a> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         if let (None, Some(pod)) = (self.outcome, &self.pod) {
-            tracing::warn!(%pod, "the plugin ended before network-status was written; it is not written any more");
+            tracing::warn!(%pod, "network-status is not written: the plugin that reported it has ended, or this daemon ends");
         }
         let outcome = self.outcome.unwrap_or(Outcome::Failed);
         self.metrics.answered(self.kind, outcome, self.began.elapsed());

@@ -1,6 +1,6 @@
 //! Writes of subresources.
 //!
-//! The response to a write is the whole object: 10 KB for a pod, which nobody reads. So its metadata alone is requested.
+//! The API server answers a write with the whole object, 10 KB for a pod. No caller reads it, so each request asks for the object's metadata alone.
 
 use http::HeaderValue;
 use http::header::ACCEPT;

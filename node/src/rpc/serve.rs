@@ -214,7 +214,7 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
 pub enum OnHangUp {
     /// The handler runs to its end, so that the request is done as a whole.
     Complete,
-    /// The handler is dropped where it is: what it would still do may be wrong by then.
+    /// The handler is dropped where it is, because what it would still do may be wrong by then. It says itself what it leaves, in the log.
     Abandon,
 }
 
@@ -329,8 +329,6 @@ enum Unanswered {
     NoRequest,
     #[error("a client disconnected before it had sent its request: {0}")]
     LostRequest(io::Error),
-    #[error("a client disconnected before its request was completed; the rest of it is not done")]
-    Abandoned,
     #[error("a client disconnected before it had read its answer: {0}; its request was completed")]
     LostAnswer(io::Error),
     #[error("disconnected a client that did not read its answer within {:.0} s; its request was completed", CLIENT_LIMIT.as_secs_f64())]
@@ -359,7 +357,10 @@ where
     let request = line.map(|line| serde_json::from_slice(&line));
     let reply = match request {
         None => Reply::Refused(format!("it has more than {MAX_MESSAGE} bytes")),
-        Some(Ok(request)) => Reply::Answer(handled(request, handler, &mut stream).await?),
+        Some(Ok(request)) => match handled(request, handler, &mut stream).await {
+            Some(answer) => Reply::Answer(answer),
+            None => return Ok(()),
+        },
         Some(Err(error)) => Reply::Refused(format!("it cannot be parsed: {error}")),
     };
     // A client that does not read must not hold a slot for ever.
@@ -368,21 +369,25 @@ where
     sent.map_err(Unanswered::LostAnswer)
 }
 
-/// What the handler answers.
-async fn handled<Q, A, F, Fut>(request: Q, handler: &F, stream: &mut UnixStream) -> Result<A, Unanswered>
+/// What the handler answers. `None` if the request was abandoned.
+async fn handled<Q, A, F, Fut>(request: Q, handler: &F, stream: &mut UnixStream) -> Option<A>
 where
     Q: ClientRequest,
     F: Fn(Q) -> Fut,
     Fut: Future<Output = A>,
 {
     match request.on_hang_up() {
-        OnHangUp::Complete => Ok(handler(request).await),
-        OnHangUp::Abandon => tokio::select! {
-            // A request that waited while its client ended must not begin.
-            biased;
-            () = hung_up(stream) => Err(Unanswered::Abandoned),
-            answer = handler(request) => Ok(answer),
-        },
+        OnHangUp::Complete => Some(handler(request).await),
+        OnHangUp::Abandon => {
+            // A request that waited while its client ended must not begin. The runtime looks at its sockets once before it goes on here; until then
+            // it does not know that the client has closed its end.
+            tokio::task::yield_now().await;
+            tokio::select! {
+                biased;
+                () = hung_up(stream) => None,
+                answer = handler(request) => Some(answer),
+            }
+        }
     }
 }
 

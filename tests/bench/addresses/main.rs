@@ -40,7 +40,6 @@ mod work;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::node::files as node_files;
 use tests::place;
 
 /// The programs to measure.
@@ -137,7 +136,7 @@ fn main() {
         report::markdown(&report::Run { date, machine, programs: &programs, scale: &scale, found: &found });
     plot::all(folder, &found);
     println!("{section}");
-    write(file, &section);
+    tests::page::write_section(file, report::TITLE, &section);
 }
 
 fn programs(against: Option<&Path>) -> Programs {
@@ -162,11 +161,4 @@ fn programs(against: Option<&Path>) -> Programs {
         daemon: found(ours.join("whereabouts-daemon")),
         against: against.map(|folder| found(folder.join("whereabouts"))),
     }
-}
-
-/// Writes the page atomically, with this section in place of an earlier one.
-fn write(file: &Path, section: &str) {
-    let page = std::fs::read_to_string(file).unwrap_or_default();
-    let page = tests::page::with_section(&page, report::TITLE, section);
-    node_files::write_atomic(file, page.as_bytes(), 0o644).expect("the report can be written");
 }

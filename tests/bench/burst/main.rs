@@ -19,13 +19,15 @@
     clippy::indexing_slicing
 )]
 
+#[path = "../children.rs"]
+mod children;
 mod processes;
 mod report;
 mod run;
 
 use std::path::Path;
 
-use tests::page::with_section;
+use tests::page::write_section;
 
 /// What is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +53,5 @@ fn main() {
     let found: Vec<_> = subjects.iter().map(|subject| (*subject, run::burst(*subject, pods))).collect();
     let section = report::markdown(date, machine, pods, &found);
     println!("{section}");
-    let page = std::fs::read_to_string(file).unwrap_or_default();
-    let page = with_section(&page, report::TITLE, &section);
-    node::files::write_atomic(file, page.as_bytes(), 0o644).expect("the report can be written");
+    write_section(file, report::TITLE, &section);
 }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::children;
+
 /// The time between two looks at the plugins, which live for some ten milliseconds.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -112,20 +114,11 @@ fn plugins_of(parents: &[u32]) -> BTreeSet<u32> {
     let mut plugins = BTreeSet::new();
     let mut level: Vec<u32> = parents.to_vec();
     for _ in 0..DEPTH {
-        level = level.into_iter().flat_map(children).collect();
+        level = level.into_iter().flat_map(children::of).collect();
         let is_plugin = |pid: &&u32| comm(**pid).is_some_and(|name| PLUGINS.contains(&name.as_str()));
         plugins.extend(level.iter().filter(is_plugin).copied());
     }
     plugins
-}
-
-/// The children of all threads of a process (CONFIG_PROC_CHILDREN).
-fn children(pid: u32) -> Vec<u32> {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lists = threads.filter_map(|thread| read_to_string(thread.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
-        .collect()
 }
 
 fn pids() -> Vec<u32> {

@@ -20,7 +20,9 @@ const ROWS: [Row; 10] = [
     ("time until all are Ready, s", |found| seconds(found.ready)),
     ("different addresses on net1", |found| found.addresses.to_string()),
     ("containers of the node's daemons that began again", |found| found.restarts.to_string()),
-    ("of those, killed for lack of memory", |found| found.out_of_memory.to_string()),
+    ("of those, in containers whose last end was for lack of memory", |found| {
+        found.out_of_memory.to_string()
+    }),
     ("multus' daemon with its container, most memory, MiB", |found| mebibytes(found.group)),
     ("its own process, most memory, MiB", |found| mebibytes(found.process)),
     ("plugin processes at the same time, most", |found| found.plugins.processes.to_string()),

@@ -35,7 +35,7 @@ pub struct Found {
     pub addresses: usize,
     /// How often the kernel or a probe ended a container of multus' daemon, or a container of Whereabouts.
     pub restarts: u64,
-    /// Of those, for lack of memory.
+    /// Of those, in containers whose last end was for lack of memory. Kubernetes keeps the reason of the last end alone.
     pub out_of_memory: u64,
     /// The most memory of the control group of multus' daemon. `None` if the container began again meanwhile, with another group.
     pub group: Option<u64>,
@@ -159,7 +159,6 @@ fn restarts(cluster: &Cluster) -> (u64, u64) {
     for status in statuses {
         let restarts = status["restartCount"].as_u64().unwrap_or_default();
         sum.0 += restarts;
-        // Kubernetes keeps the reason of the last end alone.
         if status["lastState"]["terminated"]["reason"] == "OOMKilled" {
             sum.1 += restarts;
         }

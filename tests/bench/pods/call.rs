@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use crate::usage::children;
+use crate::children;
+use crate::usage::children as cpu_of_children;
 
 /// One call of a plugin.
 #[derive(Clone, Debug)]
@@ -34,8 +35,8 @@ pub struct Cost {
 #[allow(clippy::disallowed_methods)] // the benchmark takes the place of the runtime
 pub fn timed(call: &Call) -> Cost {
     // The daemons of the nodes are children too.
-    let lasting = own_children();
-    let (before, start) = (children(), Instant::now());
+    let lasting = children::of("self");
+    let (before, start) = (cpu_of_children(), Instant::now());
     let mut child = Command::new(&call.program)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -50,20 +51,10 @@ pub fn timed(call: &Call) -> Cost {
     let wall = start.elapsed();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{call:?}: {}{}", text(&output.stdout), text(&output.stderr));
-    for orphan in own_children().into_iter().filter(|pid| !lasting.contains(pid)) {
+    for orphan in children::of("self").into_iter().filter(|pid| !lasting.contains(pid)) {
         let pid = Pid::from_raw(i32::try_from(orphan).expect("a process id"));
         // An error means that another thread has waited for it.
         let _ = waitpid(pid, None);
     }
-    Cost { wall, cpu: children().saturating_sub(before) }
-}
-
-/// The children of all threads of this process (CONFIG_PROC_CHILDREN).
-fn own_children() -> Vec<u32> {
-    let threads = std::fs::read_dir("/proc/self/task").expect("/proc is mounted").flatten();
-    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        .filter_map(|pid| pid.parse().ok())
-        .collect()
+    Cost { wall, cpu: cpu_of_children().saturating_sub(before) }
 }

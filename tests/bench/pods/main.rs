@@ -27,6 +27,8 @@
 mod api;
 mod call;
 mod cases;
+#[path = "../children.rs"]
+mod children;
 #[allow(dead_code)]
 #[path = "../addresses/daemon.rs"]
 mod daemon;
@@ -41,7 +43,7 @@ mod usage;
 
 use std::path::{Path, PathBuf};
 
-use tests::page::with_section;
+use tests::page::write_section;
 use tests::place;
 
 /// Whether the plugins' node has daemons.
@@ -80,10 +82,7 @@ fn main() {
     let section =
         report::markdown(&report::Run { date, machine, rounds, subjects: &subjects, found: &found });
     println!("{section}");
-    std::fs::create_dir_all(file.parent().expect("a file in a folder")).expect("the folder can be made");
-    let page = std::fs::read_to_string(file).unwrap_or_default();
-    let page = with_section(&page, report::TITLE, &section);
-    ::node::files::write_atomic(file, page.as_bytes(), 0o644).expect("the report can be written");
+    write_section(file, report::TITLE, &section);
 }
 
 fn subjects(against: Option<&str>) -> Vec<Subject> {

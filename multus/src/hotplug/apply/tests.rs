@@ -385,7 +385,7 @@ fn a_status_that_a_killed_program_did_not_write_is_written_and_no_other() {
     assert_eq!(node.api.status().unwrap(), before);
 }
 
-/// Whoever takes the annotation away wants none, until something changes.
+/// A missing network-status is not written again by itself: its writer deleted it. A change of the pod's networks writes it.
 #[test]
 fn a_change_whose_status_could_not_be_written_is_reported_later() {
     let mut node = Node::new("");

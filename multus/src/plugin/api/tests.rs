@@ -125,6 +125,18 @@ fn a_right_that_the_daemon_lacks_leaves_it_to_the_plugins_own_credentials() {
 }
 
 #[test]
+fn a_status_that_the_daemon_may_not_write_is_the_plugins_to_write_and_its_events_too() {
+    let server = server();
+    let daemon = FakeDaemon::new(|request| match request {
+        Request::Attached(_) => Response::Failed(Failure::Denied("grant it".to_owned())),
+        other => answer(other),
+    });
+    run_all(behind(&daemon, &server)).unwrap();
+    assert_eq!(daemon.received(), ["Pod", "Definitions", "Attached"]);
+    assert_eq!((server.status().unwrap().as_str(), server.events().len()), ("[{}]", 1));
+}
+
+#[test]
 fn what_the_daemon_says_about_the_pod_is_final() {
     let server = server();
     for (failure, want) in [

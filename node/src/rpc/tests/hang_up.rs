@@ -1,8 +1,10 @@
 //! A client that disconnects before it has its answer.
 
+use std::num::NonZeroUsize;
+
 use super::*;
 
-/// A number, and what becomes of it.
+/// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 enum Kind {
     Completed,
@@ -35,10 +37,11 @@ impl Drop for OnDrop {
     }
 }
 
-/// A daemon whose handler takes a fifth of a second.
+/// A daemon whose handler takes a fifth of a second. It serves one client at a time.
 fn daemon() -> (Daemon, mpsc::Receiver<Did>) {
     let (did, log) = mpsc::channel();
-    let daemon = Daemon::start(move |_: Kind| {
+    let one = |listener: Listener| listener.limit(NonZeroUsize::MIN);
+    let daemon = Daemon::start_with(one, move |_: Kind| {
         let did = did.clone();
         async move {
             let _on_drop = OnDrop(did.clone());
@@ -88,4 +91,19 @@ fn a_request_whose_client_waits_is_completed() {
         let did: Vec<Did> = log.try_iter().collect();
         assert_eq!(did, [Did::Begin, Did::End, Did::Drop], "{request}");
     }
+}
+
+#[test]
+fn a_request_whose_client_disconnects_while_it_waits_does_not_begin() {
+    let (daemon, log) = daemon();
+    let mut first = UnixStream::connect(daemon.socket()).unwrap();
+    first.write_all(b"\"Completed\"\n").unwrap();
+    assert_eq!(log.recv_timeout(10 * SECOND), Ok(Did::Begin));
+    let mut waiting = UnixStream::connect(daemon.socket()).unwrap();
+    waiting.write_all(b"\"Abandoned\"\n").unwrap();
+    drop(waiting);
+    // It is served after both.
+    assert_eq!(daemon.call(&json!("Completed")).unwrap(), json!("done"));
+    let did: Vec<Did> = log.try_iter().collect();
+    assert_eq!(did, [Did::End, Did::Drop, Did::Begin, Did::End, Did::Drop]);
 }
